@@ -1,0 +1,131 @@
+"""The values that flow from a source to a sink. They carry facts and have no behaviour of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:  # torch takes a second to import, and nothing here computes
+    from torch import Tensor
+
+UNSPECIFIED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ColorSpec:
+    """How sample values mean colours: code points of ITU-T H.273, which FFmpeg's enumerations share.
+
+    ``2`` is H.273's "unspecified"; what it is taken for is decided where pixels are converted, and not written here.
+
+    Attributes:
+        full_range: 0 … 2ⁿ-1 are black and white ("pc"); otherwise studio swing ("tv").
+        matrix: MatrixCoefficients (0 for RGB, 1 for BT.709, 5 and 6 for BT.601, 9 for BT.2020 …).
+        primaries: ColourPrimaries.
+        transfer: TransferCharacteristics.
+        bit_depth: Bits of one component as stored.
+    """
+
+    full_range: bool = False
+    matrix: int = UNSPECIFIED
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
+    bit_depth: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """What is known of a stream of frames before the first of them.
+
+    Attributes:
+        width, height: In pixels, as decoded.
+        time_base: Seconds that one unit of ``Frame.pts`` lasts.
+        frame_rate: Nominal; the truth is each frame's pts.
+        frame_count: As the container states it; ``None`` for live or unknown.
+        color: Range, matrix, primaries, transfer, bit depth.
+    """
+
+    width: int
+    height: int
+    time_base: Fraction
+    frame_rate: Fraction
+    frame_count: int | None
+    color: ColorSpec
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture as decoded.
+
+    Attributes:
+        rgb: (3, H, W), uint8, uint16 or float32; integers span their whole type, floats [0, 1]. Gamma-encoded as
+            the source is.
+        pts: Presentation time in the stream's ``time_base``; may be negative.
+        index: Counts decoded frames from 0.
+    """
+
+    rgb: Tensor
+    pts: int
+    index: int
+
+    def as_float(self) -> Tensor:
+        """``rgb`` as float32 in [0, 1], on its device; not copied if it is that already."""
+        if self.rgb.is_floating_point():
+            return self.rgb
+        depth = 8 * self.rgb.element_size()
+        return self.rgb.float() / (2**depth - 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plate:
+    """A frame with its own alpha.
+
+    Attributes:
+        frame: The picture the alpha was computed from.
+        alpha: (H, W) float32 in [0, 1].
+        foreground: (3, H, W) float32 in [0, 1], straight (unassociated); ``None`` stands for the frame's own colours.
+    """
+
+    frame: Frame
+    alpha: Tensor
+    foreground: Tensor | None = None
+
+
+class Source(Protocol):
+    """Frames in order, each once. A context manager; leaving it releases the file or device."""
+
+    @property
+    def info(self) -> StreamInfo: ...
+    def __iter__(self) -> Iterator[Frame]: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Matter(Protocol):
+    """A batch of frames in, their alphas out: (H, W) float32 in [0, 1], each of its frame's size."""
+
+    def __call__(self, frames: Sequence[Frame]) -> list[Tensor]: ...
+
+
+class Stage(Protocol):
+    """Makes plates better. May hold plates back to look ahead; never drops one, never changes their order."""
+
+    def push(self, plate: Plate) -> Iterable[Plate]: ...
+    def flush(self) -> Iterable[Plate]: ...
+
+
+class Sink(Protocol):
+    """Takes plates in order. Writes under a temporary name, and renames on a clean exit; an exception leaves nothing.
+
+    A context manager. ``write`` raises ``WriteFailed`` when the disk or the encoder refuses.
+    """
+
+    def write(self, plate: Plate) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
