@@ -1,0 +1,246 @@
+"""Frames of a media file, in the order they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+import numpy as np
+import torch
+from av.sidedata.sidedata import Type as SideDataType
+
+from ..errors import DecodeFailed, NoVideoStream, SourceNotFound
+from ..frame import Frame, StreamInfo
+from .color import RgbReader, Samples, color_of
+
+# Demuxers whose header states how long the file is meant to be, so that one that was cut can be told.
+_STATE_THEIR_LENGTH = ("mov", "matroska", "flv")
+_MOST_FAILURES_IN_A_ROW = 16
+
+
+class FileSource:
+    """The frames of a file's best video stream (as FFmpeg ranks them), attached pictures left out. Read once.
+
+    A rotation or mirroring in the display matrix, as phones write it, is applied to the pixels; ``info`` is of the
+    picture as shown. Alpha in the source is dropped. Memory does not grow with the clip.
+
+    Args:
+        url: Path of anything FFmpeg opens, or an address with a scheme.
+        strict: Raise ``DecodeFailed`` at the first damage instead of going on and telling it in ``lost``.
+
+    Attributes:
+        info: What is known before the first frame. ``frame_count`` is what the container states, or else its duration
+            times its rate; the truth is what comes.
+        lost: One line on what could not be decoded, known once the frames have run out; ``None`` if nothing is missing.
+        first_number: The number an image sequence made of this clip begins with.
+
+    Raises:
+        SourceNotFound: There is no such file, or it may not be read.
+        NoVideoStream: It holds no pictures.
+        DecodeFailed: It is not a media file, or not one frame of it can be decoded.
+    """
+
+    first_number = 1
+
+    def __init__(self, url: str, *, strict: bool = False) -> None:
+        self.lost: str | None = None
+        self._url = url
+        self._strict = strict
+        self._container = _open(url)
+        try:
+            stream = self._container.streams.best("video")
+            if not isinstance(stream, av.VideoStream) or stream.disposition & av.stream.Disposition.attached_pic:
+                raise NoVideoStream(
+                    f"{url} has no video stream", hint="it holds sound or data only; give a file with pictures"
+                )
+            self._stream = stream
+            stream.thread_type = "AUTO"
+            self._damage = 0
+            self._end = Fraction(0)
+            self._decoded = self._decode()
+            first = next(self._decoded, None)
+            if first is None:
+                raise DecodeFailed(
+                    f"{url} has no frame that can be decoded", hint="the file is cut or damaged; fetch it again"
+                )
+            self._first: av.VideoFrame | None = first
+            self._info = self._describe(first)
+        except BaseException:
+            self._container.close()
+            raise
+
+    @property
+    def info(self) -> StreamInfo:
+        return self._info
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._container.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        decoded, self._first = self._first, None
+        if decoded is None:
+            raise DecodeFailed(f"{self._url} has been read already", hint="open it again to read it again")
+        to_rgb = RgbReader(decoded.width, decoded.height)
+        previous: int | None = None
+        index = 0
+        while decoded is not None:
+            pts = _presentation_time(decoded, previous, self._info)
+            rgb = _as_shown(to_rgb(decoded), _display_matrix(decoded))
+            yield Frame(torch.from_numpy(rgb).permute(2, 0, 1), pts, index)
+            previous = pts
+            index += 1
+            decoded = next(self._decoded, None)
+        self.lost = self._account(index)
+        if self.lost and self._strict:
+            raise DecodeFailed(f"{self._url}: {self.lost}", hint="without --strict what can be decoded is delivered")
+
+    def _describe(self, first: av.VideoFrame) -> StreamInfo:
+        stream = self._stream
+        matrix = _display_matrix(first)
+        width, height = first.width, first.height
+        if matrix is not None and _transposes(matrix):
+            width, height = height, width
+        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        time_base = stream.time_base or 1 / rate
+        count = stream.frames or None
+        if count is None and self._container.duration:
+            count = max(1, round(self._container.duration * rate / av.time_base))
+        return StreamInfo(width, height, time_base, rate, count, color_of(first))
+
+    def _decode(self) -> Iterator[av.VideoFrame]:
+        """Every frame that can be decoded; counts what cannot."""
+        for packet in self._packets():
+            if packet is not None and packet.is_corrupt:
+                self._note_damage("a damaged packet")
+            try:
+                frames = self._stream.decode(packet)
+            except av.FFmpegError as exc:
+                self._note_damage("a packet that cannot be decoded", exc)
+                continue
+            for frame in frames:
+                if frame.is_corrupt:
+                    self._note_damage("a damaged frame")
+                yield frame
+
+    def _packets(self) -> Iterator[av.Packet[av.VideoStream] | None]:
+        """The stream's packets; last an empty one or ``None``, either of which flushes the decoder.
+
+        All streams are read, though one is kept: where the last of them ends tells whether the file was cut.
+        """
+        failures = 0
+        while True:
+            try:
+                for packet in self._container.demux():
+                    failures = 0
+                    if packet.pts is not None:
+                        self._end = max(self._end, (packet.pts + (packet.duration or 0)) * packet.time_base)
+                    if packet.stream is self._stream:
+                        yield packet
+                return
+            except av.FFmpegError as exc:
+                self._note_damage("a stretch that cannot be read", exc)
+                failures += 1
+                if failures > _MOST_FAILURES_IN_A_ROW:
+                    yield None
+                    return
+
+    def _note_damage(self, what: str, exc: av.FFmpegError | None = None) -> None:
+        self._damage += 1
+        if self._strict:
+            raise DecodeFailed(
+                f"{self._url} has {what}", hint="without --strict what can be decoded is delivered"
+            ) from exc
+
+    def _account(self, delivered: int) -> str | None:
+        reasons = []
+        if self._damage:
+            reasons.append("1 damaged packet" if self._damage == 1 else f"{self._damage} damaged packets")
+        stated = Fraction(self._container.duration or 0, av.time_base)
+        begin = Fraction(max(0, self._container.start_time or 0), av.time_base)
+        slack = max(Fraction(1, 5), 3 / self._info.frame_rate)
+        if self._container.format.name.startswith(_STATE_THEIR_LENGTH) and self._end - begin < stated - slack:
+            reasons.append(f"the file ends at {float(self._end):.2f} s of {float(begin + stated):.2f} s")
+        if not reasons:
+            return None
+        count = self._stream.frames
+        of = f" of {count}" if count >= delivered else ""
+        return f"{', '.join(reasons)}; {delivered}{of} frames were decodable"
+
+
+def _open(url: str) -> av.container.InputContainer:
+    """``av.open`` for reading, its errors translated."""
+    local = "://" not in url
+    try:
+        if local and Path(url).is_dir():
+            raise SourceNotFound(
+                f"{url} is a folder", hint="give a file, or an image sequence such as folder/plate.####.png"
+            )
+        if local and Path(url).stat().st_size == 0:
+            raise DecodeFailed(f"{url} is empty", hint="the recording or the download did not finish")
+        return av.open(url)
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise SourceNotFound(f"there is no file {url}", hint="check the path; names are case-sensitive") from exc
+    except PermissionError as exc:
+        raise SourceNotFound(f"{url} cannot be read: permission denied", hint="check the file's permissions") from exc
+    except av.InvalidDataError as exc:
+        raise DecodeFailed(f"{url} cannot be decoded", hint=_why_unreadable(Path(url)) if local else None) from exc
+    except (av.FFmpegError, OSError) as exc:
+        raise SourceNotFound(f"{url} cannot be opened: {exc.strerror or exc}") from exc
+
+
+def _why_unreadable(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] in (b"ftyp", b"mdat", b"moov"):
+        return "its index (the moov atom) is missing, so the recording or download stopped early; fetch it again"
+    return "it is not a media file that FFmpeg knows, whatever its name says"
+
+
+def _presentation_time(frame: av.VideoFrame, previous: int | None, info: StreamInfo) -> int:
+    """The frame's own pts; where it has none, or one that would run backwards, the one that comes next."""
+    for stamp in (frame.pts, frame.dts):
+        if stamp is not None and (previous is None or stamp > previous):
+            return stamp
+    if previous is None:
+        return 0
+    step = frame.duration or round(1 / (info.frame_rate * info.time_base))
+    return previous + max(1, step)
+
+
+def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int] | None:
+    """a, b, c, d of the frame's display matrix: x' = a·x + c·y, y' = b·x + d·y."""
+    data = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+    if data is None:
+        return None
+    a, b, _, c, d = (int(value) for value in np.frombuffer(data, np.int32)[:5])
+    return a, b, c, d
+
+
+def _transposes(matrix: tuple[int, int, int, int]) -> bool:
+    a, b, _, _ = matrix
+    return abs(b) > abs(a)
+
+
+def _as_shown(rgb: Samples, matrix: tuple[int, int, int, int] | None) -> Samples:
+    """Rotate by the quarter turn and mirror as the display matrix says; other angles are left as they are."""
+    if matrix is None:
+        return rgb
+    a, b, c, d = matrix
+    if _transposes(matrix):
+        shown, mirror_x, mirror_y = rgb.swapaxes(0, 1), c < 0, b < 0
+    else:
+        shown, mirror_x, mirror_y = rgb, a < 0, d < 0
+    if mirror_x:
+        shown = shown[:, ::-1]
+    if mirror_y:
+        shown = shown[::-1]
+    return np.ascontiguousarray(shown)

@@ -1,0 +1,174 @@
+"""Plates as a video file: ProRes 4444, VP9 or H.264, the sound kept."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+
+from ..errors import WriteFailed
+from ..frame import Plate, StreamInfo
+from .audio import AudioTrack
+from .color import STUDIO, matrix_for
+from .composing import AlphaKind, Background
+from .encoding import Content, Encoding, PlatePainter
+from .output import temporary_beside
+
+# A first pts later than this is an arbitrary clock (a broadcast, a camera's uptime), not a delay that was meant.
+_LONGEST_DELAY = 60
+
+
+class VideoSink:
+    """Encodes plates to one file. Each frame keeps its pts: exactly in MOV and MP4, to the millisecond in WebM.
+
+    A clip whose first pts is negative, or later than a minute, is moved so that it begins at 0, its sound with it:
+    MOV would cut frames before 0 out of the presentation.
+
+    Args:
+        path: Where the file will be.
+        info: The stream the plates are of.
+        encoding: How.
+        audio: A media file whose first audio stream goes along.
+
+    Attributes:
+        description: One line on what is written; complete once the sink has been entered.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        info: StreamInfo,
+        encoding: Encoding,
+        *,
+        content: Content,
+        alpha: AlphaKind,
+        background: Background | None,
+        audio: Path | None,
+    ) -> None:
+        self.path = path
+        self.description = encoding.says
+        self._info = info
+        self._encoding = encoding
+        self._temporary = temporary_beside(path)
+        self._audio_path = audio
+        self._audio: AudioTrack | None = None
+        self._size = _encodable_size(encoding, info)
+        if self._size != (info.width, info.height):
+            self.description += f", padded from {info.width}×{info.height} to {self._size[0]}×{self._size[1]}"
+        self._paint = PlatePainter(encoding, info, self._size, content=content, alpha=alpha, background=background)
+        self._shift: int | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._container = av.open(
+                str(self._temporary),
+                "w",
+                format=self._encoding.container,
+                container_options={
+                    # Timestamps are ours to move, and a second of ProRes is enough to hold back for missing sound.
+                    "avoid_negative_ts": "disabled",
+                    "max_interleave_delta": "1000000",
+                    **self._encoding.container_options,
+                },
+            )
+            self._stream = self._add_video()
+            if self._audio_path is not None:
+                self._audio = AudioTrack.open(self._audio_path, self._container)
+            if self._audio is not None:
+                self.description += f", {self._audio.says}"
+            self._container.start_encoding()
+        except (av.FFmpegError, OSError) as exc:
+            self._discard()
+            raise self._failed(exc) from exc
+        except BaseException:
+            self._discard()
+            raise
+        return self
+
+    def write(self, plate: Plate) -> None:
+        """Append a plate.
+
+        Raises:
+            WriteFailed: The disk or the encoder refused.
+        """
+        frame = self._paint(plate)
+        if self._shift is None:
+            self._shift = self._initial_shift(plate.frame.pts)
+        frame.pts = plate.frame.pts - self._shift
+        frame.time_base = self._info.time_base
+        frame.duration = max(1, round(1 / (self._info.frame_rate * self._info.time_base)))
+        frame.color_range = STUDIO
+        frame.colorspace = self._stream.codec_context.colorspace
+        try:
+            if self._audio is not None:
+                self._audio.advance(frame.pts * self._info.time_base, -self._shift * self._info.time_base)
+            self._container.mux(self._stream.encode(frame))
+        except (av.FFmpegError, OSError) as exc:
+            raise self._failed(exc) from exc
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._discard()
+            return
+        try:
+            if self._shift is None:
+                raise WriteFailed(f"{self.path} would have no frames", hint="nothing was handed to it")
+            self._container.mux(self._stream.encode(None))
+            if self._audio is not None:
+                self._audio.finish(-self._shift * self._info.time_base)
+                self._audio.close()
+            self._container.close()
+            os.replace(self._temporary, self.path)  # noqa: PTH105 - the name says that a target is replaced
+        except (av.FFmpegError, OSError) as failure:
+            self._discard()
+            raise self._failed(failure) from failure
+        except BaseException:
+            self._discard()
+            raise
+
+    def _add_video(self) -> av.VideoStream:
+        encoding, info = self._encoding, self._info
+        stream = self._container.add_stream(encoding.codec, rate=info.frame_rate, options=dict(encoding.options))
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height = self._size
+        stream.pix_fmt = encoding.pixels
+        stream.time_base = info.time_base
+        context = stream.codec_context
+        context.time_base = info.time_base
+        context.thread_type = "FRAME" if encoding.codec == "prores_ks" else "AUTO"
+        context.color_range = STUDIO
+        context.colorspace = matrix_for(info.color, info.width, info.height)
+        context.color_primaries = info.color.primaries
+        context.color_trc = info.color.transfer
+        if encoding.quantiser is not None:
+            context.global_quality = encoding.quantiser  # in prores_ks that is the quantiser, without FFmpeg's lambda
+        return stream
+
+    def _initial_shift(self, pts: int) -> int:
+        return pts if pts < 0 or pts * self._info.time_base > _LONGEST_DELAY else 0
+
+    def _discard(self) -> None:
+        if self._audio is not None:
+            self._audio.close()
+        if hasattr(self, "_container"):
+            # What is half written is thrown away; that its end cannot be written either tells nothing new.
+            with contextlib.suppress(av.FFmpegError, OSError):
+                self._container.close()
+        self._temporary.unlink(missing_ok=True)
+
+    def _failed(self, exc: Exception) -> WriteFailed:
+        reason = getattr(exc, "strerror", None) or str(exc)
+        return WriteFailed(f"{self.path} cannot be written: {reason}", hint=f"is there room in {self.path.parent}?")
+
+
+def _encodable_size(encoding: Encoding, info: StreamInfo) -> tuple[int, int]:
+    """x264 takes even sizes only in 4:2:0; an odd edge is padded, because cropping would lose pixels."""
+    if encoding.codec != "libx264":
+        return info.width, info.height
+    return info.width + info.width % 2, info.height + info.height % 2
