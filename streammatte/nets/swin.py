@@ -1,0 +1,156 @@
+"""Swin Transformer, the backbone: four feature maps at strides 4, 8, 16 and 32.
+
+Liu et al. 2021, "Swin Transformer: Hierarchical Vision Transformer using Shifted Windows". Names of modules and
+parameters are those of the released checkpoints.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SwinTransformer(nn.Module):
+    """(B, 3, H, W) → four maps (B, embed_dim · 2ⁱ, H / 4 / 2ⁱ, W / 4 / 2ⁱ), each layer-normed."""
+
+    def __init__(self, embed_dim: int, depths: tuple[int, ...], heads: tuple[int, ...], window: int) -> None:
+        super().__init__()
+        self.patch_embed = PatchEmbed(embed_dim)
+        self.layers = nn.ModuleList()
+        for i, (depth, head) in enumerate(zip(depths, heads, strict=True)):
+            dim = embed_dim << i
+            self.layers.append(SwinLayer(dim, depth, head, window, last=i == len(depths) - 1))
+            self.add_module(f"norm{i}", nn.LayerNorm(dim))
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        x = self.patch_embed(image)
+        features = []
+        for i, layer in enumerate(self.layers):
+            for block in layer.blocks:  # type: ignore[union-attr]  # ModuleList's items are typed Module | Tensor
+                x = block(x)
+            features.append(self.get_submodule(f"norm{i}")(x).permute(0, 3, 1, 2).contiguous())
+            if layer.downsample is not None:
+                x = layer.downsample(x)  # type: ignore[operator]
+        return features
+
+
+class PatchEmbed(nn.Module):
+    """4×4 patches as tokens: (B, 3, H, W) → (B, ⌈H/4⌉, ⌈W/4⌉, C)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, dim, 4, stride=4)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, image: Tensor) -> Tensor:
+        H, W = image.shape[-2:]
+        x: Tensor = self.proj(F.pad(image, (0, -W % 4, 0, -H % 4)))
+        return self.norm(x.permute(0, 2, 3, 1))  # type: ignore[no-any-return]
+
+
+class SwinLayer(nn.Module):
+    """The blocks of one resolution, every second one shifted, and the step to the next resolution."""
+
+    def __init__(self, dim: int, depth: int, heads: int, window: int, *, last: bool) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(SwinBlock(dim, heads, window, i % 2 * (window // 2)) for i in range(depth))
+        self.downsample = None if last else PatchMerging(dim)
+
+
+class PatchMerging(nn.Module):
+    """2×2 neighbours become one token of twice the channels: (B, H, W, C) → (B, ⌈H/2⌉, ⌈W/2⌉, 2C)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
+        self.norm = nn.LayerNorm(4 * dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        H, W = x.shape[1:3]
+        x = F.pad(x, (0, 0, 0, W % 2, 0, H % 2))
+        x = torch.cat((x[:, 0::2, 0::2], x[:, 1::2, 0::2], x[:, 0::2, 1::2], x[:, 1::2, 1::2]), dim=-1)
+        return self.reduction(self.norm(x))  # type: ignore[no-any-return]
+
+
+class SwinBlock(nn.Module):
+    """Attention within windows, then a perceptron, both residual."""
+
+    def __init__(self, dim: int, heads: int, window: int, shift: int) -> None:
+        super().__init__()
+        self.window, self.shift = window, shift
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = WindowAttention(dim, heads, window)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim)
+        self._masks: dict[tuple[int, int, torch.device, torch.dtype], Tensor] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        B, H, W, C = x.shape
+        n = self.window
+        padded = F.pad(self.norm1(x), (0, 0, 0, -W % n, 0, -H % n))
+        if self.shift:
+            padded = padded.roll((-self.shift, -self.shift), dims=(1, 2))
+        Hp, Wp = padded.shape[1:3]
+        windows = padded.view(B, Hp // n, n, Wp // n, n, C).transpose(2, 3).reshape(-1, n * n, C)
+        windows = self.attn(windows, self._mask(Hp, Wp, x) if self.shift else None)
+        padded = windows.view(B, Hp // n, Wp // n, n, n, C).transpose(2, 3).reshape(B, Hp, Wp, C)
+        if self.shift:
+            padded = padded.roll((self.shift, self.shift), dims=(1, 2))
+        x = x + padded[:, :H, :W]
+        return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
+
+    def _mask(self, H: int, W: int, like: Tensor) -> Tensor:
+        """(windows, n², n²): 0 between tokens that were neighbours before the shift, -100 between those that were not.
+
+        It depends on the resolution alone, so it is built once and kept (a clip has one or two of them).
+        """
+        key = (H, W, like.device, like.dtype)
+        if key not in self._masks:
+            n, s = self.window, self.shift
+            region = torch.zeros(H, W)
+            for i, rows in enumerate((slice(-n), slice(-n, -s), slice(-s, None))):
+                for j, columns in enumerate((slice(-n), slice(-n, -s), slice(-s, None))):
+                    region[rows, columns] = 3 * i + j
+            region = region.view(H // n, n, W // n, n).transpose(1, 2).reshape(-1, n * n)
+            apart = region[:, None, :] != region[:, :, None]
+            self._masks[key] = (apart.float() * -100.0).to(like)
+        return self._masks[key]
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention in a window, with a learned bias for each relative position."""
+
+    def __init__(self, dim: int, heads: int, window: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
+        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+        place = torch.stack(torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")).flatten(1)
+        dy, dx = place[:, :, None] - place[:, None, :] + window - 1
+        self.register_buffer("relative_position_index", dy * (2 * window - 1) + dx)
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """``x``: (B · windows, n², C); ``mask``: (windows, n², n²) or None."""
+        Bw, N, C = x.shape
+        q, k, v = self.qkv(x).view(Bw, N, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
+        index = self.get_buffer("relative_position_index").flatten()
+        bias = self.relative_position_bias_table[index].view(N, N, -1).permute(2, 0, 1)[None]
+        if mask is not None:
+            bias = (bias + mask[:, None]).repeat(Bw // len(mask), 1, 1, 1)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
+        return self.proj(out.transpose(1, 2).reshape(Bw, N, C))  # type: ignore[no-any-return]
+
+
+class Mlp(nn.Module):
+    """Two linear layers, four times as wide between them."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, 4 * dim)
+        self.fc2 = nn.Linear(4 * dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))  # type: ignore[no-any-return]
