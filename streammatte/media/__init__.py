@@ -1,22 +1,54 @@
-"""Footage in and plates out: everything that touches PyAV, and nothing else does."""
+"""Footage in and plates out: everything that touches PyAV, and nothing else does.
+
+Importing this package is cheap; FFmpeg, OpenCV and torch are loaded when something is opened.
+"""
 
 from __future__ import annotations
 
 from fractions import Fraction
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..frame import Sink, Source, StreamInfo
+from ..errors import UnsupportedOutput
+from ..frame import StreamInfo
 
 if TYPE_CHECKING:
-    from .background import Background
+    from .file_source import FileSource
+    from .picture_sink import PictureSink
+    from .sequence import SequenceSource
+    from .video_sink import VideoSink
 
 __all__ = ["open_sink", "open_source"]
 
 
-def open_source(url: str | PathLike[str], *, frame_rate: Fraction | None = None, strict: bool = False) -> Source:
-    from .file_source import FileSource
+def open_source(
+    url: str | PathLike[str], *, frame_rate: Fraction | None = None, strict: bool = False
+) -> FileSource | SequenceSource:
+    """Open footage: any file FFmpeg reads, one picture, or numbered pictures.
 
+    The source is a context manager that iterates over its frames once, in order. When they have run out, its ``lost``
+    is ``None``, or one line on what could not be decoded. Its ``first_number`` is the number of its first picture.
+
+    Args:
+        url: A path or an address; ``plate.####.png`` or ``plate.%04d.png`` for numbered PNG, JPEG, TIFF or BMP
+            pictures. A gap in the numbers is an error.
+        frame_rate: Of pictures, 24 by default, as film and compositors have it; a clip states its own.
+        strict: Raise ``DecodeFailed`` at the first damage instead of delivering what can be decoded.
+
+    Raises:
+        SourceNotFound: There is nothing readable at that path.
+        NoVideoStream: The file holds no pictures.
+        DecodeFailed: It cannot be decoded.
+    """
+    from .file_source import FileSource
+    from .sequence import DEFAULT_RATE, PICTURES, NumberedName, SequenceSource, open_sequence
+
+    name = NumberedName.parse(url)
+    if name is not None:
+        return open_sequence(name, frame_rate=frame_rate or DEFAULT_RATE)
+    if Path(url).suffix.lower() in PICTURES and "://" not in str(url):
+        return SequenceSource([Path(url)], frame_rate=frame_rate or DEFAULT_RATE)
     return FileSource(str(url), strict=strict)
 
 
@@ -25,21 +57,79 @@ def open_sink(
     info: StreamInfo,
     *,
     alpha: Literal["straight", "premultiplied"] = "straight",
-    background: Background | str | None = None,
+    background: str | PathLike[str] | None = None,
     content: Literal["plate", "matte"] = "plate",
     audio: str | PathLike[str] | None = None,
     overwrite: bool = False,
     bits: int | None = None,
-) -> Sink:
-    from pathlib import Path
+    first_number: int = 1,
+) -> VideoSink | PictureSink:
+    """Open the sink that the name asks for. Enter it, ``write`` plates in order, leave it.
 
+    ====================  ==============================  =============================  ====================
+    name                  plate                           with a background              matte
+    ====================  ==============================  =============================  ====================
+    ``.mov``              ProRes 4444, 16-bit alpha       ProRes 422 HQ                  ProRes 422 HQ
+    ``.webm``             VP9 with alpha                  VP9                            VP9
+    ``.mp4``              refused: H.264 has no alpha     H.264                          H.264
+    ``name.####.png``     RGBA                            RGB                            grey
+    ====================  ==============================  =============================  ====================
+
+    Colours are written in studio swing with the source's own matrix, primaries and transfer. Nothing lies under the
+    final name before the sink has been left without an exception. ``sink.description`` says what is written, in a line.
+
+    Args:
+        path: A single ``name.png`` takes one frame.
+        info: The stream that the plates are of.
+        alpha: What the colours beside an alpha are; files do not say it, so the description does.
+        background: Makes a composite: anything that :func:`~streammatte.media.background.open_background` takes.
+        content: ``"matte"`` writes the alpha alone, in grey.
+        audio: A media file; its first audio stream is copied, or re-encoded where the container does not take it (AAC,
+            or Opus in WebM). Pictures have no sound, as a source or as an output.
+        overwrite: Replace what is there.
+        bits: Of PNG components, 8 or 16; by default 8 for sources of 8 bits, else 16.
+        first_number: Number of the first PNG.
+
+    Raises:
+        UnsupportedOutput: No sink writes that name, or not with these options.
+        WriteFailed: The folder is missing or cannot be written, or the output exists.
+        InputError: The background or the audio cannot be read.
+    """
+    from .background import open_background
     from .encoding import encoding_for
     from .output import check_target
+    from .picture_sink import PictureSink
+    from .sequence import PICTURES, NumberedName
     from .video_sink import VideoSink
 
     target = Path(path)
+    suffix = target.suffix.lower()
+    pictures = suffix == ".png"
+    if bits not in ((None, 8, 16) if pictures else (None,)):
+        raise UnsupportedOutput(
+            f"{target} cannot have {bits} bits", hint="PNG has 8 or 16; video has what its codec has"
+        )
+    encoding = (
+        None if pictures else encoding_for(suffix, content=content, alpha=alpha, composite=background is not None)
+    )
     check_target(target, overwrite=overwrite)
-    encoding = encoding_for(target.suffix.lower(), content=content, alpha=alpha, composite=background is not None)
+    backdrop = None if background is None or content == "matte" else open_background(background, info)
+    if encoding is None:
+        return PictureSink(
+            target,
+            bits=bits or (8 if info.color.bit_depth <= 8 else 16),
+            content=content,
+            alpha=alpha,
+            background=backdrop,
+            first_number=first_number,
+        )
+    silent = audio is None or NumberedName.parse(audio) is not None or Path(audio).suffix.lower() in PICTURES
     return VideoSink(
-        target, info, encoding, content=content, alpha=alpha, background=None, audio=Path(audio) if audio else None
+        target,
+        info,
+        encoding,
+        content=content,
+        alpha=alpha,
+        background=backdrop,
+        audio=None if silent or audio is None else str(audio),
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from pathlib import Path
 from typing import Self
 
 import av
+
+from .file_source import open_container
 
 # What each container takes and what opens its files plays; everything else is re-encoded to the first listed here.
 _TAKEN = {
@@ -51,9 +52,9 @@ class AudioTrack:
         self._shift = Fraction(0)
 
     @classmethod
-    def open(cls, path: Path, out: av.container.OutputContainer) -> Self | None:
-        """Add the first audio stream of ``path`` to ``out``; ``None`` if it has none."""
-        source = av.open(str(path))
+    def open(cls, url: str, out: av.container.OutputContainer) -> Self | None:
+        """Add the first audio stream of ``url`` to ``out``; ``None`` if it has none."""
+        source = open_container(url)
         try:
             if source.streams.audio:
                 return cls(source, source.streams.audio[0], out)

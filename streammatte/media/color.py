@@ -34,8 +34,8 @@ _LUMA = {
 
 _SMOOTH = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
 
-Samples = NDArray[np.uint8] | NDArray[np.uint16]
-"""Integer samples that span their whole type, (H, W) or (H, W, 3)."""
+Samples = NDArray[Any]
+"""(H, W) or (H, W, 3) of uint8 or uint16 that span their whole type; OpenCV's and PyAV's stubs know no better."""
 
 
 def matrix_for(color: ColorSpec, width: int, height: int) -> int:
@@ -129,35 +129,29 @@ class RgbReader:
         peak = 255 if bits == 8 else 65535
         matrix = matrix_for(color, self._width, self._height)
         samples = cv2.merge([plane_view(plane, bits) for plane in planar.planes[:3]])
-        return _samples(cv2.transform(samples, ycbcr_to_rgb(matrix, bits, full_range=color.full_range, peak=peak)))
+        return cv2.transform(samples, ycbcr_to_rgb(matrix, bits, full_range=color.full_range, peak=peak))
 
     def _from_rgb(self, frame: av.VideoFrame, depth: int) -> Samples:
         bits = _working_bits(depth)
         size = {"width": self._width, "height": self._height, "interpolation": _SMOOTH, "threads": 1}
         if bits == 8:
-            return _samples(self._scaler.reformat(frame, format="rgb24", **size).to_ndarray())
+            return self._scaler.reformat(frame, format="rgb24", **size).to_ndarray()
         planar = self._scaler.reformat(frame, format=f"gbrp{bits}le", **size)
         green, blue, red = (plane_view(plane, bits) for plane in planar.planes)
         samples = cv2.merge([red, green, blue])
         if bits < 16:
             samples = cv2.transform(samples, np.eye(3) * (65535 / (2**bits - 1)))
-        return _samples(samples)
+        return samples
 
 
 def _working_bits(depth: int) -> int:
     return next((bits for bits in (8, 10, 12, 14) if depth <= bits), 16)
 
 
-def _samples(array: Any) -> Samples:
-    """OpenCV's and PyAV's stubs promise less than their functions keep."""
-    result: Samples = array
-    return result
-
-
 def plane_view(plane: av.video.plane.VideoPlane, bits: int) -> Samples:
     """(H, W) view, writable, of a plane of little-endian samples, without the padding at the end of its rows."""
-    dtype = np.dtype(np.uint8) if bits <= 8 else np.dtype("<u2")
-    rows: Samples = np.frombuffer(plane, dtype).reshape(plane.height, plane.line_size // dtype.itemsize)
+    dtype = np.dtype("u1" if bits <= 8 else "<u2")
+    rows: Samples = np.frombuffer(memoryview(plane), dtype).reshape(plane.height, plane.line_size // dtype.itemsize)
     return rows[:, : plane.width]
 
 
@@ -167,7 +161,7 @@ def planes_from_rgb(rgb: Samples, matrix: int, bits: int) -> tuple[Samples, ...]
     affine = rgb_to_ycbcr(matrix, bits, full_range=False, peak=peak)
     if bits > 8 and rgb.dtype == np.uint8:
         rgb = rgb.astype(np.uint16)
-    samples = _samples(cv2.transform(rgb, affine))
+    samples: Samples = cv2.transform(rgb, affine)
     if bits <= 8 and samples.dtype != np.uint8:
         samples = samples.astype(np.uint8)
-    return tuple(_samples(plane) for plane in cv2.split(samples))
+    return tuple(cv2.split(samples))

@@ -16,12 +16,19 @@ if TYPE_CHECKING:
     from ..frame import Plate
 
 AlphaKind = Literal["straight", "premultiplied"]
+Content = Literal["plate", "matte"]
 
 
 class Background(Protocol):
     """What a plate is laid over; see :func:`streammatte.media.background.open_background`."""
 
-    def frame(self, plate: Plate) -> Tensor: ...
+    def frame(self, plate: Plate) -> Tensor:
+        """(3, H, W) float32 in [0, 1], of the plate's own size. Called with plates in order."""
+        ...
+
+    def close(self) -> None:
+        """Release the file behind it, if there is one."""
+        ...
 
 
 def colors(plate: Plate, alpha: AlphaKind, background: Background | None) -> Samples:

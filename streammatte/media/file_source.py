@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import av
 import numpy as np
 import torch
-from av.sidedata.sidedata import Type as SideDataType
 
 from ..errors import DecodeFailed, NoVideoStream, SourceNotFound
 from ..frame import Frame, StreamInfo
@@ -50,7 +49,7 @@ class FileSource:
         self.lost: str | None = None
         self._url = url
         self._strict = strict
-        self._container = _open(url)
+        self._container = open_container(url)
         try:
             stream = self._container.streams.best("video")
             if not isinstance(stream, av.VideoStream) or stream.disposition & av.stream.Disposition.attached_pic:
@@ -131,7 +130,7 @@ class FileSource:
                     self._note_damage("a damaged frame")
                 yield frame
 
-    def _packets(self) -> Iterator[av.Packet[av.VideoStream] | None]:
+    def _packets(self) -> Iterator[av.Packet[av.stream.Stream] | None]:
         """The stream's packets; last an empty one or ``None``, either of which flushes the decoder.
 
         All streams are read, though one is kept: where the last of them ends tells whether the file was cut.
@@ -176,8 +175,13 @@ class FileSource:
         return f"{', '.join(reasons)}; {delivered}{of} frames were decodable"
 
 
-def _open(url: str) -> av.container.InputContainer:
-    """``av.open`` for reading, its errors translated."""
+def open_container(url: str) -> av.container.InputContainer:
+    """``av.open`` for reading, its errors translated.
+
+    Raises:
+        SourceNotFound: There is no such file, or it may not be read.
+        DecodeFailed: It is empty, or not a media file.
+    """
     local = "://" not in url
     try:
         if local and Path(url).is_dir():
@@ -218,7 +222,7 @@ def _presentation_time(frame: av.VideoFrame, previous: int | None, info: StreamI
 
 def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int] | None:
     """a, b, c, d of the frame's display matrix: x' = a·x + c·y, y' = b·x + d·y."""
-    data = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+    data: Any = frame.side_data.get("DISPLAYMATRIX")  # PyAV types its container as a dict of motion vectors
     if data is None:
         return None
     a, b, _, c, d = (int(value) for value in np.frombuffer(data, np.int32)[:5])

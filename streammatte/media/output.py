@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from ..errors import UnsupportedOutput, WriteFailed
+from .sequence import NumberedName
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
@@ -23,8 +24,12 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         raise WriteFailed(f"the folder {folder} cannot be written", hint="choose another, or change its permissions")
     if path.is_dir():
         raise UnsupportedOutput(f"{path} is a folder", hint=f"name a file in it, such as {path / 'out.mov'}")
-    if path.exists() and not overwrite:
-        raise WriteFailed(f"{path} exists", hint="choose another name, or replace it with --overwrite")
+    numbered = NumberedName.parse(path)
+    there = path if path.exists() else None
+    if numbered is not None and (numbers := numbered.numbers()):
+        there = numbered.path(numbers[0])
+    if there is not None and not overwrite:
+        raise WriteFailed(f"{there} exists", hint="choose another name, or replace it with --overwrite")
 
 
 def temporary_beside(path: Path) -> Path:

@@ -14,8 +14,8 @@ from ..errors import WriteFailed
 from ..frame import Plate, StreamInfo
 from .audio import AudioTrack
 from .color import STUDIO, matrix_for
-from .composing import AlphaKind, Background
-from .encoding import Content, Encoding, PlatePainter
+from .composing import AlphaKind, Background, Content
+from .encoding import Encoding, PlatePainter
 from .output import temporary_beside
 
 # A first pts later than this is an arbitrary clock (a broadcast, a camera's uptime), not a delay that was meant.
@@ -47,7 +47,7 @@ class VideoSink:
         content: Content,
         alpha: AlphaKind,
         background: Background | None,
-        audio: Path | None,
+        audio: str | None,
     ) -> None:
         self.path = path
         self.description = encoding.says
@@ -56,6 +56,8 @@ class VideoSink:
         self._temporary = temporary_beside(path)
         self._audio_path = audio
         self._audio: AudioTrack | None = None
+        self._background = background
+        self._container: av.container.OutputContainer | None = None
         self._size = _encodable_size(encoding, info)
         if self._size != (info.width, info.height):
             self.description += f", padded from {info.width}×{info.height} to {self._size[0]}×{self._size[1]}"
@@ -64,7 +66,7 @@ class VideoSink:
 
     def __enter__(self) -> Self:
         try:
-            self._container = av.open(
+            out = self._container = av.open(
                 str(self._temporary),
                 "w",
                 format=self._encoding.container,
@@ -75,12 +77,12 @@ class VideoSink:
                     **self._encoding.container_options,
                 },
             )
-            self._stream = self._add_video()
+            self._stream = self._add_video(out)
             if self._audio_path is not None:
-                self._audio = AudioTrack.open(self._audio_path, self._container)
+                self._audio = AudioTrack.open(self._audio_path, out)
             if self._audio is not None:
                 self.description += f", {self._audio.says}"
-            self._container.start_encoding()
+            out.start_encoding()
         except (av.FFmpegError, OSError) as exc:
             self._discard()
             raise self._failed(exc) from exc
@@ -95,6 +97,7 @@ class VideoSink:
         Raises:
             WriteFailed: The disk or the encoder refused.
         """
+        out = self._out
         frame = self._paint(plate)
         if self._shift is None:
             self._shift = self._initial_shift(plate.frame.pts)
@@ -106,7 +109,7 @@ class VideoSink:
         try:
             if self._audio is not None:
                 self._audio.advance(frame.pts * self._info.time_base, -self._shift * self._info.time_base)
-            self._container.mux(self._stream.encode(frame))
+            out.mux(self._stream.encode(frame))
         except (av.FFmpegError, OSError) as exc:
             raise self._failed(exc) from exc
 
@@ -117,13 +120,13 @@ class VideoSink:
             self._discard()
             return
         try:
+            out = self._out
             if self._shift is None:
                 raise WriteFailed(f"{self.path} would have no frames", hint="nothing was handed to it")
-            self._container.mux(self._stream.encode(None))
+            out.mux(self._stream.encode(None))
             if self._audio is not None:
                 self._audio.finish(-self._shift * self._info.time_base)
-                self._audio.close()
-            self._container.close()
+            out.close()
             os.replace(self._temporary, self.path)  # noqa: PTH105 - the name says that a target is replaced
         except (av.FFmpegError, OSError) as failure:
             self._discard()
@@ -131,10 +134,17 @@ class VideoSink:
         except BaseException:
             self._discard()
             raise
+        self._release()
 
-    def _add_video(self) -> av.VideoStream:
+    @property
+    def _out(self) -> av.container.OutputContainer:
+        if self._container is None:
+            raise RuntimeError("a sink takes plates inside its with statement")
+        return self._container
+
+    def _add_video(self, out: av.container.OutputContainer) -> av.VideoStream:
         encoding, info = self._encoding, self._info
-        stream = self._container.add_stream(encoding.codec, rate=info.frame_rate, options=dict(encoding.options))
+        stream = out.add_stream(encoding.codec, rate=info.frame_rate, options=dict(encoding.options))
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height = self._size
         stream.pix_fmt = encoding.pixels
@@ -154,13 +164,18 @@ class VideoSink:
         return pts if pts < 0 or pts * self._info.time_base > _LONGEST_DELAY else 0
 
     def _discard(self) -> None:
-        if self._audio is not None:
-            self._audio.close()
-        if hasattr(self, "_container"):
+        self._release()
+        if self._container is not None:
             # What is half written is thrown away; that its end cannot be written either tells nothing new.
             with contextlib.suppress(av.FFmpegError, OSError):
                 self._container.close()
         self._temporary.unlink(missing_ok=True)
+
+    def _release(self) -> None:
+        if self._audio is not None:
+            self._audio.close()
+        if self._background is not None:
+            self._background.close()
 
     def _failed(self, exc: Exception) -> WriteFailed:
         reason = getattr(exc, "strerror", None) or str(exc)

@@ -1,0 +1,216 @@
+"""What a plate is laid over: a colour, a picture, a clip, or the frame itself out of focus."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from fractions import Fraction
+from os import PathLike
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..frame import Frame, Plate, Source, StreamInfo
+from .color import Samples
+from .composing import Background, opacity
+
+# CSS's basic colours (CSS Color 4, 6.1), and the two that screens are painted in.
+_NAMED = {
+    "black": (0, 0, 0),
+    "silver": (192, 192, 192),
+    "gray": (128, 128, 128),
+    "grey": (128, 128, 128),
+    "white": (255, 255, 255),
+    "maroon": (128, 0, 0),
+    "red": (255, 0, 0),
+    "purple": (128, 0, 128),
+    "magenta": (255, 0, 255),
+    "green": (0, 128, 0),
+    "lime": (0, 255, 0),
+    "olive": (128, 128, 0),
+    "yellow": (255, 255, 0),
+    "navy": (0, 0, 128),
+    "blue": (0, 0, 255),
+    "teal": (0, 128, 128),
+    "cyan": (0, 255, 255),
+    "orange": (255, 165, 0),
+    "greenscreen": (0, 177, 64),
+    "bluescreen": (0, 71, 187),
+}
+
+# The default blur, as a share of the picture's height: about what a fast portrait lens does to a room.
+_DEFAULT_BLUR = 1 / 36
+
+
+def open_background(spec: str | PathLike[str], info: StreamInfo) -> Background:
+    """What ``spec`` names, at the size of ``info``.
+
+    Args:
+        spec: A colour (``green``, ``#00b140``, ``0,177,64``), a picture, a clip (cut to length or looped, by time), or
+            ``blur`` or ``blur:RADIUS``: the frame's own surroundings blurred, RADIUS the Gaussian's standard deviation
+            in pixels of the frame (as CSS counts it), a 36th of the height by default. Pictures and clips are scaled to
+            cover the frame and cropped about their centre.
+        info: The stream that will be laid over it.
+
+    Raises:
+        InputError: It is none of these, or cannot be read.
+    """
+    text = str(spec).strip()
+    if text == "blur" or text.startswith("blur:"):
+        return _BlurredSelf(_radius(text, info))
+    rgb = _color(text)
+    if rgb is not None:
+        return _Still(torch.tensor(rgb, dtype=torch.float32)[:, None, None].expand(3, info.height, info.width) / 255)
+    if not Path(text).suffix and not Path(text).exists() and "://" not in text:
+        raise InputError(
+            f"{text!r} is no background", hint="give a colour (green, #00b140, 0,177,64), a file, or blur[:RADIUS]"
+        )
+    return _from_footage(text, info)
+
+
+def _from_footage(url: str, info: StreamInfo) -> Background:
+    from . import open_source  # here, because the package's own front door imports this module
+
+    with open_source(url) as source:
+        frames = iter(source)
+        first = next(frames)
+        moving = next(frames, None) is not None
+    if moving:
+        return _Clip(url, info)
+    return _Still(_cover(first, info.width, info.height))
+
+
+def _radius(text: str, info: StreamInfo) -> float:
+    _, _, value = text.partition(":")
+    try:
+        radius = float(value) if value or text.endswith(":") else info.height * _DEFAULT_BLUR
+    except ValueError as exc:
+        raise InputError(f"{text!r}: {value!r} is not a radius", hint="give pixels, as in blur:20") from exc
+    if not 0 < radius <= info.width + info.height:
+        raise InputError(f"{text!r}: the radius must be positive and within the frame", hint="as in blur:20")
+    return radius
+
+
+def _color(text: str) -> tuple[int, int, int] | None:
+    named = _NAMED.get(text.lower())
+    if named is not None:
+        return named
+    if re.fullmatch(r"#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})", text):
+        digits = text[1:] if len(text) == 7 else "".join(2 * digit for digit in text[1:])
+        red, green, blue = bytes.fromhex(digits)
+        return red, green, blue
+    if match := re.fullmatch(r"(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})", text):
+        red, green, blue = (int(value) for value in match.groups())
+        if max(red, green, blue) > 255:
+            raise InputError(f"{text!r}: a component is beyond 255", hint="as in 0,177,64")
+        return red, green, blue
+    if text.startswith("#"):
+        raise InputError(f"{text!r} is no colour", hint="write #rgb or #rrggbb in hexadecimal")
+    return None
+
+
+def _cover(frame: Frame, width: int, height: int) -> Tensor:
+    """(3, height, width) float32: the frame scaled to cover that size, cropped about its centre."""
+    picture = np.ascontiguousarray(frame.rgb.permute(1, 2, 0).numpy())
+    rows, columns = picture.shape[:2]
+    scale = max(width / columns, height / rows)
+    keep_x, keep_y = min(columns, round(width / scale)), min(rows, round(height / scale))
+    x, y = (columns - keep_x) // 2, (rows - keep_y) // 2
+    picture = picture[y : y + keep_y, x : x + keep_x]
+    if picture.shape[:2] != (height, width):
+        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        picture = cv2.resize(picture, (width, height), interpolation=way)
+    peak = float(np.iinfo(picture.dtype).max)
+    return torch.from_numpy(picture.astype(np.float32) / np.float32(peak)).permute(2, 0, 1)
+
+
+class _Still:
+    """The same picture behind every frame."""
+
+    def __init__(self, picture: Tensor) -> None:
+        self._picture = picture
+
+    def frame(self, plate: Plate) -> Tensor:
+        return self._picture
+
+    def close(self) -> None:
+        """Holds nothing open."""
+
+
+class _Clip:
+    """The frame of a clip that is on show at the plate's own time, counted from the first plate; looped."""
+
+    def __init__(self, url: str, info: StreamInfo) -> None:
+        self._url = url
+        self._info = info
+        self._begin: int | None = None
+        self._source: Source | None = None
+        self._timeline = self._loop()
+        self._shown = next(self._timeline)
+        self._next = next(self._timeline)
+        self._picture: tuple[Frame, Tensor] | None = None
+
+    def frame(self, plate: Plate) -> Tensor:
+        if self._begin is None:
+            self._begin = plate.frame.pts
+        now = (plate.frame.pts - self._begin) * self._info.time_base
+        while self._next[0] <= now:
+            self._shown, self._next = self._next, next(self._timeline)
+        frame = self._shown[1]
+        if self._picture is None or self._picture[0] is not frame:
+            self._picture = frame, _cover(frame, self._info.width, self._info.height)
+        return self._picture[1]
+
+    def close(self) -> None:
+        self._timeline.close()
+
+    def _loop(self) -> Generator[tuple[Fraction, Frame]]:
+        """(seconds from the start, frame), without end."""
+        from . import open_source
+
+        begin = Fraction(0)
+        while True:
+            with open_source(self._url) as source:
+                time = begin
+                first: int | None = None
+                for frame in source:
+                    first = frame.pts if first is None else first
+                    time = begin + (frame.pts - first) * source.info.time_base
+                    yield time, frame
+                begin = time + 1 / source.info.frame_rate
+
+
+class _BlurredSelf:
+    """The frame's own surroundings, out of focus.
+
+    Pixels weigh by how much background they show, so that no ghost of the subject surrounds it (normalised
+    convolution, Knutsson and Westin 1993).
+    """
+
+    def __init__(self, radius: float) -> None:
+        self._radius = radius
+
+    def frame(self, plate: Plate) -> Tensor:
+        picture = np.ascontiguousarray(plate.frame.as_float().cpu().permute(1, 2, 0).numpy())
+        height, width = picture.shape[:2]
+        # Squared: a pixel that is half subject is also half subject's colour. The floor lets the subject fill only what
+        # no background reaches.
+        weight: Samples = np.square(1 - opacity(plate)) + np.float32(1e-4)
+        # A wide Gaussian is as good at a fraction of the size, and hundreds of times quicker.
+        step = max(1, int(self._radius // 4))
+        size = max(1, width // step), max(1, height // step)
+        weighted: Samples = cv2.resize(picture * weight[..., None], size, interpolation=cv2.INTER_AREA)
+        weight = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
+        sigma = self._radius * size[0] / width
+        weighted = cv2.GaussianBlur(weighted, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+        weight = cv2.GaussianBlur(weight, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+        smooth: Samples = weighted / weight[..., None]
+        blurred = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR)
+        return torch.from_numpy(blurred).permute(2, 0, 1)
+
+    def close(self) -> None:
+        """Holds nothing open."""

@@ -1,0 +1,143 @@
+"""Numbered pictures: their names, and reading them as a clip."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ..errors import DecodeFailed, SourceNotFound
+from ..frame import Frame, StreamInfo
+from .file_source import FileSource
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+DEFAULT_RATE = Fraction(24)
+
+_PLACEHOLDER = re.compile(r"#+|%0?(\d*)d")
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedName:
+    """A file name with a place for the frame number, ``plate.####.png`` or ``plate.%04d.png``.
+
+    Attributes:
+        folder: Where the files are.
+        before, after: The name around the number.
+        digits: How many digits the number is padded to.
+    """
+
+    folder: Path
+    before: str
+    after: str
+    digits: int
+
+    @classmethod
+    def parse(cls, path: str | PathLike[str]) -> Self | None:
+        """``None`` if the name has no place for a number, or a file of that very name exists."""
+        path = Path(path)
+        places = list(_PLACEHOLDER.finditer(path.name))
+        if not places or path.exists():
+            return None
+        place = places[-1]
+        digits = int(place[1] or 1) if place[0].startswith("%") else len(place[0])
+        return cls(path.parent, path.name[: place.start()], path.name[place.end() :], digits)
+
+    def name(self, number: int) -> str:
+        return f"{self.before}{number:0{self.digits}d}{self.after}"
+
+    def path(self, number: int) -> Path:
+        return self.folder / self.name(number)
+
+    def numbers(self) -> list[int]:
+        """The numbers of the files that are there, in order; empty also if there is no such folder."""
+        if not self.folder.is_dir():
+            return []
+        shape = re.compile(re.escape(self.before) + r"(\d+)" + re.escape(self.after))
+        found = (int(match[1]) for file in self.folder.iterdir() if (match := shape.fullmatch(file.name)))
+        return sorted(number for number in set(found) if self.path(number).is_file())
+
+    def __str__(self) -> str:
+        return str(self.folder / f"{self.before}{'#' * self.digits}{self.after}")
+
+
+class SequenceSource:
+    """Pictures as a clip, one frame each, ``pts`` counting from 0 in units of a frame. Alpha is dropped.
+
+    Args:
+        paths: The pictures in order, all of one size and depth.
+        frame_rate: Frames a second, which pictures do not carry.
+        first_number: The number of the first of them, so that an output can be numbered alike.
+
+    Attributes:
+        info, lost: As of :class:`~streammatte.media.file_source.FileSource`; nothing is ever lost, because a picture
+            that cannot be decoded is an error: left out, it would renumber all that follow.
+
+    Raises:
+        SourceNotFound: A picture is not there.
+        DecodeFailed: A picture cannot be decoded, or is not like the first.
+    """
+
+    lost: str | None = None
+
+    def __init__(self, paths: list[Path], *, frame_rate: Fraction = DEFAULT_RATE, first_number: int = 1) -> None:
+        self.first_number = first_number
+        self._paths = paths
+        with FileSource(str(paths[0]), strict=True) as picture:
+            first = picture.info
+        self._info = replace(first, time_base=1 / frame_rate, frame_rate=frame_rate, frame_count=len(paths))
+
+    @property
+    def info(self) -> StreamInfo:
+        return self._info
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is held open between two pictures."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        expected = self._info
+        for index, path in enumerate(self._paths):
+            with FileSource(str(path), strict=True) as picture:
+                found = picture.info
+                if (found.width, found.height) != (expected.width, expected.height):
+                    raise DecodeFailed(
+                        f"{path} is {found.width}×{found.height}, the first {expected.width}×{expected.height}",
+                        hint="bring the pictures of a sequence to one size",
+                    )
+                if (found.color.bit_depth > 8) != (expected.color.bit_depth > 8):
+                    raise DecodeFailed(
+                        f"{path} has {found.color.bit_depth} bits, the first {expected.color.bit_depth}",
+                        hint="bring the pictures of a sequence to one depth",
+                    )
+                frame = next(iter(picture))
+            yield replace(frame, pts=index, index=index)
+
+
+def open_sequence(name: NumberedName, *, frame_rate: Fraction = DEFAULT_RATE) -> SequenceSource:
+    """Read every picture that has the name, from the lowest number to the highest.
+
+    Raises:
+        SourceNotFound: There is none, or one between the first and the last is missing: a gap would shift all that
+            follow against their sound and against other sequences of the shot.
+    """
+    numbers = name.numbers()
+    if not numbers:
+        raise SourceNotFound(f"there is no picture {name}", hint="# stands for one digit of the frame number")
+    first, last = numbers[0], numbers[-1]
+    missing = sorted(set(range(first, last + 1)) - set(numbers))
+    if missing:
+        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise SourceNotFound(
+            f"{name.path(missing[0])} is missing{others}, between frames {first} and {last}",
+            hint="render the missing frames, or move one side of the gap to another folder",
+        )
+    return SequenceSource([name.path(number) for number in numbers], frame_rate=frame_rate, first_number=first)
