@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -74,8 +75,8 @@ class Frame:
         """``rgb`` as float32 in [0, 1], on its device; not copied if it is that already."""
         if self.rgb.is_floating_point():
             return self.rgb
-        depth = 8 * self.rgb.element_size()
-        return self.rgb.float() / (2**depth - 1)
+        largest = 2 ** (8 * self.rgb.element_size()) - 1
+        return self.rgb.float().div_(largest)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,6 +99,11 @@ class Source(Protocol):
 
     @property
     def info(self) -> StreamInfo: ...
+    @property
+    def lost(self) -> str | None:
+        """What could not be decoded, in one line; known after the last frame. ``None``: nothing was lost."""
+        ...
+
     def __iter__(self) -> Iterator[Frame]: ...
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -123,6 +129,16 @@ class Sink(Protocol):
 
     A context manager. ``write`` raises ``WriteFailed`` when the disk or the encoder refuses.
     """
+
+    @property
+    def path(self) -> Path:
+        """The final name."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """What is written, in a few words for the summary: "ProRes 4444, straight alpha, AAC copied"."""
+        ...
 
     def write(self, plate: Plate) -> None: ...
     def __enter__(self) -> Self: ...

@@ -75,10 +75,10 @@ def test_parity_with_the_published_network(
 def plain_deform_conv2d(
     x: torch.Tensor, offset: torch.Tensor, modulator: torch.Tensor, weight: torch.Tensor
 ) -> torch.Tensor:
-    """The definition, slowly: each tap gathers its four corners one by one, and a corner outside the picture is zero."""
+    """The definition, slowly: each tap gathers its four corners, and a corner outside the picture is zero."""
     B, C, H, W = x.shape
-    O, _, k, _ = weight.shape
-    out = torch.zeros(B, O, H, W, dtype=torch.float64)
+    k = weight.shape[-1]
+    out = torch.zeros(B, len(weight), H, W, dtype=torch.float64)
     rows, columns = torch.meshgrid(torch.arange(H).double(), torch.arange(W).double(), indexing="ij")
     for b in range(B):
         for tap in range(k * k):

@@ -157,7 +157,7 @@ class Decoder(nn.Module):
         self.decoder_block3 = DecoderBlock(c3 + c4 // 8, c2, config)
         self.decoder_block2 = DecoderBlock(c2 + c3 // 8, c1, config)
         self.decoder_block1 = DecoderBlock(c1 + c2 // 8, c1 // 2, config)
-        self.conv_out1 = nn.Sequential(nn.Conv2d(c1 // 2 + c1 // 8, 1, 1))
+        self.conv_out1 = nn.Sequential(nn.Conv2d(c1 // 2 + c1 // 8, 1, 1))  # of one: so the checkpoints name it
         for level, width in ((4, c3), (3, c2), (2, c1)):
             self.add_module(f"lateral_block{level}", LateralBlock(width))
             self.add_module(f"conv_ms_spvn_{level}", nn.Conv2d(width, 1, 1))
@@ -196,8 +196,9 @@ class Decoder(nn.Module):
         ``conv_out1`` is 1×1, so its half for ``p1`` commutes with the upsampling, and its half for the picture folds
         into ``ipt_blk1``'s last convolution: both are linear.
         """
-        out, block = self.conv_out1[0], self.ipt_blk1
-        weight_p, weight_image = out.weight.split((p1.shape[1], out.weight.shape[1] - p1.shape[1]), dim=1)
+        out, block = self.conv_out1.get_submodule("0"), self.ipt_blk1
+        assert isinstance(out, nn.Conv2d) and out.bias is not None and block.conv_out.bias is not None
+        weight_p, weight_image = out.weight[:, : p1.shape[1]], out.weight[:, p1.shape[1] :]
         weight = torch.einsum("oc,cikl->oikl", weight_image.flatten(1), block.conv_out.weight)
         bias = weight_image.flatten(1) @ block.conv_out.bias + out.bias
         coarse = F.conv2d(p1, weight_p)

@@ -11,9 +11,9 @@ def deform_conv2d(x: Tensor, offset: Tensor, modulator: Tensor, weight: Tensor) 
     """Modulated deformable convolution, stride 1, "same" padding, odd square kernel, no bias.
 
     Zhu et al. 2019, "Deformable ConvNets v2". Each tap reads the input at its own displaced place, bilinearly; outside
-    the picture the input is zero, a corner of the bilinear cell at a time. The result is that of torchvision's operator.
+    the picture the input is zero, a corner of the bilinear cell at a time, as in torchvision's operator.
 
-    Coordinates are computed in float32 whatever the data's type: in float16 they would step by 1/8 pixel beyond x = 128.
+    Coordinates are in float32 whatever the data's type: in float16 they would step by 1/8 pixel beyond x = 128.
     The taps are read a kernel row at a time, so that the samples of a 7×7 kernel never lie in memory all at once.
 
     Args:
@@ -26,7 +26,7 @@ def deform_conv2d(x: Tensor, offset: Tensor, modulator: Tensor, weight: Tensor) 
         (B, O, H, W) in the type of ``x``.
     """
     B, C, H, W = x.shape
-    O, _, k, _ = weight.shape
+    k = weight.shape[-1]
     rows = torch.arange(H, device=x.device, dtype=torch.float32).view(1, 1, H, 1)
     columns = torch.arange(W, device=x.device, dtype=torch.float32).view(1, 1, 1, W)
     taps = torch.arange(k, device=x.device, dtype=torch.float32).view(1, k, 1, 1) - k // 2
@@ -46,7 +46,7 @@ def deform_conv2d(x: Tensor, offset: Tensor, modulator: Tensor, weight: Tensor) 
         grid = torch.stack((x_, y), dim=-1).view(B, k * H, W, 2)
         sampled = F.grid_sample(data, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
         sampled = sampled.view(B, C, k, H, W).to(x.dtype) * modulation[:, None, row]
-        part = F.conv2d(sampled.view(B, C * k, H, W), weight[:, :, row].reshape(O, C * k, 1, 1))
+        part = F.conv2d(sampled.view(B, C * k, H, W), weight[:, :, row].reshape(-1, C * k, 1, 1))
         out = part if out is None else out + part
     assert out is not None
     return out
@@ -74,7 +74,7 @@ class DeformableConv2d(nn.Module):
             x,
             torch.cat((self.offset_conv.weight, self.modulator_conv.weight)),
             torch.cat((self.offset_conv.bias, self.modulator_conv.bias)),
-            padding=self.offset_conv.padding,  # type: ignore[arg-type]  # stubs: str | tuple[int, ...]
+            padding=self.offset_conv.padding,
         )
-        offset, modulator = both.split((self.offset_conv.out_channels, self.modulator_conv.out_channels), dim=1)
-        return deform_conv2d(x, offset, 2 * modulator.sigmoid(), self.regular_conv.weight)
+        taps = self.modulator_conv.out_channels
+        return deform_conv2d(x, both[:, : 2 * taps], 2 * both[:, 2 * taps :].sigmoid(), self.regular_conv.weight)

@@ -1,0 +1,7 @@
+"""``python -m streammatte``: the command, where its script is not on the path."""
+
+import sys
+
+from streammatte.cli import main
+
+sys.exit(main())

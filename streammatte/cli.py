@@ -1,0 +1,240 @@
+"""The command line: arguments → Options → job. Nothing heavy is imported until an argument asks for it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+from fractions import Fraction
+
+from streammatte.errors import StreammatteError
+from streammatte.job import Options
+
+EXAMPLES = """\
+examples:
+  streammatte clip.mp4 -o out.mov                   ProRes 4444 with alpha, audio kept
+  streammatte clip.mp4 -o out.webm                  VP9 with alpha, for the web
+  streammatte clip.mp4 -o comp.mp4 --bg beach.jpg   another background: picture, clip, colour, blur
+  streammatte clip.mp4 -o out.mov --matte matte.mov the plate, and its matte alone, in one pass
+  streammatte plate.####.png -o cut.####.png        an image sequence
+  streammatte models                                what can be used, what is already here
+  streammatte doctor                                what this machine can do, what is missing
+"""
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code: 0, 1 for what went wrong, 2 for wrong usage, 130 for Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    try:
+        if arguments[:1] == ["models"]:
+            return _models(arguments[1:])
+        if arguments[:1] == ["doctor"]:
+            return _doctor(arguments[1:])
+        return _matte(arguments)
+    except StreammatteError as exc:
+        if debug:
+            traceback.print_exc()
+        print(f"streammatte: error: {exc}", file=sys.stderr)
+        if exc.hint:
+            print(f"  hint: {exc.hint}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        if debug:
+            traceback.print_exc()
+        print("streammatte: interrupted; nothing was written", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _matte(arguments: Sequence[str]) -> int:
+    parser = _parser()
+    if not arguments:
+        parser.print_help()
+        return 2
+    given = parser.parse_args(arguments)
+    options = Options(
+        input=given.input,
+        outputs=tuple(given.output),
+        matte=given.matte,
+        background=given.bg,
+        alpha=given.alpha,
+        bits=given.bits,
+        frame_rate=given.frame_rate,
+        model=given.model,
+        weights=given.weights,
+        device=given.device,
+        precision=given.precision,
+        size=given.size,
+        batch=given.batch,
+        offline=given.offline,
+        overwrite=given.overwrite,
+        strict=given.strict,
+    )
+    from streammatte.display import TerminalDisplay
+    from streammatte.job import run
+
+    with TerminalDisplay(quiet=given.quiet or given.json) as display:
+        summary = run(options, display)
+        if given.json:
+            print(summary.as_json())
+        else:
+            display.summary(summary)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="streammatte",
+        usage="streammatte INPUT -o OUTPUT [options]\n       streammatte models [pull NAME]\n       streammatte doctor",
+        description=EXAMPLES,
+        formatter_class=_Help,
+        allow_abbrev=False,
+    )
+    parser.add_argument("input", metavar="INPUT", help="a video, a picture, or a sequence: plate.####.png")
+
+    writing = parser.add_argument_group("what to write")
+    writing.add_argument(
+        "-o",
+        "--output",
+        metavar="OUTPUT",
+        action="append",
+        default=[],
+        help="the name says the format: .mov .webm .mp4 name.####.png; may be given several times",
+    )
+    writing.add_argument("--matte", metavar="PATH", help="the matte alone: .mov .webm .mp4 name.####.png")
+    writing.add_argument(
+        "--bg",
+        metavar="WHAT",
+        help="compose over a colour (green, #00b140), a picture, a clip (looped) or blur[:RADIUS]",
+    )
+    writing.add_argument(
+        "--alpha",
+        choices=("straight", "premultiplied"),
+        default="straight",
+        help="colour as it is, or multiplied by alpha (default: %(default)s)",
+    )
+    writing.add_argument(
+        "--bits", type=int, choices=(8, 16), help="of .png files (default: 8 for 8-bit sources, else 16)"
+    )
+    writing.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+
+    reading = parser.add_argument_group("what to read")
+    reading.add_argument(
+        "--fps", dest="frame_rate", metavar="RATE", type=_rate, help="of an image sequence: 25, 23.976, 30000/1001"
+    )
+    reading.add_argument(
+        "--strict", action="store_true", help="refuse damaged footage instead of keeping what is whole"
+    )
+
+    network = parser.add_argument_group("the network")
+    network.add_argument(
+        "--model",
+        metavar="NAME",
+        default="auto",
+        help="as `streammatte models` lists them; auto: the best one that is here or can be fetched "
+        "(default: %(default)s)",
+    )
+    network.add_argument("--weights", metavar="FILE", help="a BiRefNet checkpoint of your own, .safetensors or .pth")
+    network.add_argument("--size", metavar="WxH", type=_size, help="of the network's input (default: the model's own)")
+    network.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (default: the best one here)")
+    network.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "fp16", "bf16"),
+        default="auto",
+        help="(default: %(default)s, what is quick on the device)",
+    )
+    network.add_argument(
+        "--batch", metavar="N", type=_positive, default=1, help="frames at once (default: %(default)s)"
+    )
+    network.add_argument(
+        "--offline", action="store_true", help="ask no hub for weights; HF_HUB_OFFLINE=1 does the same"
+    )
+
+    saying = parser.add_argument_group("what to say")
+    saying.add_argument("--json", action="store_true", help="the summary as one JSON object on standard output")
+    saying.add_argument("--quiet", action="store_true", help="no progress, no summary")
+    saying.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    saying.add_argument("--version", action="version", version=_version())
+    return parser
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Leaves the examples as they are set, and gives the options' names room."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=26)
+
+
+def _models(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="streammatte models", description="What can be used, and what is already here.", allow_abbrev=False
+    )
+    parser.add_argument("--json", action="store_true", help="as one JSON array")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(dest="command", metavar="pull NAME")
+    pulling = commands.add_parser("pull", help="fetch a model's weights", allow_abbrev=False)
+    pulling.add_argument("name", metavar="NAME")
+    given = parser.parse_args(arguments)
+
+    from rich.console import Console
+
+    from streammatte.weights.listing import list_models, pull
+
+    if given.command == "pull":
+        pull(given.name, Console(stderr=True))
+    else:
+        list_models(Console(), as_json=given.json)
+    return 0
+
+
+def _doctor(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="streammatte doctor", description="What this machine can do, and what is missing.", allow_abbrev=False
+    )
+    parser.add_argument("--json", action="store_true", help="as one JSON array")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    given = parser.parse_args(arguments)
+
+    from rich.console import Console
+
+    from streammatte.doctor import print_report
+
+    print_report(Console(), as_json=given.json)
+    return 0
+
+
+def _version() -> str:
+    from streammatte import __version__
+
+    return f"streammatte {__version__}"
+
+
+def _rate(text: str) -> Fraction:
+    """``25``, ``23.976`` or ``30000/1001``; NTSC's rounded rates become the exact ones."""
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a frame rate: 25, 23.976, 30000/1001") from None
+    if rate <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a frame rate: it must be above 0")
+    if rate.denominator != 1 and "." in text:
+        exact = Fraction(round(rate * Fraction(1001, 1000)) * 1000, 1001)
+        if abs(exact - rate) < Fraction(1, 100):
+            return exact
+    return rate
+
+
+def _size(text: str) -> tuple[int, int]:
+    """``WxH`` → (H, W)."""
+    width, x, height = text.lower().partition("x")
+    if not x or not width.isdecimal() or not height.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: 512x512 is (width x height)")
+    return int(height), int(width)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)

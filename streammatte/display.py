@@ -1,0 +1,131 @@
+"""What a run looks like in a terminal: progress, notices, the closing summary."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from streammatte.frame import StreamInfo
+from streammatte.job import Summary
+
+if TYPE_CHECKING:
+    from streammatte.matting import BiRefNetMatter
+
+# The first frame carries warm-up; an estimate is worth saying once a few more have followed it.
+ESTIMATE_AFTER_FRAMES = 4
+
+
+class TerminalDisplay:
+    """A context manager that keeps ``job.Display``'s contract with rich, on standard error.
+
+    Args:
+        quiet: Say notices only.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self._quiet = quiet
+        self._progress: Progress | None = None
+        self._task = TaskID(0)
+        self._fetch: TaskID | None = None
+        self._total: int | None = None
+        self._first_written = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def notice(self, text: str) -> None:
+        self.console.print(f"streammatte: {text}", markup=False, soft_wrap=True)
+
+    def fetching(self, done: int, total: int | None) -> None:
+        if self._quiet:
+            return
+        if self._fetch is None:
+            self._start(TextColumn("fetching weights"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+            assert self._progress is not None
+            self._fetch = self._progress.add_task("", total=total)
+        assert self._progress is not None
+        self._progress.update(self._fetch, completed=done, total=total)
+
+    def started(self, info: StreamInfo, matter: BiRefNetMatter) -> None:
+        self._stop()
+        self._total = info.frame_count
+        if self._quiet:
+            return
+        height, width = matter.size
+        self._start(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+        )
+        assert self._progress is not None
+        self._task = self._progress.add_task(
+            f"{matter.name} {width}×{height} {matter.precision} on {matter.device}", total=self._total, rate=""
+        )
+
+    def written(self, frames: int) -> None:
+        now = time.perf_counter()
+        if frames == 1:
+            self._first_written = now
+        if self._progress is None:
+            return
+        rate = (frames - 1) / (now - self._first_written) if frames > 1 else 0.0
+        self._progress.update(self._task, completed=frames, rate=f"{rate:.1f} fps" if rate else "")
+        if frames == ESTIMATE_AFTER_FRAMES and self._total and self._total > frames:
+            left = _duration((self._total - frames) / rate)
+            self.notice(f"{self._total} frames at {rate:.1f} a second: about {left} to go")
+
+    def summary(self, summary: Summary) -> None:
+        """Print what was written and how fast each part ran."""
+        self._stop()
+        if summary.lost:
+            self.notice(f"warning: {summary.lost}")
+        if self._quiet:
+            return
+        out = Console(highlight=False)
+        for output in summary.outputs:
+            out.print(f"{output['path']}  ({output['description']})", markup=False, soft_wrap=True)
+        rate = summary.frames / summary.seconds if summary.seconds else 0.0
+        out.print(
+            f"{summary.frames} frames in {_duration(summary.seconds)}, {rate:.1f} fps "
+            f"(alone: decode {summary.decode_fps:.0f}, network {summary.network_fps:.1f}, "
+            f"encode {summary.encode_fps:.0f})",
+            soft_wrap=True,
+        )
+
+    def _start(
+        self, *columns: TextColumn | BarColumn | DownloadColumn | MofNCompleteColumn | TimeRemainingColumn
+    ) -> None:
+        self._progress = Progress(*columns, console=self.console, transient=True)
+        self._progress.start()
+
+    def _stop(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

@@ -1,0 +1,205 @@
+"""One run of the command: from what was asked for to what was written."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+
+from streammatte.errors import OutputError
+from streammatte.frame import Frame, Sink, StreamInfo
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from streammatte.matting import BiRefNetMatter
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the user asked for; see ``streammatte --help`` for what each means."""
+
+    input: str
+    outputs: tuple[str, ...] = ()
+    matte: str | None = None
+    background: str | None = None
+    alpha: Literal["straight", "premultiplied"] = "straight"
+    bits: int | None = None
+    frame_rate: Fraction | None = None
+    model: str = "auto"
+    weights: str | None = None
+    device: str | None = None
+    precision: str = "auto"
+    size: tuple[int, int] | None = None
+    batch: int = 1
+    offline: bool = False
+    overwrite: bool = False
+    strict: bool = False
+
+
+@dataclass(slots=True)
+class Summary:
+    """What was done.
+
+    Attributes:
+        outputs: Path and description of each file, in the order asked for.
+        frames: Plates written.
+        seconds: Wall time of the run, the model's loading apart.
+        decode_fps, network_fps, encode_fps: What each would reach by itself, on this machine under this load.
+        lost: What of the source could not be decoded, in words; ``None`` if nothing was lost.
+    """
+
+    input: str
+    model: str
+    device: str
+    precision: str
+    size: tuple[int, int]
+    alpha: str
+    outputs: list[dict[str, str]] = field(default_factory=list)
+    frames: int = 0
+    seconds: float = 0.0
+    decode_fps: float = 0.0
+    network_fps: float = 0.0
+    encode_fps: float = 0.0
+    lost: str | None = None
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self), indent=2)
+
+
+class Display(Protocol):
+    """What a run tells whoever is watching."""
+
+    def notice(self, text: str) -> None: ...
+    def fetching(self, done: int, total: int | None) -> None: ...
+    def started(self, info: StreamInfo, matter: BiRefNetMatter) -> None: ...
+    def written(self, frames: int) -> None: ...
+
+
+def run(options: Options, display: Display) -> Summary:
+    """Matte ``options.input`` into every output asked for, in one pass.
+
+    Decoding, the network and encoding each have a thread. Nothing stays under an output's name unless the whole run
+    succeeds.
+    """
+    from streammatte.matting import load_matter
+    from streammatte.media import open_sink, open_source
+    from streammatte.pipeline import matte, prefetch
+
+    targets: list[tuple[str, Literal["plate", "matte"]]] = [(path, "plate") for path in options.outputs]
+    if options.matte is not None:
+        targets.append((options.matte, "matte"))
+    _check_targets(options.input, [path for path, _ in targets])
+
+    with (
+        open_source(options.input, frame_rate=options.frame_rate, strict=options.strict) as source,
+        ExitStack() as writing,
+    ):
+        # The sinks come before the model: a name that cannot be written is known at once, not after a download.
+        sinks: list[Sink] = [
+            writing.enter_context(
+                open_sink(
+                    path,
+                    source.info,
+                    alpha=options.alpha,
+                    background=options.background if content == "plate" else None,
+                    content=content,
+                    audio=options.input,
+                    overwrite=options.overwrite,
+                    bits=options.bits,
+                )
+            )
+            for path, content in targets
+        ]
+        matter = load_matter(
+            options.model,
+            weights=options.weights,
+            device=options.device,
+            precision=options.precision,
+            size=options.size,
+            offline=options.offline,
+            on_progress=display.fetching,
+            on_notice=display.notice,
+        )
+        summary = Summary(
+            input=options.input,
+            model=matter.name,
+            device=str(matter.device),
+            precision=matter.precision,
+            size=matter.size,
+            alpha=options.alpha,
+        )
+        display.started(source.info, matter)
+        decode, network, encode = Clock(), Clock(), Clock()
+
+        def timed_matter(frames: Sequence[Frame]) -> list[Tensor]:
+            with network:
+                return [alpha.cpu() for alpha in matter(frames)]
+
+        start = time.perf_counter()
+        plates = matte(prefetch(decode.over(source)), timed_matter, batch=options.batch)
+        with closing(prefetch(plates)) as ready:
+            for plate in ready:
+                with encode:
+                    for sink in sinks:
+                        sink.write(plate)
+                summary.frames += 1
+                display.written(summary.frames)
+        with encode:
+            writing.close()
+        summary.seconds = time.perf_counter() - start
+        summary.decode_fps, summary.network_fps, summary.encode_fps = (
+            clock.rate(summary.frames) for clock in (decode, network, encode)
+        )
+        summary.outputs = [{"path": str(sink.path), "description": sink.description} for sink in sinks]
+        summary.lost = source.lost
+    return summary
+
+
+class Clock:
+    """Sums the time spent inside it."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._since = 0.0
+
+    def __enter__(self) -> None:
+        self._since = time.perf_counter()
+
+    def __exit__(self, *exc: object) -> None:
+        self.seconds += time.perf_counter() - self._since
+
+    def over(self, items: Iterable[T]) -> Iterator[T]:
+        """``items``, the time spent on getting each of them summed."""
+        iterator = iter(items)
+        while True:
+            with self:
+                try:
+                    item = next(iterator)
+                except StopIteration:
+                    return
+            yield item
+
+    def rate(self, count: int) -> float:
+        return count / self.seconds if self.seconds else 0.0
+
+
+def _check_targets(source: str, targets: Sequence[str]) -> None:
+    """Refuse a run whose outputs would overwrite its input or each other."""
+    if not targets:
+        raise OutputError("there is nothing to write", hint="name a file with -o, or with --matte")
+    seen: set[Path] = set()
+    for target in targets:
+        path = Path(target).resolve()
+        if path == Path(source).resolve():
+            raise OutputError(f"{target} is the input itself", hint="choose another name for the output")
+        if path in seen:
+            raise OutputError(f"{target} is named twice", hint="every output needs a name of its own")
+        seen.add(path)

@@ -1,0 +1,141 @@
+"""BiRefNet as a matter: frames in, alphas out, at the network's own input size in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from streammatte.errors import ModelError, OutOfMemory
+from streammatte.frame import Frame
+from streammatte.matting.device import PRECISIONS, choose_device, choose_precision
+from streammatte.nets.birefnet import BiRefNet, load_birefnet
+from streammatte.weights import resolve
+
+if TYPE_CHECKING:
+    from streammatte.weights import Checkpoint
+
+# torchvision's, which every backbone of the family was trained with.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+RELEASED_SIZE = (1024, 1024)  # what a checkpoint of unknown origin is most likely trained at
+MULTIPLE = 32  # of the network's input: its deepest features are at this stride
+
+
+class BiRefNetMatter:
+    """Mattes each frame by itself.
+
+    Attributes:
+        name: What the user knows the checkpoint by.
+        device: Where it computes.
+        precision: ``fp32``, ``fp16`` or ``bf16``.
+        size: (H, W) that frames are resized to (squashed, as in training) for the network.
+    """
+
+    def __init__(
+        self, net: BiRefNet, *, name: str, device: torch.device, dtype: torch.dtype, size: tuple[int, int]
+    ) -> None:
+        if min(size) < MULTIPLE or size[0] % MULTIPLE or size[1] % MULTIPLE:
+            raise ModelError(
+                f"the input size {size[0]}×{size[1]} is not a multiple of {MULTIPLE}",
+                hint=f"try {_multiple(size[0])}x{_multiple(size[1])}",
+            )
+        self.name, self.device, self.size = name, device, size
+        self.precision = next(name for name, value in PRECISIONS.items() if value is dtype)
+        self._dtype = dtype
+        with _memory_of(device):
+            self._net = net.to(device, dtype)
+        self._mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor(IMAGENET_STD, device=device).view(1, 3, 1, 1)
+
+    @torch.inference_mode()
+    def __call__(self, frames: Sequence[Frame]) -> list[Tensor]:
+        """Alphas of ``frames``, (H, W) float32 in [0, 1] each, on the matter's device.
+
+        Raises:
+            OutOfMemory: The batch does not fit the device at this size and precision.
+        """
+        with _memory_of(self.device):
+            batch = torch.cat([self._prepare(frame) for frame in frames])
+            mattes = self._net(batch).float().sigmoid()
+            return [
+                _resize(matte[None], frame.rgb.shape[-2:])[0, 0].clamp(0, 1)
+                for matte, frame in zip(mattes, frames, strict=True)
+            ]
+
+    def _prepare(self, frame: Frame) -> Tensor:
+        rgb = Frame(frame.rgb.to(self.device), frame.pts, frame.index).as_float()
+        return ((_resize(rgb[None], self.size) - self._mean) / self._std).to(self._dtype)
+
+
+def load_matter(
+    model: str = "auto",
+    *,
+    weights: str | PathLike[str] | None = None,
+    device: str | None = None,
+    precision: str = "auto",
+    size: tuple[int, int] | None = None,
+    offline: bool = False,
+    on_progress: Callable[[int, int | None], None] | None = None,
+    on_notice: Callable[[str], None] | None = None,
+) -> BiRefNetMatter:
+    """Make a matter ready.
+
+    Args:
+        model: A name that ``streammatte models`` lists, or ``auto``: the best one that is here or can be fetched.
+        weights: A checkpoint file to take in its place.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; the best one here by default.
+        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
+        size: (H, W) of the network's input, multiples of 32; by default what the checkpoint was trained at.
+        offline: Take what is here; ask no hub.
+        on_progress: Told bytes done and in all (if known) while weights are fetched.
+        on_notice: Told what the user ought to know: a fallback, a licence that forbids commercial use.
+
+    Raises:
+        ModelError, WeightsMissing, WeightsMismatch: No such model, no weights, or none that fit.
+        DeviceMissing, OutOfMemory: The machine lacks what was asked for.
+    """
+    if precision != "auto" and precision not in PRECISIONS:
+        raise ModelError(f"unknown precision {precision!r}", hint=f"one of auto, {', '.join(PRECISIONS)}")
+    chosen = choose_device(device)
+    checkpoint: Checkpoint | None = None
+    if weights is None:
+        checkpoint, path = resolve(
+            model, device_type=chosen.type, offline=offline, on_progress=on_progress, on_notice=on_notice
+        )
+    else:
+        path = Path(weights)
+    return BiRefNetMatter(
+        load_birefnet(path),
+        name=checkpoint.name if checkpoint else path.name,
+        device=chosen,
+        dtype=choose_precision(precision, chosen),
+        size=size or (checkpoint.size if checkpoint else RELEASED_SIZE),
+    )
+
+
+def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Bilinear, with antialiasing where it makes smaller."""
+    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False, antialias=True)
+
+
+def _multiple(length: int) -> int:
+    return max(MULTIPLE, round(length / MULTIPLE) * MULTIPLE)
+
+
+@contextmanager
+def _memory_of(device: torch.device) -> Iterator[None]:
+    """Translates a device's lack of memory, wherever torch notices it."""
+    try:
+        yield
+    except torch.OutOfMemoryError as exc:
+        raise OutOfMemory(
+            f"{device} has too little memory for this model at this size",
+            hint="try a smaller --size, --precision fp16, --batch 1, or --model birefnet-lite",
+        ) from exc

@@ -1,0 +1,43 @@
+"""Which device computes, and in which type."""
+
+from __future__ import annotations
+
+import torch
+
+from streammatte.errors import DeviceMissing
+
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def available_devices() -> list[str]:
+    """What ``choose_device`` takes here, the preferred one first."""
+    devices = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    return [*devices, "cpu"]
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """The device of that name (``cpu``, ``cuda``, ``cuda:1``, ``mps``), or the best one here.
+
+    Raises:
+        DeviceMissing: There is no such device on this machine.
+    """
+    here = available_devices()
+    if name is None:
+        return torch.device(here[0])
+    if (name != "cuda" and name not in here) or (name == "cuda" and "cuda:0" not in here):
+        raise DeviceMissing(
+            f"there is no device {name!r} on this machine",
+            hint=f"here: {', '.join(here)}; `streammatte doctor` says what torch sees",
+        )
+    return torch.device(name)
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """The type to compute in; ``auto`` takes fp16 on a GPU, bf16 on a CPU that multiplies it in hardware, else fp32."""
+    if name != "auto":
+        return PRECISIONS[name]
+    if device.type != "cpu":
+        return torch.float16
+    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32

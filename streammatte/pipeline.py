@@ -1,0 +1,103 @@
+"""Source → matter → stages, composed in one function; and the one thread that lets them overlap."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Generator, Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+from streammatte.errors import ModelError
+from streammatte.frame import Frame, Matter, Plate, Stage
+
+T = TypeVar("T")
+
+
+def matte(source: Iterable[Frame], matter: Matter, stages: Iterable[Stage] = (), *, batch: int = 1) -> Iterator[Plate]:
+    """Run frames through: each gains its alpha, and then passes every stage in turn.
+
+    Lazy: a plate is computed when it is asked for, and no more frames are held than the batch and the stages need.
+
+    Args:
+        source: Any iterable of frames; a ``Source`` is one.
+        matter: Any callable that keeps ``Matter``'s contract.
+        stages: Applied in order; fresh ones for every run, since they remember frames.
+        batch: Frames handed to the matter at once.
+
+    Yields:
+        As many plates as there were frames, in their order.
+
+    Raises:
+        ModelError: The matter broke its contract.
+    """
+    plates = _matted(source, matter, batch)
+    for stage in stages:
+        plates = _staged(plates, stage)
+    return plates
+
+
+def _matted(source: Iterable[Frame], matter: Matter, batch: int) -> Iterator[Plate]:
+    frames = iter(source)
+    while group := list(islice(frames, batch)):
+        alphas = matter(group)
+        if len(alphas) != len(group):
+            raise ModelError(f"the matter gave {len(alphas)} alphas for {len(group)} frames")
+        for frame, alpha in zip(group, alphas, strict=True):
+            if alpha.shape != frame.rgb.shape[-2:]:
+                raise ModelError(
+                    f"the matter gave an alpha of {tuple(alpha.shape)} for a frame of {tuple(frame.rgb.shape[-2:])}"
+                )
+            yield Plate(frame, alpha)
+
+
+def _staged(plates: Iterable[Plate], stage: Stage) -> Iterator[Plate]:
+    for plate in plates:
+        yield from stage.push(plate)
+    yield from stage.flush()
+
+
+def prefetch(items: Iterable[T], depth: int = 4) -> Generator[T]:
+    """Iterate ``items`` in a thread of its own, at most ``depth`` of them ahead.
+
+    What goes wrong in the thread is raised here, after the items that came before it. Closing this generator (or an
+    exception in it) stops the thread and closes ``items`` before it returns, so that no file is used after its release.
+    """
+    ahead: queue.Queue[tuple[T | None, BaseException | None, bool]] = queue.Queue(maxsize=depth)
+    stop = threading.Event()
+
+    def put(item: T | None, exc: BaseException | None = None, *, last: bool) -> None:
+        while not stop.is_set():
+            try:
+                return ahead.put((item, exc, last), timeout=0.1)
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        iterator = iter(items)
+        try:
+            for item in iterator:
+                put(item, last=False)
+                if stop.is_set():
+                    return
+            put(None, last=True)
+        except BaseException as exc:  # carried over, whatever it is: it is the consumer's to handle
+            put(None, exc, last=True)
+        finally:
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                close()  # here: a generator can only be closed by the thread that runs it
+
+    thread = threading.Thread(target=work, name="streammatte-prefetch", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, exc, last = ahead.get()
+            if exc is not None:
+                raise exc
+            if last:
+                return
+            yield item  # type: ignore[misc]  # None stands for "no item" in the last entry only
+    finally:
+        stop.set()
+        thread.join()
