@@ -1,0 +1,266 @@
+"""The training loop: pictures in, checkpoints out; may be stopped at any time and goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from streammatte.errors import InputError, WriteFailed
+from streammatte.nets.birefnet import BiRefNet
+from streammatte.training.compose import Composer
+from streammatte.training.losses import matting_loss
+
+MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long, how large and how fast.
+
+    Attributes:
+        steps: Optimiser steps in all; with ``minutes`` set, no limit but time ends the run.
+        minutes: Training time in all, over every resumption. A run by time anneals on time whatever else the machine
+            does, and is not reproducible to the bit; a run by steps is.
+        batch: Pictures in a step.
+        size, final_size: Side of the pictures, in pixels, at first and at the end.
+        final_share: Share of the run at ``final_size`` (progressive resizing: small pictures teach more per second).
+        rate: Peak learning rate.
+        warm_up: Steps of linear warm-up.
+        decay: Weight decay of matrices; norms and biases have none.
+        ema: Decay of the moving average of the weights that is exported.
+    """
+
+    steps: int = 10_000
+    minutes: float | None = None
+    batch: int = 16
+    size: int = 128
+    final_size: int = 256
+    final_share: float = 0.35
+    rate: float = 1e-3
+    warm_up: int = 200
+    decay: float = 0.05
+    ema: float = 0.998
+
+    def progress(self, step: int, seconds: float) -> float:
+        """How much of the run is done, 0 to 1."""
+        return min(1.0, step / self.steps if self.minutes is None else seconds / (60 * self.minutes))
+
+    def rate_at(self, step: int, progress: float) -> float:
+        """Linear warm-up, then half a cosine down to 1 % of the peak (Loshchilov and Hutter 2017, SGDR, eq. 5)."""
+        cosine = 0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2
+        return self.rate * min(1.0, (step + 1) / max(1, self.warm_up)) * cosine
+
+
+class Pictures(Dataset[tuple[Tensor, Tensor]]):
+    """The composer's pictures of one size: (3, S, S) normalised float32, and alpha, (1, S, S) in [0, 1]."""
+
+    def __init__(self, composer: Composer, size: int) -> None:
+        self.composer = composer
+        self.size = size
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        rgb, alpha = self.composer(index, self.size)
+        return normalise(torch.from_numpy(rgb).permute(2, 0, 1)), torch.from_numpy(alpha)[None]
+
+
+def normalise(rgb: Tensor) -> Tensor:
+    """(…, 3, H, W) uint8 to what the network expects: ImageNet's mean and deviation taken out."""
+    return (rgb.float() / 255 - MEAN) / STD
+
+
+def parameter_groups(net: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Matrices and kernels decay; biases, norms and position tables do not."""
+    plain: list[Tensor] = []
+    decayed: list[Tensor] = []
+    for name, weight in net.named_parameters():
+        (plain if weight.ndim < 2 or "position" in name else decayed).append(weight)
+    return [{"params": decayed, "weight_decay": decay}, {"params": plain, "weight_decay": 0.0}]
+
+
+class Trainer:
+    """A network, its optimiser, its moving average, and how far they have come.
+
+    Args:
+        net: Trained in place. Its dropout is switched off: a network this small underfits.
+        schedule: How long and how fast.
+        bf16: Run the forward pass under bfloat16 autocast.
+    """
+
+    def __init__(self, net: BiRefNet, schedule: Schedule, *, bf16: bool = False) -> None:
+        self.net = net.train()
+        for module in net.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        self.schedule = schedule
+        self.bf16 = bf16
+        self.optimiser = torch.optim.AdamW(parameter_groups(net, schedule.decay), lr=schedule.rate)
+        self.average = {name: value.detach().clone() for name, value in net.state_dict().items()}
+        self.step = 0
+        self.seconds = 0.0
+
+    @property
+    def progress(self) -> float:
+        return self.schedule.progress(self.step, self.seconds)
+
+    def update(self, images: Tensor, alphas: Tensor) -> float:
+        """One step on (B, 3, S, S) normalised pictures and their (B, 1, S, S) alphas; returns the loss."""
+        rate = self.schedule.rate_at(self.step, self.progress)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+            outputs = self.net.forward_training(images)
+        loss = matting_loss(outputs, alphas)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.optimiser.step()
+        self._average()
+        self.step += 1
+        return float(loss.detach())
+
+    def _average(self) -> None:
+        """Follow the weights and the batch norms' statistics; early on, faster."""
+        keep = min(self.schedule.ema, (1 + self.step) / (10 + self.step))
+        for name, value in self.net.state_dict().items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1 - keep)
+            else:
+                self.average[name].copy_(value)
+
+    def averaged(self) -> BiRefNet:
+        """A second network in eval mode that holds the averaged weights."""
+        net = BiRefNet(self.net.config)
+        net.load_state_dict(self.average)
+        return net.eval()
+
+    def save(self, path: Path) -> None:
+        """Everything a later ``resume`` needs, written whole or not at all."""
+        state = {
+            "net": self.net.state_dict(),
+            "average": self.average,
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "rng": torch.get_rng_state(),
+        }
+        write_whole(path, lambda partial: torch.save(state, partial))
+
+    def resume(self, path: Path) -> None:
+        """Take up a run that ``save`` wrote.
+
+        Raises:
+            InputError: The file is not there, or is of another network.
+        """
+        try:
+            state = torch.load(path, weights_only=True)
+            self.net.load_state_dict(state["net"])
+            self.optimiser.load_state_dict(state["optimiser"])
+        except (OSError, KeyError, RuntimeError, ValueError) as exc:
+            raise InputError(f"cannot resume from {path}: {exc}", hint="leave out --resume to start anew") from exc
+        self.average = state["average"]
+        self.step, self.seconds = state["step"], state["seconds"]
+        torch.set_rng_state(state["rng"])
+
+    def export(self, path: Path) -> None:
+        """The averaged weights as a checkpoint: fp16 safetensors under the released checkpoints' key names."""
+        weights = {
+            name: (value.half() if value.is_floating_point() else value).contiguous()
+            for name, value in self.average.items()
+        }
+        metadata = {"format": "pt", "config": json.dumps(asdict(self.net.config)), "steps": str(self.step)}
+        write_whole(path, lambda partial: save_file(weights, partial, metadata))
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write under a temporary name beside ``path``, then rename.
+
+    Raises:
+        WriteFailed: The folder or the disk refuses.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        write(partial)
+        partial.replace(path)
+    except (OSError, RuntimeError) as exc:
+        partial.unlink(missing_ok=True)
+        raise WriteFailed(f"cannot write {path}: {exc}") from exc
+
+
+def batches(composer: Composer, trainer: Trainer, size: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches without end, starting with the pictures that the trainer's step has come to."""
+    batch = trainer.schedule.batch
+    indices = range(trainer.step * batch, 2**40)
+    # Workers are started afresh for each size; `generator` keeps the loader off the global random state.
+    loader = DataLoader(
+        Pictures(composer, size),
+        batch_size=batch,
+        sampler=indices,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        generator=torch.Generator(),
+    )
+    yield from loader
+
+
+def train(
+    trainer: Trainer,
+    composer: Composer,
+    *,
+    workers: int = 1,
+    every_minutes: float = 10,
+    log: Callable[[Mapping[str, float]], None] = lambda _: None,
+    checkpoint: Callable[[], None] = lambda: None,
+) -> None:
+    """Run until the schedule is done.
+
+    Args:
+        trainer: Fresh or resumed.
+        composer: Makes the pictures; their order depends on the trainer's step alone.
+        workers: Processes that compose; 0 composes in this one.
+        every_minutes: How often ``checkpoint`` is called; it is called at the end too.
+        log: Takes a line of the curve every 50 steps: step, progress, mean loss, rate, images per second, size.
+        checkpoint: Saves, exports and evaluates as the caller likes.
+    """
+    schedule = trainer.schedule
+    last_checkpoint = tick = time.monotonic()
+    while trainer.progress < 1:
+        final = trainer.progress >= 1 - schedule.final_share
+        size = schedule.final_size if final else schedule.size
+        losses: list[float] = []
+        began = time.monotonic()
+        for images, alphas in batches(composer, trainer, size, workers):
+            losses.append(trainer.update(images, alphas))
+            tick, last = time.monotonic(), tick
+            trainer.seconds += tick - last
+            if trainer.step % 50 == 0:
+                elapsed = time.monotonic() - began
+                log(
+                    {
+                        "step": trainer.step,
+                        "progress": round(trainer.progress, 4),
+                        "loss": round(sum(losses) / len(losses), 4),
+                        "rate": schedule.rate_at(trainer.step, trainer.progress),
+                        "images_per_second": round(len(losses) * schedule.batch / elapsed, 2),
+                        "size": size,
+                    }
+                )
+                losses, began = [], time.monotonic()
+            if time.monotonic() - last_checkpoint > 60 * every_minutes:
+                checkpoint()
+                last_checkpoint = began = time.monotonic()
+                losses = []
+            progress = trainer.progress
+            if progress >= 1 or (not final and progress >= 1 - schedule.final_share):
+                break
+    checkpoint()

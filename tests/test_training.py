@@ -1,0 +1,305 @@
+"""The pictures that train the embedded checkpoint, the losses, and the loop: seeded, exact, resumable."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from streammatte.errors import DecodeFailed, InputError, SourceNotFound
+from streammatte.nets.birefnet import BiRefNet, BiRefNetConfig
+from streammatte.training import evaluate
+from streammatte.training.__main__ import main
+from streammatte.training.backgrounds import (
+    VIEW_SIZE,
+    drawn,
+    panorama_views,
+    perspective_view,
+    read_panorama,
+    tone_map,
+)
+from streammatte.training.compose import Composer
+from streammatte.training.cutouts import crop_to_subject, furry_figure, is_held_out, list_files, read_cutout
+from streammatte.training.loop import Schedule, Trainer, train
+from streammatte.training.losses import bce, laplacian, matting_loss, soft_iou
+
+TINY = BiRefNetConfig(8, (1, 1, 1, 1), (1, 1, 1, 1), 4, inter=8, aspp=8, kernels=(1, 3))
+
+
+def disc(size: int = 96, *, bottom: bool = False) -> np.ndarray:
+    """A soft orange disc, straight RGBA; perhaps cut off by the lower edge."""
+    y, x = np.mgrid[:size, :size]
+    radius = np.hypot(x - size / 2, y - (size if bottom else size / 2))
+    alpha = np.clip((size * 0.35 - radius) / 4 + 0.5, 0, 1)
+    color = np.broadcast_to(np.array([230, 120, 30.0]), (size, size, 3))
+    return np.dstack([color, alpha * 255]).round().astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def composer() -> Composer:
+    rng = np.random.default_rng(0)
+    cutouts = [crop_to_subject(disc()), crop_to_subject(disc(bottom=True))]
+    views = rng.integers(0, 256, (3, VIEW_SIZE, VIEW_SIZE, 3), dtype=np.uint8)
+    return Composer([cutout for cutout in cutouts if cutout is not None], views, seed=3)
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A folder of cut-outs and one of panoramas, as the command takes them."""
+    cutouts, panoramas = tmp_path_factory.mktemp("cutouts"), tmp_path_factory.mktemp("panoramas")
+    for index in range(24):
+        cv2.imwrite(str(cutouts / f"{index:06}.png"), disc(64, bottom=index % 2 == 0)[..., [2, 1, 0, 3]])
+    rng = np.random.default_rng(1)
+    for index in range(3):
+        cv2.imwrite(str(panoramas / f"{index}.hdr"), rng.uniform(0, 2, (32, 64, 3)).astype(np.float32))
+    return cutouts, panoramas
+
+
+def test_a_picture_is_its_seed_and_index_and_nothing_else(composer: Composer) -> None:
+    again = Composer(composer.cutouts, composer.views, composer.seed)
+    for index in (11, 4, 11):
+        (rgb, alpha), (rgb_again, alpha_again) = composer(index, 64), again(index, 64)
+        assert np.array_equal(rgb, rgb_again)
+        assert np.array_equal(alpha, alpha_again)
+    other = Composer(composer.cutouts, composer.views, composer.seed + 1)
+    assert not np.array_equal(composer(4, 64)[0], other(4, 64)[0])
+
+
+def test_pictures_keep_their_contract(composer: Composer) -> None:
+    covered = []
+    for index in range(60):
+        rgb, alpha = composer(index, 64)
+        assert rgb.shape == (64, 64, 3) and rgb.dtype == np.uint8
+        assert alpha.shape == (64, 64) and alpha.dtype == np.float32
+        assert alpha.min() >= 0 and alpha.max() <= 1
+        covered.append(float(alpha.mean()))
+    assert 0.05 < np.mean(covered) < 0.6
+
+
+def test_the_composite_is_the_background_outside_and_the_subject_inside(composer: Composer) -> None:
+    seen_soft = False
+    for index in range(12):
+        layers = composer.layers(np.random.default_rng(index), 64)
+        picture, alpha = layers.over(), layers.alpha
+        assert np.array_equal(picture[alpha == 0], layers.background[alpha == 0])
+        np.testing.assert_allclose(picture[alpha == 1], layers.foreground[alpha == 1], atol=1e-6)
+        assert (layers.foreground <= alpha[..., None] + 1e-3).all(), "premultiplied: no brighter than it is opaque"
+        seen_soft |= bool(((alpha > 0.1) & (alpha < 0.9)).any())
+    assert seen_soft
+
+
+def test_a_subject_cut_off_below_stays_at_the_lower_edge() -> None:
+    cutout = crop_to_subject(disc(bottom=True))
+    assert cutout is not None and cutout.bottom and not cutout.left
+    composer = Composer([cutout], np.empty((0, 1, 1, 3), np.uint8), seed=0, figures=0)
+    for index in range(40):
+        alpha = composer.layers(np.random.default_rng(index), 64).alpha
+        if alpha.max() > 0.9:
+            assert alpha[-2:].max() > 0.5
+
+
+def test_an_empty_cutout_is_no_subject() -> None:
+    assert crop_to_subject(np.zeros((32, 32, 4), np.uint8)) is None
+
+
+def test_drawn_things_are_in_range_and_seeded() -> None:
+    for seed in range(24):
+        picture = drawn(np.random.default_rng(seed), 64)
+        assert picture.shape == (64, 64, 3) and picture.min() >= 0 and picture.max() <= 1
+        assert np.array_equal(picture, drawn(np.random.default_rng(seed), 64))
+    figure = furry_figure(np.random.default_rng(0))
+    assert (figure.rgba[..., 3] > 200).mean() > 0.2
+    assert np.array_equal(figure.rgba, furry_figure(np.random.default_rng(0)).rgba)
+
+
+def test_a_view_of_a_panorama_looks_where_it_is_told() -> None:
+    longitude = np.linspace(-180, 180, 256, endpoint=False, dtype=np.float32) + 180 / 256
+    latitude = np.linspace(90, -90, 128, endpoint=False, dtype=np.float32) - 90 / 128
+    panorama = np.dstack([*np.meshgrid(longitude, latitude), np.zeros((128, 256), np.float32)])
+    view = perspective_view(panorama, np.radians(30), 0, np.radians(60), 65)
+    assert view[32, 32, :2] == pytest.approx([30, 0], abs=0.8)
+    assert view[32, 0, 0] == pytest.approx(0, abs=0.8)  # the left edge of 60° around 30°
+    assert view[0, 32, 1] == pytest.approx(30, abs=0.8)  # up is up
+    assert perspective_view(panorama, 0, np.radians(40), 1, 65)[32, 32, 1] == pytest.approx(40, abs=0.8)
+
+
+def test_tone_mapping_is_monotonic_and_in_range() -> None:
+    ramp = np.repeat(np.linspace(0, 50, 64, dtype=np.float32)[None, :, None], 3, axis=2)
+    mapped = tone_map(ramp, 0.3)
+    assert mapped.min() == 0 and mapped.max() <= 1
+    assert (np.diff(mapped[0, :, 0]) >= 0).all()
+
+
+def test_views_are_seeded(folders: tuple[Path, Path]) -> None:
+    paths = list_files([folders[1]], ".hdr")
+    views = panorama_views(paths, 4, seed=5)
+    assert views.shape == (4, VIEW_SIZE, VIEW_SIZE, 3)
+    assert np.array_equal(views, panorama_views(paths, 4, seed=5))
+
+
+def test_bad_files_are_named(tmp_path: Path) -> None:
+    text = tmp_path / "not.png"
+    text.write_text("no picture")
+    with pytest.raises(DecodeFailed, match=r"not\.png"):
+        read_cutout(text)
+    with pytest.raises(DecodeFailed, match=r"not\.png"):
+        read_panorama(text)
+    with pytest.raises(DecodeFailed, match=r"not\.png"):
+        evaluate.read_pictures(text)
+    with pytest.raises(SourceNotFound):
+        list_files([tmp_path / "nowhere"], ".png")
+    with pytest.raises(SourceNotFound):
+        list_files([tmp_path], ".hdr")
+
+
+def test_a_share_is_held_out_by_name() -> None:
+    held = [is_held_out(Path(f"{index:06}.png")) for index in range(1200)]
+    assert 60 < sum(held) < 140
+
+
+def test_losses_are_zero_at_the_target_and_finite_elsewhere() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(2, 1, 32, 32)
+    alpha = logits.sigmoid()
+    assert bce(logits, alpha).item() == pytest.approx(0, abs=1e-6)
+    assert soft_iou(alpha, alpha).item() == 0
+    assert laplacian(alpha, alpha).item() == 0
+    assert laplacian(torch.ones_like(alpha), torch.zeros_like(alpha)).item() == 0, "it sees differences of detail alone"
+    for target in (torch.zeros(2, 1, 32, 32), torch.ones(2, 1, 32, 32), torch.rand(2, 1, 32, 32)):
+        outputs = [torch.randn(2, 1, n, n, requires_grad=True) for n in (2, 4, 8, 32)]
+        outputs[-1].data[0] *= 200  # a network that is sure, and wrong
+        loss = matting_loss(outputs, target)
+        loss.backward()
+        assert loss.item() > 0
+        assert all(output.grad is not None and output.grad.isfinite().all() for output in outputs)
+
+
+def one_batch(composer: Composer) -> tuple[torch.Tensor, torch.Tensor]:
+    made = [composer(index, 64) for index in range(4)]
+    images = torch.stack([torch.from_numpy(rgb).permute(2, 0, 1).float() / 255 - 0.5 for rgb, _ in made])
+    return images, torch.stack([torch.from_numpy(alpha)[None] for _, alpha in made])
+
+
+def test_steps_on_one_batch_lower_its_loss(composer: Composer) -> None:
+    torch.manual_seed(0)
+    trainer = Trainer(BiRefNet(TINY), Schedule(steps=100, rate=2e-3, warm_up=0))
+    images, alphas = one_batch(composer)
+    losses = [trainer.update(images, alphas) for _ in range(6)]
+    assert losses[-1] < losses[0]
+    assert trainer.step == 6
+
+
+def test_the_schedule_warms_up_and_anneals() -> None:
+    schedule = Schedule(steps=1000, rate=1.0, warm_up=100)
+    assert schedule.rate_at(0, 0) == pytest.approx(0.01)
+    assert schedule.rate_at(99, 0) == pytest.approx(1)
+    assert schedule.rate_at(1000, 1) == pytest.approx(0.01)
+    assert schedule.progress(250, 1e9) == 0.25
+    assert Schedule(minutes=2).progress(250, 60) == 0.5
+
+
+def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(composer: Composer, tmp_path: Path) -> None:
+    def trainer() -> Trainer:
+        torch.manual_seed(0)
+        return Trainer(BiRefNet(TINY), Schedule(steps=4, batch=2, size=64, final_size=64, warm_up=2))
+
+    unbroken = trainer()
+    train(unbroken, composer, workers=0)
+    assert unbroken.step == 4
+
+    broken = trainer()
+    state = tmp_path / "state.pt"
+
+    class Stopped(Exception):  # noqa: N818 - an interruption, not an error
+        pass
+
+    def stop_at_two() -> None:
+        broken.save(state)
+        if broken.step == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(broken, composer, workers=0, every_minutes=0, checkpoint=stop_at_two)
+    resumed = trainer()
+    resumed.resume(state)
+    train(resumed, composer, workers=0)
+    assert resumed.step == 4
+    for name, value in unbroken.net.state_dict().items():
+        assert torch.equal(value, resumed.net.state_dict()[name]), name
+        assert torch.equal(unbroken.average[name], resumed.average[name]), name
+
+
+def test_resuming_from_nothing_or_something_else_is_refused(tmp_path: Path) -> None:
+    trainer = Trainer(BiRefNet(TINY), Schedule())
+    with pytest.raises(InputError, match="cannot resume"):
+        trainer.resume(tmp_path / "none.pt")
+    torch.save({"net": {}}, tmp_path / "other.pt")
+    with pytest.raises(InputError, match="cannot resume"):
+        trainer.resume(tmp_path / "other.pt")
+
+
+def test_the_export_holds_the_averaged_weights(composer: Composer, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    trainer = Trainer(BiRefNet(TINY), Schedule(steps=10, warm_up=0))
+    trainer.update(*one_batch(composer))
+    path = tmp_path / "nano.safetensors"
+    trainer.export(path)
+    tensors = load_file(path)
+    net = BiRefNet(TINY)
+    net.load_state_dict(tensors)  # strict: the names are the network's own
+    for name, value in trainer.averaged().state_dict().items():
+        assert torch.equal(tensors[name], value.half() if value.is_floating_point() else value), name
+    with safe_open(path, "pt") as file:
+        assert json.loads(file.metadata()["config"])["embed_dim"] == TINY.embed_dim
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name], "no temporary file is left"
+
+
+def test_scores_know_a_perfect_matte() -> None:
+    alpha = np.zeros((8, 8), np.float32)
+    assert evaluate.iou(alpha, alpha) == 1
+    alpha[2:6] = 1
+    assert evaluate.iou(alpha, alpha) == 1
+    assert evaluate.iou(1 - alpha, alpha) == 0
+
+
+def test_a_contact_sheet_shows_each_picture_three_times() -> None:
+    class Everything(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.full_like(x[:, :1], 50.0)
+
+    picture = np.full((90, 160, 3), 77, np.uint8)
+    sheet = evaluate.contact_sheet(Everything(), [picture], 64, height=90, columns=1)
+    assert sheet.shape == (94, 484, 3)
+    assert (sheet[40, 80] == 77).all() and (sheet[40, 240] == 255).all() and (sheet[40, 400] == 77).all()
+
+
+def test_the_command_trains_resumes_and_explains(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    picture = tmp_path / "look.png"
+    cv2.imwrite(str(picture), np.full((40, 60, 3), 90, np.uint8))
+    common = ["--cutouts", str(folders[0]), "--panoramas", str(folders[1]), "--out", str(out)]
+    common += ["--batch", "2", "--size", "64", "--final-size", "64", "--views", "2", "--workers", "0"]
+    common += ["--held-out-pictures", "2", "--look", str(picture)]
+    assert main([*common, "--steps", "1"]) == 0
+    assert main([*common, "--steps", "2", "--resume"]) == 0
+    assert {entry.name for entry in out.iterdir()} == {
+        "birefnet-nano.safetensors",
+        "curve.jsonl",
+        "sheet-000001.png",
+        "sheet-000002.png",
+        "state.pt",
+    }
+    lines = [json.loads(line) for line in (out / "curve.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2]
+    assert all(0 <= line["iou"] <= 1 and line["mad"] >= 0 for line in lines)
+
+    assert main([*common, "--cutouts", str(tmp_path / "none")]) == 1
+    assert "no such folder" in capsys.readouterr().err
