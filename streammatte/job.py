@@ -103,21 +103,21 @@ def run(options: Options, display: Display) -> Summary:
         ExitStack() as writing,
     ):
         # The sinks come before the model: a name that cannot be written is known at once, not after a download.
-        sinks: list[Sink] = [
-            writing.enter_context(
-                open_sink(
-                    path,
-                    source.info,
-                    alpha=options.alpha,
-                    background=options.background if content == "plate" else None,
-                    content=content,
-                    audio=options.input,
-                    overwrite=options.overwrite,
-                    bits=options.bits,
-                )
+        sinks: list[Sink] = []
+        for path, content in targets:
+            sink: Sink = open_sink(
+                path,
+                source.info,
+                alpha=options.alpha,
+                background=options.background if content == "plate" else None,
+                content=content,
+                audio=options.input,
+                overwrite=options.overwrite,
+                bits=options.bits,
+                first_number=source.first_number,
             )
-            for path, content in targets
-        ]
+            sinks.append(sink)
+            writing.enter_context(sink)
         matter = load_matter(
             options.model,
             weights=options.weights,

@@ -1,0 +1,24 @@
+"""What the tests share: a machine without a hub, and clips made once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# No test may reach for a network; the ones about the hub bring their own, on the loopback.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """``gpu`` tests are skipped without a GPU, and fail instead where one is required: they cannot vanish unseen."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            if os.environ.get("STREAMMATTE_REQUIRE_GPU"):
+                pytest.fail("STREAMMATTE_REQUIRE_GPU is set, and torch sees no CUDA device")
+            pytest.skip("needs a CUDA device")

@@ -1,0 +1,78 @@
+"""Imports point down, so that the listing can be read from the top; and the command answers before torch is there."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import streammatte
+
+PACKAGE = Path(streammatte.__file__).parent
+
+# cli → display → job → pipeline → matting, media → nets, weights → frame, errors. A room may import from lower
+# levels and from itself. `training` uses networks and knows nothing of the command; nothing uses it.
+LEVELS = {
+    "errors": 0,
+    "frame": 0,
+    "nets": 1,
+    "weights": 1,
+    "matting": 2,
+    "media": 2,
+    "training": 2,
+    "pipeline": 3,
+    "doctor": 3,
+    "job": 4,
+    "display": 5,
+    "cli": 6,
+    "__main__": 7,
+}
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """Rooms of the package that a module names in an import, ``TYPE_CHECKING`` ones and late ones included."""
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports here are absolute, so that they can be searched for"
+            names = [node.module or ""]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        rooms |= {name.split(".")[1] for name in names if name.startswith("streammatte.")}
+    return rooms
+
+
+def test_imports_point_down() -> None:
+    upward = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        upward += [
+            f"{path.relative_to(PACKAGE)} imports {other}"
+            for other in imported_rooms(path)
+            if other != room and LEVELS[other] >= LEVELS[room]
+        ]
+    assert upward == []
+
+
+def test_public_names_are_there() -> None:
+    assert streammatte.__all__ == sorted(streammatte.__all__)
+    for name in streammatte.__all__:
+        assert callable(getattr(streammatte, name))
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from streammatte.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit as leaving: assert leaving.code == 0\n"
+        "heavy = {'torch', 'av', 'cv2', 'numpy', 'rich', 'huggingface_hub'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "examples:" in done.stdout

@@ -1,0 +1,151 @@
+"""The pipeline composes any frames, matter and stages, in order, losing nothing; and its thread leaves no trace."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from streammatte.errors import ModelError
+from streammatte.frame import Frame, Plate
+from streammatte.pipeline import matte, prefetch
+
+
+def frames(count: int) -> list[Frame]:
+    return [Frame(torch.full((3, 4, 6), i, dtype=torch.uint8), pts=10 * i - 20, index=i) for i in range(count)]
+
+
+def brightness(batch: Sequence[Frame]) -> list[Tensor]:
+    """A matter whose alpha says which frame it came from."""
+    return [frame.as_float()[0] for frame in batch]
+
+
+class Delay:
+    """A stage that looks ahead: it holds ``length`` plates back."""
+
+    def __init__(self, length: int) -> None:
+        self.length, self.held = length, list[Plate]()
+
+    def push(self, plate: Plate) -> Iterable[Plate]:
+        self.held.append(plate)
+        return [self.held.pop(0)] if len(self.held) > self.length else []
+
+    def flush(self) -> Iterable[Plate]:
+        held, self.held = self.held, []
+        return held
+
+
+@pytest.mark.parametrize("batch", [1, 3, 50])
+@pytest.mark.parametrize("delays", [(), (2,), (1, 3), (100,)])
+def test_every_frame_leaves_once_with_its_own_alpha(batch: int, delays: tuple[int, ...]) -> None:
+    given = frames(10)
+    plates = list(matte(given, brightness, [Delay(length) for length in delays], batch=batch))
+    assert [plate.frame for plate in plates] == given
+    for plate in plates:
+        assert torch.equal(plate.alpha, plate.frame.as_float()[0])
+
+
+def test_no_frames_give_no_plates() -> None:
+    assert list(matte([], brightness, [Delay(2)])) == []
+
+
+def test_the_batch_is_what_the_matter_sees() -> None:
+    sizes: list[int] = []
+
+    def counting(batch: Sequence[Frame]) -> list[Tensor]:
+        sizes.append(len(batch))
+        return brightness(batch)
+
+    list(matte(frames(7), counting, batch=3))
+    assert sizes == [3, 3, 1]
+
+
+def test_nothing_is_computed_before_it_is_asked_for() -> None:
+    taken: list[int] = []
+
+    def watched() -> Iterator[Frame]:
+        for frame in frames(10):
+            taken.append(frame.index)
+            yield frame
+
+    plates = matte(watched(), brightness)
+    next(plates)
+    assert taken == [0]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [lambda batch: [], lambda batch: [torch.zeros(2, 2) for _ in batch]],
+    ids=["too few alphas", "another size"],
+)
+def test_a_matter_that_breaks_its_contract_is_refused(broken) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ModelError):
+        list(matte(frames(2), broken))
+
+
+def prefetching() -> bool:
+    return any(thread.name == "streammatte-prefetch" for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("depth", [1, 4, 100])
+def test_prefetch_keeps_every_item_in_order(depth: int) -> None:
+    assert list(prefetch(iter(range(50)), depth)) == list(range(50))
+    assert not prefetching()
+
+
+def test_prefetch_carries_none() -> None:
+    assert list(prefetch([None, 1, None])) == [None, 1, None]
+
+
+def test_prefetch_raises_the_threads_exception_after_what_came_before_it() -> None:
+    def failing() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise ValueError("the third")
+
+    got = []
+    with pytest.raises(ValueError, match="the third"):
+        for item in prefetch(failing()):
+            got.append(item)
+    assert got == [1, 2]
+    assert not prefetching()
+
+
+def test_prefetch_is_bounded() -> None:
+    taken: list[int] = []
+    third = threading.Event()
+
+    def endless() -> Iterator[int]:
+        number = 0
+        while True:
+            taken.append(number)
+            if number == 3:
+                third.set()
+            yield number
+            number += 1
+
+    ahead = prefetch(endless(), depth=2)
+    assert next(ahead) == 0
+    assert third.wait(10)  # one handed out, two in the queue, one in the thread's hand
+    assert taken == [0, 1, 2, 3]
+    ahead.close()
+
+
+def test_closing_prefetch_closes_what_it_reads_before_returning() -> None:
+    closed: list[str] = []
+
+    def source() -> Iterator[int]:
+        try:
+            while True:
+                yield 0
+        finally:
+            closed.append("source")
+
+    ahead = prefetch(prefetch(source()))
+    next(ahead)
+    ahead.close()
+    assert closed == ["source"]
+    assert not prefetching()
