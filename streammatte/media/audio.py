@@ -134,4 +134,7 @@ def _starts(packet: av.Packet[av.AudioStream]) -> Fraction:
 
 
 def _spoken(codec: str) -> str:
-    return {"libopus": "Opus", "vorbis": "Vorbis"}.get(codec, codec.upper() if len(codec) < 5 else codec)
+    """A codec's name as people write it."""
+    if codec.startswith("pcm_"):
+        return "PCM"
+    return {"opus": "Opus", "libopus": "Opus", "vorbis": "Vorbis", "eac3": "E-AC-3"}.get(codec, codec.upper())

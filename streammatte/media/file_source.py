@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import av
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 
 from ..errors import DecodeFailed, NoVideoStream, SourceNotFound
 from ..frame import Frame, StreamInfo
-from .color import RgbReader, Samples, color_of
+from .color import RgbReader, color_of
 
 # Demuxers whose header states how long the file is meant to be, so that one that was cut can be told.
 _STATE_THEIR_LENGTH = ("mov", "matroska", "flv")
@@ -24,7 +24,7 @@ _MOST_FAILURES_IN_A_ROW = 16
 class FileSource:
     """The frames of a file's best video stream (as FFmpeg ranks them), attached pictures left out. Read once.
 
-    A rotation or mirroring in the display matrix, as phones write it, is applied to the pixels; ``info`` is of the
+    A rotation in the display matrix, as phones write it, is applied to the pixels; ``info`` is of the
     picture as shown. Alpha in the source is dropped. Memory does not grow with the clip.
 
     Args:
@@ -58,7 +58,8 @@ class FileSource:
                 )
             self._stream = stream
             stream.thread_type = "AUTO"
-            self._damage = 0
+            self._bad_packets = 0
+            self._bad_frames = 0
             self._end = Fraction(0)
             self._decoded = self._decode()
             first = next(self._decoded, None)
@@ -93,7 +94,7 @@ class FileSource:
         index = 0
         while decoded is not None:
             pts = _presentation_time(decoded, previous, self._info)
-            rgb = _as_shown(to_rgb(decoded), _display_matrix(decoded))
+            rgb = np.ascontiguousarray(np.rot90(to_rgb(decoded), _quarter_turns(decoded)))
             yield Frame(torch.from_numpy(rgb).permute(2, 0, 1), pts, index)
             previous = pts
             index += 1
@@ -104,9 +105,8 @@ class FileSource:
 
     def _describe(self, first: av.VideoFrame) -> StreamInfo:
         stream = self._stream
-        matrix = _display_matrix(first)
         width, height = first.width, first.height
-        if matrix is not None and _transposes(matrix):
+        if _quarter_turns(first) % 2:
             width, height = height, width
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         time_base = stream.time_base or 1 / rate
@@ -119,15 +119,18 @@ class FileSource:
         """Every frame that can be decoded; counts what cannot."""
         for packet in self._packets():
             if packet is not None and packet.is_corrupt:
-                self._note_damage("a damaged packet")
+                self._bad_packets += 1
+                self._refuse("a damaged packet")
             try:
                 frames = self._stream.decode(packet)
             except av.FFmpegError as exc:
-                self._note_damage("a packet that cannot be decoded", exc)
+                self._bad_packets += 1
+                self._refuse("a packet that cannot be decoded", exc)
                 continue
             for frame in frames:
                 if frame.is_corrupt:
-                    self._note_damage("a damaged frame")
+                    self._bad_frames += 1
+                    self._refuse("a damaged frame")
                 yield frame
 
     def _packets(self) -> Iterator[av.Packet[av.stream.Stream] | None]:
@@ -146,14 +149,14 @@ class FileSource:
                         yield packet
                 return
             except av.FFmpegError as exc:
-                self._note_damage("a stretch that cannot be read", exc)
+                self._bad_packets += 1
+                self._refuse("a stretch that cannot be read", exc)
                 failures += 1
                 if failures > _MOST_FAILURES_IN_A_ROW:
                     yield None
                     return
 
-    def _note_damage(self, what: str, exc: av.FFmpegError | None = None) -> None:
-        self._damage += 1
+    def _refuse(self, what: str, exc: av.FFmpegError | None = None) -> None:
         if self._strict:
             raise DecodeFailed(
                 f"{self._url} has {what}", hint="without --strict what can be decoded is delivered"
@@ -161,8 +164,9 @@ class FileSource:
 
     def _account(self, delivered: int) -> str | None:
         reasons = []
-        if self._damage:
-            reasons.append("1 damaged packet" if self._damage == 1 else f"{self._damage} damaged packets")
+        damage = max(self._bad_packets, self._bad_frames)  # a bad packet mostly shows up as a bad frame, too
+        if damage:
+            reasons.append("1 damaged packet" if damage == 1 else f"{damage} damaged packets")
         stated = Fraction(self._container.duration or 0, av.time_base)
         begin = Fraction(max(0, self._container.start_time or 0), av.time_base)
         slack = max(Fraction(1, 5), 3 / self._info.frame_rate)
@@ -206,6 +210,8 @@ def _why_unreadable(path: Path) -> str:
         head = file.read(12)
     if head[4:8] in (b"ftyp", b"mdat", b"moov"):
         return "its index (the moov atom) is missing, so the recording or download stopped early; fetch it again"
+    if head[:4] in (b"RIFF", b"\x1aE\xdf\xa3", b"FLV\x01", b"\x89PNG"):
+        return "it is cut or damaged at its beginning; fetch it again"
     return "it is not a media file that FFmpeg knows, whatever its name says"
 
 
@@ -220,31 +226,9 @@ def _presentation_time(frame: av.VideoFrame, previous: int | None, info: StreamI
     return previous + max(1, step)
 
 
-def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int] | None:
-    """a, b, c, d of the frame's display matrix: x' = a·x + c·y, y' = b·x + d·y."""
-    data: Any = frame.side_data.get("DISPLAYMATRIX")  # PyAV types its container as a dict of motion vectors
-    if data is None:
-        return None
-    a, b, _, c, d = (int(value) for value in np.frombuffer(data, np.int32)[:5])
-    return a, b, c, d
+def _quarter_turns(frame: av.VideoFrame) -> int:
+    """How often the picture is to be turned by 90° counter-clockwise to stand upright; other angles are left alone.
 
-
-def _transposes(matrix: tuple[int, int, int, int]) -> bool:
-    a, b, _, _ = matrix
-    return abs(b) > abs(a)
-
-
-def _as_shown(rgb: Samples, matrix: tuple[int, int, int, int] | None) -> Samples:
-    """Rotate by the quarter turn and mirror as the display matrix says; other angles are left as they are."""
-    if matrix is None:
-        return rgb
-    a, b, c, d = matrix
-    if _transposes(matrix):
-        shown, mirror_x, mirror_y = rgb.swapaxes(0, 1), c < 0, b < 0
-    else:
-        shown, mirror_x, mirror_y = rgb, a < 0, d < 0
-    if mirror_x:
-        shown = shown[:, ::-1]
-    if mirror_y:
-        shown = shown[::-1]
-    return np.ascontiguousarray(shown)
+    ``frame.side_data`` would tell mirroring too, and fails on kinds of side data that PyAV has no name for (EXIF).
+    """
+    return round(frame.rotation / 90) % 4

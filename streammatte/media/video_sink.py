@@ -106,6 +106,8 @@ class VideoSink:
         frame.duration = max(1, round(1 / (self._info.frame_rate * self._info.time_base)))
         frame.color_range = STUDIO
         frame.colorspace = self._stream.codec_context.colorspace
+        frame.color_primaries = self._info.color.primaries  # ProRes stores each frame's own tags
+        frame.color_trc = self._info.color.transfer
         try:
             if self._audio is not None:
                 self._audio.advance(frame.pts * self._info.time_base, -self._shift * self._info.time_base)

@@ -1,0 +1,149 @@
+"""Small clips made by code, each with one thing about it that footage in the wild has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+RATE = Fraction(25)
+TIME_BASE = Fraction(1, 12800)
+FRAMES = 12
+SIZE = (64, 48)
+
+
+def picture(index: int, size: tuple[int, int] = SIZE) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8: a ramp, and a grey patch in the upper left whose level, 30 + 15 · index, tells the frame."""
+    width, height = size
+    y, x = np.mgrid[:height, :width]
+    rgb = np.stack([40 + 150 * x // width, 40 + 150 * y // height, np.full_like(x, 90)], axis=-1)
+    rgb[: height // 3, : width // 3] = 30 + 15 * index
+    return rgb.astype(np.uint8)
+
+
+def index_of(rgb: NDArray[np.uint8] | NDArray[np.uint16]) -> int:
+    """Which :func:`picture` it is, from the middle of its patch; (H, W, 3)."""
+    peak = np.iinfo(rgb.dtype).max
+    height, width = rgb.shape[:2]
+    level = rgb[height // 12 : height // 5, width // 12 : width // 5].mean() * 255 / peak
+    return round((level - 30) / 15)
+
+
+def even_pts(frames: int = FRAMES, first: int = 0) -> list[int]:
+    """At 25 frames a second in :data:`TIME_BASE`."""
+    return [first + 512 * index for index in range(frames)]
+
+
+VARIABLE_PTS = [0, 512, 1024, 1791, 2303, 4000, 4512, 9000, 9100, 9612, 12000, 12512]
+
+
+def write_clip(
+    path: Path,
+    *,
+    size: tuple[int, int] = SIZE,
+    pts: Sequence[int] | None = None,
+    time_base: Fraction = TIME_BASE,
+    codec: str = "libx264",
+    pixels: str = "yuv420p",
+    options: dict[str, str] | None = None,
+    container_options: dict[str, str] | None = None,
+    matrix: int = 6,
+    rotation: int = 0,
+    audio: str | None = None,
+    audio_start: float = 0,
+    audio_seconds: float | None = None,
+    b_frames: int = 2,
+) -> Path:
+    """Encode one :func:`picture` for each of ``pts``, with a tone if ``audio`` names a codec."""
+    pts = even_pts() if pts is None else pts
+    with av.open(str(path), "w", container_options=container_options or {}) as out:
+        video = out.add_stream(codec, rate=RATE, options=options or {})
+        assert isinstance(video, av.VideoStream)
+        video.width, video.height = size
+        video.pix_fmt = pixels
+        video.time_base = video.codec_context.time_base = time_base
+        video.codec_context.colorspace = matrix
+        video.codec_context.color_range = 1
+        video.codec_context.gop_size = 6
+        if codec == "libx264":
+            video.codec_context.max_b_frames = b_frames
+        if rotation:
+            video.set_display_rotation(rotation)
+        sound = out.add_stream(audio, rate=48000, layout="stereo") if audio else None
+        out.start_encoding()
+        for index, stamp in enumerate(pts):
+            frame = av.VideoFrame.from_ndarray(picture(index, size), "rgb24").reformat(
+                format=pixels, dst_colorspace=matrix, dst_color_range=1
+            )
+            frame.pts = stamp
+            frame.time_base = time_base
+            frame.duration = round(1 / (RATE * time_base))
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+        if sound is not None:
+            assert isinstance(sound, av.AudioStream)
+            seconds = audio_seconds or float((pts[-1] - pts[0]) * time_base + 1 / RATE)
+            for frame in tone(seconds, sound, start=audio_start):
+                out.mux(sound.encode(frame))
+            out.mux(sound.encode(None))
+    return path
+
+
+def tone(seconds: float, stream: av.AudioStream, *, start: float = 0) -> list[av.AudioFrame]:
+    """A 440 Hz tone in the stream's own sample format."""
+    rate = stream.rate
+    count = round(seconds * rate)
+    wave = (0.3 * np.sin(2 * np.pi * 440 * np.arange(count) / rate)).astype(np.float32)
+    resampler = av.AudioResampler(
+        stream.format, stream.layout, rate, frame_size=stream.codec_context.frame_size or 1024
+    )
+    frame = av.AudioFrame.from_ndarray(np.stack([wave, wave]), format="fltp", layout="stereo")
+    frame.sample_rate = rate
+    frame.time_base = Fraction(1, rate)
+    frame.pts = round(start * rate)
+    return [*resampler.resample(frame), *resampler.resample(None)]
+
+
+def write_sound(path: Path) -> Path:
+    """A file of sound alone."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("aac", rate=48000, layout="stereo")
+        assert isinstance(stream, av.AudioStream)
+        out.start_encoding()
+        for frame in tone(0.5, stream):
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
+
+
+def write_flat(
+    path: Path, planes: Sequence[int], *, size: tuple[int, int], pixels: str, matrix: int, full_range: bool
+) -> Path:
+    """One frame of one Y'CbCr colour, losslessly (FFV1), tagged as told."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("ffv1", rate=RATE)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height = size
+        stream.pix_fmt = pixels
+        stream.codec_context.colorspace = matrix
+        stream.codec_context.color_range = 2 if full_range else 1
+        frame = av.VideoFrame(*size, pixels)
+        for plane, value in zip(frame.planes, planes, strict=True):
+            dtype = np.dtype("u1" if frame.format.components[0].bits == 8 else "<u2")
+            np.frombuffer(plane, dtype)[:] = value
+        frame.colorspace = matrix
+        frame.color_range = 2 if full_range else 1
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
+
+
+def cut(path: Path, to: Path, *, keep: float = 0.5) -> Path:
+    """The first part of a file, as an interrupted download leaves it."""
+    data = path.read_bytes()
+    to.write_bytes(data[: int(len(data) * keep)])
+    return to
