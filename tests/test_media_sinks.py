@@ -291,7 +291,6 @@ def test_what_exists_is_replaced_only_when_asked(tmp_path, name):
         ("out.gif", {}, UnsupportedOutput, ".mov"),
         ("out", {}, UnsupportedOutput, ".mov"),
         ("out.mp4", {}, UnsupportedOutput, "--bg"),
-        ("out.mov", {"bits": 16}, UnsupportedOutput, "PNG"),
         ("out.####.png", {"bits": 12}, UnsupportedOutput, "8 or 16"),
     ],
 )

@@ -87,7 +87,7 @@ def open_sink(
         audio: A media file; its first audio stream is copied, or re-encoded where the container does not take it (AAC,
             or Opus in WebM). Pictures have no sound, as a source or as an output.
         overwrite: Replace what is there.
-        bits: Of PNG components, 8 or 16; by default 8 for sources of 8 bits, else 16.
+        bits: Of PNG components, 8 or 16; by default 8 for sources of 8 bits, else 16. Video has what its codec has.
         first_number: Number of the first PNG.
 
     Raises:

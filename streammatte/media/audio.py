@@ -17,6 +17,7 @@ _TAKEN = {
     "webm": ("opus", "vorbis"),
 }
 _ENCODER = {"mov": "aac", "mp4": "aac", "webm": "libopus"}
+_ENCODER_RATES = {"aac": (32000, 44100, 48000, 88200, 96000), "libopus": (48000,)}
 
 
 class AudioTrack:
@@ -38,7 +39,7 @@ class AudioTrack:
             self.says = f"{_spoken(codec)} copied"
         else:
             encoder = _ENCODER[name]
-            rate = 48000 if encoder == "libopus" else stream.rate
+            rate = stream.rate if stream.rate in _ENCODER_RATES[encoder] else 48000
             layout = "stereo" if stream.codec_context.channels > 1 else "mono"
             target = out.add_stream(encoder, rate=rate, layout=layout)
             assert isinstance(target, av.AudioStream)
@@ -53,11 +54,12 @@ class AudioTrack:
 
     @classmethod
     def open(cls, url: str, out: av.container.OutputContainer) -> Self | None:
-        """Add the first audio stream of ``url`` to ``out``; ``None`` if it has none."""
+        """Add the first audio stream of ``url`` to ``out``; ``None`` if it has none that FFmpeg knows."""
         source = open_container(url)
         try:
-            if source.streams.audio:
-                return cls(source, source.streams.audio[0], out)
+            for stream in source.streams.audio:
+                if stream.codec_context is not None:
+                    return cls(source, stream, out)
         except BaseException:
             source.close()
             raise

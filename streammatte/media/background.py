@@ -16,7 +16,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..frame import Frame, Plate, Source, StreamInfo
 from .color import Samples
-from .composing import Background, opacity
+from .composing import Background, opacity, pixels_of
 
 # CSS's basic colours (CSS Color 4, 6.1), and the two that screens are painted in.
 _NAMED = {
@@ -115,7 +115,7 @@ def _color(text: str) -> tuple[int, int, int] | None:
 
 def _cover(frame: Frame, width: int, height: int) -> Tensor:
     """(3, height, width) float32: the frame scaled to cover that size, cropped about its centre."""
-    picture = np.ascontiguousarray(frame.rgb.permute(1, 2, 0).numpy())
+    picture = pixels_of(frame.rgb)
     rows, columns = picture.shape[:2]
     scale = max(width / columns, height / rows)
     keep_x, keep_y = min(columns, round(width / scale)), min(rows, round(height / scale))
@@ -195,7 +195,7 @@ class _BlurredSelf:
         self._radius = radius
 
     def frame(self, plate: Plate) -> Tensor:
-        picture = np.ascontiguousarray(plate.frame.as_float().cpu().permute(1, 2, 0).numpy())
+        picture = pixels_of(plate.frame.as_float())
         height, width = picture.shape[:2]
         # Squared: a pixel that is half subject is also half subject's colour. The floor lets the subject fill only what
         # no background reaches.
@@ -203,13 +203,14 @@ class _BlurredSelf:
         # A wide Gaussian is as good at a fraction of the size, and hundreds of times quicker.
         step = max(1, int(self._radius // 4))
         size = max(1, width // step), max(1, height // step)
-        weighted: Samples = cv2.resize(picture * weight[..., None], size, interpolation=cv2.INTER_AREA)
+        weighted: Samples = cv2.resize(picture * cv2.merge([weight] * 3), size, interpolation=cv2.INTER_AREA)
         weight = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
         sigma = self._radius * size[0] / width
         weighted = cv2.GaussianBlur(weighted, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
         weight = cv2.GaussianBlur(weight, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
-        smooth: Samples = weighted / weight[..., None]
-        blurred = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR)
+        blurred = cv2.resize(
+            cv2.divide(weighted, cv2.merge([weight] * 3)), (width, height), interpolation=cv2.INTER_LINEAR
+        )
         return torch.from_numpy(blurred).permute(2, 0, 1)
 
     def close(self) -> None:
