@@ -1,5 +1,6 @@
 """Every source: frames in = frames out, in order, at their own time, in their own colours; damage is told."""
 
+import struct
 import subprocess
 import sys
 from fractions import Fraction
@@ -87,6 +88,19 @@ def test_rotation_is_applied(tmp_path, degrees):
         assert (source.info.height, source.info.width) == frame.shape[:2]
     # FFmpeg's rotation is how far the picture is to be turned counter-clockwise, and so is np.rot90's.
     assert np.array_equal(frame, np.rot90(upright, degrees // 90))
+
+
+def test_a_phone_picture_is_turned_as_its_exif_says(tmp_path):
+    _, jpeg = cv2.imencode(".jpg", clips.picture(3)[..., ::-1])
+    orientation = struct.pack(">HHIHH", 0x112, 3, 1, 6, 0)  # 6: to be turned clockwise by 90°
+    exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1) + orientation + bytes(4)
+    data = jpeg.tobytes()
+    path = tmp_path / "phone.jpg"
+    path.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:])
+    with open_source(path) as source:
+        frame = shown(next(iter(source)))
+        assert (source.info.width, source.info.height) == (48, 64)
+    assert np.abs(frame.astype(int) - np.rot90(clips.picture(3), -1)).mean() < 3
 
 
 COLORS = [(255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128), (200, 120, 40)]
@@ -251,6 +265,12 @@ def test_a_sequence_that_is_not_there(tmp_path):
     for path in (tmp_path / "plate.####.png", tmp_path / "nowhere" / "plate.####.png", tmp_path / "one.png"):
         with pytest.raises(SourceNotFound):
             open_source(path)
+
+
+def test_a_kind_of_picture_that_is_not_read_numbered_says_what_is(tmp_path):
+    with pytest.raises(SourceNotFound) as caught:
+        open_source(tmp_path / "plate.####.gif")
+    assert "PNG" in str(caught.value.hint)
 
 
 def test_pictures_that_do_not_match(tmp_path):

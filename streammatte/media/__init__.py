@@ -31,7 +31,7 @@ def open_source(
     is ``None``, or one line on what could not be decoded. Its ``first_number`` is the number of its first picture.
 
     Args:
-        url: A path or an address; ``plate.####.png`` or ``plate.%04d.png`` for numbered PNG, JPEG, TIFF or BMP
+        url: A path or an address; ``plate.####.png`` or ``plate.%04d.png`` for numbered PNG, JPEG, TIFF, BMP or WebP
             pictures. A gap in the numbers is an error.
         frame_rate: Of pictures, 24 by default, as film and compositors have it; a clip states its own.
         strict: Raise ``DecodeFailed`` at the first damage instead of delivering what can be decoded.

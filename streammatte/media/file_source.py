@@ -196,7 +196,10 @@ def open_container(url: str) -> av.container.InputContainer:
             raise DecodeFailed(f"{url} is empty", hint="the recording or the download did not finish")
         return av.open(url)
     except (FileNotFoundError, NotADirectoryError) as exc:
-        raise SourceNotFound(f"there is no file {url}", hint="check the path; names are case-sensitive") from exc
+        hint = "check the path; names are case-sensitive"
+        if "#" in Path(url).name:
+            hint = "numbered pictures can be PNG, JPEG, TIFF, BMP or WebP"
+        raise SourceNotFound(f"there is no file {url}", hint=hint) from exc
     except PermissionError as exc:
         raise SourceNotFound(f"{url} cannot be read: permission denied", hint="check the file's permissions") from exc
     except av.InvalidDataError as exc:

@@ -38,10 +38,10 @@ class NumberedName:
 
     @classmethod
     def parse(cls, path: str | PathLike[str]) -> Self | None:
-        """``None`` if the name has no place for a number, or a file of that very name exists."""
+        """``None`` if the name is not a picture's, has no place for a number, or is that of a file."""
         path = Path(path)
         places = list(_PLACEHOLDER.finditer(path.name))
-        if not places or path.exists():
+        if not places or path.suffix.lower() not in PICTURES or path.exists():
             return None
         place = places[-1]
         digits = int(place[1] or 1) if place[0].startswith("%") else len(place[0])
