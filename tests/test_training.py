@@ -202,12 +202,14 @@ def test_the_schedule_warms_up_and_anneals() -> None:
     assert schedule.rate_at(1000, 1) == pytest.approx(0.01)
     assert schedule.progress(250, 1e9) == 0.25
     assert Schedule(minutes=2).progress(250, 60) == 0.5
+    sizes = [Schedule(sizes=((128, 0.7), (192, 0.3))).size_at(progress) for progress in (0, 0.69, 0.7, 1)]
+    assert sizes == [128, 128, 192, 192]
 
 
 def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(composer: Composer, tmp_path: Path) -> None:
     def trainer() -> Trainer:
         torch.manual_seed(0)
-        return Trainer(BiRefNet(TINY), Schedule(steps=4, batch=2, size=64, final_size=64, warm_up=2))
+        return Trainer(BiRefNet(TINY), Schedule(steps=4, batch=2, sizes=((32, 0.5), (64, 0.5)), warm_up=2))
 
     unbroken = trainer()
     train(unbroken, composer, workers=0)
@@ -216,16 +218,9 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(composer: Compos
     broken = trainer()
     state = tmp_path / "state.pt"
 
-    class Stopped(Exception):  # noqa: N818 - an interruption, not an error
-        pass
-
-    def stop_at_two() -> None:
-        broken.save(state)
-        if broken.step == 2:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        train(broken, composer, workers=0, every_minutes=0, checkpoint=stop_at_two)
+    train(broken, composer, workers=0, stopping=lambda: broken.step == 1)
+    assert broken.step == 1
+    broken.save(state)
     resumed = trainer()
     resumed.resume(state)
     train(resumed, composer, workers=0)
@@ -286,7 +281,7 @@ def test_the_command_trains_resumes_and_explains(
     picture = tmp_path / "look.png"
     cv2.imwrite(str(picture), np.full((40, 60, 3), 90, np.uint8))
     common = ["--cutouts", str(folders[0]), "--panoramas", str(folders[1]), "--out", str(out)]
-    common += ["--batch", "2", "--size", "64", "--final-size", "64", "--views", "2", "--workers", "0"]
+    common += ["--batch", "2", "--sizes", "64:1", "--views", "2", "--workers", "0"]
     common += ["--held-out-pictures", "2", "--look", str(picture)]
     assert main([*common, "--steps", "1"]) == 0
     assert main([*common, "--steps", "2", "--resume"]) == 0
@@ -301,5 +296,8 @@ def test_the_command_trains_resumes_and_explains(
     assert [line["step"] for line in lines] == [1, 2]
     assert all(0 <= line["iou"] <= 1 and line["mad"] >= 0 for line in lines)
 
+    for sizes in ("100:1", "64:0.5", "large"):
+        with pytest.raises(SystemExit):
+            main([*common, "--sizes", sizes])
     assert main([*common, "--cutouts", str(tmp_path / "none")]) == 1
     assert "no such folder" in capsys.readouterr().err

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 
 import cv2
 import numpy as np
@@ -48,9 +50,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--steps", type=int, default=default.steps, help="length of the run in steps; reproducible")
     add("--minutes", type=float, help="length of the run in minutes instead")
     add("--batch", type=int, default=default.batch, help="pictures a step")
-    add("--size", type=int, default=default.size, help="side of the pictures at first")
-    add("--final-size", type=int, default=default.final_size, help="side of the pictures at the end")
-    add("--final-share", type=float, default=default.final_share, help="share of the run at the final size")
+    add(
+        "--sizes",
+        type=parse_sizes,
+        default=",".join(f"{size}:{share}" for size, share in default.sizes),
+        metavar="SIDE:SHARE,…",
+        help="sides of the pictures, in order, each with its share of the run; multiples of 32",
+    )
     add("--rate", type=float, default=default.rate, help="peak learning rate")
     add("--seed", type=int, default=0, help="decides every picture and the first weights")
     add("--views", type=int, default=600, help="panorama views kept in memory, 0.3 MB each")
@@ -62,6 +68,17 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--truth", type=Path, nargs=2, metavar=("PICTURE", "ALPHA"), help="a real picture with its alpha to score")
     add("--resume", action="store_true", help="go on from the state in --out")
     return parser.parse_args(arguments)
+
+
+def parse_sizes(text: str) -> tuple[tuple[int, float], ...]:
+    """``128:0.6,256:0.4`` as ((128, 0.6), (256, 0.4))."""
+    try:
+        sizes = tuple((int(side), float(share)) for side, share in (part.split(":") for part in text.split(",")))
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f"not of the form 128:0.6,256:0.4: {text}") from exc
+    if any(side <= 0 or side % 32 for side, _ in sizes) or abs(sum(share for _, share in sizes) - 1) > 1e-6:
+        raise argparse.ArgumentTypeError(f"sides are multiples of 32 and shares sum to 1: {text}")
+    return sizes
 
 
 def composers(options: argparse.Namespace) -> tuple[Composer, Composer]:
@@ -107,9 +124,7 @@ def run(options: argparse.Namespace) -> None:
         steps=options.steps,
         minutes=options.minutes,
         batch=options.batch,
-        size=options.size,
-        final_size=options.final_size,
-        final_share=options.final_share,
+        sizes=options.sizes,
         rate=options.rate,
     )
     trainer = Trainer(BiRefNet(NANO), schedule, bf16=options.bf16)
@@ -128,16 +143,38 @@ def run(options: argparse.Namespace) -> None:
     def checkpoint() -> None:
         trainer.save(out / STATE)
         trainer.export(out / CHECKPOINT)
-        net, size = trainer.averaged(), options.final_size
+        net, size = trainer.averaged(), trainer.size
         scores = evaluate.held_out_scores(net, unseen, size, options.held_out_pictures)
         if options.truth:
             scores["real_iou"] = real_iou(net, options.truth[0], options.truth[1], size)
-        log({"step": trainer.step, "progress": round(trainer.progress, 4), **scores})
+        log({"step": trainer.step, "progress": round(trainer.progress, 4), "size": size, **scores})
         if pictures:
             sheet = evaluate.contact_sheet(net, pictures, size)
             evaluate.write_png(out / f"sheet-{trainer.step:06}.png", sheet)
 
-    train(trainer, seen, workers=options.workers, every_minutes=options.every, log=log, checkpoint=checkpoint)
+    stopped = False
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal stopped
+        stopped = True
+
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        train(
+            trainer,
+            seen,
+            workers=options.workers,
+            every_minutes=options.every,
+            log=log,
+            checkpoint=checkpoint,
+            stopping=lambda: stopped,
+        )
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if stopped:
+        trainer.save(out / STATE)
+        print(f"stopped at step {trainer.step}; --resume goes on from there", flush=True)
 
 
 def real_iou(net: BiRefNet, picture: Path, alpha: Path, size: int) -> float:

@@ -266,8 +266,8 @@ def drawn(rng: np.random.Generator, size: int) -> Picture:
     picture = kinds[int(rng.choice(len(kinds), p=odds))](rng, size)
     if rng.random() < 0.6:
         picture = picture * np.exp(noise(rng, size, int(rng.integers(1, 4))) * np.float32(rng.uniform(0, 0.4)))
-    if rng.random() < 0.6:
-        picture = picture * (1 + fractal(rng, size, size // 6, 3, 0.9) * np.float32(rng.uniform(0, 0.12)))
+    if rng.random() < 0.4:
+        picture = picture * (1 + fractal(rng, size, size // 6, 3, 0.9) * np.float32(rng.uniform(0, 0.07)))
     return clip(picture)
 
 
@@ -290,9 +290,9 @@ def background(rng: np.random.Generator, views: NDArray[np.uint8], size: int, as
         x, y = int(rng.integers(0, view.shape[1] - w + 1)), int(rng.integers(0, view.shape[0] - h + 1))
         picture = resize(as_picture(view[y : y + h, x : x + w]) / np.float32(255), size, size)
         # A 1k panorama is soft; without this, sharpness alone would give the subject away.
-        if rng.random() < 0.5:
+        if rng.random() < 0.3:
             grain = fractal(rng, size, size // 5, 3, 0.9)
-            picture *= 1 + grain * np.float32(rng.uniform(0, 0.12))
+            picture *= 1 + grain * np.float32(rng.uniform(0, 0.08))
         if rng.random() < 0.3:
             scatter(rng, picture, int(rng.integers(1, 15)))
     else:

@@ -54,9 +54,9 @@ def _recolor(rng: np.random.Generator, rgb: Picture) -> Picture:
     if rng.random() < 0.25:
         gains = noise(rng, side, int(rng.integers(1, 4)), 3)[:height, :width]
         rgb = rgb * np.exp(gains * np.float32(rng.uniform(0, 0.3)))
-    if rng.random() < 0.35:  # pores, weave, dirt: a render without textures is too clean
+    if rng.random() < 0.25:  # pores, weave, dirt: a render without textures is too clean
         grain = fractal(rng, side, max(2, side // 5), 3, 0.9)[:height, :width]
-        rgb = rgb * (1 + grain * np.float32(rng.uniform(0, 0.12)))
+        rgb = rgb * (1 + grain * np.float32(rng.uniform(0, 0.08)))
     rgb = as_picture(np.clip(rgb, 1e-3, 1))
     mean = float(np.mean(gray(rgb)))
     target = float(rng.beta(1.6, 2.4)) * 0.8 + 0.04
@@ -118,7 +118,7 @@ def place(
         rgba = resize(np.ascontiguousarray(rgba), *small, cv2.INTER_AREA)
         unit = tall / rgba.shape[0]
     rgb, alpha = _recolor(rng, np.ascontiguousarray(rgba[..., :3])), rgba[..., 3:]
-    if rng.random() < 0.04:  # a veil, smoke: see-through in places
+    if rng.random() < 0.02:  # a veil, smoke: see-through in places
         field = fractal(rng, max(rgba.shape[:2]), 3, 3)[: rgba.shape[0], : rgba.shape[1]]
         alpha = alpha * np.clip(0.6 + 0.3 * field, 0.1, 1)
     layer = as_picture(np.dstack([rgb * alpha, alpha]))
@@ -162,7 +162,7 @@ class Composer:
     """
 
     def __init__(
-        self, cutouts: Sequence[Cutout], views: NDArray[np.uint8], seed: int, *, figures: float = 0.15
+        self, cutouts: Sequence[Cutout], views: NDArray[np.uint8], seed: int, *, figures: float = 0.12
     ) -> None:
         self.cutouts = cutouts
         self.views = views
@@ -180,7 +180,7 @@ class Composer:
         aspect = float(rng.choice(ASPECTS, p=ASPECT_ODDS))
         behind = background(rng, self.views, size, aspect)
         empty = rng.random() < 0.02
-        if rng.random() < 0.25 and not empty:  # people behind, out of focus: not the subject
+        if rng.random() < 0.2 and not empty:  # people behind, out of focus: not the subject
             for _ in range(int(rng.integers(1, 4))):
                 layer = self._subject(rng, size, aspect, rng.uniform(0.2, 0.8), rng.uniform(0, 1))
                 behind = behind * (1 - layer[..., 3:]) + layer[..., :3]
@@ -208,17 +208,17 @@ class Composer:
     def _subjects(self, rng: np.random.Generator, size: int, aspect: float, behind: Picture) -> list[Picture]:
         count = int(rng.choice([1, 2, 3], p=[0.76, 0.18, 0.06]))
         centers = rng.permutation((np.arange(count) + rng.uniform(0.2, 0.8, count)) / count)
-        kin = np.float32(rng.uniform(0.2, 0.75)) if rng.random() < 0.2 else np.float32(0)
+        kin = np.float32(rng.uniform(0.2, 0.6)) if rng.random() < 0.12 else np.float32(0)
         layers = []
         for center in centers:
             # Triangular: most subjects fill the frame, a few are small, a few are close-ups.
-            height = rng.triangular(0.3, 0.95, 1.9 if count == 1 else 1.2)
+            height = rng.triangular(0.35, 0.9, 1.6 if count == 1 else 1.1)
             layer = self._subject(rng, size, aspect, height, float(center))
             alpha = layer[..., 3]
             if kin:  # as hard to tell from the background as real clothes are
                 straight = as_picture(layer[..., :3] / np.maximum(alpha, np.float32(1e-3))[..., None])
                 layer[..., :3] = _toward(straight, alpha, behind, float(kin)) * alpha[..., None]
-            elif rng.random() < 0.03:  # no known material at all: the outline must be enough
+            elif rng.random() < 0.02:  # no known material at all: the outline must be enough
                 layer[..., :3] = (0.4 + 0.6 * gray(layer[..., :3])) * drawn(rng, size) * alpha[..., None]
             if rng.random() < 0.12:
                 layer = _motion_blur(layer, rng.uniform(0.01, 0.06) * size, rng.uniform(0, np.pi))
@@ -243,8 +243,8 @@ def expose(rng: np.random.Generator, picture: Picture, alpha: Picture) -> tuple[
     picture = _grade(rng, picture)
     if rng.random() < 0.15:
         picture = picture * np.exp(noise(rng, size, 1) * np.float32(rng.uniform(0, 0.35)))
-    if rng.random() < 0.3:  # shot or stored small
-        small = max(72, int(size * rng.uniform(0.4, 0.95)))
+    if rng.random() < 0.25:  # shot or stored small
+        small = max(72, int(size * rng.uniform(0.5, 0.95)))
         narrow = max(72, int(small * rng.uniform(0.8, 1.2)))
         picture = resize(picture, narrow, small, cv2.INTER_AREA)
         picture = resize(picture, size, size, cv2.INTER_CUBIC if rng.random() < 0.5 else cv2.INTER_LINEAR)
@@ -260,7 +260,7 @@ def expose(rng: np.random.Generator, picture: Picture, alpha: Picture) -> tuple[
         for edge in (slice(0, bar), slice(size - bar, size)):
             where = edge if across else (slice(None), edge)
             picture[where], alpha[where] = 0, 0
-    if rng.random() < 0.55:
+    if rng.random() < 0.45:
         cells = size if rng.random() < 0.7 else size // 2
         grain = noise(rng, size, cells - 2, 3 if rng.random() < 0.5 else 1)
         picture = picture + grain * np.float32(rng.exponential(0.012))
@@ -276,7 +276,7 @@ def _grade(rng: np.random.Generator, picture: Picture) -> Picture:
     picture = as_picture(clip(picture) ** np.float32(np.exp(rng.normal(0.1, 0.22))))
     luma = gray(picture)
     picture = luma + (picture - luma) * np.float32(rng.choice([0.0, rng.uniform(0.3, 1.25)], p=[0.04, 0.96]))
-    contrast, pivot = rng.uniform(0.65, 1.2), rng.uniform(0.25, 0.6)
+    contrast, pivot = rng.uniform(0.75, 1.2), rng.uniform(0.25, 0.6)
     lift = rng.uniform(0, 0.06)
     picture = (picture - pivot) * np.float32(contrast) + np.float32(pivot * rng.uniform(0.7, 1.1) + lift)
     balance = np.exp(rng.normal(0, 0.06, 3)).astype(np.float32)

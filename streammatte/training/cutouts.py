@@ -148,9 +148,9 @@ def furry_figure(rng: np.random.Generator, size: int = 224) -> Cutout:
     slope_y, slope_x = np.gradient(height)
     angle = rng.uniform(0, 2 * np.pi)
     shade = np.clip(0.75 + 0.35 * (np.cos(angle) * slope_x + np.sin(angle) * slope_y), 0.2, 1.4)[..., None]
-    pelt = fractal(rng, size, int(rng.integers(4, 40)), 4, rng.uniform(0.5, 1.0)) * np.float32(rng.uniform(0, 0.35))
+    pelt = fractal(rng, size, int(rng.integers(4, 40)), 4, rng.uniform(0.5, 1.0)) * np.float32(rng.uniform(0, 0.2))
     main, patch = color(rng), color(rng)
-    spots = np.clip(fractal(rng, size, int(rng.integers(2, 8)), 2) - rng.uniform(0.3, 2), 0, 1)
+    spots = np.clip(fractal(rng, size, int(rng.integers(2, 8)), 2) - rng.uniform(0.5, 4), 0, 1)
     coat = main + (patch - main) * np.clip(parts[..., None] + spots, 0, 1)
     coat = coat * shade * np.exp(pelt)
     for side in (-1, 1):  # eyes

@@ -33,8 +33,8 @@ class Schedule:
         minutes: Training time in all, over every resumption. A run by time anneals on time whatever else the machine
             does, and is not reproducible to the bit; a run by steps is.
         batch: Pictures in a step.
-        size, final_size: Side of the pictures, in pixels, at first and at the end.
-        final_share: Share of the run at ``final_size`` (progressive resizing: small pictures teach more per second).
+        sizes: Side of the pictures in pixels, and the share of the run it is used for, in order; the shares sum to 1.
+            Small pictures teach more per second, large ones teach detail (Howard et al. 2018, progressive resizing).
         rate: Peak learning rate.
         warm_up: Steps of linear warm-up.
         decay: Weight decay of matrices; norms and biases have none.
@@ -44,9 +44,7 @@ class Schedule:
     steps: int = 10_000
     minutes: float | None = None
     batch: int = 16
-    size: int = 128
-    final_size: int = 256
-    final_share: float = 0.35
+    sizes: tuple[tuple[int, float], ...] = ((128, 0.45), (192, 0.43), (256, 0.12))
     rate: float = 1e-3
     warm_up: int = 200
     decay: float = 0.05
@@ -55,6 +53,15 @@ class Schedule:
     def progress(self, step: int, seconds: float) -> float:
         """How much of the run is done, 0 to 1."""
         return min(1.0, step / self.steps if self.minutes is None else seconds / (60 * self.minutes))
+
+    def size_at(self, progress: float) -> int:
+        """The side of the pictures at that point of the run."""
+        reached = 0.0
+        for size, share in self.sizes:
+            reached += share
+            if progress < reached - 1e-9:
+                return size
+        return self.sizes[-1][0]
 
     def rate_at(self, step: int, progress: float) -> float:
         """Linear warm-up, then half a cosine down to 1 % of the peak (Loshchilov and Hutter 2017, SGDR, eq. 5)."""
@@ -112,6 +119,10 @@ class Trainer:
     @property
     def progress(self) -> float:
         return self.schedule.progress(self.step, self.seconds)
+
+    @property
+    def size(self) -> int:
+        return self.schedule.size_at(self.progress)
 
     def update(self, images: Tensor, alphas: Tensor) -> float:
         """One step on (B, 3, S, S) normalised pictures and their (B, 1, S, S) alphas; returns the loss."""
@@ -221,8 +232,9 @@ def train(
     every_minutes: float = 10,
     log: Callable[[Mapping[str, float]], None] = lambda _: None,
     checkpoint: Callable[[], None] = lambda: None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Run until the schedule is done.
+    """Run until the schedule is done or a stop is asked for.
 
     Args:
         trainer: Fresh or resumed.
@@ -231,12 +243,12 @@ def train(
         every_minutes: How often ``checkpoint`` is called; it is called at the end too.
         log: Takes a line of the curve every 50 steps: step, progress, mean loss, rate, images per second, size.
         checkpoint: Saves, exports and evaluates as the caller likes.
+        stopping: Asked after every step; a stop leaves ``checkpoint`` to the caller.
     """
     schedule = trainer.schedule
     last_checkpoint = tick = time.monotonic()
     while trainer.progress < 1:
-        final = trainer.progress >= 1 - schedule.final_share
-        size = schedule.final_size if final else schedule.size
+        size = trainer.size
         losses: list[float] = []
         began = time.monotonic()
         for images, alphas in batches(composer, trainer, size, workers):
@@ -260,7 +272,8 @@ def train(
                 checkpoint()
                 last_checkpoint = began = time.monotonic()
                 losses = []
-            progress = trainer.progress
-            if progress >= 1 or (not final and progress >= 1 - schedule.final_share):
+            if stopping():
+                return
+            if trainer.progress >= 1 or trainer.size != size:
                 break
     checkpoint()
