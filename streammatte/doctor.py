@@ -17,8 +17,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
-from .weights import CHECKPOINTS, locate
-from .weights.store import hub_cache, hub_endpoint, offline_by_environment
+from streammatte.weights import CHECKPOINTS, locate
+from streammatte.weights.store import hub_cache, hub_endpoint, offline_by_environment
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,14 +10,14 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..errors import UnsupportedOutput
-from ..frame import StreamInfo
+from streammatte.errors import UnsupportedOutput
+from streammatte.frame import StreamInfo
 
 if TYPE_CHECKING:
-    from .file_source import FileSource
-    from .picture_sink import PictureSink
-    from .sequence import SequenceSource
-    from .video_sink import VideoSink
+    from streammatte.media.file_source import FileSource
+    from streammatte.media.picture_sink import PictureSink
+    from streammatte.media.sequence import SequenceSource
+    from streammatte.media.video_sink import VideoSink
 
 __all__ = ["open_sink", "open_source"]
 
@@ -41,8 +41,8 @@ def open_source(
         NoVideoStream: The file holds no pictures.
         DecodeFailed: It cannot be decoded.
     """
-    from .file_source import FileSource
-    from .sequence import DEFAULT_RATE, PICTURES, NumberedName, SequenceSource, open_sequence
+    from streammatte.media.file_source import FileSource
+    from streammatte.media.sequence import DEFAULT_RATE, PICTURES, NumberedName, SequenceSource, open_sequence
 
     name = NumberedName.parse(url)
     if name is not None:
@@ -95,22 +95,21 @@ def open_sink(
         WriteFailed: The folder is missing or cannot be written, or the output exists.
         InputError: The background or the audio cannot be read.
     """
-    from .background import open_background
-    from .encoding import encoding_for
-    from .output import check_target
-    from .picture_sink import PictureSink
-    from .sequence import PICTURES, NumberedName
-    from .video_sink import VideoSink
+    from streammatte.media.background import open_background
+    from streammatte.media.encoding import encoding_for
+    from streammatte.media.output import check_target
+    from streammatte.media.picture_sink import PictureSink
+    from streammatte.media.sequence import PICTURES, NumberedName
+    from streammatte.media.video_sink import VideoSink
 
     target = Path(path)
-    suffix = target.suffix.lower()
-    pictures = suffix == ".png"
+    pictures = target.suffix.lower() == ".png"
     if bits not in ((None, 8, 16) if pictures else (None,)):
         raise UnsupportedOutput(
             f"{target} cannot have {bits} bits", hint="PNG has 8 or 16; video has what its codec has"
         )
     encoding = (
-        None if pictures else encoding_for(suffix, content=content, alpha=alpha, composite=background is not None)
+        None if pictures else encoding_for(target, content=content, alpha=alpha, composite=background is not None)
     )
     check_target(target, overwrite=overwrite)
     backdrop = None if background is None or content == "matte" else open_background(background, info)

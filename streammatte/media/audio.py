@@ -8,7 +8,7 @@ from typing import Self
 
 import av
 
-from .file_source import open_container
+from streammatte.media.file_source import open_container
 
 # What each container takes and what opens its files plays; everything else is re-encoded to the first listed here.
 _TAKEN = {

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import InputError
-from ..frame import Frame, Plate, Source, StreamInfo
-from .color import Samples
-from .composing import Background, opacity, pixels_of
+from streammatte.errors import InputError
+from streammatte.frame import Frame, Plate, Source, StreamInfo
+from streammatte.media.color import Samples
+from streammatte.media.composing import Background, opacity, pixels_of
 
 # CSS's basic colours (CSS Color 4, 6.1), and the two that screens are painted in.
 _NAMED = {
@@ -73,7 +73,7 @@ def open_background(spec: str | PathLike[str], info: StreamInfo) -> Background:
 
 
 def _from_footage(url: str, info: StreamInfo) -> Background:
-    from . import open_source  # here, because the package's own front door imports this module
+    from streammatte.media import open_source  # here, because the package's own front door imports this module
 
     with open_source(url) as source:
         frames = iter(source)
@@ -170,7 +170,7 @@ class _Clip:
 
     def _loop(self) -> Generator[tuple[Fraction, Frame]]:
         """(seconds from the start, frame), without end."""
-        from . import open_source
+        from streammatte.media import open_source
 
         begin = Fraction(0)
         while True:

@@ -16,8 +16,8 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from ..errors import DecodeFailed
-from ..frame import UNSPECIFIED, ColorSpec
+from streammatte.errors import DecodeFailed
+from streammatte.frame import UNSPECIFIED, ColorSpec
 
 RGB_MATRIX = 0
 FULL, STUDIO = 2, 1  # FFmpeg's AVCOL_RANGE_JPEG and AVCOL_RANGE_MPEG

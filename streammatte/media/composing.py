@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .color import Samples
+from streammatte.media.color import Samples
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..frame import Plate
+    from streammatte.frame import Plate
 
 AlphaKind = Literal["straight", "premultiplied"]
 Content = Literal["plate", "matte"]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from ..errors import UnsupportedOutput
-from ..frame import Plate, StreamInfo
-from .color import STUDIO, Samples, matrix_for, plane_view, planes_from_rgb
-from .composing import AlphaKind, Background, Content, colors, opacity, stepped
+from streammatte.errors import UnsupportedOutput
+from streammatte.frame import Plate, StreamInfo
+from streammatte.media.color import STUDIO, Samples, matrix_for, plane_view, planes_from_rgb
+from streammatte.media.composing import AlphaKind, Background, Content, colors, opacity, stepped
 
 # ProRes quantises by a matrix times q. On 720p animation, one core, 8-bit alpha edge: q = 2 gave 135 Mb/s and 60 dB,
 # 3 gave 108 and 56.8, 4 gave 91 and 54.7, 9 gave 57 and 49.1, each at about 50 frames a second. 3 comes to what Apple
@@ -44,21 +45,22 @@ class Encoding:
     quantiser: int | None = None
 
 
-def encoding_for(suffix: str, *, content: Content, alpha: AlphaKind, composite: bool) -> Encoding:
-    """The encoding that a file name's suffix asks for.
+def encoding_for(path: Path, *, content: Content, alpha: AlphaKind, composite: bool) -> Encoding:
+    """The encoding that a file's name asks for.
 
     Raises:
         UnsupportedOutput: Nothing is known to write that suffix, or it cannot hold alpha and has to.
     """
+    suffix = path.suffix.lower()
     what = "matte" if content == "matte" else "composite" if composite else f"{alpha} alpha"
     if suffix == ".mov":
-        return _prores(f"{what}", with_alpha=content == "plate" and not composite)
+        return _prores(what, with_alpha=content == "plate" and not composite)
     if suffix == ".webm":
         return _vp9(what, with_alpha=content == "plate" and not composite)
     if suffix == ".mp4":
         if content == "plate" and not composite:
             raise UnsupportedOutput(
-                "H.264 in .mp4 has no alpha", hint="give a background with --bg, or write .mov or .webm"
+                f"{path} cannot hold alpha: H.264 has none", hint="give a background with --bg, or write .mov or .webm"
             )
         return Encoding(
             "mp4",
@@ -69,7 +71,7 @@ def encoding_for(suffix: str, *, content: Content, alpha: AlphaKind, composite: 
             container_options={"movflags": "+faststart"},
         )
     raise UnsupportedOutput(
-        f"no sink writes {suffix or 'a name without a suffix'}",
+        f"{path} has {f'an unknown suffix, {suffix}' if suffix else 'no suffix'} to say what to write",
         hint="known: .mov (ProRes 4444), .webm (VP9), .mp4 (H.264, composite or matte), name.####.png",
     )
 

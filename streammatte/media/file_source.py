@@ -12,9 +12,9 @@ import av
 import numpy as np
 import torch
 
-from ..errors import DecodeFailed, NoVideoStream, SourceNotFound
-from ..frame import Frame, StreamInfo
-from .color import RgbReader, color_of
+from streammatte.errors import DecodeFailed, NoVideoStream, SourceNotFound
+from streammatte.frame import Frame, StreamInfo
+from streammatte.media.color import RgbReader, color_of
 
 # Demuxers whose header states how long the file is meant to be, so that one that was cut can be told.
 _STATE_THEIR_LENGTH = ("mov", "matroska", "flv")

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from uuid import uuid4
 
-from ..errors import UnsupportedOutput, WriteFailed
-from .sequence import NumberedName
+from streammatte.errors import UnsupportedOutput, WriteFailed
+from streammatte.media.sequence import NumberedName
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:

@@ -11,12 +11,12 @@ from typing import Self
 import cv2
 import numpy as np
 
-from ..errors import UnsupportedOutput, WriteFailed
-from ..frame import Plate
-from .color import Samples
-from .composing import AlphaKind, Background, Content, colors, opacity, stepped
-from .output import temporary_beside
-from .sequence import NumberedName
+from streammatte.errors import UnsupportedOutput, WriteFailed
+from streammatte.frame import Plate
+from streammatte.media.color import Samples
+from streammatte.media.composing import AlphaKind, Background, Content, colors, opacity, stepped
+from streammatte.media.output import temporary_beside
+from streammatte.media.sequence import NumberedName
 
 # zlib's quicker end: level 6 takes three times as long for a tenth less.
 _COMPRESSION = [cv2.IMWRITE_PNG_COMPRESSION, 3]

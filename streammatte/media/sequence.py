@@ -11,9 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ..errors import DecodeFailed, SourceNotFound
-from ..frame import Frame, StreamInfo
-from .file_source import FileSource
+from streammatte.errors import DecodeFailed, SourceNotFound
+from streammatte.frame import Frame, StreamInfo
+from streammatte.media.file_source import FileSource
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 DEFAULT_RATE = Fraction(24)

@@ -10,13 +10,13 @@ from typing import Self
 
 import av
 
-from ..errors import WriteFailed
-from ..frame import Plate, StreamInfo
-from .audio import AudioTrack
-from .color import STUDIO, matrix_for
-from .composing import AlphaKind, Background, Content
-from .encoding import Encoding, PlatePainter
-from .output import temporary_beside
+from streammatte.errors import WriteFailed
+from streammatte.frame import Plate, StreamInfo
+from streammatte.media.audio import AudioTrack
+from streammatte.media.color import STUDIO, matrix_for
+from streammatte.media.composing import AlphaKind, Background, Content
+from streammatte.media.encoding import Encoding, PlatePainter
+from streammatte.media.output import temporary_beside
 
 # A first pts later than this is an arbitrary clock (a broadcast, a camera's uptime), not a delay that was meant.
 _LONGEST_DELAY = 60

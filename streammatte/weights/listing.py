@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-from .store import fetch, find, licence_notice, locate
-from .table import CHECKPOINTS, Checkpoint
+from streammatte.weights.store import fetch, find, licence_notice, locate
+from streammatte.weights.table import CHECKPOINTS, Checkpoint
 
 
 def list_models(console: Console, as_json: bool = False) -> None:

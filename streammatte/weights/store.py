@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
 
-from ..errors import ModelError, WeightsMismatch, WeightsMissing
-from .table import CHECKPOINTS, Checkpoint
+from streammatte.errors import ModelError, WeightsMismatch, WeightsMissing
+from streammatte.weights.table import CHECKPOINTS, Checkpoint
 
 if TYPE_CHECKING:  # a third of a second to import, and most runs find their weights without the network
     from httpx2 import Response
