@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Everything that needs a GPU, in under eight minutes: bash benchmarks/gpu.sh [OUT_DIR] [--device cpu --small]
+# Writes OUT_DIR/gpu.json and gpu.log (OUT_DIR: by default $OUT, else benchmarks/results). See benchmarks/README.md.
+# Exit code: 0 all well, 1 a check or a part failed, 2 no GPU.
+set -u
+root=$(cd "$(dirname "$0")/.." && pwd)
+out=${OUT:-$root/benchmarks/results}
+if [ $# -gt 0 ] && [ "${1#--}" = "$1" ]; then
+    out=$1
+    shift
+fi
+mkdir -p "$out" && out=$(cd "$out" && pwd) || exit 1
+python=${PYTHON:-python3}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$root" || exit 1
+export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
+rm -f "$out/gpu.json" "$out/gpu.log"
+
+# Beside the machine's own packages, never over them: --no-deps keeps its torch.
+install_wheels() {
+    compgen -G "benchmarks/wheels/*.whl" > /dev/null || return 0
+    "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --disable-pip-version-check \
+        --target "$work/site" benchmarks/wheels/*.whl && return 0
+    echo "benchmarks: the carried wheels could not be installed; going on without them"
+}
+
+section() { # name, seconds, options; killed if it goes on for long after those seconds
+    timeout -k 5 $(($2 + 30)) "$python" -m benchmarks.gpu "$1" --json "$out/gpu.json" --folder "$work" \
+        --seconds "$2" "${@:3}"
+    local code=$?
+    [ $code -ne 124 ] || echo "benchmarks: section $1 was stopped: it went on for too long"
+    return $code
+}
+
+gpu_tests() { # pytest's 5 says that there are none
+    STREAMMATTE_REQUIRE_GPU=1 timeout -k 5 60 "$python" -m pytest -q -m gpu -p no:cacheprovider tests
+    local code=$?
+    [ $code -eq 5 ] || return $code
+}
+
+everything() {
+    install_wheels
+    export PYTHONPATH=$work/site:$PYTHONPATH
+    local status=0
+    section correctness 90 "$@" || status=$?
+    [ $status -ne 2 ] || return 2
+    section speed 90 "$@" || status=1
+    section compiled 140 "$@" || status=1
+    section footage 60 "$@" || status=1
+    case " $* " in
+        *" cpu "*) ;;
+        *) gpu_tests || status=1 ;;
+    esac
+    [ $status -eq 0 ] || echo "benchmarks: something failed; see above, and every \"error\" in gpu.json"
+    return $((status > 0))
+}
+
+everything "$@" 2>&1 | tee "$out/gpu.log"
+exit "${PIPESTATUS[0]}"

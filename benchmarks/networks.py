@@ -1,0 +1,116 @@
+"""Networks to measure: the released shapes, filled from their tensors' names, so that no download is needed."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from benchmarks.report import ROOT
+from streammatte.nets import BiRefNet
+from streammatte.nets.birefnet import NANO, SWIN_L, SWIN_T, load_birefnet
+from streammatte.weights.table import NANO_SIZE
+
+PARITY = ROOT / "tests" / "data" / "parity"
+CONFIGS = {"nano": NANO, "swin_t": SWIN_T, "swin_l": SWIN_L}
+SIZES = {"nano": NANO_SIZE, "swin_t": (1024, 1024), "swin_l": (1024, 1024)}
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def _fill() -> ModuleType:
+    """``tests/data/parity/fill.py``, which belongs to the goldens and is part of no package."""
+    spec = importlib.util.spec_from_file_location("fill", PARITY / "fill.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+fill = _fill()
+
+
+def checkpoint(name: str, folder: Path) -> Path:
+    """A whole checkpoint of that shape, in fp32, the one that the goldens were made with; written once."""
+    path = folder / f"{name}.safetensors"
+    if not path.is_file():
+        fresh = BiRefNet(CONFIGS[name]).state_dict()
+        filled = {
+            key: torch.from_numpy(fill.tensor(key, tuple(value.shape))) if value.is_floating_point() else value
+            for key, value in fresh.items()
+        }
+        part = path.with_suffix(".part")
+        save_file(filled, part)
+        part.replace(path)
+    return path
+
+
+def network(name: str, folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> BiRefNet:
+    return load_birefnet(checkpoint(name, folder)).to(device, dtype)
+
+
+def picture(shape: tuple[int, ...], device: str = "cpu", dtype: torch.dtype = torch.float32) -> Tensor:
+    """A smooth (B, 3, H, W) test picture in [-1, 1]."""
+    return torch.from_numpy(fill.image("benchmark", shape)).to(device, dtype)
+
+
+def strict_fp32(device: str, strict: bool = True) -> None:
+    """Whether fp32 is fp32 throughout; otherwise TF32 is allowed in matrix products and convolutions."""
+    if device != "cpu":
+        torch.backends.cuda.matmul.allow_tf32 = not strict
+        torch.backends.cudnn.allow_tf32 = not strict
+
+
+def median_seconds(call: Callable[[], object], device: str, seconds: float) -> float:
+    """The median time of one call, over about that many seconds and three calls at least, after a warm-up.
+
+    Each call is waited for, as the command waits for each batch: what is queued ahead of the GPU would hide the time
+    that Python takes to launch the kernels.
+    """
+    once = _cuda_seconds if device != "cpu" else _cpu_seconds
+    start = time.perf_counter()
+    warm = 0
+    while warm < 2 or time.perf_counter() - start < seconds / 4:
+        once(call)
+        warm += 1
+    start = time.perf_counter()
+    times: list[float] = []
+    while len(times) < 3 or time.perf_counter() - start < seconds:
+        times.append(once(call))
+    return statistics.median(times)
+
+
+def _cpu_seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def _cuda_seconds(call: Callable[[], object]) -> float:
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    torch.cuda.synchronize()
+    start.record()
+    call()
+    end.record()
+    end.synchronize()
+    return float(start.elapsed_time(end)) / 1000
+
+
+def forget_peak(device: str) -> None:
+    """Begin a new measurement for ``peak_mib``."""
+    if device != "cpu":
+        gc.collect()  # networks measured before, in reference cycles
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_mib(device: str) -> float | None:
+    """Most device memory that tensors took at once since ``forget_peak``, weights included; ``None`` on a CPU."""
+    return round(torch.cuda.max_memory_allocated() / 2**20, 1) if device != "cpu" else None

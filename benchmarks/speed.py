@@ -1,0 +1,121 @@
+"""Speed and memory on a CPU, as the project's README quotes them: ``python -m benchmarks.speed``. See README.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from benchmarks.footage import figures, run_command, write_clip
+from benchmarks.networks import DTYPES, SIZES, checkpoint, median_seconds, picture
+from benchmarks.report import ROOT, Report, machine, require
+from streammatte.nets import load_birefnet
+from streammatte.weights.store import EMBEDDED, find, locate
+
+LIMIT_GROWTH = 5  # percent, of the peak memory for a clip ten times longer
+
+
+@dataclass(frozen=True)
+class Run:
+    """How large, and where.
+
+    Attributes:
+        small: Tiny pictures and few frames, to try the code itself.
+        folder: For checkpoints and clips.
+    """
+
+    small: bool
+    folder: Path
+
+    def weights(self, name: str) -> Path:
+        """A checkpoint of that shape: the embedded one for "nano" if it is there, otherwise one that is filled."""
+        return (locate(find(EMBEDDED)) if name == "nano" else None) or checkpoint(name, self.folder)
+
+
+def main() -> int:
+    """Run everything; 1 if anything in it failed."""
+    parser = argparse.ArgumentParser(prog="benchmarks.speed", description=__doc__)
+    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks" / "results" / "speed.json", help="the report")
+    parser.add_argument("--skip-large", action="store_true", help="leave out Swin-T at 1024x1024: minutes")
+    parser.add_argument("--small", action="store_true", help="tiny sizes, to try the code itself")
+    given = parser.parse_args()
+    given.json.unlink(missing_ok=True)
+    report = Report(given.json)
+    report.facts(**machine(), command=["python", *sys.orig_argv[1:]], small=given.small)
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(given.small, Path(folder))
+        memory(run, report)
+        footage(run, report)
+        network(run, report, "nano")
+        if not given.skip_large:
+            network(run, report, "swin_t")
+    for failure in report.failures:
+        print(f"benchmarks: failed: {failure}", file=sys.stderr)
+    return 1 if report.failures else 0
+
+
+def memory(run: Run, report: Report) -> None:
+    """Peak memory of the command for a clip, and for one ten times longer."""
+    frames = 8 if run.small else 60
+    size = (128, 96) if run.small else (640, 360)
+    for output in ("out.mov", "out.webm", "out.mp4"):
+        with report.entry("memory", output) as entry:
+            peaks = {}
+            for count in (frames, 10 * frames):
+                clip = run.folder / f"memory-{count}.mp4"
+                if not clip.is_file():
+                    write_clip(clip, size, count)
+                arguments = (*command(run, clip, output), "--size", "64x64")  # the network is not what could grow
+                peaks[count] = run_command(*arguments, *(("--bg", "green") if output == "out.mp4" else ()))["peak_mib"]
+            growth = 100 * (peaks[10 * frames] / peaks[frames] - 1)
+            entry.update(size=size, peak_mib=peaks, growth_percent=growth)
+            require(growth, LIMIT_GROWTH, "the growth in percent")
+
+
+def footage(run: Run, report: Report) -> None:
+    """The whole command with the embedded weights on a generated 720p clip."""
+    size, frames = ((128, 96), 5) if run.small else ((1280, 720), 75)
+    clip = run.folder / "clip.mp4"
+    for output, more in (("out.mov", ()), ("out.webm", ()), ("out.mp4", ("--bg", "green")), ("out.####.png", ())):
+        with report.entry("footage", output) as entry:
+            if not clip.is_file():
+                write_clip(clip, size, frames)
+            entry["input"] = {"size": size, "frames": frames}
+            entry.update(figures(run_command(*command(run, clip, output), *more)))
+
+
+def command(run: Run, clip: Path, output: str) -> tuple[str, ...]:
+    """The command's arguments, whether or not the embedded weights are there yet."""
+    if locate(find(EMBEDDED)):
+        model: tuple[str, ...] = ("--model", EMBEDDED, "--offline")
+    else:
+        height, width = SIZES["nano"]
+        model = ("--weights", str(run.weights("nano")), "--size", f"{width}x{height}")
+    return str(clip), "-o", str(run.folder / output), "--overwrite", "--device", "cpu", *model
+
+
+@torch.inference_mode()
+def network(run: Run, report: Report, name: str) -> None:
+    """One network alone, at the size it is for, with one thread and with two."""
+    net = load_birefnet(run.weights(name))
+    size = (64, 64) if run.small else SIZES[name]
+    threads_before = torch.get_num_threads()
+    for dtype in ("fp32", "bf16"):
+        net = net.to(DTYPES[dtype])
+        image = picture((1, 3, *size), dtype=DTYPES[dtype])
+        for threads in (1, 2):
+            with report.entry("network", f"{name} {dtype} {threads} threads") as entry:
+                torch.set_num_threads(threads)
+                # A large network is timed three times whatever the budget; a small one for long enough to be steady.
+                seconds = median_seconds(partial(net, image), "cpu", 0.01 if run.small else 5.0)
+                entry.update(size=size, ms=1000 * seconds, fps=1 / seconds)
+    torch.set_num_threads(threads_before)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
