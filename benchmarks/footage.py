@@ -57,7 +57,7 @@ def run_command(*arguments: str, timeout: float = 1800) -> dict[str, Any]:
         the most main memory that the process held.
 
     Raises:
-        RuntimeError: It failed; the message is the last line that it printed.
+        RuntimeError: It failed; the message is its own, or the last line of its traceback.
     """
     with tempfile.TemporaryDirectory() as folder:
         peak = Path(folder) / "peak"
@@ -68,7 +68,8 @@ def run_command(*arguments: str, timeout: float = 1800) -> dict[str, Any]:
         )
         wall = time.perf_counter() - start
         if done.returncode:
-            raise RuntimeError((done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[0])
+            lines = done.stderr.strip().splitlines() or [f"no message, exit code {done.returncode}"]
+            raise RuntimeError(next((line for line in lines if line.startswith("streammatte: error")), lines[-1]))
         summary: dict[str, Any] = json.loads(done.stdout)
         summary["wall_seconds"] = wall
         summary["peak_mib"] = int(peak.read_text()) * MAXRSS_UNIT / 2**20

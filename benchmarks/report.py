@@ -52,8 +52,10 @@ class Report:
         try:
             yield entry
         except Exception as exc:  # the very point: one broken part must not take the others with it
-            frame = traceback.extract_tb(exc.__traceback__)[-1]
-            where = f"{Path(frame.filename).name}:{frame.lineno}: {frame.line}"
+            frames = traceback.extract_tb(exc.__traceback__)
+            own = [frame for frame in frames if ROOT in Path(frame.filename).parents and frame.filename != __file__]
+            last = (own or frames)[-1]
+            where = f"{Path(last.filename).name}:{last.lineno}: {last.line}"
             message = str(exc).strip().splitlines()
             entry["error"] = f"{type(exc).__name__}: {message[0] if message else ''} ({where})"
             self.failures.append(f"{section}, {name}")
