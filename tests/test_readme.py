@@ -1,0 +1,89 @@
+"""Every command the README gives does what it says there."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shlex
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from clips import write_clip
+from conftest import SAMPLES
+
+from streammatte.cli import main
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+# Made quick, and told to take what is here; what is tested is that each line is a command that works.
+QUICK = ["--size", "64x64", "--device", "cpu", "--offline"]
+
+
+def commands() -> list[str]:
+    """The lines that begin with the command itself, comments cut off."""
+    lines = (line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines())
+    return [line.split("  #")[0].strip() for line in lines if line.startswith("streammatte ")]
+
+
+@pytest.fixture
+def footage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that the README's commands name."""
+    write_clip(tmp_path / "clip.mp4", audio="aac")
+    grey = np.full((36, 64, 3), 128, np.uint8)
+    for name in ("beach.jpg", "photo.jpg", "plate.0001.png", "plate.0002.png"):
+        cv2.imwrite(str(tmp_path / name), grey)
+    (tmp_path / "samples").symlink_to(SAMPLES)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_there_are_commands_to_test() -> None:
+    assert len(commands()) >= 10
+
+
+@pytest.mark.parametrize("command", commands())
+def test_command(command: str, footage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = shlex.split(command)[1:]
+    if arguments[0] == "doctor":
+        assert main(arguments) == 0
+        assert "torch" in capsys.readouterr().out
+        return
+    if arguments[0] == "models":
+        fetching = arguments[1:2] == ["pull"]  # there is no network in the tests; it must say so and no more
+        assert main(arguments) == (1 if fetching else 0)
+        said = capsys.readouterr()
+        assert arguments[2] in said.err if fetching else "birefnet-nano" in said.out
+        return
+    before = set(footage.iterdir())
+    assert main([*arguments, *QUICK]) == 0
+    outputs = [value for flag, value in itertools.pairwise(arguments) if flag in ("-o", "--matte")]
+    written = set(footage.iterdir()) - before
+    for output in outputs:
+        assert any(re.fullmatch(re.escape(output).replace(r"\#\#\#\#", r"\d{4}"), path.name) for path in written)
+
+
+def test_library_example(footage: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    quicker = example.replace('"birefnet-nano")', '"birefnet-nano", device="cpu", size=(64, 64))')
+    assert quicker != example
+    exec(compile(quicker, "README.md", "exec"), {})
+    with av.open("talking.mov") as made, av.open("samples/talking.mp4") as sample:
+        assert made.streams.video[0].frames == sample.streams.video[0].frames
+        assert made.streams.audio
+
+
+@pytest.mark.parametrize("marker", ["<!-- ci: main job -->", "<!-- ci: tests -->"])
+def test_the_two_commands_are_one_line_each(marker: str) -> None:
+    block = README.split(marker)[1].split("```")[1]
+    lines = block.strip().splitlines()
+    assert lines[0] == "sh"
+    assert len(lines) == 2
+    assert lines[1].startswith("python3 -m venv .venv && ")
+
+
+def test_every_picture_and_page_it_links_to_is_there() -> None:
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
