@@ -48,8 +48,8 @@ SWIN_T = BiRefNetConfig(96, (2, 2, 6, 2), (3, 6, 12, 24), 7)
 SWIN_S = BiRefNetConfig(96, (2, 2, 18, 2), (3, 6, 12, 24), 7)
 SWIN_B = BiRefNetConfig(128, (2, 2, 18, 2), (4, 8, 16, 32), 12)
 SWIN_L = BiRefNetConfig(192, (2, 2, 18, 2), (6, 12, 24, 48), 12)
-# The embedded one. Windows of 8 tile 256² and its half exactly, where 7 would pad every stage; five sixths of the
-# deformable taps, and of the time, are in the 7×7 kernels that it does without.
+# The embedded one. Five sixths of the deformable taps, and of the time, are in the 7×7 kernels that it does without;
+# its windows of 8 tile the powers of two exactly, where windows of 7 would pad every stage.
 NANO = BiRefNetConfig(32, (1, 1, 4, 2), (1, 2, 4, 8), 8, inter=16, aspp=24, kernels=(1, 3))
 
 

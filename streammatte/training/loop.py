@@ -44,7 +44,7 @@ class Schedule:
     steps: int = 10_000
     minutes: float | None = None
     batch: int = 16
-    sizes: tuple[tuple[int, float], ...] = ((128, 0.45), (192, 0.43), (256, 0.12))
+    sizes: tuple[tuple[int, float], ...] = ((128, 0.5), (192, 0.5))
     rate: float = 1e-3
     warm_up: int = 200
     decay: float = 0.05
