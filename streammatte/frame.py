@@ -46,6 +46,7 @@ class StreamInfo:
         frame_rate: Nominal; the truth is each frame's pts.
         frame_count: As the container states it; ``None`` for live or unknown.
         color: Range, matrix, primaries, transfer, bit depth.
+        pixel_aspect: Width of a pixel over its height, after rotation; anamorphic footage has one other than 1.
     """
 
     width: int
@@ -54,6 +55,7 @@ class StreamInfo:
     frame_rate: Fraction
     frame_count: int | None
     color: ColorSpec
+    pixel_aspect: Fraction = Fraction(1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,7 +129,9 @@ class Stage(Protocol):
 class Sink(Protocol):
     """Takes plates in order. Writes under a temporary name, and renames on a clean exit; an exception leaves nothing.
 
-    A context manager. ``write`` raises ``WriteFailed`` when the disk or the encoder refuses.
+    A context manager. ``write`` and ``finish`` raise ``WriteFailed`` when the disk or the encoder refuses. ``finish``
+    completes what is written, still under the temporary name: where several sinks belong together, all are finished
+    before any is renamed. Leaving the sink finishes it if that was not done.
     """
 
     @property
@@ -141,6 +145,7 @@ class Sink(Protocol):
         ...
 
     def write(self, plate: Plate) -> None: ...
+    def finish(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
