@@ -1,19 +1,24 @@
 """From decoded samples to RGB and back.
 
-swscale is left to move chroma between its grids; the 3×3 matrix is ours. swscale's own conversions were measured to be
-off by up to 3/255 in their quick form, and to take 16-bit white for 65283 or luma 943 instead of 65535 and 940; one
-matrix product in OpenCV is as quick (1 ms at 720p) and right to within one step, for every matrix, range and depth.
+The 3×3 matrix and the chroma grids are ours; swscale only unpacks what is not planar. Its own conversions were measured
+to be off by up to 3/255 in their quick form, and to take 16-bit white for 65283 or luma 943 instead of 65535 and 940;
+one matrix product in OpenCV is as quick (1 ms at 720p) and right to within one step, for every matrix, range and depth.
+
+Subsampled chroma lies on every other luma column, and in 4:2:0 midway between two rows (H.273's type 0, "left"):
+MPEG-2, H.264, HEVC, VP9 and ProRes take that for granted. swscale, left alone, does not, and would move colours by
+half a pixel. JPEG and MPEG-1 have chroma midway between columns, too (type 1).
 """
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
 import av
 import cv2
 import numpy as np
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from streammatte.errors import DecodeFailed
@@ -32,7 +37,10 @@ _LUMA = {
     9: (0.2627, 0.0593),  # BT.2020, non-constant luminance
 }
 
-_SMOOTH = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
+# How planar formats are named, by how many luma columns and rows share a chroma sample.
+_SUBSAMPLING = {(1, 1): "444", (2, 1): "422", (2, 2): "420", (1, 2): "440", (4, 1): "411", (4, 4): "410"}
+
+_CENTRED = ("mjpeg", "mpeg1video", "webp")
 
 Samples = NDArray[Any]
 """(H, W) or (H, W, 3) of uint8 or uint16 that span their whole type; OpenCV's and PyAV's stubs know no better."""
@@ -96,47 +104,59 @@ class RgbReader:
 
     Args:
         width, height: Every frame is brought to this size; a stream that changes its size midway is scaled.
+        codec: FFmpeg's name of it, which tells where chroma lies. Without it, JPEG's pixel formats (``yuvj…``) are
+            taken for JPEG; full-range H.264 has them, too.
     """
 
-    def __init__(self, width: int, height: int) -> None:
+    def __init__(self, width: int, height: int, *, codec: str | None = None) -> None:
         self._width = width
         self._height = height
-        self._scaler = VideoReformatter()
+        self._codec = codec
+        self._unpacker = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> Samples:
         color = color_of(frame)
-        if color.matrix == RGB_MATRIX:
-            return self._from_rgb(frame, color.bit_depth)
-        if color.matrix == 10:  # constant luminance: no matrix undoes it, and the non-constant one is what players use
-            color = ColorSpec(color.full_range, 9, color.primaries, color.transfer, color.bit_depth)
-        if color.matrix not in (*_LUMA, UNSPECIFIED, 3):
+        rgb = self._from_rgb(frame, color) if color.matrix == RGB_MATRIX else self._from_ycbcr(frame, color)
+        if rgb.shape[:2] == (self._height, self._width):
+            return rgb
+        shrinks = rgb.shape[0] * rgb.shape[1] > self._height * self._width
+        way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        return cv2.resize(rgb, (self._width, self._height), interpolation=way)
+
+    def _from_ycbcr(self, frame: av.VideoFrame, color: ColorSpec) -> Samples:
+        matrix = 9 if color.matrix == 10 else color.matrix  # constant luminance: players take it for the other, too
+        if matrix not in (*_LUMA, UNSPECIFIED, 3):
             raise DecodeFailed(
-                f"colour matrix {color.matrix} is not supported",
+                f"colour matrix {matrix} is not supported",
                 hint="convert the clip to BT.709 first, for instance with FFmpeg's colorspace filter",
             )
+        matrix = matrix if matrix in _LUMA else matrix_for(color, self._width, self._height)
         bits = _working_bits(color.bit_depth)
-        swing = FULL if color.full_range else STUDIO
-        planar = self._scaler.reformat(
-            frame,
-            width=self._width,
-            height=self._height,
-            format="yuv444p" if bits == 8 else f"yuv444p{bits}le",
-            interpolation=_SMOOTH,
-            src_color_range=swing,
-            dst_color_range=swing,
-            threads=1,
-        )
+        luma, *chroma = self._planes(frame, bits, full_range=color.full_range)
+        height, width = luma.shape
+        centred = frame.format.name.startswith("yuvj") if self._codec is None else self._codec in _CENTRED
+        chroma = [upsampled(plane, width, height, centred=centred) for plane in chroma]
         peak = 255 if bits == 8 else 65535
-        matrix = matrix_for(color, self._width, self._height)
-        samples = cv2.merge([plane_view(plane, bits) for plane in planar.planes[:3]])
-        return cv2.transform(samples, ycbcr_to_rgb(matrix, bits, full_range=color.full_range, peak=peak))
+        affine = ycbcr_to_rgb(matrix, bits, full_range=color.full_range, peak=peak)
+        return cv2.transform(cv2.merge([luma, *chroma]), affine)
 
-    def _from_rgb(self, frame: av.VideoFrame, depth: int) -> Samples:
-        bits = _working_bits(depth)
-        size = {"width": self._width, "height": self._height, "interpolation": _SMOOTH, "threads": 1}
+    def _planes(self, frame: av.VideoFrame, bits: int, *, full_range: bool) -> list[Samples]:
+        """Luma and the two chroma planes of a YCbCr frame, chroma on its own grid."""
+        pixels = frame.format
+        columns, rows = (64 // pixels.chroma_width(64), 64 // pixels.chroma_height(64))
+        planar = f"yuv{_SUBSAMPLING.get((columns, rows), '444')}p{'' if bits == 8 else f'{bits}le'}"
+        if re.sub("^yuv[aj]", "yuv", pixels.name) != planar:
+            swing = FULL if full_range else STUDIO
+            frame = self._unpacker.reformat(
+                frame, format=planar, src_color_range=swing, dst_color_range=swing, threads=1
+            )
+        return [plane_view(plane, bits) for plane in frame.planes[:3]]
+
+    def _from_rgb(self, frame: av.VideoFrame, color: ColorSpec) -> Samples:
+        bits = _working_bits(color.bit_depth)
         if bits == 8:
-            return self._scaler.reformat(frame, format="rgb24", **size).to_ndarray()
-        planar = self._scaler.reformat(frame, format=f"gbrp{bits}le", **size)
+            return self._unpacker.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        planar = self._unpacker.reformat(frame, format=f"gbrp{bits}le", threads=1)
         green, blue, red = (plane_view(plane, bits) for plane in planar.planes)
         samples = cv2.merge([red, green, blue])
         if bits < 16:
@@ -153,6 +173,51 @@ def plane_view(plane: av.video.plane.VideoPlane, bits: int) -> Samples:
     dtype = np.dtype("u1" if bits <= 8 else "<u2")
     rows: Samples = np.frombuffer(memoryview(plane), dtype).reshape(plane.height, plane.line_size // dtype.itemsize)
     return rows[:, : plane.width]
+
+
+def upsampled(plane: Samples, width: int, height: int, *, centred: bool) -> Samples:
+    """A chroma plane at luma's size, interpolated linearly.
+
+    Each sample is repeated over the luma pixels that share it, and then averaged over as many as share one: that comes
+    to the linear weights of each place exactly. The window begins at the pixel where chroma lies on a luma column, and
+    has its middle there where it lies between two.
+
+    Args:
+        centred: Chroma lies midway between the columns it is for, not on the first; between rows it always does.
+    """
+    rows, columns = plane.shape
+    across, down = _share(width, columns), _share(height, rows)
+    if across == down == 1:
+        return plane
+    repeated = cv2.resize(plane, (columns * across, rows * down), interpolation=cv2.INTER_NEAREST)[:height, :width]
+    beside = _between(across) if centred else np.full(across, 1 / across)
+    anchor = (-1 if centred else 0, -1)
+    return cv2.sepFilter2D(repeated, -1, beside, _between(down), anchor=anchor, borderType=cv2.BORDER_REPLICATE)
+
+
+def subsampled(plane: Samples, width: int, height: int) -> Samples:
+    """A chroma plane of luma's size at the (``width``, ``height``) of 4:2:2 or 4:2:0, lying on even columns.
+
+    Columns are weighted 1 : 2 : 1 about the one that stays, so that nothing is moved; rows are averaged in pairs.
+    """
+    across, down = _share(plane.shape[1], width), _share(plane.shape[0], height)
+    if across == down == 1:
+        return plane
+    if plane.shape[0] % down:
+        plane = cv2.copyMakeBorder(plane, 0, 1, 0, 0, cv2.BORDER_REPLICATE)
+    beside, below = (np.array([0.25, 0.5, 0.25]) if across == 2 else np.ones(1)), np.full(down, 1 / down)
+    smooth = cv2.sepFilter2D(plane, -1, beside, below, anchor=(across // 2, 0), borderType=cv2.BORDER_REPLICATE)
+    return smooth[::down, ::across]
+
+
+def _share(luma: int, chroma: int) -> int:
+    """How many luma samples share one of chroma: 1, 2 or 4; the last may have fewer."""
+    return next(share for share in (1, 2, 4) if -(-luma // share) == chroma)
+
+
+def _between(share: int) -> NDArray[np.float64]:
+    """Weights of repeated samples about a pixel, of samples that lie midway between those that share them."""
+    return np.convolve(np.full(share, 1 / share), [0.5, 0.5]) if share > 1 else np.ones(1)
 
 
 def planes_from_rgb(rgb: Samples, matrix: int, bits: int) -> tuple[Samples, ...]:
