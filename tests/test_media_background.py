@@ -142,3 +142,13 @@ def test_blur_where_the_subject_fills_the_frame():
     picture = open_background("blur", INFO).frame(plate(SOLID))
     assert bool(torch.isfinite(picture).all())
     assert 0 <= float(picture.min()) <= float(picture.max()) <= 1
+
+
+def test_damage_of_a_clip_is_told_with_the_output(tmp_path):
+    whole = clips.write_clip(tmp_path / "whole.mp4", container_options={"movflags": "+faststart"}, b_frames=0)
+    cut = clips.cut(whole, tmp_path / "cut.mp4", keep=0.9)
+    for behind, damaged in ((whole, False), (cut, True)):
+        with open_sink(tmp_path / "out.mov", INFO, background=behind, overwrite=True) as sink:
+            for pts in range(2 * clips.FRAMES):
+                sink.write(plate(CLEAR, pts))
+        assert ("background" in sink.description and "damaged" in sink.description) == damaged

@@ -1,7 +1,11 @@
 """Every sink: plates in = frames out, at their own time, with their own alpha; nothing is left behind by a failure."""
 
+import json
+import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -321,3 +325,178 @@ def test_plates_are_taken_inside_the_with_statement_only(tmp_path):
     with pytest.raises(RuntimeError):
         sink.write(next(plates()))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("out.mov", {}), ("out.mov", {"content": "matte"}), ("out.mp4", {"background": "black"})],
+)
+def test_the_pixel_aspect_is_carried(tmp_path, name, options):
+    info = replace(info_for(), pixel_aspect=Fraction(16, 15))
+    write(tmp_path / name, info, **options)
+    with av.open(str(tmp_path / name)) as file:
+        assert file.streams.video[0].sample_aspect_ratio == Fraction(16, 15)
+    if shutil.which("ffprobe"):  # another reader, where there is one
+        command = ["ffprobe", "-v", "error", "-show_streams", "-of", "json", str(tmp_path / name)]
+        told = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+        assert told["streams"][0]["sample_aspect_ratio"] == "16:15"
+
+
+def test_where_the_pixel_aspect_is_lost_it_is_told(tmp_path):
+    assert "16:15" in write(tmp_path / "out.webm", replace(info_for(), pixel_aspect=Fraction(16, 15))).description
+    assert "aspect" not in write(tmp_path / "square.webm").description
+
+
+@pytest.mark.parametrize("kind", SINKS)
+def test_finish_completes_before_the_name_is_given(tmp_path, kind):
+    name, options = SINKS[kind]
+    with open_sink(tmp_path / name, info_for(), **options) as sink:
+        for plate in plates():
+            sink.write(plate)
+        sink.finish()
+        (hidden,) = tmp_path.iterdir()
+        assert hidden.name.startswith(".")
+        if hidden.is_file():
+            assert len(times(hidden)) == clips.FRAMES
+        with pytest.raises(RuntimeError):
+            sink.write(next(plates()))
+    with open_source(tmp_path / name) as source:
+        assert len(list(source)) == clips.FRAMES
+    assert not hidden.exists()
+
+
+@pytest.mark.parametrize("kind", ["prores", "png"])
+def test_an_exception_after_finish_leaves_nothing(tmp_path, kind):
+    name, options = SINKS[kind]
+    with pytest.raises(KeyboardInterrupt), open_sink(tmp_path / name, info_for(), **options) as sink:
+        sink.write(next(plates()))
+        sink.finish()
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "name", ["take:3.mov", "take:3.mp4", "take:3.webm", "take:3.####.png", "a%20b #1.mov", "é?*.mov"]
+)
+def test_names_that_look_like_something_else(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    write(name, background="black")
+    files = [file.name for file in tmp_path.iterdir()]
+    assert files == [name] if not name.endswith(".png") else len(files) == clips.FRAMES
+
+
+@pytest.mark.parametrize("name", [60 * "🎬" + ".mov", 59 * "🎬" + ".####.png", 251 * "x" + ".mov"])
+def test_the_longest_names_are_written(tmp_path, name):
+    write(tmp_path / name, made=list(plates())[:1])
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "name", [252 * "x" + ".mov", 63 * "🎬" + ".mov", 300 * "x" + "/out.mov", 250 * "x" + ".####.png"]
+)
+def test_names_too_long_are_refused(tmp_path, name):
+    with pytest.raises(WriteFailed) as caught:
+        open_sink(tmp_path / name, info_for())
+    assert caught.value.hint
+    assert not list(tmp_path.iterdir())
+
+
+def test_loops_of_links_are_refused(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "out.mov").symlink_to("out.mov")
+    for name in ("loop/out.mov", "loop/out.####.png", "out.mov"):
+        with pytest.raises(WriteFailed) as caught:
+            open_sink(tmp_path / name, info_for())
+        assert caught.value.hint
+    write(tmp_path / "out.mov", made=list(plates())[:1], overwrite=True)
+    assert not (tmp_path / "out.mov").is_symlink()
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        "open_sink('locked/x/out.####.png', info)",
+        "open_sink('locked/out.mov', info)",
+        "open_sink('locked/x/out.mov', info)",
+        "open_source('locked/x/in.####.png')",
+        "open_background('locked/b', info)",
+    ],
+)
+def test_folders_that_may_not_be_looked_into(tmp_path, ask):
+    (tmp_path / "locked" / "x").mkdir(parents=True)
+    (tmp_path / "locked").chmod(0)
+    # Nothing is locked for root: become somebody else, once everything is imported.
+    code = f"""
+import os
+from fractions import Fraction
+from streammatte.errors import StreammatteError
+from streammatte.frame import ColorSpec, StreamInfo
+from streammatte.media import open_sink, open_source
+from streammatte.media import encoding, output, picture_sink, video_sink
+from streammatte.media.background import open_background
+info = StreamInfo(64, 48, Fraction(1, 25), Fraction(25), None, ColorSpec())
+os.chdir({str(tmp_path)!r})
+if os.geteuid() == 0:
+    os.setresuid(65534, 65534, 65534)
+try:
+    {ask}
+except StreammatteError as failure:
+    print(failure, "|", failure.hint)
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    (tmp_path / "locked").chmod(0o700)
+    assert "locked" in told.stdout and "ermission" in told.stdout
+
+
+def test_a_shorter_sequence_replaces_all_of_a_longer_one(tmp_path):
+    others = ["out.0003.jpg", "out.txt", "out.a0003.png", "in.0004.png"]
+    for name in others:
+        (tmp_path / name).write_text("mine")
+    asked = tmp_path / "out.####.png"
+    write(asked)
+    write(asked, made=list(plates())[:2], overwrite=True)
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([*others, "out.0001.png", "out.0002.png"])
+
+
+@pytest.mark.parametrize("kind", ["prores", "vp9", "png"])
+def test_a_file_that_appears_meanwhile_is_kept(tmp_path, kind):
+    name, options = SINKS[kind]
+    appearing = tmp_path / name.replace("####", "0007")
+    with pytest.raises(WriteFailed, match="exists"), open_sink(tmp_path / name, info_for(), **options) as sink:
+        for plate in plates():
+            sink.write(plate)
+        appearing.write_text("mine")
+    assert [file.name for file in tmp_path.iterdir()] == [appearing.name]
+    assert appearing.read_text() == "mine"
+
+
+def test_a_file_that_appears_is_kept_where_there_are_no_hard_links(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)  # as FAT does, which no test can mount
+    write(tmp_path / "out.mov")
+    assert [file.name for file in tmp_path.iterdir()] == ["out.mov"]
+    with pytest.raises(WriteFailed, match="exists"), open_sink(tmp_path / "more.mov", info_for()) as sink:
+        sink.write(next(plates()))
+        (tmp_path / "more.mov").write_text("mine")
+    assert (tmp_path / "more.mov").read_text() == "mine"
+
+
+def test_what_the_encoder_refuses_is_not_blamed_on_the_disk(tmp_path):
+    huge = info_for(size=(70000, 16))  # VP9 ends at 65535
+    with pytest.raises(WriteFailed) as caught:
+        write(tmp_path / "out.webm", huge)
+    assert "room" not in str(caught.value.hint) and "format" in str(caught.value.hint)
+    assert not list(tmp_path.iterdir())
+
+
+def test_bits_are_for_pictures_and_ignored_by_video(tmp_path):
+    write(tmp_path / "out.mov", bits=16)
+    assert len(times(tmp_path / "out.mov")) == clips.FRAMES
+
+
+def test_webm_times_strictly_increase(tmp_path):
+    pts = [0, 1, 3, 430, 435, 436, 2000, 2001]  # of 12800 a second; a millisecond is 12.8
+    write(tmp_path / "out.webm", made=plates(pts))
+    assert [round(time * 1000) for time in times(tmp_path / "out.webm")] == [0, 1, 2, 34, 35, 36, 156, 157]

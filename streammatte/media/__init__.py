@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from streammatte.errors import UnsupportedOutput
+from streammatte.errors import SourceNotFound, UnsupportedOutput
 from streammatte.frame import StreamInfo
 
 if TYPE_CHECKING:
@@ -44,9 +44,14 @@ def open_source(
     from streammatte.media.file_source import FileSource
     from streammatte.media.sequence import DEFAULT_RATE, PICTURES, NumberedName, SequenceSource, open_sequence
 
-    name = NumberedName.parse(url)
-    if name is not None:
-        return open_sequence(name, frame_rate=frame_rate or DEFAULT_RATE)
+    try:
+        name = NumberedName.parse(url)
+        if name is not None:
+            return open_sequence(name, frame_rate=frame_rate or DEFAULT_RATE)
+    except OSError as exc:
+        raise SourceNotFound(
+            f"{url} cannot be read: {exc.strerror}", hint="check its folders, and their permissions"
+        ) from exc
     if Path(url).suffix.lower() in PICTURES and "://" not in str(url):
         return SequenceSource([Path(url)], frame_rate=frame_rate or DEFAULT_RATE)
     return FileSource(str(url), strict=strict)
@@ -75,8 +80,11 @@ def open_sink(
     ``name.####.png``     RGBA                            RGB                            grey
     ====================  ==============================  =============================  ====================
 
-    Colours are written in studio swing with the source's own matrix, primaries and transfer. Nothing lies under the
-    final name before the sink has been left without an exception. ``sink.description`` says what is written, in a line.
+    PNG has 8 or 16 bits, as ``bits`` asks; ProRes has 10 (its alpha 16, of which 10 are used), VP9 and H.264 have 8.
+
+    Colours are written in studio swing with the source's own matrix, primaries and transfer; the pixel aspect goes
+    along in ``.mov`` and ``.mp4``. Nothing lies under the final name before the sink has been left without an
+    exception. ``sink.description`` says what is written, in a line.
 
     Args:
         path: A single ``name.png`` takes one frame.
@@ -86,8 +94,9 @@ def open_sink(
         content: ``"matte"`` writes the alpha alone, in grey.
         audio: A media file; its first audio stream is copied, or re-encoded where the container does not take it (AAC,
             or Opus in WebM). Pictures have no sound, as a source or as an output.
-        overwrite: Replace what is there.
-        bits: Of PNG components, 8 or 16; by default 8 for sources of 8 bits, else 16. Video has what its codec has.
+        overwrite: Replace what is there; of numbered pictures, all that have the name, whatever their number.
+        bits: Of PNG components, 8 or 16; by default 8 for sources of 8 bits, else 16. Video has what its codec has, and
+            ignores it, so that it can be asked for beside pictures.
         first_number: Number of the first PNG.
 
     Raises:
@@ -104,10 +113,8 @@ def open_sink(
 
     target = Path(path)
     pictures = target.suffix.lower() == ".png"
-    if bits not in ((None, 8, 16) if pictures else (None,)):
-        raise UnsupportedOutput(
-            f"{target} cannot have {bits} bits", hint="PNG has 8 or 16; video has what its codec has"
-        )
+    if pictures and bits not in (None, 8, 16):
+        raise UnsupportedOutput(f"{target} cannot have {bits} bits", hint="PNG has 8 or 16")
     encoding = (
         None if pictures else encoding_for(target, content=content, alpha=alpha, composite=background is not None)
     )
@@ -121,6 +128,7 @@ def open_sink(
             alpha=alpha,
             background=backdrop,
             first_number=first_number,
+            overwrite=overwrite,
         )
     silent = audio is None or NumberedName.parse(audio) is not None or Path(audio).suffix.lower() in PICTURES
     return VideoSink(
@@ -131,4 +139,5 @@ def open_sink(
         alpha=alpha,
         background=backdrop,
         audio=None if silent or audio is None else str(audio),
+        overwrite=overwrite,
     )

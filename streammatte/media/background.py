@@ -65,7 +65,13 @@ def open_background(spec: str | PathLike[str], info: StreamInfo) -> Background:
     rgb = _color(text)
     if rgb is not None:
         return _Still(torch.tensor(rgb, dtype=torch.float32)[:, None, None].expand(3, info.height, info.width) / 255)
-    if not Path(text).suffix and not Path(text).exists() and "://" not in text:
+    try:
+        is_file = bool(Path(text).suffix) or "://" in text or Path(text).exists()
+    except OSError as exc:
+        raise InputError(
+            f"the background {text} cannot be read: {exc.strerror}", hint="check its folders, and their permissions"
+        ) from exc
+    if not is_file:
         raise InputError(
             f"{text!r} is no background", hint="give a colour (green, #00b140, 0,177,64), a file, or blur[:RADIUS]"
         )
@@ -81,7 +87,7 @@ def _from_footage(url: str, info: StreamInfo) -> Background:
         moving = next(frames, None) is not None
     if moving:
         return _Clip(url, info)
-    return _Still(_cover(first, info.width, info.height))
+    return _Still(_cover(first, info.width, info.height), source.lost)
 
 
 def _radius(text: str, info: StreamInfo) -> float:
@@ -131,7 +137,8 @@ def _cover(frame: Frame, width: int, height: int) -> Tensor:
 class _Still:
     """The same picture behind every frame."""
 
-    def __init__(self, picture: Tensor) -> None:
+    def __init__(self, picture: Tensor, lost: str | None = None) -> None:
+        self.lost = lost
         self._picture = picture
 
     def frame(self, plate: Plate) -> Tensor:
@@ -145,6 +152,7 @@ class _Clip:
     """The frame of a clip that is on show at the plate's own time, counted from the first plate; looped."""
 
     def __init__(self, url: str, info: StreamInfo) -> None:
+        self.lost: str | None = None
         self._url = url
         self._info = info
         self._begin: int | None = None
@@ -182,6 +190,7 @@ class _Clip:
                     time = begin + (frame.pts - first) * source.info.time_base
                     yield time, frame
                 begin = time + 1 / source.info.frame_rate
+                self.lost = source.lost
 
 
 class _BlurredSelf:
@@ -190,6 +199,8 @@ class _BlurredSelf:
     Pixels weigh by how much background they show, so that no ghost of the subject surrounds it (normalised
     convolution, Knutsson and Westin 1993).
     """
+
+    lost = None
 
     def __init__(self, radius: float) -> None:
         self._radius = radius

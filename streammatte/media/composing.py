@@ -22,6 +22,11 @@ Content = Literal["plate", "matte"]
 class Background(Protocol):
     """What a plate is laid over; see :func:`streammatte.media.background.open_background`."""
 
+    @property
+    def lost(self) -> str | None:
+        """What of its clip could not be decoded, in one line; known once the clip has run to its end."""
+        ...
+
     def frame(self, plate: Plate) -> Tensor:
         """(3, H, W) float32 in [0, 1], of the plate's own size. Called with plates in order."""
         ...

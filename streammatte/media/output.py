@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
 from uuid import uuid4
 
 from streammatte.errors import UnsupportedOutput, WriteFailed
 from streammatte.media.sequence import NumberedName
+
+_LONGEST_NAME = 255  # bytes, on every file system in common use
+_NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
@@ -17,21 +22,83 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         WriteFailed: The folder is missing or cannot be written, or the output exists and may not be replaced.
         UnsupportedOutput: The name is that of a folder.
     """
+    length = len(os.fsencode(path.name))
+    if length > _LONGEST_NAME:
+        raise WriteFailed(
+            f"{path} cannot be written: its name has {length} bytes", hint=f"file systems take {_LONGEST_NAME}"
+        )
+    try:
+        there = _in_the_way(path)
+    except OSError as exc:
+        raise WriteFailed(
+            f"{path} cannot be written: {exc.strerror}", hint="check its folders, and their permissions"
+        ) from exc
+    if there is not None and not overwrite:
+        raise _exists(there)
+
+
+def _in_the_way(path: Path) -> Path | None:
+    """What is there already under that name, or under one of its numbers."""
     folder = path.parent
-    if not folder.is_dir():
-        raise WriteFailed(f"there is no folder {folder}", hint=f"create it first: mkdir -p {folder}")
+    try:
+        is_folder = stat.S_ISDIR(folder.stat().st_mode)
+    except FileNotFoundError as exc:
+        raise WriteFailed(f"there is no folder {folder}", hint=f"create it first: mkdir -p {folder}") from exc
+    if not is_folder:
+        raise WriteFailed(f"{folder} is no folder", hint="check the path")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise WriteFailed(f"the folder {folder} cannot be written", hint="choose another, or change its permissions")
     if path.is_dir():
         raise UnsupportedOutput(f"{path} is a folder", hint=f"name a file in it, such as {path / 'out.mov'}")
     numbered = NumberedName.parse(path)
-    there = path if path.exists() else None
     if numbered is not None and (numbers := numbered.numbers()):
-        there = numbered.path(numbers[0])
-    if there is not None and not overwrite:
-        raise WriteFailed(f"{there} exists", hint="choose another name, or replace it with --overwrite")
+        return numbered.path(numbers[0])
+    return path if os.path.lexists(path) else None  # a link that leads nowhere is in the way, too
 
 
 def temporary_beside(path: Path) -> Path:
     """A hidden, unused name in the same folder, so that renaming it is one step on one file system."""
-    return path.with_name(f".{path.stem[:64]}.{uuid4().hex[:12]}.part")
+    stem = os.fsencode(path.stem)[:64].decode(errors="ignore")
+    return path.with_name(f".{stem}.{uuid4().hex[:12]}.part")
+
+
+def publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
+    """Give a file that is whole its final name.
+
+    Raises:
+        WriteFailed: Without ``overwrite``, the name has been taken since it was checked.
+        OSError: The file system refused.
+    """
+    if overwrite:
+        os.replace(temporary, path)  # noqa: PTH105 - the name says that a target is replaced
+        return
+    try:
+        os.link(temporary, path)  # unlike renaming, this never replaces what is there
+    except FileExistsError as exc:
+        raise _exists(path) from exc
+    except OSError:  # FAT and some network folders have no hard links; there, looking and renaming are two steps
+        if os.path.lexists(path):
+            raise _exists(path) from None
+        os.replace(temporary, path)  # noqa: PTH105
+    else:
+        temporary.unlink()
+
+
+def write_failed(path: Path, exc: Exception) -> WriteFailed:
+    """What an encoder, a muxer or the disk said, as the error that a sink raises."""
+    reason = getattr(exc, "strerror", None) or str(exc)
+    said = getattr(exc, "log", None)  # PyAV's errors bring FFmpeg's last line: level, component, text
+    if said:
+        reason = f"{reason} ({said[2].strip()})"
+    number = getattr(exc, "errno", None)
+    if number in _NO_ROOM:
+        hint = f"make room in {path.parent}, or write elsewhere"
+    elif number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EIO, errno.ENAMETOOLONG):
+        hint = f"check {path.parent} and its permissions, or write elsewhere"
+    else:
+        hint = "another format may take it, such as name.####.png"
+    return WriteFailed(f"{path} cannot be written: {reason}", hint=hint)
+
+
+def _exists(path: Path) -> WriteFailed:
+    return WriteFailed(f"{path} exists", hint="choose another name, or replace it with --overwrite")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +14,7 @@ from streammatte.errors import UnsupportedOutput, WriteFailed
 from streammatte.frame import Plate
 from streammatte.media.color import Samples
 from streammatte.media.composing import AlphaKind, Background, Content, colors, opacity, stepped
-from streammatte.media.output import temporary_beside
+from streammatte.media.output import publish, temporary_beside, write_failed
 from streammatte.media.sequence import NumberedName
 
 # zlib's quicker end: level 6 takes three times as long for a tenth less.
@@ -26,12 +25,14 @@ class PictureSink:
     """Writes ``name.####.png``, one picture a frame, or a single ``name.png``.
 
     A frame's number is ``first_number`` plus its index. The pictures are written into a hidden folder beside their
-    place, and moved when the last of them is whole.
+    place, and moved when the last of them is whole. Where a sequence is replaced, its old pictures beyond the numbers
+    of the new one are removed, so that no two shots are mixed.
 
     Args:
         path: The name, with a place for the number or without.
         bits: Of one component: 8 or 16.
         first_number: Number of the frame with index 0.
+        overwrite: Replace what has the name; otherwise a picture that appears there meanwhile is an error.
 
     Attributes:
         description: One line on what is written.
@@ -46,6 +47,7 @@ class PictureSink:
         alpha: AlphaKind,
         background: Background | None,
         first_number: int = 1,
+        overwrite: bool = False,
     ) -> None:
         self.path = path
         self._numbered = NumberedName.parse(path)
@@ -55,6 +57,8 @@ class PictureSink:
         self._alpha = alpha
         self._background = background
         self._first_number = first_number
+        self._overwrite = overwrite
+        self._finished = False
         self._written: list[str] = []
         if content == "matte":
             what = "grey {} bit, matte"
@@ -68,7 +72,7 @@ class PictureSink:
         try:
             self._temporary.mkdir()
         except OSError as exc:
-            raise self._failed(exc) from exc
+            raise write_failed(self.path, exc) from exc
         return self
 
     def write(self, plate: Plate) -> None:
@@ -78,6 +82,8 @@ class PictureSink:
             WriteFailed: The disk refused.
             UnsupportedOutput: A second frame for a name without a number.
         """
+        if self._finished:
+            raise RuntimeError("a sink takes no plates once it is finished")
         if self._numbered is not None:
             name = self._numbered.name(self._first_number + plate.frame.index)
         elif not self._written:
@@ -91,14 +97,28 @@ class PictureSink:
             _, data = cv2.imencode(".png", self._picture(plate), _COMPRESSION)
             (self._temporary / name).write_bytes(data.tobytes())
         except (cv2.error, OSError) as exc:
-            raise self._failed(exc) from exc
+            raise write_failed(self.path, exc) from exc
         self._written.append(name)
+
+    def finish(self) -> None:
+        """Take no more plates; the pictures are whole already. Leaving does it if it was not done.
+
+        Raises:
+            WriteFailed: There were no plates.
+        """
+        if not self._written:
+            raise WriteFailed(f"{self.path} would have no frames", hint="nothing was handed to it")
+        self._finished = True
+        if self._background is not None and self._background.lost:
+            self.description += f" (the background is damaged: {self._background.lost})"
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
             if kind is None:
+                if not self._finished:
+                    self.finish()
                 self._publish()
         finally:
             if self._background is not None:
@@ -106,13 +126,24 @@ class PictureSink:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
     def _publish(self) -> None:
-        if not self._written:
-            raise WriteFailed(f"{self.path} would have no frames", hint="nothing was handed to it")
+        written = set(self._written)
+        published: list[Path] = []
         try:
             for name in self._written:
-                os.replace(self._temporary / name, self.path.parent / name)  # noqa: PTH105 - says what it does
-        except OSError as exc:
-            raise self._failed(exc) from exc
+                picture = self.path.with_name(name)
+                publish(self._temporary / name, picture, overwrite=self._overwrite)
+                published.append(picture)
+            if self._overwrite and self._numbered is not None:
+                for left in map(self._numbered.path, self._numbered.numbers()):
+                    if left.name not in written:
+                        left.unlink()
+        except BaseException as exc:
+            if not self._overwrite:  # all or none; what has been replaced cannot be brought back
+                for picture in published:
+                    picture.unlink(missing_ok=True)
+            if isinstance(exc, OSError):
+                raise write_failed(self.path, exc) from exc
+            raise
 
     def _picture(self, plate: Plate) -> Samples:
         """In OpenCV's order: grey, BGR or BGRA."""
@@ -124,10 +155,6 @@ class PictureSink:
         if self._background is not None:
             return rgb[..., ::-1]
         return np.dstack([rgb[..., ::-1], stepped(opacity(plate), peak).astype(dtype)])
-
-    def _failed(self, exc: Exception) -> WriteFailed:
-        reason = getattr(exc, "strerror", None) or str(exc)
-        return WriteFailed(f"{self.path} cannot be written: {reason}", hint=f"is there room in {self.path.parent}?")
 
 
 def _at_depth(rgb: Samples, bits: int) -> Samples:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,14 +16,18 @@ from streammatte.media.audio import AudioTrack
 from streammatte.media.color import STUDIO, matrix_for
 from streammatte.media.composing import AlphaKind, Background, Content
 from streammatte.media.encoding import Encoding, PlatePainter
-from streammatte.media.output import temporary_beside
+from streammatte.media.output import publish, temporary_beside, write_failed
 
 # A first pts later than this is an arbitrary clock (a broadcast, a camera's uptime), not a delay that was meant.
 _LONGEST_DELAY = 60
 
+_MILLISECOND = Fraction(1, 1000)  # WebM's one time base
+
 
 class VideoSink:
-    """Encodes plates to one file. Each frame keeps its pts: exactly in MOV and MP4, to the millisecond in WebM.
+    """Encodes plates to one file. Each frame keeps its pts: exactly in MOV and MP4, to the millisecond in WebM,
+    where a frame that would fall on the millisecond of the one before it gets the next. The pixels' aspect is kept in
+    MOV and MP4; of WebM, the description says that it is not.
 
     A clip whose first pts is negative, or later than a minute, is moved so that it begins at 0, its sound with it:
     MOV would cut frames before 0 out of the presentation.
@@ -33,9 +37,10 @@ class VideoSink:
         info: The stream the plates are of.
         encoding: How.
         audio: A media file whose first audio stream goes along.
+        overwrite: Replace what has the name; otherwise a file that appears there meanwhile is an error.
 
     Attributes:
-        description: One line on what is written; complete once the sink has been entered.
+        description: One line on what is written; complete once the sink has been finished.
     """
 
     def __init__(
@@ -48,12 +53,15 @@ class VideoSink:
         alpha: AlphaKind,
         background: Background | None,
         audio: str | None,
+        overwrite: bool = False,
     ) -> None:
         self.path = path
         self.description = encoding.says
         self._info = info
         self._encoding = encoding
         self._temporary = temporary_beside(path)
+        self._overwrite = overwrite
+        self._finished = False
         self._audio_path = audio
         self._audio: AudioTrack | None = None
         self._background = background
@@ -61,13 +69,19 @@ class VideoSink:
         self._size = _encodable_size(encoding, info)
         if self._size != (info.width, info.height):
             self.description += f", padded from {info.width}×{info.height} to {self._size[0]}×{self._size[1]}"
+        if encoding.container == "webm" and info.pixel_aspect != 1:
+            # WebM could say it (DisplayWidth), and PyAV has no way to set what FFmpeg's muxer writes there.
+            aspect = info.pixel_aspect
+            self.description += f", pixel aspect {aspect.numerator}:{aspect.denominator} left out"
         self._paint = PlatePainter(encoding, info, self._size, content=content, alpha=alpha, background=background)
+        self._clock = _MILLISECOND if encoding.container == "webm" else info.time_base
         self._shift: int | None = None
+        self._last: int | None = None
 
     def __enter__(self) -> Self:
         try:
             out = self._container = av.open(
-                str(self._temporary),
+                f"file:{self._temporary}",  # without it, FFmpeg takes what is before a colon for a protocol
                 "w",
                 format=self._encoding.container,
                 container_options={
@@ -85,7 +99,7 @@ class VideoSink:
             out.start_encoding()
         except (av.FFmpegError, OSError) as exc:
             self._discard()
-            raise self._failed(exc) from exc
+            raise write_failed(self.path, exc) from exc
         except BaseException:
             self._discard()
             raise
@@ -101,19 +115,40 @@ class VideoSink:
         frame = self._paint(plate)
         if self._shift is None:
             self._shift = self._initial_shift(plate.frame.pts)
-        frame.pts = plate.frame.pts - self._shift
-        frame.time_base = self._info.time_base
-        frame.duration = max(1, round(1 / (self._info.frame_rate * self._info.time_base)))
+        pts = round((plate.frame.pts - self._shift) * self._info.time_base / self._clock)
+        self._last = frame.pts = pts if self._last is None else max(pts, self._last + 1)
+        frame.time_base = self._clock
+        frame.duration = max(1, round(1 / (self._info.frame_rate * self._clock)))
         frame.color_range = STUDIO
         frame.colorspace = self._stream.codec_context.colorspace
         frame.color_primaries = self._info.color.primaries  # ProRes stores each frame's own tags
         frame.color_trc = self._info.color.transfer
         try:
             if self._audio is not None:
-                self._audio.advance(frame.pts * self._info.time_base, -self._shift * self._info.time_base)
+                self._audio.advance(frame.pts * self._clock, -self._shift * self._info.time_base)
             out.mux(self._stream.encode(frame))
         except (av.FFmpegError, OSError) as exc:
-            raise self._failed(exc) from exc
+            raise write_failed(self.path, exc) from exc
+
+    def finish(self) -> None:
+        """Complete the file, still under its temporary name. Once, after the last plate; leaving does it otherwise.
+
+        Raises:
+            WriteFailed: The disk or the encoder refused, or there were no plates.
+        """
+        out = self._out
+        if self._shift is None:
+            raise WriteFailed(f"{self.path} would have no frames", hint="nothing was handed to it")
+        try:
+            out.mux(self._stream.encode(None))
+            if self._audio is not None:
+                self._audio.finish(-self._shift * self._info.time_base)
+            out.close()
+        except (av.FFmpegError, OSError) as exc:
+            raise write_failed(self.path, exc) from exc
+        self._finished = True
+        if self._background is not None and self._background.lost:
+            self.description += f" (the background is damaged: {self._background.lost})"
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
@@ -122,17 +157,12 @@ class VideoSink:
             self._discard()
             return
         try:
-            out = self._out
-            if self._shift is None:
-                raise WriteFailed(f"{self.path} would have no frames", hint="nothing was handed to it")
-            out.mux(self._stream.encode(None))
-            if self._audio is not None:
-                self._audio.finish(-self._shift * self._info.time_base)
-            out.close()
-            os.replace(self._temporary, self.path)  # noqa: PTH105 - the name says that a target is replaced
-        except (av.FFmpegError, OSError) as failure:
+            if not self._finished:
+                self.finish()
+            publish(self._temporary, self.path, overwrite=self._overwrite)
+        except OSError as failure:
             self._discard()
-            raise self._failed(failure) from failure
+            raise write_failed(self.path, failure) from failure
         except BaseException:
             self._discard()
             raise
@@ -140,8 +170,8 @@ class VideoSink:
 
     @property
     def _out(self) -> av.container.OutputContainer:
-        if self._container is None:
-            raise RuntimeError("a sink takes plates inside its with statement")
+        if self._container is None or self._finished:
+            raise RuntimeError("a sink takes plates inside its with statement, and none once it is finished")
         return self._container
 
     def _add_video(self, out: av.container.OutputContainer) -> av.VideoStream:
@@ -150,9 +180,10 @@ class VideoSink:
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height = self._size
         stream.pix_fmt = encoding.pixels
-        stream.time_base = info.time_base
+        stream.time_base = self._clock
         context = stream.codec_context
-        context.time_base = info.time_base
+        context.time_base = self._clock
+        context.sample_aspect_ratio = info.pixel_aspect
         context.thread_type = "FRAME" if encoding.codec == "prores_ks" else "AUTO"
         context.color_range = STUDIO
         context.colorspace = matrix_for(info.color, info.width, info.height)
@@ -178,10 +209,6 @@ class VideoSink:
             self._audio.close()
         if self._background is not None:
             self._background.close()
-
-    def _failed(self, exc: Exception) -> WriteFailed:
-        reason = getattr(exc, "strerror", None) or str(exc)
-        return WriteFailed(f"{self.path} cannot be written: {reason}", hint=f"is there room in {self.path.parent}?")
 
 
 def _encodable_size(encoding: Encoding, info: StreamInfo) -> tuple[int, int]:
