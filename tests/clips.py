@@ -56,6 +56,7 @@ def write_clip(
     audio: str | None = None,
     audio_start: float = 0,
     audio_seconds: float | None = None,
+    layout: str = "stereo",
     b_frames: int = 2,
 ) -> Path:
     """Encode one :func:`picture` for each of ``pts``, with a tone if ``audio`` names a codec."""
@@ -73,7 +74,7 @@ def write_clip(
             video.codec_context.max_b_frames = b_frames
         if rotation:
             video.set_display_rotation(rotation)
-        sound = out.add_stream(audio, rate=48000, layout="stereo") if audio else None
+        sound = out.add_stream(audio, rate=48000, layout=layout) if audio else None
         out.start_encoding()
         for index, stamp in enumerate(pts):
             frame = av.VideoFrame.from_ndarray(picture(index, size), "rgb24").reformat(
@@ -146,4 +147,43 @@ def cut(path: Path, to: Path, *, keep: float = 0.5) -> Path:
     """The first part of a file, as an interrupted download leaves it."""
     data = path.read_bytes()
     to.write_bytes(data[: int(len(data) * keep)])
+    return to
+
+
+def blank_packets(path: Path, to: Path, which: range, *, kind: str = "video", skip: int = 8) -> Path:
+    """Copy a file and zero these packets of its first stream of a kind, but for their first bytes."""
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as file:
+        stream = file.streams.video[0] if kind == "video" else file.streams.audio[0]
+        places = [(packet.pos, packet.size) for packet in file.demux(stream) if packet.size]
+    for index in which:
+        start, size = places[index]
+        data[start + skip : start + size] = bytes(size - skip)
+    to.write_bytes(data)
+    return to
+
+
+def remux(
+    path: Path, to: Path, *, delay: float = 0, first: str | None = None, options: dict[str, str] | None = None
+) -> Path:
+    """The same packets in another file, all later by ``delay`` seconds, or ``first`` those of one kind of stream."""
+    settings = {"max_interleave_delta": "1", **(options or {})} if first else options
+    with av.open(str(path)) as file, av.open(str(to), "w", container_options=settings or {}) as out:
+        streams = {stream.index: out.add_stream_from_template(stream) for stream in file.streams}
+        packets = [packet for packet in file.demux() if packet.size]
+        if first:
+            packets.sort(key=lambda packet: packet.stream.type != first)
+        for packet in packets:
+            assert packet.pts is not None and packet.dts is not None
+            ticks = round(delay / packet.time_base)
+            packet.pts += ticks
+            packet.dts += ticks
+            packet.stream = streams[packet.stream_index]
+            out.mux(packet)
+    return to
+
+
+def end_to_end(first: Path, second: Path, to: Path) -> Path:
+    """Two transport streams in one file, so that the clock jumps back where they meet."""
+    to.write_bytes(first.read_bytes() + second.read_bytes())
     return to

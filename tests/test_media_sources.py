@@ -16,6 +16,7 @@ import torch
 from streammatte.errors import DecodeFailed, NoVideoStream, SourceNotFound
 from streammatte.media import open_source
 from streammatte.media.color import rgb_to_ycbcr
+from streammatte.media.sequence import NumberedName
 
 MILLISECONDS = {"time_base": Fraction(1, 1000), "pts": [40 * index for index in range(clips.FRAMES)]}
 
@@ -171,6 +172,93 @@ def test_damage_in_the_middle_is_counted(tmp_path):
         list(source)
 
 
+def test_frames_that_the_decoder_skips_in_silence_are_counted(tmp_path):
+    whole = clips.write_clip(
+        tmp_path / "clip.mkv", codec="libx265", options={"x265-params": "log-level=none"}, pts=clips.even_pts(40)
+    )
+    path = clips.blank_packets(whole, tmp_path / "damaged.mkv", range(20, 21), skip=6)
+    with open_source(path) as source:
+        frames = list(source)
+    assert 20 <= len(frames) < 40
+    assert source.lost is not None and "skipped" in source.lost
+    with open_source(path, strict=True) as source, pytest.raises(DecodeFailed):
+        list(source)
+
+
+def test_packets_that_the_index_knows_and_the_file_lacks_are_counted(tmp_path):
+    whole = clips.write_clip(tmp_path / "clip.mp4", pts=clips.even_pts(60), audio="aac")
+    # All sound comes first here, so that the file seems to reach to its end.
+    fast = clips.remux(whole, tmp_path / "fast.mp4", options={"movflags": "+faststart"}, first="audio")
+    with av.open(str(fast)) as file:
+        places = sorted(packet.pos for packet in file.demux(file.streams.video[0]) if packet.size)
+    short = tmp_path / "short.mp4"
+    short.write_bytes(fast.read_bytes()[: places[-3]])
+    with open_source(short) as source:
+        frames = list(source)
+    assert 56 <= len(frames) <= 57
+    assert source.lost == f"3 packets cut off; {len(frames)} of 60 frames were decodable"
+    with open_source(short, strict=True) as source, pytest.raises(DecodeFailed, match="3 packets"):
+        list(source)
+
+
+def test_what_was_decoded_before_a_cut_packet_is_delivered(tmp_path):
+    whole = clips.write_clip(
+        tmp_path / "clip.mp4", pts=clips.even_pts(60), container_options={"movflags": "+faststart"}
+    )
+    with av.open(str(whole)) as file:
+        packets = [packet for packet in file.demux() if packet.size]
+        place, size = packets[30].pos, packets[30].size
+        shown = sorted(packet.pts for packet in packets[:30])
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(whole.read_bytes()[: place + size // 2])
+    with open_source(path) as source:
+        frames = list(source)
+    assert [frame.pts for frame in frames] == shown
+    assert source.lost is not None and "30 of 60" in source.lost
+
+
+@pytest.mark.parametrize("keep", [0.4, 0.7])
+def test_an_edit_list_that_hides_frames_loses_none(tmp_path, keep):
+    path = clips.write_clip(tmp_path / "clip.mp4", pts=clips.even_pts(40))
+    data = bytearray(path.read_bytes())
+    place = data.index(b"elst") + 12
+    length = struct.unpack_from(">I", data, place)[0]
+    struct.pack_into(">I", data, place, round(keep * length))
+    path.write_bytes(data)
+    with open_source(path, strict=True) as source:
+        assert len(list(source)) == round(40 * keep)
+    assert source.lost is None
+
+
+@pytest.mark.parametrize("name", ["clip.mkv", "clip.mov", "clip.flv"])
+def test_a_clip_that_begins_late_has_lost_nothing(tmp_path, name):
+    whole = clips.write_clip(tmp_path / "clip.mp4", audio="aac")
+    late = clips.remux(whole, tmp_path / f"late-{name}", delay=10)
+    with open_source(late) as source:
+        frames = list(source)
+    assert len(frames) == clips.FRAMES
+    assert float(frames[0].pts * source.info.time_base) == pytest.approx(10, abs=0.1)
+    assert source.lost is None
+    assert source.info.frame_count / source.info.frame_rate < 1
+
+
+def test_pictures_of_a_container_without_presentation_times_are_evenly_spaced(tmp_path):
+    path = clips.write_clip(tmp_path / "clip.avi", pts=range(30), time_base=Fraction(1, 25), b_frames=3)
+    with open_source(path) as source:
+        stamps = [frame.pts for frame in source]
+    assert np.diff(stamps).tolist() == [1] * 29
+
+
+def test_the_shape_of_a_pixel_is_told(tmp_path):
+    path = clips.write_clip(tmp_path / "square.mp4")
+    with open_source(path) as source:
+        assert source.info.pixel_aspect == 1
+    for rotation, aspect in ((0, Fraction(16, 9)), (90, Fraction(9, 16))):
+        path = clips.write_clip(tmp_path / f"wide{rotation}.mp4", options={"aspect": "16:9"}, rotation=rotation)
+        with open_source(path) as source:
+            assert source.info.pixel_aspect == aspect
+
+
 def test_a_file_without_its_index_is_refused(tmp_path):
     half = clips.cut(clips.write_clip(tmp_path / "whole.mp4"), tmp_path / "half.mp4")
     with pytest.raises(DecodeFailed) as caught:
@@ -203,6 +291,52 @@ def test_bad_input_is_one_line_and_a_hint(tmp_path, make, error):
     with pytest.raises(error) as caught:
         open_source(path)
     assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "name", ["take:3.mp4", "http:x.mp4", "data:x.mp4", "concat:a|b.mp4", "100%d.mp4", "a b%20#[1].mp4", "-dash.mp4"]
+)
+def test_a_name_is_a_name(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    clips.write_clip(tmp_path / "clip.mp4").rename(tmp_path / name)
+    with open_source(name) as source:
+        assert len(list(source)) == clips.FRAMES
+
+
+@pytest.mark.parametrize(
+    "name", ["concat:clip.mp4|clip.mp4", "data:video/mp4;base64,AAAA", "subfile,,start,0,end,9,,:clip.mp4"]
+)
+def test_a_path_reaches_no_protocol(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    clips.write_clip(tmp_path / "clip.mp4")
+    with pytest.raises(SourceNotFound, match="there is no file"):
+        open_source(name)
+
+
+def _loop(folder):
+    (folder / "loop").symlink_to("loop")
+    return folder / "loop"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        _loop,
+        lambda folder: _loop(folder) / "plate.####.png",
+        lambda folder: folder / ("n" * 300 + ".mp4"),
+        lambda folder: folder / ("n" * 300 + ".####.png"),
+        lambda folder: folder / ("n" * 300) / "plate.####.png",
+        lambda folder: folder / "nul\0.mp4",
+        lambda folder: "nosuch://host/clip.mp4",
+        lambda folder: "http://127.0.0.1:1/clip.mp4",
+    ],
+    ids=["loop", "in loop", "long", "long pattern", "long folder", "nul", "protocol", "refused"],
+)
+def test_what_cannot_be_opened_is_one_line_and_a_hint(tmp_path, make):
+    with pytest.raises(SourceNotFound) as caught:
+        open_source(make(tmp_path))
     assert "\n" not in str(caught.value)
     assert caught.value.hint
 
@@ -288,6 +422,23 @@ def test_a_damaged_picture_is_an_error_even_unasked(tmp_path):
     clips.cut(tmp_path / "plate.0002.png", tmp_path / "plate.0003.png")
     with open_source(tmp_path / "plate.####.png") as source, pytest.raises(DecodeFailed, match=r"plate\.0003\.png"):
         list(source)
+
+
+@pytest.mark.parametrize("name", ["50%discount.png", "photo #2.png", "a%dx.png", "100%4.png"])
+def test_a_picture_whose_name_has_a_sign_in_it(tmp_path, name):
+    assert NumberedName.parse(tmp_path / name) is None
+    assert cv2.imwrite(str(tmp_path / "picture.png"), clips.picture(3)[..., ::-1])
+    (tmp_path / "picture.png").rename(tmp_path / name)
+    with open_source(tmp_path / name) as source:
+        assert len(list(source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "digits"), [("a.#.png", 1), ("a##.png", 2), ("a_#.png", 1), ("a.%d.png", 1), ("a%05d_x.png", 5)]
+)
+def test_what_is_a_pattern(name, digits):
+    found = NumberedName.parse(name)
+    assert found is not None and found.digits == digits
 
 
 def test_a_clip_whose_name_looks_numbered(tmp_path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from fractions import Fraction
+from heapq import heappop, heappush
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,6 +20,10 @@ from streammatte.media.color import RgbReader, color_of
 
 # Demuxers whose header states how long the file is meant to be, so that one that was cut can be told.
 _STATE_THEIR_LENGTH = ("mov", "matroska", "flv")
+# Demuxers that know every packet before the first is read.
+_INDEX_THEIR_PACKETS = ("mov", "avi")
+# Codecs whose packets are one picture each. Others have packets that show nothing: VP8's references, MPEG-4's N-VOPs.
+_ONE_PICTURE_A_PACKET = ("h264", "hevc", "vp9", "av1", "mpeg2video", "prores", "dnxhd", "mjpeg", "ffv1")
 _MOST_FAILURES_IN_A_ROW = 16
 
 
@@ -60,6 +66,14 @@ class FileSource:
             stream.thread_type = "AUTO"
             self._bad_packets = 0
             self._bad_frames = 0
+            self._indexed = indexed_packets(self._container, stream)
+            self._read = 0
+            self._due = 0
+            self._shown = 0
+            self._interlaced = False
+            self._first_key: int | None = None
+            self._stamps_are_of_decoding = False
+            self._stamps: list[int] = []
             self._end = Fraction(0)
             self._decoded = self._decode()
             first = next(self._decoded, None)
@@ -112,26 +126,72 @@ class FileSource:
         time_base = stream.time_base or 1 / rate
         count = stream.frames or None
         if count is None and self._container.duration:
-            count = max(1, round(self._container.duration * rate / av.time_base))
-        return StreamInfo(width, height, time_base, rate, count, color_of(first))
+            begin, end = self._stated_span()
+            count = max(1, round((end - begin) * rate))
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        if _quarter_turns(first) % 2:
+            aspect = 1 / aspect
+        return StreamInfo(width, height, time_base, rate, count, color_of(first), aspect)
+
+    def _stated_span(self) -> tuple[Fraction, Fraction]:
+        """When the container says that it begins and ends, in seconds."""
+        begin = Fraction(max(0, self._container.start_time or 0), av.time_base)
+        length = Fraction(self._container.duration or 0, av.time_base)
+        # Matroska's duration counts from 0, whenever the first frame is due.
+        from_zero = self._container.format.name.startswith("matroska")
+        return begin, length if from_zero else begin + length
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         """Every frame that can be decoded; counts what cannot."""
-        for packet in self._packets():
-            if packet is not None and packet.is_corrupt:
-                self._bad_packets += 1
-                self._refuse("a damaged packet")
+        for packet in self._whole_packets():
             try:
                 frames = self._stream.decode(packet)
             except av.FFmpegError as exc:
                 self._bad_packets += 1
                 self._refuse("a packet that cannot be decoded", exc)
+                if self._stamps:
+                    heappop(self._stamps)
                 continue
             for frame in frames:
                 if frame.is_corrupt:
                     self._bad_frames += 1
                     self._refuse("a damaged frame")
+                self._interlaced |= frame.interlaced_frame
+                if self._first_key is not None and (frame.pts is None or frame.pts >= self._first_key):
+                    self._shown += 1
+                if self._stamps:
+                    frame.pts = heappop(self._stamps)
                 yield frame
+
+    def _expect(self, packet: av.Packet[av.stream.Stream]) -> None:
+        """Count the frames that are due: none before the first key frame, none that an edit list discards."""
+        self._read += 1
+        stamp = packet.dts if packet.pts is None else packet.pts
+        if self._first_key is None and packet.is_keyframe:
+            self._first_key = stamp
+        if self._first_key is not None and stamp is not None and stamp >= self._first_key:
+            self._due += not packet.is_discard
+        if self._read == 1:
+            self._stamps_are_of_decoding = packet.pts is None or self._container.format.name == "avi"
+        # When packets are decoded is when frames are shown, though not the same ones: sorted, the frames take them.
+        if self._stamps_are_of_decoding and stamp is not None:
+            heappush(self._stamps, stamp)
+
+    def _whole_packets(self) -> Iterator[av.Packet[av.stream.Stream] | None]:
+        """The packets without a last one that was cut off: its error would throw away what the decoder still holds."""
+        damaged: av.Packet[av.stream.Stream] | None = None
+        for packet in self._packets():
+            if packet is not None and packet.size:
+                self._expect(packet)
+                if damaged is not None:
+                    yield damaged
+            damaged = None
+            if packet is not None and packet.is_corrupt:
+                self._bad_packets += 1
+                self._refuse("a damaged packet")
+                damaged = packet
+            else:
+                yield packet
 
     def _packets(self) -> Iterator[av.Packet[av.stream.Stream] | None]:
         """The stream's packets; last an empty one or ``None``, either of which flushes the decoder.
@@ -167,11 +227,18 @@ class FileSource:
         damage = max(self._bad_packets, self._bad_frames)  # a bad packet mostly shows up as a bad frame, too
         if damage:
             reasons.append("1 damaged packet" if damage == 1 else f"{damage} damaged packets")
-        stated = Fraction(self._container.duration or 0, av.time_base)
-        begin = Fraction(max(0, self._container.start_time or 0), av.time_base)
+        unread = self._indexed - self._read
+        if unread > 0:
+            reasons.append(f"{unread} packets cut off" if unread > 1 else "1 packet cut off")
+        if self._stream.codec_context.codec.canonical_name in _ONE_PICTURE_A_PACKET:
+            due = self._due // 2 if self._interlaced else self._due  # a packet may be one of two fields
+            skipped = due - self._shown - damage
+            if skipped > 0:
+                reasons.append(f"{skipped} frames that the decoder skipped" if skipped > 1 else "1 skipped frame")
+        _, end = self._stated_span()
         slack = max(Fraction(1, 5), 3 / self._info.frame_rate)
-        if self._container.format.name.startswith(_STATE_THEIR_LENGTH) and self._end - begin < stated - slack:
-            reasons.append(f"the file ends at {float(self._end):.2f} s of {float(begin + stated):.2f} s")
+        if self._container.format.name.startswith(_STATE_THEIR_LENGTH) and self._end < end - slack:
+            reasons.append(f"the file ends at {float(self._end):.2f} s of {float(end):.2f} s")
         if not reasons:
             return None
         count = self._stream.frames
@@ -179,14 +246,24 @@ class FileSource:
         return f"{', '.join(reasons)}; {delivered}{of} frames were decodable"
 
 
+def indexed_packets(container: av.container.InputContainer, stream: av.stream.Stream) -> int:
+    """How many packets the container's index says that the stream has; 0 if it has no index or an open one."""
+    if not container.format.name.startswith(_INDEX_THEIR_PACKETS):
+        return 0
+    return sum(entry.size > 0 for entry in stream.index_entries)
+
+
 def open_container(url: str) -> av.container.InputContainer:
     """``av.open`` for reading, its errors translated.
 
+    What has no ``://`` or is there under that name is a file, whatever colons it has: ``take:3.mov`` is not read by a
+    protocol ``take``.
+
     Raises:
-        SourceNotFound: There is no such file, or it may not be read.
+        SourceNotFound: There is no such file or address, or it may not be read.
         DecodeFailed: It is empty, or not a media file.
     """
-    local = "://" not in url
+    local = "://" not in url or os.path.exists(url)  # noqa: PTH110 - Path.exists raises on names that are too long
     try:
         if local and Path(url).is_dir():
             raise SourceNotFound(
@@ -194,7 +271,8 @@ def open_container(url: str) -> av.container.InputContainer:
             )
         if local and Path(url).stat().st_size == 0:
             raise DecodeFailed(f"{url} is empty", hint="the recording or the download did not finish")
-        return av.open(url)
+        # A file's own name is never a pattern here: numbered pictures are told before.
+        return av.open(f"file:{url}" if local else url, options={"pattern_type": "none"})
     except (FileNotFoundError, NotADirectoryError) as exc:
         hint = "check the path; names are case-sensitive"
         if "#" in Path(url).name:
@@ -203,9 +281,13 @@ def open_container(url: str) -> av.container.InputContainer:
     except PermissionError as exc:
         raise SourceNotFound(f"{url} cannot be read: permission denied", hint="check the file's permissions") from exc
     except av.InvalidDataError as exc:
-        raise DecodeFailed(f"{url} cannot be decoded", hint=_why_unreadable(Path(url)) if local else None) from exc
-    except (av.FFmpegError, OSError) as exc:
-        raise SourceNotFound(f"{url} cannot be opened: {exc.strerror or exc}") from exc
+        hint = _why_unreadable(Path(url)) if local else "is there a media file or stream at that address?"
+        raise DecodeFailed(f"{url} cannot be decoded", hint=hint) from exc
+    except (av.FFmpegError, OSError, ValueError) as exc:
+        hint = "check the path" if local else "check the address, and that its server can be reached from here"
+        if isinstance(exc, av.error.ProtocolNotFoundError):
+            hint = "addresses begin with http://, https://, rtsp:// or another protocol that FFmpeg has"
+        raise SourceNotFound(f"{url} cannot be opened: {getattr(exc, 'strerror', None) or exc}", hint=hint) from exc
 
 
 def _why_unreadable(path: Path) -> str:

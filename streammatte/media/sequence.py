@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,7 +19,8 @@ from streammatte.media.file_source import FileSource
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 DEFAULT_RATE = Fraction(24)
 
-_PLACEHOLDER = re.compile(r"#+|%0?(\d*)d")
+# One # alone is a place only where a number would stand, as in plate.#.png; "photo #2.png" is a picture's name.
+_PLACEHOLDER = re.compile(r"##+|(?<=[._])#(?=\.)|%(?:0(\d+))?d(?![A-Za-z])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class NumberedName:
         """``None`` if the name is not a picture's, has no place for a number, or is that of a file."""
         path = Path(path)
         places = list(_PLACEHOLDER.finditer(path.name))
-        if not places or path.suffix.lower() not in PICTURES or path.exists():
+        if not places or path.suffix.lower() not in PICTURES or os.path.exists(path):  # noqa: PTH110 - see open_container
             return None
         place = places[-1]
         digits = int(place[1] or 1) if place[0].startswith("%") else len(place[0])
@@ -54,12 +56,22 @@ class NumberedName:
         return self.folder / self.name(number)
 
     def numbers(self) -> list[int]:
-        """The numbers of the files that are there, in order; empty also if there is no such folder."""
-        if not self.folder.is_dir():
-            return []
+        """The numbers of the files that are there, in order; empty also if there is no such folder.
+
+        Raises:
+            SourceNotFound: The folder cannot be read.
+        """
         shape = re.compile(re.escape(self.before) + r"(\d+)" + re.escape(self.after))
-        found = (int(match[1]) for file in self.folder.iterdir() if (match := shape.fullmatch(file.name)))
-        return sorted(number for number in set(found) if self.path(number).is_file())
+        try:
+            found = (int(match[1]) for file in self.folder.iterdir() if (match := shape.fullmatch(file.name)))
+            return sorted(number for number in set(found) if self.path(number).is_file())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except (OSError, ValueError) as exc:
+            reason = getattr(exc, "strerror", None) or exc
+            raise SourceNotFound(
+                f"{self.folder} cannot be read: {str(reason).lower()}", hint="check the folder's name and permissions"
+            ) from exc
 
     def __str__(self) -> str:
         return str(self.folder / f"{self.before}{'#' * self.digits}{self.after}")
