@@ -11,6 +11,7 @@ import torch
 from streammatte.errors import SourceNotFound
 from streammatte.frame import Plate
 from streammatte.media import open_sink, open_source
+from streammatte.media.audio import AudioTrack
 
 
 def matted(source_path, out, **options):
@@ -158,3 +159,97 @@ def test_sound_that_is_not_there_is_an_error(tmp_path):
     ):
         pass
     assert [file.name for file in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+TRANSPORT = {"time_base": Fraction(1, 90000)}
+
+
+def heard(path):
+    """Seconds from the first loud sample to the last, and the second that one is heard."""
+    mono, start = sound(path)
+    loud = np.flatnonzero(np.abs(mono) > 0.2 * np.abs(mono).max())
+    return (loud[-1] - loud[0]) / 48000, start + loud[-1] / 48000
+
+
+@pytest.mark.parametrize("out", ["out.mov", "out.webm"])
+def test_sound_goes_on_where_the_clock_jumps_back(tmp_path, out):
+    pts = range(0, 43200 * 2, 3600)
+    one = clips.write_clip(tmp_path / "one.ts", audio="aac", pts=pts, **TRANSPORT)
+    both = clips.end_to_end(one, one, tmp_path / "both.ts")
+    matted(both, tmp_path / out)
+    with av.open(str(tmp_path / out)) as file:
+        stamps = [packet.dts for packet in file.demux(file.streams.audio[0]) if packet.dts is not None]
+    assert np.all(np.diff(stamps) > 0)
+    assert abs(sound(tmp_path / out)[0].size / 48000 - 2 * 0.96) < 0.15
+    assert abs(heard(tmp_path / out)[1] - float(span(tmp_path / out)[1])) < 0.2
+
+
+def test_mp3_in_avi_is_copied(tmp_path):
+    source = clips.write_clip(
+        tmp_path / "clip.avi", codec="mpeg4", audio="libmp3lame", time_base=Fraction(1, 25), pts=range(25)
+    )
+    sink = matted(source, tmp_path / "out.mov")
+    assert "MP3 copied" in sink.description
+    assert [data for data, _ in packets(tmp_path / "out.mov")] == [data for data, _ in packets(source)]
+
+
+def test_pcm_that_mov_has_no_tag_for_is_reencoded(tmp_path):
+    source = clips.write_clip(tmp_path / "clip.m2ts", audio="pcm_bluray", pts=range(0, 43200, 3600), **TRANSPORT)
+    sink = matted(source, tmp_path / "out.mov")
+    assert "PCM re-encoded as AAC" in sink.description
+
+
+def test_sound_that_changes_its_channels_midway(tmp_path):
+    pts = range(0, 43200, 3600)
+    stereo = clips.write_clip(tmp_path / "stereo.ts", audio="mp2", pts=pts, **TRANSPORT)
+    mono = clips.write_clip(tmp_path / "mono.ts", audio="mp2", layout="mono", pts=pts, **TRANSPORT)
+    both = clips.end_to_end(stereo, mono, tmp_path / "both.ts")
+    matted(both, tmp_path / "out.mov")
+    with av.open(str(tmp_path / "out.mov")) as file:
+        loudest = [float(np.abs(frame.to_ndarray()).max()) for frame in file.decode(audio=0)]
+    assert abs(len(loudest) * 1024 / 48000 - 2 * 0.48) < 0.1
+    assert all(0.25 < peak < 0.7 for peak in loudest[2:-1])  # each half is a tone, the mixed one louder
+
+
+@pytest.mark.parametrize("out", ["out.mov", "out.webm"])
+def test_sound_before_a_picture_that_is_moved_to_0_is_left_out_in_step(tmp_path, out):
+    hour = 3600 * 90000
+    source = clips.write_clip(
+        tmp_path / "clip.ts",
+        audio="aac",
+        pts=range(hour, hour + 43200, 3600),
+        audio_start=3599.5,
+        audio_seconds=0.8,
+        **TRANSPORT,
+    )
+    matted(source, tmp_path / out)
+    assert min(time for _, time in packets(tmp_path / out)) >= -0.03  # an encoder's own delay, which players know
+    expected = heard(source)[1] - float(span(source)[0])
+    assert abs(heard(tmp_path / out)[1] - expected) < 0.03
+
+
+def test_damaged_sound_is_counted(tmp_path):
+    whole = clips.write_clip(tmp_path / "clip.mkv", audio="ac3", pts=clips.even_pts(40))
+    damaged = clips.blank_packets(whole, tmp_path / "damaged.mkv", range(5, 15), kind="audio")
+    for path, lost in ((whole, None), (damaged, "10 packets of sound")):
+        with av.open(str(tmp_path / "out.webm"), "w", format="webm") as out:
+            track = AudioTrack.open(str(path), out)
+            assert track is not None
+            track.finish(Fraction(0))
+            track.close()
+        assert track.lost == lost
+
+
+def test_sound_that_was_cut_off_is_counted(tmp_path):
+    whole = clips.write_clip(tmp_path / "clip.mp4", audio="aac", container_options={"movflags": "+faststart"})
+    fast = clips.remux(whole, tmp_path / "fast.mp4", options={"movflags": "+faststart"}, first="video")
+    with av.open(str(fast)) as file:
+        places = sorted(packet.pos for packet in file.demux(file.streams.audio[0]) if packet.size)
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(fast.read_bytes()[: places[-5]])
+    with av.open(str(tmp_path / "out.mov"), "w") as out:
+        track = AudioTrack.open(str(cut), out)
+        assert track is not None
+        track.finish(Fraction(0))
+        track.close()
+    assert track.lost == "5 packets of sound"

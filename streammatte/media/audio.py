@@ -8,11 +8,15 @@ from typing import Self
 
 import av
 
-from streammatte.media.file_source import open_container
+from streammatte.media.file_source import indexed_packets, open_container
 
+_MOV_PCM = (
+    *("pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_s32be"),
+    *("pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_f64be", "pcm_alaw", "pcm_mulaw", "pcm_u8"),
+)
 # What each container takes and what opens its files plays; everything else is re-encoded to the first listed here.
 _TAKEN = {
-    "mov": ("aac", "alac", "mp3", "ac3", "eac3"),
+    "mov": ("aac", "alac", "mp3", "ac3", "eac3", *_MOV_PCM),
     "mp4": ("aac", "alac", "mp3", "ac3", "eac3", "opus", "flac"),
     "webm": ("opus", "vorbis"),
 }
@@ -23,16 +27,23 @@ _ENCODER_RATES = {"aac": (32000, 44100, 48000, 88200, 96000), "libopus": (48000,
 class AudioTrack:
     """The first audio stream of a file, advanced alongside the video so that memory stays constant.
 
-    Use :meth:`open`. ``says`` is one phrase on what is done with it.
+    Use :meth:`open`. Where the source's clock jumps back, as in transport streams put end to end, the sound goes on
+    from where it was. Where times are shifted, what would begin before 0 is left out: the files would hide it, or not
+    take it, and nothing else may move if sound and picture are to stay in step.
+
+    Attributes:
+        says: One phrase on what is done with it.
+        lost: One phrase on what could not be read or decoded, known after :meth:`finish`; ``None`` if nothing is
+            missing. Damage inside packets that are copied is not looked for.
     """
 
     def __init__(self, source: av.container.InputContainer, stream: av.AudioStream, out: av.container.OutputContainer):
         name = out.format.name
-        codec = stream.codec_context.name
+        codec = stream.codec_context.codec.canonical_name
         self._source = source
         self._stream = stream
         self._out = out
-        self._copy = codec in _TAKEN[name] or (name == "mov" and codec.startswith("pcm_"))
+        self._copy = codec in _TAKEN[name]
         self._target: av.AudioStream
         if self._copy:
             self._target = out.add_stream_from_template(stream)
@@ -48,6 +59,10 @@ class AudioTrack:
             self.says = f"{_spoken(codec)} re-encoded as {_spoken(encoder)}"
         if stream.language:
             self._target.metadata["language"] = stream.language
+        self.lost: str | None = None
+        self._indexed = indexed_packets(source, stream)
+        self._read = 0
+        self._damaged = 0
         self._packets = self._outgoing()
         self._waiting: av.Packet[av.AudioStream] | None = None
         self._shift = Fraction(0)
@@ -85,6 +100,9 @@ class AudioTrack:
             self._waiting = None
         for packet in self._packets:
             self._out.mux(packet)
+        missing = max(self._damaged, self._indexed - self._read)
+        if missing:
+            self.lost = "1 packet of sound" if missing == 1 else f"{missing} packets of sound"
 
     def close(self) -> None:
         self._source.close()
@@ -93,41 +111,80 @@ class AudioTrack:
         return self._copied() if self._copy else self._encoded()
 
     def _incoming(self) -> Iterator[av.Packet[av.AudioStream]]:
-        """Packets up to where the file ends or is cut; what is lost is for the video's source to tell."""
+        """Packets up to where the file ends or is cut, at their times in the output; last an empty one."""
+        due: int | None = None
+        jump = 0
         try:
-            yield from self._source.demux(self._stream)
+            for packet in self._source.demux(self._stream):
+                if not packet.size:
+                    yield packet
+                    continue
+                self._read += 1
+                if packet.is_corrupt:
+                    self._damaged += 1
+                    continue
+                if packet.dts is None:
+                    packet.dts = packet.pts if packet.pts is not None else due
+                if packet.dts is not None:
+                    shift = round(self._shift / packet.time_base)
+                    if due is not None and packet.dts + shift + jump < due - max(1, packet.duration or 0):
+                        jump = due - packet.dts - shift
+                    packet.dts += shift + jump
+                    packet.pts = packet.dts if packet.pts is None else packet.pts + shift + jump
+                    due = packet.dts + max(1, packet.duration or 0)
+                    if self._shift and packet.dts < 0:
+                        continue
+                yield packet
         except av.FFmpegError:
-            return
+            self._damaged += 1
 
     def _copied(self) -> Iterator[av.Packet[av.AudioStream]]:
+        last: int | None = None
         for packet in self._incoming():
-            if packet.dts is None or packet.is_corrupt:
+            if packet.dts is None:
                 continue
-            if self._shift and packet.time_base:
-                ticks = round(self._shift / packet.time_base)
-                packet.dts += ticks
-                packet.pts = None if packet.pts is None else packet.pts + ticks
+            if last is not None and packet.dts <= last:  # times of an overlap shorter than a packet
+                packet.dts = last + 1
+                packet.pts = max(packet.dts, packet.pts or 0)
+            last = packet.dts
             packet.stream = self._target
             yield packet
 
     def _encoded(self) -> Iterator[av.Packet[av.AudioStream]]:
+        for frame in self._in_frames_of_the_encoder():
+            yield from self._target.encode(frame)
+        yield from self._target.encode(None)
+
+    def _in_frames_of_the_encoder(self) -> Iterator[av.AudioFrame]:
+        cut = self._resampler(frame_size=self._target.codec_context.frame_size or None)
+        for frame in self._converted():
+            yield from cut.resample(frame)
+        yield from cut.resample(None)
+
+    def _resampler(self, frame_size: int | None = None) -> av.AudioResampler:
         context = self._target.codec_context
-        resampler = av.AudioResampler(
-            format=context.format, layout=context.layout, rate=context.rate, frame_size=context.frame_size or None
-        )
+        return av.AudioResampler(context.format, context.layout, context.rate, frame_size)
+
+    def _converted(self) -> Iterator[av.AudioFrame]:
+        """Decoded sound in the encoder's format, also where its own changes midway, as broadcasts do."""
+        convert: av.AudioResampler | None = None
+        before: tuple[str, str, int] | None = None
+        for frame in self._decoded():
+            kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+            if convert is not None and kind != before:
+                yield from convert.resample(None)
+            if convert is None or kind != before:
+                convert, before = self._resampler(), kind
+            yield from convert.resample(frame)
+        if convert is not None:
+            yield from convert.resample(None)
+
+    def _decoded(self) -> Iterator[av.AudioFrame]:
         for packet in self._incoming():
             try:
-                decoded = packet.decode()
+                yield from packet.decode()
             except av.FFmpegError:
-                continue  # a damaged packet leaves a gap, and the times of what follows stay right
-            for frame in decoded:
-                if self._shift and frame.time_base and frame.pts is not None:
-                    frame.pts += round(self._shift / frame.time_base)
-                for resampled in resampler.resample(frame):
-                    yield from self._target.encode(resampled)
-        for resampled in resampler.resample(None):
-            yield from self._target.encode(resampled)
-        yield from self._target.encode(None)
+                self._damaged += 1  # leaves a gap, and the times of what follows stay right
 
 
 def _starts(packet: av.Packet[av.AudioStream]) -> Fraction:
