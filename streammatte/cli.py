@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 
 from streammatte.errors import StreammatteError
@@ -21,31 +24,51 @@ examples:
   streammatte models                                what can be used, what is already here
   streammatte doctor                                what this machine can do, what is missing
 """
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code: 0, 1 for what went wrong, 2 for wrong usage, 130 for Ctrl-C."""
+    """Run the command; return its exit code: 0, 1 for what went wrong, 2 for wrong usage, 128 + n for signal n."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    with _signals() as received:
+        try:
+            if arguments[:1] == ["models"]:
+                return _models(arguments[1:])
+            if arguments[:1] == ["doctor"]:
+                return _doctor(arguments[1:])
+            return _matte(arguments)
+        except (StreammatteError, KeyboardInterrupt) as exc:
+            if debug:
+                traceback.print_exc()
+            # Native code that an interruption hits may turn it into an error of its own, as safetensors does.
+            if received or isinstance(exc, KeyboardInterrupt):
+                print("streammatte: interrupted; nothing was written", file=sys.stderr)
+                return 128 + (received[0] if received else signal.SIGINT)  # as shells have it
+            print(f"streammatte: error: {exc}", file=sys.stderr)
+            if exc.hint:
+                print(f"  hint: {exc.hint}", file=sys.stderr)
+            return 1
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Let a polite kill, or a terminal that is closed, clean up as Ctrl-C does; gives the signals received."""
+    received: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+        numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+        before = {number: signal.signal(number, stop) for number in numbers}
     try:
-        if arguments[:1] == ["models"]:
-            return _models(arguments[1:])
-        if arguments[:1] == ["doctor"]:
-            return _doctor(arguments[1:])
-        return _matte(arguments)
-    except StreammatteError as exc:
-        if debug:
-            traceback.print_exc()
-        print(f"streammatte: error: {exc}", file=sys.stderr)
-        if exc.hint:
-            print(f"  hint: {exc.hint}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        if debug:
-            traceback.print_exc()
-        print("streammatte: interrupted; nothing was written", file=sys.stderr)
-        return INTERRUPTED
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _matte(arguments: Sequence[str]) -> int:
@@ -113,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
         "--alpha",
         choices=("straight", "premultiplied"),
         default="straight",
-        help="colour as it is, or multiplied by alpha (default: %(default)s)",
+        help="without --bg: colour as it is, or multiplied by alpha (default: %(default)s)",
     )
     writing.add_argument(
         "--bits", type=int, choices=(8, 16), help="of .png files (default: 8 for 8-bit sources, else 16)"
@@ -136,7 +159,9 @@ def _parser() -> argparse.ArgumentParser:
         help="as `streammatte models` lists them; auto: the best one that is here or can be fetched "
         "(default: %(default)s)",
     )
-    network.add_argument("--weights", metavar="FILE", help="a BiRefNet checkpoint of your own, .safetensors or .pth")
+    network.add_argument(
+        "--weights", metavar="FILE", help="a checkpoint file, .safetensors or .pth; --model may say which"
+    )
     network.add_argument("--size", metavar="WxH", type=_size, help="of the network's input (default: the model's own)")
     network.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (default: the best one here)")
     network.add_argument(
@@ -176,6 +201,7 @@ def _models(arguments: Sequence[str]) -> int:
     commands = parser.add_subparsers(dest="command", metavar="pull NAME")
     pulling = commands.add_parser("pull", help="fetch a model's weights", allow_abbrev=False)
     pulling.add_argument("name", metavar="NAME")
+    pulling.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
 
     from rich.console import Console

@@ -71,7 +71,7 @@ class TerminalDisplay:
             return
         height, width = matter.size
         self._start(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),

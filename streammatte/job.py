@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
-from streammatte.errors import OutputError
+from streammatte.errors import InputError, OutputError
 from streammatte.frame import Frame, Sink, StreamInfo
 
 if TYPE_CHECKING:
@@ -86,8 +89,7 @@ class Display(Protocol):
 def run(options: Options, display: Display) -> Summary:
     """Matte ``options.input`` into every output asked for, in one pass.
 
-    Decoding, the network and encoding each have a thread. Nothing stays under an output's name unless the whole run
-    succeeds.
+    Decoding, the network and encoding each have a thread. No output gets its name before all of them are complete.
     """
     from streammatte.matting import load_matter
     from streammatte.media import open_sink, open_source
@@ -96,12 +98,14 @@ def run(options: Options, display: Display) -> Summary:
     targets: list[tuple[str, Literal["plate", "matte"]]] = [(path, "plate") for path in options.outputs]
     if options.matte is not None:
         targets.append((options.matte, "matte"))
-    _check_targets(options.input, [path for path, _ in targets])
+    _check_targets(options, [path for path, _ in targets])
 
     with (
         open_source(options.input, frame_rate=options.frame_rate, strict=options.strict) as source,
         ExitStack() as writing,
     ):
+        if options.frame_rate is not None and source.info.frame_rate != options.frame_rate:
+            raise InputError(f"--fps is for image sequences: {options.input} states its own rate", hint="leave it out")
         # The sinks come before the model: a name that cannot be written is known at once, not after a download.
         sinks: list[Sink] = []
         for path, content in targets:
@@ -153,7 +157,10 @@ def run(options: Options, display: Display) -> Summary:
                 summary.frames += 1
                 display.written(summary.frames)
         with encode:
-            writing.close()
+            for sink in sinks:
+                sink.finish()
+            with _uninterrupted():  # from here on it is renaming: all of the outputs, or none
+                writing.close()
         summary.seconds = time.perf_counter() - start
         summary.decode_fps, summary.network_fps, summary.encode_fps = (
             clock.rate(summary.frames) for clock in (decode, network, encode)
@@ -191,15 +198,48 @@ class Clock:
         return count / self.seconds if self.seconds else 0.0
 
 
-def _check_targets(source: str, targets: Sequence[str]) -> None:
-    """Refuse a run whose outputs would overwrite its input or each other."""
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits; it is a matter of milliseconds."""
+    if threading.current_thread() is not threading.main_thread():  # no signal reaches another one
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _check_targets(options: Options, targets: Sequence[str]) -> None:
+    """Refuse a run whose outputs would overwrite what it reads, or each other."""
     if not targets:
         raise OutputError("there is nothing to write", hint="name a file with -o, or with --matte")
-    seen: set[Path] = set()
-    for target in targets:
-        path = Path(target).resolve()
-        if path == Path(source).resolve():
+    for place, target in enumerate(targets):
+        if _same_files(target, options.input):
             raise OutputError(f"{target} is the input itself", hint="choose another name for the output")
-        if path in seen:
+        if options.background is not None and _same_files(target, options.background):
+            raise OutputError(f"{target} is the background itself", hint="choose another name for the output")
+        if any(_same_files(target, other) for other in targets[:place]):
             raise OutputError(f"{target} is named twice", hint="every output needs a name of its own")
-        seen.add(path)
+
+
+def _same_files(one: str, other: str) -> bool:
+    """Whether two names, either of which may stand for numbered files, mean a file in common."""
+    from streammatte.media.sequence import NumberedName
+
+    one, other = one.removeprefix("file://"), other.removeprefix("file://")
+    numbered = NumberedName.parse(one), NumberedName.parse(other)
+    if numbered[0] is not None and numbered[1] is not None:
+        first, second = (str(name.path(0).absolute()) for name in numbered if name is not None)
+        return first == second
+    for pattern, name in zip(numbered, (other, one), strict=True):
+        if pattern is not None:
+            return any(os.path.realpath(pattern.path(n)) == os.path.realpath(name) for n in pattern.numbers())
+    if os.path.realpath(one) == os.path.realpath(other):  # unlike Path.resolve, it bears a loop of links
+        return True
+    try:
+        return Path(one).samefile(other)
+    except OSError:  # one of them is not there, or is no path at all
+        return False

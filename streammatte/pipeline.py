@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
@@ -37,24 +38,40 @@ def matte(source: Iterable[Frame], matter: Matter, stages: Iterable[Stage] = (),
     return plates
 
 
-def _matted(source: Iterable[Frame], matter: Matter, batch: int) -> Iterator[Plate]:
-    frames = iter(source)
-    while group := list(islice(frames, batch)):
-        alphas = matter(group)
-        if len(alphas) != len(group):
-            raise ModelError(f"the matter gave {len(alphas)} alphas for {len(group)} frames")
-        for frame, alpha in zip(group, alphas, strict=True):
-            if alpha.shape != frame.rgb.shape[-2:]:
-                raise ModelError(
-                    f"the matter gave an alpha of {tuple(alpha.shape)} for a frame of {tuple(frame.rgb.shape[-2:])}"
-                )
-            yield Plate(frame, alpha)
+def _matted(source: Iterable[Frame], matter: Matter, batch: int) -> Generator[Plate]:
+    with _ending(iter(source)) as frames:
+        while group := list(islice(frames, batch)):
+            alphas = matter(group)
+            if len(alphas) != len(group):
+                raise ModelError(f"the matter gave {len(alphas)} alphas for {len(group)} frames")
+            for frame, alpha in zip(group, alphas, strict=True):
+                if alpha.shape != frame.rgb.shape[-2:]:
+                    raise ModelError(
+                        f"the matter gave an alpha of {tuple(alpha.shape)} for a frame of {tuple(frame.rgb.shape[-2:])}"
+                    )
+                yield Plate(frame, alpha)
 
 
-def _staged(plates: Iterable[Plate], stage: Stage) -> Iterator[Plate]:
-    for plate in plates:
-        yield from stage.push(plate)
-    yield from stage.flush()
+def _staged(plates: Iterator[Plate], stage: Stage) -> Generator[Plate]:
+    with _ending(plates):
+        for plate in plates:
+            yield from stage.push(plate)
+        yield from stage.flush()
+
+
+@contextmanager
+def _ending(items: Iterator[T]) -> Iterator[Iterator[T]]:
+    """Closes ``items`` when its reader ends, whether by itself, by an exception or by being closed.
+
+    Left to the garbage collector, a generator lives as long as a traceback that mentions it; and with it the thread
+    that reads a file which has been closed meanwhile.
+    """
+    try:
+        yield items
+    finally:
+        close = getattr(items, "close", None)
+        if close is not None:
+            close()
 
 
 def prefetch(items: Iterable[T], depth: int = 4) -> Generator[T]:
@@ -74,19 +91,15 @@ def prefetch(items: Iterable[T], depth: int = 4) -> Generator[T]:
                 continue
 
     def work() -> None:
-        iterator = iter(items)
         try:
-            for item in iterator:
-                put(item, last=False)
-                if stop.is_set():
-                    return
+            with _ending(iter(items)) as iterator:  # here: a generator can only be closed by the thread that runs it
+                for item in iterator:
+                    put(item, last=False)
+                    if stop.is_set():
+                        return
             put(None, last=True)
         except BaseException as exc:  # carried over, whatever it is: it is the consumer's to handle
             put(None, exc, last=True)
-        finally:
-            close = getattr(iterator, "close", None)
-            if close is not None:
-                close()  # here: a generator can only be closed by the thread that runs it
 
     thread = threading.Thread(target=work, name="streammatte-prefetch", daemon=True)
     thread.start()

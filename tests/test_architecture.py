@@ -37,11 +37,11 @@ def imported_rooms(path: Path) -> set[str]:
         names = []
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports here are absolute, so that they can be searched for"
-            names = [node.module or ""]
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         rooms |= {name.split(".")[1] for name in names if name.startswith("streammatte.")}
-    return rooms
+    return rooms & LEVELS.keys()  # `from streammatte import __version__` names no room
 
 
 def test_imports_point_down() -> None:

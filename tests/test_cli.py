@@ -242,6 +242,11 @@ def of_other_shapes(path: Path) -> Path:
         (["-o", "{folder}/out.mov", "--bg", "no-such-colour"], "no-such-colour"),
         (["-o", "{folder}/out.mov", "--bg", "{folder}/beach.jpg"], "beach.jpg"),
         (["-o", "{folder}/cut.png"], "cut.png"),
+        (["-o", "{folder}/out.mov", "--fps", "30"], "clip.mp4"),
+        (["-o", "{folder}/there.mov", "--bg", "{folder}/there.mov", "--overwrite"], "there.mov"),
+        (["-o", "{folder}/hard.mov", "--overwrite"], "hard.mov"),
+        (["-o", "{folder}/a.####.png", "-o", "{folder}/a.%04d.png"], "a.%04d.png"),
+        (["-o", "{folder}/out.mov", "--model", "nonsense", "--weights", "{other}"], "nonsense"),
         ([], "nothing to write"),
     ],
 )
@@ -252,6 +257,7 @@ def test_what_cannot_be_done_is_one_clear_line(
     folder.mkdir()
     shutil.copy(clip, folder / "clip.mp4")
     (folder / "there.mov").write_text("kept")
+    os.link(folder / "clip.mp4", folder / "hard.mov")
     places = {
         "folder": folder,
         "words": no_checkpoint(tmp_path / "words.pth"),
@@ -260,7 +266,7 @@ def test_what_cannot_be_done_is_one_clear_line(
     given = [argument.format(**places) for argument in arguments]
     assert main([str(folder / "clip.mp4"), *QUICK, *given]) == 1  # the last of an option counts
     refused(capsys.readouterr().err, naming=naming)
-    assert folder_is(folder, "clip.mp4", "there.mov")
+    assert folder_is(folder, "clip.mp4", "hard.mov", "there.mov")
     assert (folder / "there.mov").read_text() == "kept"
 
 
@@ -308,7 +314,8 @@ def test_strict_refuses_a_file_cut_in_half(half: Path, capsys: pytest.CaptureFix
     assert folder_is(half.parent, "half.mp4")
 
 
-def test_ctrl_c_leaves_nothing(sample: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interruption_leaves_nothing(number: signal.Signals, sample: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "streammatte", str(sample), "-o", str(tmp_path / "out.mov"), *QUICK]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
@@ -316,9 +323,9 @@ def test_ctrl_c_leaves_nothing(sample: Path, tmp_path: Path) -> None:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert err.strip().splitlines()[-1] == "streammatte: interrupted; nothing was written"
     assert "Traceback" not in err
     assert folder_is(tmp_path)

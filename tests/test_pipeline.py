@@ -114,6 +114,26 @@ def test_prefetch_raises_the_threads_exception_after_what_came_before_it() -> No
     assert not prefetching()
 
 
+def test_a_matter_that_raises_leaves_no_thread_and_no_open_source() -> None:
+    """The exception, whose traceback mentions the generators, is alive while this looks."""
+    closed: list[str] = []
+
+    def source() -> Iterator[Frame]:
+        try:
+            yield from frames(200)
+        finally:
+            closed.append("source")
+
+    def failing(batch: Sequence[Frame]) -> list[Tensor]:
+        raise ModelError("out of memory, say")
+
+    with pytest.raises(ModelError) as caught:
+        list(prefetch(matte(prefetch(source()), failing, [Delay(1)])))
+    assert caught.value.__traceback__ is not None
+    assert closed == ["source"]
+    assert not prefetching()
+
+
 def test_prefetch_is_bounded() -> None:
     taken: list[int] = []
     third = threading.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
@@ -15,8 +16,9 @@ from torch import Tensor
 from streammatte.errors import ModelError, OutOfMemory
 from streammatte.frame import Frame
 from streammatte.matting.device import PRECISIONS, choose_device, choose_precision
-from streammatte.nets.birefnet import BiRefNet, load_birefnet
-from streammatte.weights import resolve
+from streammatte.nets.birefnet import NANO, BiRefNet, load_birefnet
+from streammatte.weights import find, licence_notice, resolve
+from streammatte.weights.table import NANO_SIZE
 
 if TYPE_CHECKING:
     from streammatte.weights import Checkpoint
@@ -89,7 +91,7 @@ def load_matter(
 
     Args:
         model: A name that ``streammatte models`` lists, or ``auto``: the best one that is here or can be fetched.
-        weights: A checkpoint file to take in its place.
+        weights: A checkpoint file to take in its place; ``model`` then says which one it is, if it is a known one.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; the best one here by default.
         precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
         size: (H, W) of the network's input, multiples of 32; by default what the checkpoint was trained at.
@@ -111,12 +113,18 @@ def load_matter(
         )
     else:
         path = Path(weights)
+        if model != "auto":
+            checkpoint = find(model)
+            if not checkpoint.commercial and on_notice is not None:
+                on_notice(licence_notice(checkpoint))
+    net = load_birefnet(path)
+    trained_at = checkpoint.size if checkpoint else NANO_SIZE if net.config == NANO else RELEASED_SIZE
     return BiRefNetMatter(
-        load_birefnet(path),
-        name=checkpoint.name if checkpoint else path.name,
+        net,
+        name=checkpoint.name if checkpoint and weights is None else path.name,
         device=chosen,
         dtype=choose_precision(precision, chosen),
-        size=size or (checkpoint.size if checkpoint else RELEASED_SIZE),
+        size=size or trained_at,
     )
 
 
@@ -134,7 +142,9 @@ def _memory_of(device: torch.device) -> Iterator[None]:
     """Translates a device's lack of memory, wherever torch notices it."""
     try:
         yield
-    except torch.OutOfMemoryError as exc:
+    except RuntimeError as exc:  # a GPU's lack has a class of its own below it, a CPU's has a sentence
+        if not isinstance(exc, torch.OutOfMemoryError) and not re.search("not enough memory|allocate memory", str(exc)):
+            raise
         raise OutOfMemory(
             f"{device} has too little memory for this model at this size",
             hint="try a smaller --size, --precision fp16, --batch 1, or --model birefnet-lite",

@@ -70,8 +70,9 @@ def load_birefnet(checkpoint: str | PathLike[str]) -> BiRefNet:
     try:
         config = infer_config(tensors)
     except (KeyError, IndexError) as exc:
+        fault = f"it has no tensor {exc.args[0]}" if isinstance(exc, KeyError) else "its tensors have other shapes"
         raise WeightsMismatch(
-            f"{checkpoint} is not a BiRefNet checkpoint: it has no tensor {exc.args[0]}",
+            f"{checkpoint} is not a BiRefNet checkpoint: {fault}",
             hint="`streammatte models` lists the checkpoints that fit",
         ) from exc
     with torch.device("meta"):  # nothing is drawn at random only to be overwritten

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -29,14 +27,18 @@ def read_tensors(path: str | PathLike[str]) -> dict[str, Tensor]:
         WeightsMismatch: The file is not a checkpoint, or is damaged.
     """
     path = Path(path)
-    if not path.is_file():
-        raise WeightsMissing(f"no such checkpoint: {path}", hint="`streammatte models` lists what is here")
+    try:
+        path.open("rb").close()
+    except OSError as exc:
+        raise WeightsMissing(
+            f"the checkpoint {path} cannot be read: {exc.strerror}", hint="`streammatte models` lists what is here"
+        ) from exc
     try:
         if path.suffix == ".safetensors":
             tensors = load_file(path)
         else:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as exc:
+    except Exception as exc:  # a damaged pickle can raise anything at all
         raise WeightsMismatch(
             f"{path} is not a checkpoint, or is damaged",
             hint="a .safetensors file, or a .pth file that holds tensors alone, is expected",

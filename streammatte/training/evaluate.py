@@ -9,6 +9,7 @@ import av
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
@@ -32,10 +33,9 @@ def predict(net: nn.Module, rgb: NDArray[np.uint8], size: int) -> NDArray[np.flo
     Returns:
         (H, W) in [0, 1].
     """
-    interpolation = cv2.INTER_AREA if min(rgb.shape[:2]) > size else cv2.INTER_LINEAR
-    square = cv2.resize(rgb, (size, size), interpolation=interpolation)
     with torch.inference_mode():
-        logits = net(normalise(torch.from_numpy(square).permute(2, 0, 1))[None])
+        picture = normalise(torch.from_numpy(rgb).permute(2, 0, 1))[None]
+        logits = net(F.interpolate(picture, (size, size), mode="bilinear", antialias=True))
     matte = logits[0, 0].float().sigmoid().numpy()
     return clip(resize(matte, rgb.shape[1], rgb.shape[0]))
 

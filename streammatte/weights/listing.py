@@ -65,7 +65,7 @@ def pull(name: str, console: Console) -> Path:
         ) as progress:
             task = progress.add_task(checkpoint.name, total=checkpoint.bytes)
             path = fetch(checkpoint, on_progress=lambda done, total: progress.update(task, completed=done, total=total))
-    console.print(f"{checkpoint.name} is here: {path}", highlight=False, soft_wrap=True)
+    console.print(f"{checkpoint.name} is here: {path}", highlight=False, markup=False, soft_wrap=True)
     return path
 
 

@@ -360,4 +360,6 @@ def _url(checkpoint: Checkpoint, endpoint: str) -> str:
 
 def _by_hand(checkpoint: Checkpoint) -> str:
     url = _url(checkpoint, "https://huggingface.co")
-    return f"fetch {url} by any means and pass it with --weights FILE, or use --model {EMBEDDED}, which is always there"
+    return (
+        f"fetch {url} by any means and pass it with --model {checkpoint.name} --weights FILE, or use --model {EMBEDDED}"
+    )
