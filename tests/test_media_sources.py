@@ -185,6 +185,21 @@ def test_frames_that_the_decoder_skips_in_silence_are_counted(tmp_path):
         list(source)
 
 
+def test_checksums_of_ffv1_are_looked_at(tmp_path):
+    whole = clips.write_clip(tmp_path / "clip.mkv", codec="ffv1", options={"level": "3", "slicecrc": "1"})
+    path = clips.blank_packets(whole, tmp_path / "damaged.mkv", range(7, 8), skip=100)
+    with open_source(path) as source:
+        assert len(list(source)) == clips.FRAMES
+    assert source.lost == f"1 damaged packet; {clips.FRAMES} frames were decodable"
+    with open_source(path, strict=True) as source, pytest.raises(DecodeFailed, match="checksum"):
+        list(source)
+    for options in ({"level": "3", "slicecrc": "1"}, {"level": "3", "slicecrc": "0"}, {"level": "1"}):
+        path = clips.write_clip(tmp_path / "whole.mkv", codec="ffv1", options=options)
+        with open_source(path, strict=True) as source:
+            assert len(list(source)) == clips.FRAMES
+        assert source.lost is None
+
+
 def test_packets_that_the_index_knows_and_the_file_lacks_are_counted(tmp_path):
     whole = clips.write_clip(tmp_path / "clip.mp4", pts=clips.even_pts(60), audio="aac")
     # All sound comes first here, so that the file seems to reach to its end.

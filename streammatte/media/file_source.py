@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterator
 from fractions import Fraction
 from heapq import heappop, heappush
@@ -25,6 +26,7 @@ _INDEX_THEIR_PACKETS = ("mov", "avi")
 # Codecs whose packets are one picture each. Others have packets that show nothing: VP8's references, MPEG-4's N-VOPs.
 _ONE_PICTURE_A_PACKET = ("h264", "hevc", "vp9", "av1", "mpeg2video", "prores", "dnxhd", "mjpeg", "ffv1")
 _MOST_FAILURES_IN_A_ROW = 16
+_BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class FileSource:
@@ -72,6 +74,7 @@ class FileSource:
             self._shown = 0
             self._interlaced = False
             self._first_key: int | None = None
+            self._has_checksums = False
             self._stamps_are_of_decoding = False
             self._stamps: list[int] = []
             self._end = Fraction(0)
@@ -190,8 +193,20 @@ class FileSource:
                 self._bad_packets += 1
                 self._refuse("a damaged packet")
                 damaged = packet
+            elif packet is not None and packet.size and self._breaks_its_checksum(packet):
+                self._bad_packets += 1
+                self._refuse("a packet whose checksum does not match")
+                yield packet
             else:
                 yield packet
+
+    def _breaks_its_checksum(self, packet: av.Packet[av.stream.Stream]) -> bool:
+        """Whether a file of FFV1 that has checksums has a wrong one here: the decoder hides that with older pixels."""
+        if self._stream.codec_context.codec.canonical_name != "ffv1":
+            return False
+        matches = ffv1_checksums_match(bytes(packet))
+        self._has_checksums |= matches
+        return self._has_checksums and not matches
 
     def _packets(self) -> Iterator[av.Packet[av.stream.Stream] | None]:
         """The stream's packets; last an empty one or ``None``, either of which flushes the decoder.
@@ -244,6 +259,21 @@ class FileSource:
         count = self._stream.frames
         of = f" of {count}" if count >= delivered else ""
         return f"{', '.join(reasons)}; {delivered}{of} frames were decodable"
+
+
+def ffv1_checksums_match(data: bytes) -> bool:
+    """Whether a frame of FFV1 consists of slices with right checksums (RFC 9043, section 4.9).
+
+    A slice ends with its size in 3 bytes, a status of 1, and 4 that make the CRC-32 over the whole slice 0. It is the
+    CRC of zlib with bits in the other order, and without its inversions.
+    """
+    end = len(data)
+    while end >= 8:
+        begin = end - 8 - int.from_bytes(data[end - 8 : end - 5], "big")
+        if begin < 0 or zlib.crc32(data[begin:end].translate(_BITS_REVERSED), 0xFFFFFFFF) != 0xFFFFFFFF:
+            return False
+        end = begin
+    return end == 0
 
 
 def indexed_packets(container: av.container.InputContainer, stream: av.stream.Stream) -> int:
