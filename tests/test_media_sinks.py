@@ -385,14 +385,20 @@ def test_names_that_look_like_something_else(tmp_path, monkeypatch, name):
     assert files == [name] if not name.endswith(".png") else len(files) == clips.FRAMES
 
 
-@pytest.mark.parametrize("name", [60 * "🎬" + ".mov", 59 * "🎬" + ".####.png", 251 * "x" + ".mov"])
+@pytest.mark.parametrize(
+    "name",
+    [60 * "🎬" + ".mov", 59 * "🎬" + ".####.png", 251 * "x" + ".mov"],
+    ids=["wide", "wide pictures", "narrow"],
+)
 def test_the_longest_names_are_written(tmp_path, name):
     write(tmp_path / name, made=list(plates())[:1])
     assert len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.parametrize(
-    "name", [252 * "x" + ".mov", 63 * "🎬" + ".mov", 300 * "x" + "/out.mov", 250 * "x" + ".####.png"]
+    "name",
+    [252 * "x" + ".mov", 63 * "🎬" + ".mov", 300 * "x" + "/out.mov", 250 * "x" + ".####.png"],
+    ids=["narrow", "wide", "folder", "pictures"],
 )
 def test_names_too_long_are_refused(tmp_path, name):
     with pytest.raises(WriteFailed) as caught:
@@ -417,6 +423,7 @@ def test_loops_of_links_are_refused(tmp_path):
     [
         "open_sink('locked/x/out.####.png', info)",
         "open_sink('locked/out.mov', info)",
+        "open_sink('written only/out.####.png', info)",
         "open_sink('locked/x/out.mov', info)",
         "open_source('locked/x/in.####.png')",
         "open_background('locked/b', info)",
@@ -425,6 +432,8 @@ def test_loops_of_links_are_refused(tmp_path):
 def test_folders_that_may_not_be_looked_into(tmp_path, ask):
     (tmp_path / "locked" / "x").mkdir(parents=True)
     (tmp_path / "locked").chmod(0)
+    (tmp_path / "written only").mkdir()
+    (tmp_path / "written only").chmod(0o333)
     # Nothing is locked for root: become somebody else, once everything is imported.
     code = f"""
 import os
@@ -444,8 +453,10 @@ except StreammatteError as failure:
     print(failure, "|", failure.hint)
 """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    (tmp_path / "locked").chmod(0o700)
-    assert "locked" in told.stdout and "ermission" in told.stdout
+    for folder in tmp_path.iterdir():
+        folder.chmod(0o700)
+    assert ask.split("'")[1].split("/")[0] in told.stdout and "ermission" in told.stdout
+    assert ("open_sink" in ask) == ("cannot be written" in told.stdout)
 
 
 def test_a_shorter_sequence_replaces_all_of_a_longer_one(tmp_path):

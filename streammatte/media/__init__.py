@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from streammatte.errors import SourceNotFound, UnsupportedOutput
+from streammatte.errors import UnsupportedOutput
 from streammatte.frame import StreamInfo
 
 if TYPE_CHECKING:
@@ -44,14 +44,9 @@ def open_source(
     from streammatte.media.file_source import FileSource
     from streammatte.media.sequence import DEFAULT_RATE, PICTURES, NumberedName, SequenceSource, open_sequence
 
-    try:
-        name = NumberedName.parse(url)
-        if name is not None:
-            return open_sequence(name, frame_rate=frame_rate or DEFAULT_RATE)
-    except OSError as exc:
-        raise SourceNotFound(
-            f"{url} cannot be read: {exc.strerror}", hint="check its folders, and their permissions"
-        ) from exc
+    name = NumberedName.parse(url)
+    if name is not None:
+        return open_sequence(name, frame_rate=frame_rate or DEFAULT_RATE)
     if Path(url).suffix.lower() in PICTURES and "://" not in str(url):
         return SequenceSource([Path(url)], frame_rate=frame_rate or DEFAULT_RATE)
     return FileSource(str(url), strict=strict)

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from uuid import uuid4
 
-from streammatte.errors import UnsupportedOutput, WriteFailed
+from streammatte.errors import SourceNotFound, UnsupportedOutput, WriteFailed
 from streammatte.media.sequence import NumberedName
 
 _LONGEST_NAME = 255  # bytes, on every file system in common use
@@ -33,6 +33,8 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         raise WriteFailed(
             f"{path} cannot be written: {exc.strerror}", hint="check its folders, and their permissions"
         ) from exc
+    except SourceNotFound as exc:  # the folder may be written, and not be looked into for old pictures
+        raise WriteFailed(f"{path} cannot be written: {exc}", hint=exc.hint) from exc
     if there is not None and not overwrite:
         raise _exists(there)
 
