@@ -232,6 +232,19 @@ def test_what_was_decoded_before_a_cut_packet_is_delivered(tmp_path):
     assert source.lost is not None and "30 of 60" in source.lost
 
 
+@pytest.mark.parametrize("which", [57, 58, 59])
+def test_one_bad_packet_near_the_end_costs_one_frame(tmp_path, which):
+    options = {"bf": "0", "x264-params": "keyint=1"}
+    whole = clips.write_clip(tmp_path / "clip.mkv", pts=clips.even_pts(60), options=options, b_frames=0)
+    path = clips.blank_packets(whole, tmp_path / "damaged.mkv", range(which, which + 1), skip=5)
+    with open_source(path) as source:
+        stamps = [frame.pts for frame in source]
+    assert source.lost is not None and "59 frames" in source.lost
+    with open_source(whole) as source:
+        expected = [frame.pts for frame in source]
+    assert stamps == expected[:which] + expected[which + 1 :]
+
+
 @pytest.mark.parametrize("keep", [0.4, 0.7])
 def test_an_edit_list_that_hides_frames_loses_none(tmp_path, keep):
     path = clips.write_clip(tmp_path / "clip.mp4", pts=clips.even_pts(40))

@@ -70,8 +70,8 @@ class FileSource:
             self._bad_frames = 0
             self._indexed = indexed_packets(self._container, stream)
             self._read = 0
-            self._due = 0
-            self._shown = 0
+            self._due = self._last_due = 0
+            self._shown = self._last_shown = 0
             self._interlaced = False
             self._first_key: int | None = None
             self._has_checksums = False
@@ -162,9 +162,33 @@ class FileSource:
                 self._interlaced |= frame.interlaced_frame
                 if self._first_key is not None and (frame.pts is None or frame.pts >= self._first_key):
                     self._shown += 1
+                    self._last_shown = max(frame.pts or 0, self._last_shown)
                 if self._stamps:
                     frame.pts = heappop(self._stamps)
                 yield frame
+        if self._shown and self._last_shown < self._last_due and not self._strict and "://" not in self._url:
+            for frame in self._decode_again(self._last_shown):
+                self._shown += 1
+                yield frame
+
+    def _decode_again(self, after: int) -> Iterator[av.VideoFrame]:
+        """The last frames, by one thread: where several work, an error at the end throws away what the others hold."""
+        with open_container(self._url) as container:
+            stream = container.streams[self._stream.index]
+            assert isinstance(stream, av.VideoStream)
+            stream.thread_type = "NONE"
+            try:
+                container.seek(after, stream=stream)
+                for packet in container.demux(stream):
+                    if packet.is_corrupt:
+                        continue
+                    try:
+                        frames = stream.decode(packet)
+                    except av.FFmpegError:
+                        continue  # counted already
+                    yield from (frame for frame in frames if frame.pts is not None and frame.pts > after)
+            except av.FFmpegError:
+                return  # it cannot seek, or is cut here: counted already, too
 
     def _expect(self, packet: av.Packet[av.stream.Stream]) -> None:
         """Count the frames that are due: none before the first key frame, none that an edit list discards."""
@@ -172,8 +196,9 @@ class FileSource:
         stamp = packet.dts if packet.pts is None else packet.pts
         if self._first_key is None and packet.is_keyframe:
             self._first_key = stamp
-        if self._first_key is not None and stamp is not None and stamp >= self._first_key:
-            self._due += not packet.is_discard
+        if self._first_key is not None and stamp is not None and stamp >= self._first_key and not packet.is_discard:
+            self._due += 1
+            self._last_due = max(self._last_due, stamp)
         if self._read == 1:
             self._stamps_are_of_decoding = packet.pts is None or self._container.format.name == "avi"
         # When packets are decoded is when frames are shown, though not the same ones: sorted, the frames take them.
