@@ -106,7 +106,7 @@ class FileSource:
         decoded, self._first = self._first, None
         if decoded is None:
             raise DecodeFailed(f"{self._url} has been read already", hint="open it again to read it again")
-        to_rgb = RgbReader(decoded.width, decoded.height)
+        to_rgb = RgbReader(decoded.width, decoded.height, codec=self._stream.codec_context.name)
         previous: int | None = None
         index = 0
         while decoded is not None:

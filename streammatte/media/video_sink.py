@@ -147,6 +147,8 @@ class VideoSink:
         except (av.FFmpegError, OSError) as exc:
             raise write_failed(self.path, exc) from exc
         self._finished = True
+        if self._audio is not None and self._audio.lost:
+            self.description += f" ({self._audio.lost} could not be decoded)"
         if self._background is not None and self._background.lost:
             self.description += f" (the background is damaged: {self._background.lost})"
 
