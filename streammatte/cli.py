@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import signal
 import sys
 import threading
@@ -77,6 +78,9 @@ def _matte(arguments: Sequence[str]) -> int:
         parser.print_help()
         return 2
     given = parser.parse_args(arguments)
+    meant = difflib.get_close_matches(given.input, ("models", "doctor"), n=1, cutoff=0.7)
+    if meant and not given.output and given.matte is None:
+        parser.error(f"{given.input} is not a command: did you mean `streammatte {meant[0]}`?")
     options = Options(
         input=given.input,
         outputs=tuple(given.output),
@@ -145,7 +149,11 @@ def _parser() -> argparse.ArgumentParser:
 
     reading = parser.add_argument_group("what to read")
     reading.add_argument(
-        "--fps", dest="frame_rate", metavar="RATE", type=_rate, help="of an image sequence: 25, 23.976, 30000/1001"
+        "--fps",
+        dest="frame_rate",
+        metavar="RATE",
+        type=_rate,
+        help="of an image sequence: 25, 23.976, 30000/1001 (default: 24)",
     )
     reading.add_argument(
         "--strict", action="store_true", help="refuse damaged footage instead of keeping what is whole"
@@ -198,7 +206,7 @@ def _models(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--json", action="store_true", help="as one JSON array")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    commands = parser.add_subparsers(dest="command", metavar="pull NAME")
+    commands = parser.add_subparsers(dest="command", metavar="[pull NAME]")
     pulling = commands.add_parser("pull", help="fetch a model's weights", allow_abbrev=False)
     pulling.add_argument("name", metavar="NAME")
     pulling.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)

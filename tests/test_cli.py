@@ -367,3 +367,10 @@ def test_the_library_takes_any_frames_and_any_matter() -> None:
     frames = [Frame(torch.zeros(3, 8, 8, dtype=torch.uint8), pts=i, index=i) for i in range(3)]
     plates = list(streammatte.matte(frames, lambda batch: [torch.ones(8, 8) for _ in batch]))
     assert [plate.frame.pts for plate in plates] == [0, 1, 2]
+
+
+def test_a_mistyped_command_is_told_from_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main(["doctr"])
+    assert leaving.value.code == 2
+    assert "did you mean `streammatte doctor`?" in capsys.readouterr().err

@@ -70,7 +70,7 @@ def test_library_example(footage: Path) -> None:
     quicker = example.replace('"birefnet-nano")', '"birefnet-nano", device="cpu", size=(64, 64))')
     assert quicker != example
     exec(compile(quicker, "README.md", "exec"), {})
-    with av.open("talking.mov") as made, av.open("samples/talking.mp4") as sample:
+    with av.open("plate.mov") as made, av.open("samples/talking.mp4") as sample:
         assert made.streams.video[0].frames == sample.streams.video[0].frames
         assert made.streams.audio
 

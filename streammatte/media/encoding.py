@@ -70,7 +70,7 @@ def encoding_for(path: Path, *, content: Content, alpha: AlphaKind, composite: b
             container_options={"movflags": "+faststart"},
         )
     raise UnsupportedOutput(
-        f"{path} has {f'an unknown suffix, {suffix}' if suffix else 'no suffix'} to say what to write",
+        f"{path} has {f'a suffix that nothing writes, {suffix}' if suffix else 'no suffix to say what to write'}",
         hint="known: .mov (ProRes 4444), .webm (VP9), .mp4 (H.264, composite or matte), name.####.png",
     )
 

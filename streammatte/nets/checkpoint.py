@@ -31,7 +31,8 @@ def read_tensors(path: str | PathLike[str]) -> dict[str, Tensor]:
         path.open("rb").close()
     except OSError as exc:
         raise WeightsMissing(
-            f"the checkpoint {path} cannot be read: {exc.strerror}", hint="`streammatte models` lists what is here"
+            f"the checkpoint {path} cannot be read: {exc.strerror}",
+            hint="check the path; `streammatte models` lists the known ones",
         ) from exc
     try:
         if path.suffix == ".safetensors":
