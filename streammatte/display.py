@@ -105,8 +105,9 @@ class TerminalDisplay:
         for output in summary.outputs:
             out.print(f"{output['path']}  ({output['description']})", markup=False, soft_wrap=True)
         rate = summary.frames / summary.seconds if summary.seconds else 0.0
+        frames = "frame" if summary.frames == 1 else "frames"
         out.print(
-            f"{summary.frames} frame{'' if summary.frames == 1 else 's'} in {_duration(summary.seconds)}, {rate:.1f} fps "
+            f"{summary.frames} {frames} in {_duration(summary.seconds)}, {rate:.1f} fps "
             f"(alone: decode {summary.decode_fps:.0f}, network {summary.network_fps:.1f}, "
             f"encode {summary.encode_fps:.0f})",
             soft_wrap=True,
