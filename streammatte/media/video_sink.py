@@ -148,7 +148,7 @@ class VideoSink:
             raise write_failed(self.path, exc) from exc
         self._finished = True
         if self._audio is not None and self._audio.lost:
-            self.description += f" ({self._audio.lost} could not be decoded)"
+            self.description += f" ({self._audio.lost} lost)"
         if self._background is not None and self._background.lost:
             self.description += f" (the background is damaged: {self._background.lost})"
 
