@@ -159,7 +159,7 @@ def run(options: Options, display: Display) -> Summary:
         with encode:
             for sink in sinks:
                 sink.finish()
-            with _uninterrupted():  # from here on it is renaming: all of the outputs, or none
+            with _uninterrupted():  # all of them are complete; what is left is renaming
                 writing.close()
         summary.seconds = time.perf_counter() - start
         summary.decode_fps, summary.network_fps, summary.encode_fps = (
