@@ -200,11 +200,12 @@ class Clock:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits; it is a matter of milliseconds."""
+    """A signal comes too late: the outputs are complete, and what is left takes milliseconds."""
     if threading.current_thread() is not threading.main_thread():  # no signal reaches another one
         yield
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield
     finally:

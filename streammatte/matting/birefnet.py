@@ -16,18 +16,16 @@ from torch import Tensor
 from streammatte.errors import ModelError, OutOfMemory
 from streammatte.frame import Frame
 from streammatte.matting.device import PRECISIONS, choose_device, choose_precision
-from streammatte.nets.birefnet import NANO, BiRefNet, load_birefnet
+from streammatte.nets.birefnet import IMAGENET_MEAN, IMAGENET_STD, NANO, BiRefNet, load_birefnet
 from streammatte.weights import find, licence_notice, resolve
 from streammatte.weights.table import NANO_SIZE
 
 if TYPE_CHECKING:
     from streammatte.weights import Checkpoint
 
-# torchvision's, which every backbone of the family was trained with.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 RELEASED_SIZE = (1024, 1024)  # what a checkpoint of unknown origin is most likely trained at
 MULTIPLE = 32  # of the network's input: its deepest features are at this stride
+LARGEST = 4096  # the family was trained at up to 2560; a slip of the finger beyond this would take all memory
 
 
 class BiRefNetMatter:
@@ -43,10 +41,11 @@ class BiRefNetMatter:
     def __init__(
         self, net: BiRefNet, *, name: str, device: torch.device, dtype: torch.dtype, size: tuple[int, int]
     ) -> None:
-        if min(size) < MULTIPLE or size[0] % MULTIPLE or size[1] % MULTIPLE:
+        if any(side % MULTIPLE or not MULTIPLE <= side <= LARGEST for side in size):
+            height, width = size
             raise ModelError(
-                f"the input size {size[0]}×{size[1]} is not a multiple of {MULTIPLE}",
-                hint=f"try {_multiple(size[0])}x{_multiple(size[1])}",
+                f"the network's input cannot be {width}×{height}: its sides are multiples of {MULTIPLE} up to {LARGEST}",
+                hint=f"try --size {_allowed(width)}x{_allowed(height)}",
             )
         self.name, self.device, self.size = name, device, size
         self.precision = next(name for name, value in PRECISIONS.items() if value is dtype)
@@ -133,8 +132,8 @@ def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False, antialias=True)
 
 
-def _multiple(length: int) -> int:
-    return max(MULTIPLE, round(length / MULTIPLE) * MULTIPLE)
+def _allowed(side: int) -> int:
+    return min(LARGEST, max(MULTIPLE, round(side / MULTIPLE) * MULTIPLE))
 
 
 @contextmanager

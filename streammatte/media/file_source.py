@@ -318,6 +318,8 @@ def open_container(url: str) -> av.container.InputContainer:
         SourceNotFound: There is no such file or address, or it may not be read.
         DecodeFailed: It is empty, or not a media file.
     """
+    if not url:
+        raise SourceNotFound("no file is named: the name is empty", hint="is a variable of the shell's not set?")
     local = "://" not in url or os.path.exists(url)  # noqa: PTH110 - Path.exists raises on names that are too long
     try:
         if local and Path(url).is_dir():

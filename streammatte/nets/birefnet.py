@@ -44,6 +44,10 @@ class BiRefNetConfig:
     kernels: tuple[int, ...] = (1, 3, 7)
 
 
+# What "ImageNet-normalised" means: every backbone of the family was trained with these, of R, G and B in [0, 1].
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
 SWIN_T = BiRefNetConfig(96, (2, 2, 6, 2), (3, 6, 12, 24), 7)
 SWIN_S = BiRefNetConfig(96, (2, 2, 18, 2), (3, 6, 12, 24), 7)
 SWIN_B = BiRefNetConfig(128, (2, 2, 18, 2), (4, 8, 16, 32), 12)

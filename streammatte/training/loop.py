@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from streammatte.errors import InputError, WriteFailed
-from streammatte.nets.birefnet import BiRefNet
+from streammatte.nets.birefnet import IMAGENET_MEAN, IMAGENET_STD, BiRefNet
 from streammatte.training.compose import Composer
 from streammatte.training.losses import matting_loss
 
-MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
-STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+MEAN = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
+STD = torch.tensor(IMAGENET_STD).view(3, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
