@@ -44,7 +44,7 @@ class BiRefNetMatter:
         if any(side % MULTIPLE or not MULTIPLE <= side <= LARGEST for side in size):
             height, width = size
             raise ModelError(
-                f"the network's input cannot be {width}×{height}: its sides are multiples of {MULTIPLE} up to {LARGEST}",
+                f"the input cannot be {width}×{height}: its sides are multiples of {MULTIPLE} up to {LARGEST}",
                 hint=f"try --size {_allowed(width)}x{_allowed(height)}",
             )
         self.name, self.device, self.size = name, device, size
