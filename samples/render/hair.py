@@ -4,7 +4,7 @@ A hair mesh is a cap and cards whose texture runs along the hair: v falls from r
 the line u = constant through one island of the texture, lifted back onto the mesh.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -101,6 +101,7 @@ def strands(
     radius: float = 0.00022,
     flyaway: float = 0.012,
     trim: float = 0.3,
+    traced: tuple[Indices, Array] | None = None,
 ) -> Strands:
     """Cover a fitted hair mesh with strands.
 
@@ -110,8 +111,10 @@ def strands(
         radius: Metres at the root; a little thicker than real hair, as there are fewer of them.
         flyaway: Metres by which the loosest tips leave the mesh.
         trim: Largest share cut off a strand's tip, so that cards do not end in a straight line.
+        traced: What ``trace`` gave, where it is kept for many people; ``count`` and ``length`` then do not count.
     """
-    sources, shares = trace(mesh, vertices, count, length, rng)
+    sources, shares = traced or trace(mesh, vertices, count, length, rng)
+    length = sources.shape[1]
     points = (vertices[sources] * shares[..., None]).sum(2)
     weights = sum(skin[sources[..., i]] * shares[..., i, None].astype(np.float32) for i in range(4))
     n = len(points)
@@ -130,6 +133,22 @@ def strands(
     colors = color * shade[:, None, None] * (0.8 + 0.5 * along)[:, None]
     radii = np.broadcast_to(radius * (1 - 0.75 * along**2), (n, length))
     return Strands(kind, points, radii, np.clip(colors, 0, 1), weights)
+
+
+def restyle(tuft: Strands, rng: np.random.Generator) -> Strands:
+    """Wear the same hair shorter, curled or fuller: at random, and often as it is."""
+    points, along = tuft.points, tuft.along
+    if rng.random() < 0.5:
+        points = _resample(points, np.tile(rng.uniform(0.25, 0.95) * along, (len(points), 1)))
+    if rng.random() < 0.4:
+        size, turns = rng.uniform(0.002, 0.012), rng.uniform(1, 7)
+        phase = np.round(rng.uniform(0, 2 * np.pi, len(points)), 1)[:, None] + 40 * points[:, :1, 0]
+        curl = np.stack([np.cos(2 * np.pi * turns * along + phase), np.sin(2 * np.pi * turns * along + phase)], -1)
+        points = points + size * np.sqrt(along)[:, None] * (curl[..., :1] * (1, 0, 0) + curl[..., 1:] * (0, 0.7, 0.7))
+    if rng.random() < 0.4:
+        middle = points[:, 0].mean(0)
+        points = points + rng.uniform(-0.05, 0.2) * along[:, None] * (points - middle) * (1, 1, 0.3)
+    return replace(tuft, points=points)
 
 
 def _resample(points: Array, at: Array) -> Array:

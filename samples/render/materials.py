@@ -62,13 +62,13 @@ def strands(kind: str, shine: float) -> bpy.types.Material:
     return made
 
 
-def solid(kind: str, rng: np.random.Generator) -> bpy.types.Material:
-    """One of ``FINISHES``, coloured by the vertices' ``paint``.
+def solid(kind: str, rng: np.random.Generator, finish: Finish | None = None) -> bpy.types.Material:
+    """A ``finish``, by default the one of ``FINISHES`` that ``kind`` names, coloured by the vertices' ``paint``.
 
     That name, as "color" would be read as a volume's colour by Cycles. The noise hangs on the vertices' ``rest``
     position: on generated coordinates it would swim over a moving mesh.
     """
-    finish = FINISHES[kind]
+    finish = finish or FINISHES[kind]
     made, shader = _new(kind, Roughness=finish.roughness, Specular=finish.specular, Sheen=0.4 if finish.woven else 0.0)
     nodes, links = made.node_tree.nodes, made.node_tree.links
     rest = _vertices(made, "rest")

@@ -17,8 +17,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from samples.render import hair
-from samples.render.meshes import Array, Bone, Library
+from samples.render import faces, hair
+from samples.render.meshes import Array, Bone, Indices, Library
 
 SUITS = {
     "female": ("female_casualsuit01", "female_casualsuit02", "female_elegantsuit01", "female_sportsuit01"),
@@ -43,6 +43,7 @@ class Look:
     ancestry: tuple[float, float, float] = (0.0, 0.0, 1.0)  # african, asian, caucasian; sums to 1
     muscle: str = "average"  # or "min", "max"
     weight: str = "average"  # or "min", "max"
+    features: int | None = None  # seed of a face and build that are nobody else's; None: as MakeHuman has them
     suit: str = "female_casualsuit01"
     shoes: str = "shoes01"
     hair: str | None = "bob01"
@@ -118,12 +119,21 @@ class Person:
         return float(max(surface.vertices[:, 2].max() for surface in self.surfaces))
 
 
-def build(library: Library, look: Look, rng: np.random.Generator, *, hair_count: int = 8000) -> Person:
+def build(
+    library: Library,
+    look: Look,
+    rng: np.random.Generator,
+    *,
+    hair_count: int = 8000,
+    traces: dict[str, tuple[Indices, Array]] | None = None,
+) -> Person:
     """Put a person together in the rest pose (arms at forty-five degrees).
 
     Args:
         rng: Draws the hair's irregularity; the shape itself follows from ``look``.
         hair_count: Strands on the head.
+        traces: Kept from call to call where many people are built: strands are then traced once for each style, and
+            everyone gets some of them.
     """
     body = shape(library, look)
     surfaces: list[Surface] = []
@@ -153,6 +163,14 @@ def build(library: Library, look: Look, rng: np.random.Generator, *, hair_count:
         wanted.append(("hair", f"hair/{look.hair}", hair_count, 14, 0.00024))
     for kind, name, count, length, radius in wanted:
         proxy = library.proxy(name)
+        traced = None
+        if traces is not None:
+            if name not in traces:
+                rest = proxy.fit(library.base.vertices)
+                fixed = np.random.default_rng(0)  # whoever comes first
+                traces[name] = hair.trace(proxy.mesh, rest, min(2 * count, 9000), min(length, 11), fixed)
+            some = rng.permutation(len(traces[name][0]))[:count]
+            traced = traces[name][0][some], traces[name][1][some]
         tufts.append(
             hair.strands(
                 proxy.mesh,
@@ -165,15 +183,16 @@ def build(library: Library, look: Look, rng: np.random.Generator, *, hair_count:
                 length=length,
                 radius=radius,
                 flyaway=0.016 if kind == "hair" else 0.001,
+                traced=traced,
             )
         )
 
-    faces = [
+    polygons = [
         face
         for face, group in zip(library.base.faces, library.base.groups, strict=True)
         if group == "body" and hidden.isdisjoint(face)
     ]
-    surfaces.insert(0, Surface("skin", body, faces, _paint_skin(library, body, look, tufts), library.weights))
+    surfaces.insert(0, Surface("skin", body, polygons, _paint_skin(library, body, look, tufts), library.weights))
     heads = np.array([body[bone.head].mean(0) for bone in library.bones])
     tails = np.array([body[bone.tail].mean(0) for bone in library.bones])
     floor = min(surface.vertices[np.unique(np.concatenate(surface.faces)), 2].min() for surface in surfaces)
@@ -195,7 +214,8 @@ def shape(library: Library, look: Look) -> Array:
     for name, share in zip(("african", "asian", "caucasian"), look.ancestry, strict=True):
         body += share * library.target(f"macrodetails/{name}-{look.sex}-{look.age}")
     build_ = f"{look.muscle}muscle-{look.weight}weight"
-    return body + library.target(f"macrodetails/universal-{look.sex}-{look.age}-{build_}")
+    body = body + library.target(f"macrodetails/universal-{look.sex}-{look.age}-{build_}")
+    return body if look.features is None else faces.vary(library, body, np.random.default_rng(look.features))
 
 
 def _paint_pieces(vertices: Array, pieces: NDArray[np.int64], colors: Sequence[Sequence[float]]) -> Array:
@@ -248,7 +268,10 @@ def _paint_skin(library: Library, body: Array, look: Look, tufts: Sequence[hair.
         if tuft.kind == "hair":
             roots = tuft.points[:: max(len(tuft.points) // 900, 1), :7].reshape(-1, 3)
             skull = np.flatnonzero(body[:, 2] > eye[2])
-            gap = np.array([np.linalg.norm(roots - p, axis=1).min() for p in body[skull]])
+            mean = roots.mean(0)
+            a, b = body[skull] - mean, roots - mean
+            squares = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+            gap = np.sqrt(np.maximum(squares.min(1), 0))
             scalp = np.zeros(len(body))
             scalp[skull] = np.clip(1.6 - gap / 0.011, 0, 1)
             tint(0.9 * scalp, np.array(look.hair_color) * 0.7)
