@@ -12,15 +12,17 @@ import streammatte
 PACKAGE = Path(streammatte.__file__).parent
 
 # cli → display → job → pipeline → matting, media → nets, weights → frame, errors. A room may import from lower
-# levels and from itself. `training` uses networks and knows nothing of the command; nothing uses it.
+# levels and from itself. `training` uses networks and knows nothing of the command, which alone uses it.
 LEVELS = {
     "errors": 0,
     "frame": 0,
+    "metrics": 0,
     "nets": 1,
     "weights": 1,
     "matting": 2,
     "media": 2,
-    "training": 2,
+    "stages": 2,
+    "training": 3,
     "pipeline": 3,
     "doctor": 3,
     "job": 4,

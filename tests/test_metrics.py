@@ -1,0 +1,172 @@
+"""The measures against slow, plain definitions, and against what can be told without computing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from streammatte import metrics
+
+MEASURES = [metrics.mad, metrics.mse, metrics.grad, metrics.conn]
+Measure = Callable[..., float]
+Alpha = NDArray[np.float32]
+
+
+def pair(seed: int = 0, height: int = 23, width: int = 31) -> tuple[Alpha, Alpha, NDArray[np.bool_]]:
+    """A soft disc, the same with a piece torn off, a crumb and noise, and a band around its edge."""
+    y, x = np.mgrid[:height, :width]
+    truth = np.clip((9 - np.hypot(y - 11, x - 13)) / 4, 0, 1)
+    noise = np.random.default_rng(seed).uniform(-0.3, 0.3, truth.shape)
+    alpha = np.clip(truth + noise * ((truth > 0) & (truth < 1)), 0, 1)
+    alpha[:, 17:19] *= 0.4
+    alpha[2:5, 26:29] = 0.8
+    return alpha.astype(np.float32), truth.astype(np.float32), (truth > 0) & (truth < 1)
+
+
+def plain_gradient(alpha: Alpha) -> NDArray[np.float64]:
+    """As the customary code builds it: a square kernel in two loops, and a plain sum at every pixel."""
+    sigma, epsilon = 1.4, 0.01
+    half = math.ceil(sigma * math.sqrt(-2 * math.log(math.sqrt(2 * math.pi) * sigma * epsilon)))
+
+    def gauss(t: float) -> float:
+        return math.exp(-(t**2) / (2 * sigma**2)) / (sigma * math.sqrt(2 * math.pi))
+
+    size = 2 * half + 1
+    kernel = np.zeros((size, size))
+    for i in range(size):
+        for j in range(size):
+            kernel[i, j] = gauss(i - half) * -(j - half) * gauss(j - half) / sigma**2
+    kernel /= np.sqrt((kernel**2).sum())
+    stretched = (alpha.astype(np.float64) - alpha.min()) / (alpha.max() - alpha.min())
+    padded = np.pad(stretched, half, mode="edge")
+    out = np.zeros(alpha.shape)
+    for y in range(alpha.shape[0]):
+        for x in range(alpha.shape[1]):
+            window = padded[y : y + size, x : x + size]
+            out[y, x] = math.hypot((window * kernel).sum(), (window * kernel.T).sum())
+    return out
+
+
+def plain_largest(region: NDArray[np.bool_]) -> set[tuple[int, int]]:
+    """The largest 4-connected set of pixels, found by walking."""
+    left = {(int(y), int(x)) for y, x in np.argwhere(region)}
+    best: set[tuple[int, int]] = set()
+    while left:
+        edge, part = [left.pop()], set()
+        while edge:
+            y, x = edge.pop()
+            part.add((y, x))
+            for near in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
+                if near in left:
+                    left.remove(near)
+                    edge.append(near)
+        best = max(best, part, key=len)
+    return best
+
+
+def plain_conn(alpha: Alpha, truth: Alpha, mask: NDArray[np.bool_]) -> float:
+    subjects = [plain_largest((alpha >= k / 10) & (truth >= k / 10)) for k in range(1, 11)]
+    total = 0.0
+    for y, x in np.argwhere(mask):
+        level = 0
+        while level < 10 and (y, x) in subjects[level]:
+            level += 1
+        phi = []
+        for value in (float(alpha[y, x]), float(truth[y, x])):
+            above = value - level / 10
+            phi.append(1 - above * (above >= 0.15))
+        total += abs(phi[0] - phi[1])
+    return total / 1000
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("masked", [False, True])
+def test_plain_definitions(seed: int, masked: bool) -> None:
+    alpha, truth, band = pair(seed)
+    mask = band if masked else np.ones_like(band)
+    differences = [abs(float(alpha[y, x]) - float(truth[y, x])) for y, x in np.argwhere(mask)]
+    steeper = (plain_gradient(alpha) - plain_gradient(truth))[mask]
+    given = band if masked else None
+    assert metrics.mad(alpha, truth, given) == pytest.approx(1000 * sum(differences) / len(differences))
+    assert metrics.mse(alpha, truth, given) == pytest.approx(1000 * sum(d * d for d in differences) / len(differences))
+    assert metrics.grad(alpha, truth, given) == pytest.approx((steeper**2).sum() / 1000)
+    assert metrics.conn(alpha, truth, given) == pytest.approx(plain_conn(alpha, truth, mask))
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_truth_itself_is_faultless_and_order_does_not_matter(measure: Measure) -> None:
+    alpha, truth, band = pair()
+    assert measure(truth, truth) == 0
+    assert measure(alpha, truth, band) > 0
+    assert measure(alpha, truth) == pytest.approx(measure(truth, alpha))
+    everywhere = np.ones_like(band)
+    assert measure(alpha, truth, everywhere) == measure(alpha, truth)
+
+
+@pytest.mark.parametrize("measure", [*MEASURES, metrics.iou])
+def test_tensors_and_turned_pictures_score_alike(measure: Measure) -> None:
+    alpha, truth, band = pair()
+    expected = measure(alpha, truth, band)
+    assert measure(torch.from_numpy(alpha), torch.from_numpy(truth), torch.from_numpy(band)) == expected
+    assert measure(alpha[::-1].T, truth[::-1].T, band[::-1].T) == pytest.approx(expected)
+
+
+def test_scales() -> None:
+    truth = np.zeros((10, 20), np.float32)
+    assert metrics.mad(truth + 0.5, truth) == 500
+    assert metrics.mse(truth + 0.5, truth) == 250
+    truth[:, :10] = 1
+    assert metrics.mad(1 - truth, truth) == metrics.mse(1 - truth, truth) == 1000
+    assert metrics.grad(truth / 2, truth) == pytest.approx(0), "both are stretched first"
+    assert metrics.grad(np.zeros_like(truth), truth) == pytest.approx((plain_gradient(truth) ** 2).sum() / 1000)
+
+
+def test_conn_counts_what_floats() -> None:
+    truth = np.zeros((12, 12), np.float32)
+    truth[:, :5] = 1
+    crumb = truth.copy()
+    crumb[4:6, 8:10] = 0.7
+    assert metrics.conn(crumb, truth) == pytest.approx(4 * 0.7 / 1000)
+    faint = truth.copy()
+    faint[4:6, 8:10] = 0.14
+    assert metrics.conn(faint, truth) == 0, "below theta, nothing floats"
+    island = truth.copy()
+    island[6:9, 8:11] = 1
+    assert metrics.conn(island, island) == 0, "floating in both is no difference"
+    diagonal = truth.copy()
+    diagonal[4, 6:9] = 1
+    bridged = diagonal.copy()
+    bridged[4, 5] = 1
+    assert metrics.conn(bridged, diagonal) == pytest.approx(1 / 1000), "the bridge, as what it leads to floats in both"
+
+
+def test_iou() -> None:
+    truth = np.zeros((4, 10), np.float32)
+    truth[:, :6] = 1
+    alpha = np.roll(truth, 2, axis=1)
+    assert metrics.iou(alpha, truth) == 4 / 8
+    assert metrics.iou(alpha, truth, truth > 0) == 4 / 6
+    assert metrics.iou(truth * 0, truth * 0) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda a, t, m: (a[1:], t, m), "one"),
+        (lambda a, t, m: (a[None], t[None], m[None]), "one"),
+        (lambda a, t, m: (a, t, m[:, 1:]), "one"),
+        (lambda a, t, m: (a, t, m.astype(np.uint8)), "booleans"),
+        (lambda a, t, m: (a, t, m & False), "nothing to count"),
+        (lambda a, t, m: (a + 0.5, t, m), "matte leaves"),
+        (lambda a, t, m: (a, t * np.nan, m), "truth leaves"),
+    ],
+)
+@pytest.mark.parametrize("measure", [*MEASURES, metrics.iou])
+def test_what_cannot_be_compared_is_said(measure: Measure, change: Callable[..., tuple], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        measure(*change(*pair()))
