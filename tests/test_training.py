@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -25,7 +27,7 @@ from streammatte.training.backgrounds import (
     tone_map,
 )
 from streammatte.training.compose import Composer
-from streammatte.training.cutouts import crop_to_subject, furry_figure, is_held_out, list_files, read_cutout
+from streammatte.training.cutouts import SUFFIXES, crop_to_subject, furry_figure, is_held_out, list_files, read_cutout
 from streammatte.training.loop import Schedule, Trainer, train
 from streammatte.training.losses import bce, laplacian, matting_loss, soft_iou
 
@@ -158,6 +160,20 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         list_files([tmp_path], ".hdr")
 
 
+def test_a_cutout_is_the_same_as_webp(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    rgba = np.zeros((80, 64, 4), np.uint8)
+    cv2.circle(rgba, (30, 40), 25, (40, 90, 200, 255), -1, cv2.LINE_AA)
+    rgba[..., 3] = np.where(rgba[..., 3] > 0, rng.integers(1, 256, (80, 64)), 0)
+    for suffix in SUFFIXES:
+        cv2.imwrite(str(tmp_path / f"7{suffix}"), rgba, [cv2.IMWRITE_WEBP_QUALITY, 80])
+    one, other = (read_cutout(path) for path in list_files([tmp_path], *SUFFIXES))
+    assert one is not None and other is not None
+    assert np.array_equal(one.rgba[..., 3], other.rgba[..., 3])
+    assert np.abs(one.rgba.astype(int) - other.rgba)[one.rgba[..., 3] > 128][:, :3].mean() < 12
+    assert all(is_held_out(Path(f"{n}.png")) == is_held_out(Path(f"{n}.webp")) for n in range(100))
+
+
 def test_a_share_is_held_out_by_name() -> None:
     held = [is_held_out(Path(f"{index:06}.png")) for index in range(1200)]
     assert 60 < sum(held) < 140
@@ -230,6 +246,39 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(composer: Compos
         assert torch.equal(unbroken.average[name], resumed.average[name]), name
 
 
+def one_of_two(rank: int, folder: Path) -> None:
+    """A process that trains on flat pictures; the second one is asked to stop after two steps."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    made = []
+
+    def flat(index: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        made.append(index)
+        return np.full((size, size, 3), 30 * index, np.uint8), np.full((size, size), index / 8, np.float32)
+
+    torch.manual_seed(0)
+    trainer = Trainer(BiRefNet(TINY), Schedule(steps=4, batch=2, sizes=((64, 1.0),), warm_up=0))
+    train(trainer, flat, workers=0, stopping=lambda: rank == 1 and trainer.step == 2)
+    weights = {name: value.detach() for name, value in trainer.net.named_parameters()}
+    torch.save({"step": trainer.step, "made": made, "weights": weights}, folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_processes_share_the_work_keep_equal_weights_and_stop_together(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    processes = [spawn.Process(target=one_of_two, args=(rank, tmp_path)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(300)
+        process.kill()
+    assert [process.exitcode for process in processes] == [0, 0]
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
+    assert first["step"] == second["step"] == 2
+    assert (first["made"], second["made"]) == ([0, 2, 4, 6], [1, 3, 5, 7])
+    assert all(torch.equal(value, second["weights"][name]) for name, value in first["weights"].items())
+
+
 def test_resuming_from_nothing_or_something_else_is_refused(tmp_path: Path) -> None:
     trainer = Trainer(BiRefNet(TINY), Schedule())
     with pytest.raises(InputError, match="cannot resume"):
@@ -253,14 +302,6 @@ def test_the_export_holds_the_averaged_weights(composer: Composer, tmp_path: Pat
     with safe_open(path, "pt") as file:
         assert json.loads(file.metadata()["config"])["embed_dim"] == TINY.embed_dim
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name], "no temporary file is left"
-
-
-def test_scores_know_a_perfect_matte() -> None:
-    alpha = np.zeros((8, 8), np.float32)
-    assert evaluate.iou(alpha, alpha) == 1
-    alpha[2:6] = 1
-    assert evaluate.iou(alpha, alpha) == 1
-    assert evaluate.iou(1 - alpha, alpha) == 0
 
 
 def test_a_contact_sheet_shows_each_picture_three_times() -> None:

@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -50,6 +51,17 @@ def read_tensors(path: str | PathLike[str]) -> dict[str, Tensor]:
             hint="save the network's state_dict() alone",
         )
     return {_bare(str(name)): tensor for name, tensor in tensors.items()}
+
+
+def read_size(path: str | PathLike[str]) -> tuple[int, int] | None:
+    """(H, W) of the input that a checkpoint says it is for, as those of ``streammatte train`` do; else ``None``."""
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        return None
+    with safe_open(path, "pt") as file:
+        stated = (file.metadata() or {}).get("size", "")
+    width, _, height = stated.partition("x")
+    return (int(height), int(width)) if width.isdecimal() and height.isdecimal() else None
 
 
 def load_strictly(net: nn.Module, tensors: Mapping[str, Tensor], path: str | PathLike[str]) -> None:

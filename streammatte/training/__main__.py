@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -15,24 +15,36 @@ from types import FrameType
 import cv2
 import numpy as np
 import torch
+import torch.distributed as dist
 
+from streammatte import metrics
 from streammatte.errors import StreammatteError
-from streammatte.nets.birefnet import NANO, BiRefNet
+from streammatte.nets.birefnet import NANO, BiRefNet, BiRefNetConfig, load_birefnet
 from streammatte.training import evaluate
 from streammatte.training.backgrounds import panorama_views
 from streammatte.training.compose import Composer
-from streammatte.training.cutouts import is_held_out, list_files, read_cutouts
+from streammatte.training.cutouts import SUFFIXES, is_held_out, list_files, read_cutouts
 from streammatte.training.loop import Schedule, Trainer, train
 
 CHECKPOINT = "birefnet-nano.safetensors"
 STATE = "state.pt"
 CURVE = "curve.jsonl"
 
+NETWORKS = {
+    "narrow": BiRefNetConfig(24, (1, 1, 2, 2), (1, 2, 4, 8), 8, inter=16, aspp=16, kernels=(1, 3)),
+    "nano": NANO,
+    "deep": BiRefNetConfig(32, (2, 2, 6, 2), (1, 2, 4, 8), 8, inter=16, aspp=24, kernels=(1, 3)),
+    "wide": BiRefNetConfig(40, (1, 1, 4, 2), (1, 2, 4, 8), 8, inter=16, aspp=24, kernels=(1, 3)),
+    "decoder": BiRefNetConfig(32, (1, 1, 4, 2), (1, 2, 4, 8), 8, inter=32, aspp=32, kernels=(1, 3)),
+}
+"""Sizes that were weighed against each other; ``nano`` is the one that is shipped (``benchmarks/training.md``)."""
+
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m streammatte.training",
-        description="Train birefnet-nano, from scratch, on pictures composed from cut-outs with exact alpha.",
+        description="Train birefnet-nano on pictures composed from cut-outs with exact alpha. Started by `torchrun "
+        "--nproc-per-node N -m streammatte.training`, it uses N processes, each on batches of its own.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     default = Schedule()
@@ -43,7 +55,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         action="append",
         required=True,
         metavar="DIR",
-        help="folder of straight RGBA PNG files; may be given again. One in twelve of the first is held out",
+        help="folder of straight RGBA pictures, one in twelve of them held out; may be given again, the same one too, "
+        "then seen more often",
     )
     add("--panoramas", type=Path, required=True, metavar="DIR", help="folder of .hdr panoramas; two are held out")
     add("--out", type=Path, required=True, metavar="DIR", help=f"takes {CHECKPOINT}, {STATE}, {CURVE} and sheets")
@@ -57,9 +70,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="SIDE:SHARE,…",
         help="sides of the pictures, in order, each with its share of the run; multiples of 32",
     )
+    add("--network", choices=NETWORKS, default="nano", help="the size to train")
+    add("--from", dest="start", type=Path, metavar="FILE", help="a checkpoint to go on from, not from random weights")
     add("--rate", type=float, default=default.rate, help="peak learning rate")
     add("--seed", type=int, default=0, help="decides every picture and the first weights")
     add("--views", type=int, default=600, help="panorama views kept in memory, 0.3 MB each")
+    add("--device", default="cpu", help="cpu, cuda or cuda:1")
     add("--bf16", action="store_true", help="bfloat16 autocast: quicker where the processor has it")
     add("--workers", type=int, default=1, help="processes that compose pictures; 0 composes in the trainer's own")
     add("--held-out-pictures", type=int, default=128, metavar="N", help="composed pictures to score on")
@@ -81,27 +97,19 @@ def parse_sizes(text: str) -> tuple[tuple[int, float], ...]:
     return sizes
 
 
-def composers(options: argparse.Namespace) -> tuple[Composer, Composer]:
-    """The composer to train on, and that of the subjects and panoramas held out."""
-    cutouts = list_files(options.cutouts, ".png")
-    first = list_files(options.cutouts[:1], ".png")
-    panoramas = sorted(list_files([options.panoramas], ".hdr"), key=lambda path: zlib.crc32(path.name.encode()))
-    seen = Composer(
-        read_cutouts([path for path in cutouts if not is_held_out(path)]),
-        panorama_views(panoramas[2:], options.views, options.seed),
-        options.seed,
-    )
-    unseen = Composer(
-        read_cutouts([path for path in first if is_held_out(path)]),
-        panorama_views(panoramas[:2], 60, evaluate.EVALUATION_SEED),
-        evaluate.EVALUATION_SEED,
-    )
-    return seen, unseen
+def composer(options: argparse.Namespace) -> Composer:
+    """The composer to train on."""
+    cutouts = [path for path in list_files(options.cutouts, *SUFFIXES) if not is_held_out(path)]
+    _, panoramas = evaluate.split_panoramas(options.panoramas)
+    views = panorama_views(panoramas, options.views, options.seed)
+    return Composer(read_cutouts(cutouts), views, options.seed)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     options = parse(arguments)
+    if "WORLD_SIZE" in os.environ:
+        dist.init_process_group("gloo")
     try:
         run(options)
     except StreammatteError as error:
@@ -118,7 +126,7 @@ def run(options: argparse.Namespace) -> None:
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)
-    seen, unseen = composers(options)
+    seen, unseen = composer(options), evaluate.held_out(options.cutouts, options.panoramas)
     print(f"{len(seen.cutouts)} cut-outs to train on, {len(unseen.cutouts)} held out", flush=True)
     schedule = Schedule(
         steps=options.steps,
@@ -127,13 +135,20 @@ def run(options: argparse.Namespace) -> None:
         sizes=options.sizes,
         rate=options.rate,
     )
-    trainer = Trainer(BiRefNet(NANO), schedule, bf16=options.bf16)
+    device = options.device
+    if device == "cuda" and dist.is_initialized():
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+    net = load_birefnet(options.start) if options.start else BiRefNet(NETWORKS[options.network])
+    trainer = Trainer(net.to(device), schedule, bf16=options.bf16)
+    first = not dist.is_initialized() or dist.get_rank() == 0  # of several processes, the one that writes
     if options.resume:
         trainer.resume(out / STATE)
     pictures = [picture for path in options.look for picture in evaluate.read_pictures(path)]
     began = time.monotonic()
 
     def log(line: Mapping[str, float]) -> None:
+        if not first:
+            return
         with (out / CURVE).open("a") as curve:
             curve.write(json.dumps(dict(line)) + "\n")
         done = max(trainer.progress, 1e-6)
@@ -141,6 +156,8 @@ def run(options: argparse.Namespace) -> None:
         print(f"{(time.monotonic() - began) / 60:6.1f} min, {left:.0f} left  {dict(line)}", flush=True)
 
     def checkpoint() -> None:
+        if not first:
+            return
         trainer.save(out / STATE)
         trainer.export(out / CHECKPOINT)
         net, size = trainer.averaged(), trainer.size
@@ -158,6 +175,11 @@ def run(options: argparse.Namespace) -> None:
         nonlocal stopped
         stopped = True
 
+    def keep() -> None:
+        if trainer.progress < 1 and first:
+            trainer.save(out / STATE)
+            print(f"stopped at step {trainer.step}; --resume goes on from there", flush=True)
+
     handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         train(
@@ -169,19 +191,23 @@ def run(options: argparse.Namespace) -> None:
             checkpoint=checkpoint,
             stopping=lambda: stopped,
         )
+    except StreammatteError:  # such as a loss that is no number: the state of the last checkpoint is the better one
+        raise
+    except BaseException:  # such as the death of a process that composes
+        keep()
+        raise
+    else:
+        keep()
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    if stopped:
-        trainer.save(out / STATE)
-        print(f"stopped at step {trainer.step}; --resume goes on from there", flush=True)
 
 
 def real_iou(net: BiRefNet, picture: Path, alpha: Path, size: int) -> float:
     """Intersection over union on a real picture whose alpha is known."""
     rgb = evaluate.read_pictures(picture)[0]
     truth = evaluate.read_pictures(alpha)[0][..., 0].astype(np.float32) / np.float32(255)
-    return round(evaluate.iou(evaluate.predict(net, rgb, size), truth), 4)
+    return round(metrics.iou(evaluate.predict(net, rgb, size), truth), 4)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def panorama_views(paths: Sequence[Path], count: int, seed: int) -> NDArray[np.u
 
 def color(rng: np.random.Generator) -> Picture:
     """One colour, (3,): mostly muted, as things in a room are, now and then vivid."""
-    saturation = rng.beta(1.0, 3.0)
+    saturation = rng.beta(1.0, 2.0)
     value = rng.beta(1.3, 1.5)
     tint = rng.uniform(0, 1, 3)
     return as_picture(value * (1 - saturation * tint))
@@ -271,6 +271,15 @@ def drawn(rng: np.random.Generator, size: int) -> Picture:
     return clip(picture)
 
 
+def _view(rng: np.random.Generator, views: NDArray[np.uint8], size: int, aspect: float) -> Picture:
+    """A crop of one of the views, squashed to a square."""
+    view = views[int(rng.integers(len(views)))]
+    longer = view.shape[0] * rng.uniform(0.45, 1)
+    w, h = (int(longer * min(1, aspect)), int(longer * min(1, 1 / aspect)))
+    x, y = int(rng.integers(0, view.shape[1] - w + 1)), int(rng.integers(0, view.shape[0] - h + 1))
+    return resize(as_picture(view[y : y + h, x : x + w]) / np.float32(255), size, size)
+
+
 def background(rng: np.random.Generator, views: NDArray[np.uint8], size: int, aspect: float) -> Picture:
     """A background for a frame of the given aspect ratio, squashed to a square as the network is fed it.
 
@@ -283,12 +292,17 @@ def background(rng: np.random.Generator, views: NDArray[np.uint8], size: int, as
     Returns:
         (size, size, 3) float32 in [0, 1].
     """
-    if len(views) and rng.random() < 0.62:
-        view = views[int(rng.integers(len(views)))]
-        longer = view.shape[0] * rng.uniform(0.45, 1)
-        w, h = (int(longer * min(1, aspect)), int(longer * min(1, 1 / aspect)))
-        x, y = int(rng.integers(0, view.shape[1] - w + 1)), int(rng.integers(0, view.shape[0] - h + 1))
-        picture = resize(as_picture(view[y : y + h, x : x + w]) / np.float32(255), size, size)
+    if len(views) and rng.random() < 0.65:
+        picture = _view(rng, views, size, aspect)
+        if rng.random() < 0.2:  # two places meet at a wall's corner or a door: a dozen panoramas must stand for many
+            other = _view(rng, views, size, aspect)
+            ramp = np.arange(size, dtype=np.float32)
+            slant = ramp[None, :] + np.float32(rng.normal(0, 0.1)) * ramp[:, None]
+            beyond = np.clip(slant - np.float32(size * rng.uniform(0.1, 0.9)), 0, 1)[..., None]
+            picture = picture + beyond * (other - picture)
+        if rng.random() < 0.3:  # other paint, other light
+            share = np.float32(rng.uniform(0.2, 1))
+            picture = picture + share * (picture[..., rng.permutation(3)] - picture)
         # A 1k panorama is soft; without this, sharpness alone would give the subject away.
         if rng.random() < 0.3:
             grain = fractal(rng, size, size // 5, 3, 0.9)

@@ -52,8 +52,8 @@ def _recolor(rng: np.random.Generator, rgb: Picture) -> Picture:
         dyed = cloth * (0.25 + 1.1 * gray(rgb))
         rgb = rgb + below * (dyed - rgb)
     if rng.random() < 0.25:
-        gains = noise(rng, side, int(rng.integers(1, 4)), 3)[:height, :width]
-        rgb = rgb * np.exp(gains * np.float32(rng.uniform(0, 0.3)))
+        gains = noise(rng, side, int(rng.integers(1, 4)), 3 if rng.random() < 0.3 else 1)[:height, :width]
+        rgb = rgb * np.exp(gains * np.float32(rng.uniform(0, 0.25)))
     if rng.random() < 0.25:  # pores, weave, dirt: a render without textures is too clean
         grain = fractal(rng, side, max(2, side // 5), 3, 0.9)[:height, :width]
         rgb = rgb * (1 + grain * np.float32(rng.uniform(0, 0.08)))
@@ -63,7 +63,7 @@ def _recolor(rng: np.random.Generator, rgb: Picture) -> Picture:
     rgb = rgb ** np.float32(np.clip(np.log(target) / np.log(mean), 0.55, 2.8))
     rgb = as_picture(rgb * np.exp(rng.normal(0, 0.08, 3)).astype(np.float32))
     luma = gray(rgb)
-    return clip(luma + (rgb - luma) * np.float32(rng.choice([1, rng.uniform(0, 1.4)])))
+    return clip(luma + (rgb - luma) * np.float32(rng.choice([1, rng.uniform(0.3, 1.7)])))
 
 
 def _toward(rgb: Picture, weight: Picture, goal: Picture, amount: float) -> Picture:
@@ -101,9 +101,10 @@ def place(
         unit = max(unit, min(aspect * rng.uniform(1, 1.1) / rgba.shape[1], 2.2 / rgba.shape[0]))
     tall, wide = unit * rgba.shape[0], unit * rgba.shape[1]
     if cutout.bottom:
-        y = max(1 + rng.uniform(0, 0.04) - tall, rng.uniform(0, 0.15)) if tall > 0.8 else 1.01 - tall
+        top = rng.uniform(0, 0.15) if tall < 1.3 else rng.uniform(-0.25 * (tall - 1), 0.1)
+        y = max(1 + rng.uniform(0, 0.04) - tall, top) if tall > 0.8 else 1.01 - tall
     else:
-        y = rng.uniform(0, 0.2) if tall > 0.95 else rng.uniform(0.0, 1.02 - tall)
+        y = rng.uniform(-0.3 * max(0.0, tall - 1), 0.2) if tall > 0.95 else rng.uniform(0.0, 1.02 - tall)
     if left and right:
         x = (aspect - wide) / 2 + rng.normal(0, 0.02)
     elif left or right:
@@ -180,16 +181,23 @@ class Composer:
         aspect = float(rng.choice(ASPECTS, p=ASPECT_ODDS))
         behind = background(rng, self.views, size, aspect)
         empty = rng.random() < 0.02
+        least = 0.35  # height of a subject
         if rng.random() < 0.2 and not empty:  # people behind, out of focus: not the subject
             for _ in range(int(rng.integers(1, 4))):
                 layer = self._subject(rng, size, aspect, rng.uniform(0.2, 0.8), rng.uniform(0, 1))
                 behind = behind * (1 - layer[..., 3:]) + layer[..., :3]
             behind = blur(behind, size * rng.uniform(0.01, 0.03))
+        elif rng.random() < 0.12 and not empty:  # a busy place: many smaller things, in focus or nearly so
+            for _ in range(int(rng.integers(3, 12))):
+                layer = self._subject(rng, size, aspect, rng.uniform(0.08, 0.4), rng.uniform(0, 1))
+                behind = behind * (1 - layer[..., 3:]) + layer[..., :3]
+            behind = blur(behind, size * rng.uniform(0.001, 0.008))
+            least = 0.65
         elif rng.random() < 0.45:
             behind = blur(behind, size * float(np.exp(rng.uniform(np.log(0.002), np.log(0.03)))))
         front = np.zeros((size, size, 4), np.float32)
         if not empty:
-            for layer in self._subjects(rng, size, aspect, behind):
+            for layer in self._subjects(rng, size, aspect, behind, least):
                 front = front * (1 - layer[..., 3:]) + layer
         if rng.random() < 0.25:  # light stopped by the subject
             reach = size * rng.uniform(0.01, 0.06)
@@ -205,15 +213,22 @@ class Composer:
             cutout = self.cutouts[int(rng.integers(len(self.cutouts)))]
         return place(rng, cutout, size, aspect, height=height, center=center)
 
-    def _subjects(self, rng: np.random.Generator, size: int, aspect: float, behind: Picture) -> list[Picture]:
+    def _subjects(
+        self, rng: np.random.Generator, size: int, aspect: float, behind: Picture, least: float
+    ) -> list[Picture]:
         count = int(rng.choice([1, 2, 3], p=[0.76, 0.18, 0.06]))
         centers = rng.permutation((np.arange(count) + rng.uniform(0.2, 0.8, count)) / count)
-        kin = np.float32(rng.uniform(0.2, 0.6)) if rng.random() < 0.12 else np.float32(0)
+        kin = np.float32(rng.uniform(0.2, 0.6)) if rng.random() < 0.06 else np.float32(0)
         layers = []
         for center in centers:
             # Triangular: most subjects fill the frame, a few are small, a few are close-ups.
-            height = rng.triangular(0.35, 0.9, 1.6 if count == 1 else 1.1)
+            height = rng.triangular(least, 1.0 if count == 1 else 0.9, 1.7 if count == 1 else 1.1)
+            if count == 1 and rng.random() < 0.2:
+                height = rng.uniform(1.4, 2.8)  # fills the frame, cut off on several sides
             layer = self._subject(rng, size, aspect, height, float(center))
+            while layer[..., 3].mean() > 0.85:  # nothing left to tell it from
+                height *= 0.7
+                layer = self._subject(rng, size, aspect, height, float(center))
             alpha = layer[..., 3]
             if kin:  # as hard to tell from the background as real clothes are
                 straight = as_picture(layer[..., :3] / np.maximum(alpha, np.float32(1e-3))[..., None])
@@ -243,14 +258,14 @@ def expose(rng: np.random.Generator, picture: Picture, alpha: Picture) -> tuple[
     picture = _grade(rng, picture)
     if rng.random() < 0.15:
         picture = picture * np.exp(noise(rng, size, 1) * np.float32(rng.uniform(0, 0.35)))
-    if rng.random() < 0.25:  # shot or stored small
+    if rng.random() < 0.15:  # shot or stored small
         small = max(72, int(size * rng.uniform(0.5, 0.95)))
         narrow = max(72, int(small * rng.uniform(0.8, 1.2)))
         picture = resize(picture, narrow, small, cv2.INTER_AREA)
         picture = resize(picture, size, size, cv2.INTER_CUBIC if rng.random() < 0.5 else cv2.INTER_LINEAR)
-    elif rng.random() < 0.25:
+    elif rng.random() < 0.15:
         picture = blur(picture, rng.uniform(0.3, 1.0))
-    if rng.random() < 0.2:
+    if rng.random() < 0.3:
         soft = blur(picture, rng.uniform(0.7, 2))
         picture = picture + np.float32(rng.uniform(0.2, 1.2)) * (picture - soft)
     if rng.random() < 0.12:
@@ -272,12 +287,20 @@ def expose(rng: np.random.Generator, picture: Picture, alpha: Picture) -> tuple[
 
 
 def _grade(rng: np.random.Generator, picture: Picture) -> Picture:
-    """One look over the whole picture: footage is darker, greyer and lower in contrast than renders."""
+    """One look over the whole picture.
+
+    Spread so that luma's mean (0.39), deviation (0.20) and end points, and the mean chroma (0.2) come out as in a dozen
+    photographs and clips.
+    """
+    if rng.random() < 0.6:  # as a camera exposes, or a hand grades: hardly anything unused at either end
+        low, high = np.percentile(gray(picture[::4, ::4]), (1, 99))
+        black, white = rng.uniform(0, 0.1), rng.uniform(0.75, 1.05)
+        picture = black + (picture - low) * np.float32((white - black) / max(float(high - low), 0.1))
     picture = as_picture(clip(picture) ** np.float32(np.exp(rng.normal(0.1, 0.22))))
     luma = gray(picture)
-    picture = luma + (picture - luma) * np.float32(rng.choice([0.0, rng.uniform(0.3, 1.25)], p=[0.04, 0.96]))
-    contrast, pivot = rng.uniform(0.75, 1.2), rng.uniform(0.25, 0.6)
-    lift = rng.uniform(0, 0.06)
+    picture = luma + (picture - luma) * np.float32(rng.choice([0.0, rng.uniform(0.6, 1.9)], p=[0.05, 0.95]))
+    contrast, pivot = rng.uniform(0.85, 1.2), rng.uniform(0.25, 0.6)
+    lift = rng.uniform(0, 0.04)
     picture = (picture - pivot) * np.float32(contrast) + np.float32(pivot * rng.uniform(0.7, 1.1) + lift)
     balance = np.exp(rng.normal(0, 0.06, 3)).astype(np.float32)
     return clip(picture * balance)

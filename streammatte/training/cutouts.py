@@ -53,25 +53,32 @@ def crop_to_subject(rgba: NDArray[np.uint8], least_area: float = 0.01) -> Cutout
     )
 
 
+SUFFIXES = (".png", ".webp")
+"""Of files that may hold a cut-out."""
+
+
 def read_cutout(path: Path) -> Cutout | None:
-    """A cut-out from a PNG with alpha; ``None`` if hardly anything is on it.
+    """A cut-out from a PNG or WebP with alpha; ``None`` if hardly anything is on it.
 
     Raises:
         DecodeFailed: It is no picture, or one without alpha.
     """
     bgra = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if bgra is None or bgra.ndim != 3 or bgra.shape[2] != 4 or bgra.dtype != np.uint8:
-        raise DecodeFailed(f"not a picture with 8-bit alpha: {path}", hint="straight RGBA PNG files are expected")
+        raise DecodeFailed(f"not a picture with 8-bit alpha: {path}", hint="straight RGBA, as PNG or WebP, is expected")
     return crop_to_subject(np.ascontiguousarray(bgra[..., [2, 1, 0, 3]]))
 
 
 def is_held_out(path: Path) -> bool:
-    """Whether a file is kept for evaluation; depends on its name alone, so a growing folder does not reshuffle."""
-    return zlib.crc32(path.name.encode()) % HELD_OUT_SHARE == 0
+    """Whether a file is kept for evaluation.
+
+    Depends on its name without the ending alone: neither a growing folder nor another format reshuffles.
+    """
+    return zlib.crc32(f"{path.stem}.png".encode()) % HELD_OUT_SHARE == 0
 
 
-def list_files(folders: Iterable[Path], suffix: str) -> list[Path]:
-    """All files of that suffix, folder by folder, sorted by name.
+def list_files(folders: Iterable[Path], *suffixes: str) -> list[Path]:
+    """All files of those suffixes, folder by folder, sorted by name.
 
     Raises:
         SourceNotFound: A folder does not exist, or all are empty.
@@ -80,9 +87,9 @@ def list_files(folders: Iterable[Path], suffix: str) -> list[Path]:
     for folder in folders:
         if not folder.is_dir():
             raise SourceNotFound(f"no such folder: {folder}")
-        found += sorted(folder.glob(f"*{suffix}"))
+        found += sorted(path for path in folder.iterdir() if path.suffix in suffixes)
     if not found:
-        raise SourceNotFound(f"no {suffix} files in {', '.join(str(folder) for folder in folders)}")
+        raise SourceNotFound(f"no {' or '.join(suffixes)} files in {', '.join(str(folder) for folder in folders)}")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,13 +14,33 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
+from streammatte import metrics
 from streammatte.errors import DecodeFailed
+from streammatte.training.backgrounds import panorama_views
 from streammatte.training.compose import Composer
+from streammatte.training.cutouts import SUFFIXES, is_held_out, list_files, read_cutouts
 from streammatte.training.loop import normalise
 from streammatte.training.picture import clip, resize
 
 EVALUATION_SEED = 20_000
 """Of the composer that makes the held-out set; training seeds are small numbers."""
+
+
+def held_out(cutouts: Sequence[Path], panoramas: Path) -> Composer:
+    """A composer of what is never trained on: one in twelve of the cut-outs in ``cutouts``, two of the panoramas.
+
+    Raises:
+        SourceNotFound: A folder is not there or is empty.
+    """
+    paths = [path for path in list_files(dict.fromkeys(cutouts), *SUFFIXES) if is_held_out(path)]
+    views = panorama_views(split_panoramas(panoramas)[0], 60, EVALUATION_SEED)
+    return Composer(read_cutouts(paths), views, EVALUATION_SEED)
+
+
+def split_panoramas(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The two that are held out, and those to train with."""
+    paths = sorted(list_files([folder], ".hdr"), key=lambda path: zlib.crc32(path.name.encode()))
+    return paths[:2], paths[2:]
 
 
 def predict(net: nn.Module, rgb: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
@@ -40,13 +61,6 @@ def predict(net: nn.Module, rgb: NDArray[np.uint8], size: int) -> NDArray[np.flo
     return clip(resize(matte, rgb.shape[1], rgb.shape[0]))
 
 
-def iou(matte: NDArray[np.float32], alpha: NDArray[np.float32]) -> float:
-    """Intersection over union of what is above one half; 1 if both are empty."""
-    ours, theirs = matte > 0.5, alpha > 0.5
-    union = np.count_nonzero(ours | theirs)
-    return float(np.count_nonzero(ours & theirs) / union) if union else 1.0
-
-
 def held_out_scores(net: nn.Module, composer: Composer, size: int, count: int = 128) -> dict[str, float]:
     """Scores on the first ``count`` pictures of a composer of held-out subjects and panoramas.
 
@@ -58,7 +72,7 @@ def held_out_scores(net: nn.Module, composer: Composer, size: int, count: int = 
         rgb, alpha = composer(index, size)
         matte = predict(net, rgb, size)
         differences.append(float(np.abs(matte - alpha).mean()))
-        overlaps.append(iou(matte, alpha))
+        overlaps.append(metrics.iou(matte, alpha))
     return {"mad": round(1000 * float(np.mean(differences)), 2), "iou": round(float(np.mean(overlaps)), 4)}
 
 

@@ -8,20 +8,26 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 import torch
-from safetensors.torch import save_file
+import torch.distributed as dist
+from numpy.typing import NDArray
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from streammatte.errors import InputError, WriteFailed
+from streammatte.errors import InputError, ModelError, WriteFailed
 from streammatte.nets.birefnet import IMAGENET_MEAN, IMAGENET_STD, BiRefNet
-from streammatte.training.compose import Composer
 from streammatte.training.losses import matting_loss
 
 MEAN = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
 STD = torch.tensor(IMAGENET_STD).view(3, 1, 1)
+
+Maker = Callable[[int, int], tuple[NDArray[np.uint8], NDArray[np.float32]]]
+"""From a picture's number and its side S to (S, S, 3) uint8 RGB and (S, S) float32 alpha, as a ``Composer`` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +76,14 @@ class Schedule:
 
 
 class Pictures(Dataset[tuple[Tensor, Tensor]]):
-    """The composer's pictures of one size: (3, S, S) normalised float32, and alpha, (1, S, S) in [0, 1]."""
+    """The maker's pictures of one size: (3, S, S) normalised float32, and alpha, (1, S, S) in [0, 1]."""
 
-    def __init__(self, composer: Composer, size: int) -> None:
-        self.composer = composer
+    def __init__(self, maker: Maker, size: int) -> None:
+        self.maker = maker
         self.size = size
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        rgb, alpha = self.composer(index, self.size)
+        rgb, alpha = self.maker(index, self.size)
         return normalise(torch.from_numpy(rgb).permute(2, 0, 1)), torch.from_numpy(alpha)[None]
 
 
@@ -102,10 +108,15 @@ class Trainer:
         net: Trained in place. Its dropout is switched off: a network this small underfits.
         schedule: How long and how fast.
         bf16: Run the forward pass under bfloat16 autocast.
+        about: What the run is of, by name; saved with its state, and a resumed one must agree.
     """
 
-    def __init__(self, net: BiRefNet, schedule: Schedule, *, bf16: bool = False) -> None:
+    def __init__(
+        self, net: BiRefNet, schedule: Schedule, *, bf16: bool = False, about: Mapping[str, str] | None = None
+    ) -> None:
         self.net = net.train()
+        self.device = next(net.parameters()).device
+        self.about = dict(about or {})
         for module in net.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
@@ -125,15 +136,25 @@ class Trainer:
         return self.schedule.size_at(self.progress)
 
     def update(self, images: Tensor, alphas: Tensor) -> float:
-        """One step on (B, 3, S, S) normalised pictures and their (B, 1, S, S) alphas; returns the loss."""
+        """One step on (B, 3, S, S) normalised pictures and their (B, 1, S, S) alphas; returns the loss.
+
+        Raises:
+            ModelError: The loss is no number any more; the weights are those of the step before.
+        """
+        images, alphas = images.to(self.device), alphas.to(self.device)
         rate = self.schedule.rate_at(self.step, self.progress)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
             outputs = self.net.forward_training(images)
         loss = matting_loss(outputs, alphas)
+        if not loss.isfinite():
+            raise ModelError(
+                f"the loss at step {self.step} is {float(loss.detach())}", hint="try again with a lower --rate"
+            )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        average_gradients(self.net)
         nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         self.optimiser.step()
         self._average()
@@ -150,7 +171,7 @@ class Trainer:
                 self.average[name].copy_(value)
 
     def averaged(self) -> BiRefNet:
-        """A second network in eval mode that holds the averaged weights."""
+        """A second network in eval mode, on the CPU, that holds the averaged weights."""
         net = BiRefNet(self.net.config)
         net.load_state_dict(self.average)
         return net.eval()
@@ -163,6 +184,7 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
+            "about": self.about,
             "rng": torch.get_rng_state(),
         }
         write_whole(path, lambda partial: torch.save(state, partial))
@@ -171,26 +193,41 @@ class Trainer:
         """Take up a run that ``save`` wrote.
 
         Raises:
-            InputError: The file is not there, or is of another network.
+            InputError: The file is not there, or is of another run: another network, or other ``about``.
         """
+        anew = "leave out --resume to start anew"
         try:
-            state = torch.load(path, weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            stored = state.get("about", {})
+            for name, value in self.about.items():
+                if stored.get(name) != value:
+                    raise InputError(
+                        f"cannot resume from {path}: its {name} is {stored.get(name)}, not {value}", hint=anew
+                    )
             self.net.load_state_dict(state["net"])
             self.optimiser.load_state_dict(state["optimiser"])
-        except (OSError, KeyError, RuntimeError, ValueError) as exc:
-            raise InputError(f"cannot resume from {path}: {exc}", hint="leave out --resume to start anew") from exc
-        self.average = state["average"]
-        self.step, self.seconds = state["step"], state["seconds"]
-        torch.set_rng_state(state["rng"])
+            self.average = {name: value.to(self.device) for name, value in state["average"].items()}
+            self.step, self.seconds = state["step"], state["seconds"]
+            torch.set_rng_state(state["rng"])
+        except (OSError, KeyError, AttributeError, RuntimeError, ValueError, EOFError, UnpicklingError) as exc:
+            raise InputError(f"cannot resume from {path}: {str(exc).splitlines()[0]}", hint=anew) from exc
 
-    def export(self, path: Path) -> None:
-        """The averaged weights as a checkpoint: fp16 safetensors under the released checkpoints' key names."""
+    def export(self, path: Path, *, size: tuple[int, int] | None = None) -> None:
+        """The averaged weights as a checkpoint: fp16 safetensors under the released checkpoints' key names.
+
+        Args:
+            path: Replaced if it exists.
+            size: (H, W) that the network should be used at, for ``input_size`` to find.
+        """
         weights = {
-            name: (value.half() if value.is_floating_point() else value).contiguous()
+            name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
             for name, value in self.average.items()
         }
         metadata = {"format": "pt", "config": json.dumps(asdict(self.net.config)), "steps": str(self.step)}
-        write_whole(path, lambda partial: save_file(weights, partial, metadata))
+        if size is not None:
+            metadata["size"] = f"{size[1]}x{size[0]}"
+        # Not save_file: the files that it makes are for their owner's eyes only, whatever the umask says.
+        write_whole(path, lambda partial: partial.write_bytes(save(weights, metadata)))
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -203,18 +240,43 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     try:
         write(partial)
         partial.replace(path)
-    except (OSError, RuntimeError) as exc:
+    except BaseException as exc:
         partial.unlink(missing_ok=True)
-        raise WriteFailed(f"cannot write {path}: {exc}") from exc
+        if isinstance(exc, (OSError, RuntimeError)):
+            raise WriteFailed(f"cannot write {path}: {exc}") from exc
+        raise
 
 
-def batches(composer: Composer, trainer: Trainer, size: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
+def average_gradients(net: nn.Module) -> None:
+    """With several processes, each on pictures of its own: all go on with the mean of their gradients."""
+    if not dist.is_initialized():
+        return
+    gradients = [weight.grad for weight in net.parameters() if weight.grad is not None]
+    joined = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(joined)
+    joined /= dist.get_world_size()
+    means = joined.split([gradient.numel() for gradient in gradients])  # type: ignore[no-untyped-call]
+    for gradient, mean in zip(gradients, means, strict=True):
+        gradient.copy_(mean.view_as(gradient))
+
+
+def agreed(seconds: float, stop: bool) -> tuple[float, bool]:
+    """One clock for all processes, and a stop for all if any was asked to: else they would wait for each other."""
+    if dist.is_initialized():
+        both = torch.tensor([seconds, float(stop)], dtype=torch.float64)
+        dist.all_reduce(both, dist.ReduceOp.MAX)
+        seconds, stop = float(both[0]), bool(both[1])
+    return seconds, stop
+
+
+def batches(maker: Maker, trainer: Trainer, size: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches without end, starting with the pictures that the trainer's step has come to."""
     batch = trainer.schedule.batch
-    indices = range(trainer.step * batch, 2**40)
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    indices = range(trainer.step * batch * world + rank, 2**40, world)
     # Workers are started afresh for each size; `generator` keeps the loader off the global random state.
     loader = DataLoader(
-        Pictures(composer, size),
+        Pictures(maker, size),
         batch_size=batch,
         sampler=indices,
         num_workers=workers,
@@ -226,9 +288,10 @@ def batches(composer: Composer, trainer: Trainer, size: int, workers: int) -> It
 
 def train(
     trainer: Trainer,
-    composer: Composer,
+    maker: Maker,
     *,
     workers: int = 1,
+    every_steps: int = 50,
     every_minutes: float = 10,
     log: Callable[[Mapping[str, float]], None] = lambda _: None,
     checkpoint: Callable[[], None] = lambda: None,
@@ -238,10 +301,11 @@ def train(
 
     Args:
         trainer: Fresh or resumed.
-        composer: Makes the pictures; their order depends on the trainer's step alone.
+        maker: Makes the pictures; their order depends on the trainer's step alone.
         workers: Processes that compose; 0 composes in this one.
+        every_steps: How often ``log`` is called.
         every_minutes: How often ``checkpoint`` is called; it is called at the end too.
-        log: Takes a line of the curve every 50 steps: step, progress, mean loss, rate, images per second, size.
+        log: Takes a line of the curve: step, progress, mean loss, rate, images per second, size.
         checkpoint: Saves, exports and evaluates as the caller likes.
         stopping: Asked after every step; a stop leaves ``checkpoint`` to the caller.
     """
@@ -251,11 +315,11 @@ def train(
         size = trainer.size
         losses: list[float] = []
         began = time.monotonic()
-        for images, alphas in batches(composer, trainer, size, workers):
+        for images, alphas in batches(maker, trainer, size, workers):
             losses.append(trainer.update(images, alphas))
             tick, last = time.monotonic(), tick
-            trainer.seconds += tick - last
-            if trainer.step % 50 == 0:
+            trainer.seconds, stop = agreed(trainer.seconds + tick - last, stopping())
+            if trainer.step % every_steps == 0:
                 elapsed = time.monotonic() - began
                 log(
                     {
@@ -270,9 +334,9 @@ def train(
                 losses, began = [], time.monotonic()
             if time.monotonic() - last_checkpoint > 60 * every_minutes:
                 checkpoint()
-                last_checkpoint = began = time.monotonic()
+                tick = last_checkpoint = began = time.monotonic()  # scoring is no training
                 losses = []
-            if stopping():
+            if stop:
                 return
             if trainer.progress >= 1 or trainer.size != size:
                 break
