@@ -24,6 +24,7 @@ examples:
   streammatte plate.####.png -o cut.####.png        an image sequence
   streammatte models                                what can be used, what is already here
   streammatte doctor                                what this machine can do, what is missing
+  streammatte train pairs -o mine.safetensors       a network trained on with pictures and alphas of your own
 """
 
 
@@ -37,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _models(arguments[1:])
             if arguments[:1] == ["doctor"]:
                 return _doctor(arguments[1:])
+            if arguments[:1] == ["train"]:
+                return _train(arguments[1:])
             return _matte(arguments)
         except (StreammatteError, KeyboardInterrupt) as exc:
             if debug:
@@ -53,7 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Let a polite kill, or a terminal that is closed, clean up as Ctrl-C does; gives the signals received."""
+    """Let a polite kill, or a terminal that is closed, clean up as Ctrl-C does; gives the signals received.
+
+    Under ``nohup``, which ignores the closing of the terminal for us, it stays ignored.
+    """
     received: list[int] = []
 
     def stop(number: int, frame: object) -> None:
@@ -62,8 +68,9 @@ def _signals() -> Iterator[list[int]]:
 
     before = {}
     if threading.current_thread() is threading.main_thread():
-        names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
-        numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # Windows has none
+            numbers.append(signal.SIGHUP)
         before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield received
@@ -78,7 +85,7 @@ def _matte(arguments: Sequence[str]) -> int:
         parser.print_help()
         return 2
     given = parser.parse_args(arguments)
-    meant = difflib.get_close_matches(given.input, ("models", "doctor"), n=1, cutoff=0.7)
+    meant = difflib.get_close_matches(given.input, ("models", "doctor", "train"), n=1, cutoff=0.7)
     if meant and not given.output and given.matte is None:
         parser.error(f"{given.input} is not a command: did you mean `streammatte {meant[0]}`?")
     options = Options(
@@ -95,6 +102,7 @@ def _matte(arguments: Sequence[str]) -> int:
         precision=given.precision,
         size=given.size,
         batch=given.batch,
+        colors=given.colors,
         offline=given.offline,
         overwrite=given.overwrite,
         strict=given.strict,
@@ -114,7 +122,8 @@ def _matte(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="streammatte",
-        usage="streammatte INPUT -o OUTPUT [options]\n       streammatte models [pull NAME]\n       streammatte doctor",
+        usage="streammatte INPUT -o OUTPUT [options]\n       streammatte models [pull NAME]\n"
+        "       streammatte doctor\n       streammatte train PAIRS -o OUTPUT.safetensors [options]",
         description=EXAMPLES,
         formatter_class=_Help,
         allow_abbrev=False,
@@ -182,6 +191,13 @@ def _parser() -> argparse.ArgumentParser:
         "--batch", metavar="N", type=_positive, default=1, help="frames at once (default: %(default)s)"
     )
     network.add_argument(
+        "--colors",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="settle what the network is unsure of by the clip's own colours, which makes veils and smoke solid; auto: "
+        "for one whose input is small, as birefnet-nano's is (default: %(default)s)",
+    )
+    network.add_argument(
         "--offline", action="store_true", help="ask no hub for weights; HF_HUB_OFFLINE=1 does the same"
     )
 
@@ -239,6 +255,81 @@ def _doctor(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _train(arguments: Sequence[str]) -> int:
+    given = _train_parser().parse_args(arguments)
+
+    from streammatte.display import TrainingDisplay
+    from streammatte.training.finetune import TuneOptions, finetune
+
+    options = TuneOptions(
+        pairs=given.pairs,
+        output=given.output,
+        start=given.start,
+        backgrounds=given.backgrounds,
+        steps=given.steps,
+        minutes=given.minutes,
+        size=given.size,
+        batch=given.batch,
+        rate=given.rate,
+        holdout=given.holdout,
+        seed=given.seed,
+        device=given.device,
+        offline=given.offline,
+        resume=given.resume,
+        overwrite=given.overwrite,
+    )
+    with TrainingDisplay(quiet=given.quiet or given.json) as display:
+        summary = finetune(options, display)
+        if given.json:
+            print(summary.as_json())
+        else:
+            display.trained(summary)
+    return 0 if summary.interrupted is None else 128 + summary.interrupted
+
+
+def _train_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="streammatte train",
+        description="Train a network on with pictures and alphas of your own: PAIRS/images/x.jpg with "
+        "PAIRS/alphas/x.png, or cut-outs as straight RGBA PAIRS/x.png with --backgrounds DIR. Ctrl-C saves what is "
+        "done; --resume goes on from there.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=26),
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("pairs", metavar="PAIRS", help="a folder of pairs")
+    add("-o", "--output", metavar="OUTPUT", required=True, help="the checkpoint to write, a .safetensors file")
+    add(
+        "--from",
+        dest="start",
+        metavar="MODEL",
+        default="birefnet-nano",
+        help="what to begin with: a name that `streammatte models` lists, or a checkpoint file (default: %(default)s)",
+    )
+    add("--backgrounds", metavar="DIR", help="pictures to put cut-outs over")
+    add("--steps", metavar="N", type=_positive, default=1000, help="length of the run (default: %(default)s)")
+    add("--minutes", metavar="N", type=_above_zero, help="length of the run in minutes instead")
+    add("--size", metavar="WxH", type=_size, help="of the network's input (default: the model's own)")
+    add("--batch", metavar="N", type=_positive, help="pictures a step (default: 8 for small inputs, else 1 or 2)")
+    add("--rate", metavar="RATE", type=_above_zero, help="peak learning rate (default: 1e-4, large networks 1e-5)")
+    add(
+        "--holdout",
+        metavar="SHARE",
+        type=_share,
+        default=0.1,
+        help="of the pairs, kept for scoring before and after, at most 32 (default: %(default)s)",
+    )
+    add("--seed", metavar="N", type=_whole, default=0, help="decides order and augmentation (default: %(default)s)")
+    add("--device", metavar="NAME", help="cpu, cuda, cuda:1 (default: the best one here)")
+    add("--offline", action="store_true", help="ask no hub for weights; HF_HUB_OFFLINE=1 does the same")
+    add("--resume", action="store_true", help="go on with the run that was stopped at this OUTPUT")
+    add("--overwrite", action="store_true", help="replace OUTPUT, and a stopped run's state, if they exist")
+    add("--json", action="store_true", help="the summary as one JSON object on standard output")
+    add("--quiet", action="store_true", help="no progress, no summary")
+    add("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
 def _version() -> str:
     from streammatte import __version__
 
@@ -266,6 +357,32 @@ def _size(text: str) -> tuple[int, int]:
     if not x or not width.isdecimal() or not height.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a size: 512x512 is (width x height)")
     return int(height), int(width)
+
+
+def _above_zero(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share: from 0 to below 1")
+    return value
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
 
 
 def _positive(text: str) -> int:

@@ -22,6 +22,7 @@ from streammatte.job import Summary
 
 if TYPE_CHECKING:
     from streammatte.matting import BiRefNetMatter
+    from streammatte.training.finetune import Scores, TuneSummary
 
 # The first frame carries warm-up; an estimate is worth saying once a few more have followed it.
 ESTIMATE_AFTER_FRAMES = 4
@@ -109,7 +110,8 @@ class TerminalDisplay:
         out.print(
             f"{summary.frames} {frames} in {_duration(summary.seconds)}, {rate:.1f} fps "
             f"(alone: decode {summary.decode_fps:.0f}, network {summary.network_fps:.1f}, "
-            f"encode {summary.encode_fps:.0f})",
+            + (f"stages {summary.stages_fps:.1f}, " if summary.stages else "")
+            + f"encode {summary.encode_fps:.0f})",
             soft_wrap=True,
         )
 
@@ -123,6 +125,76 @@ class TerminalDisplay:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+
+class TrainingDisplay(TerminalDisplay):
+    """The same for ``finetune.TuneDisplay``'s contract."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        super().__init__(quiet=quiet)
+        self._what = ""
+
+    def working(self, what: str, done: int, total: int) -> None:
+        """``done`` of ``total`` pairs read or scored."""
+        if self._quiet:
+            return
+        if self._what != what:
+            self._begin(what, MofNCompleteColumn())
+        assert self._progress is not None
+        self._progress.update(self._task, completed=done, total=total)
+
+    def stepped(self, what: str, progress: float, loss: float) -> None:
+        """A step was taken, ``what`` being its number; ``progress`` is from 0 to 1."""
+        if self._quiet:
+            return
+        if self._what != "training":
+            self._begin("training", TextColumn("{task.percentage:.0f} %"))
+        assert self._progress is not None
+        self._progress.update(self._task, description=f"{what}, loss {loss:.3f}", completed=progress, total=1)
+
+    def scored(self, step: int, loss: float, scores: Scores) -> None:
+        """The state at ``step`` was saved and scored: a line that stays, also in a log."""
+        if not self._quiet:
+            self.notice(f"step {step}: loss {loss:.3f}, MAD {scores.mad:.1f}, IoU {scores.iou:.3f}")
+
+    def trained(self, summary: TuneSummary) -> None:
+        """Print what was written and how good it is, or how to go on with a run that was stopped."""
+        self._stop()
+        if summary.interrupted is not None:
+            self.notice(
+                f"interrupted at step {summary.steps}; {summary.state} holds all of it: the same command with --resume "
+                "goes on"
+            )
+            return
+        if self._quiet:
+            return
+        out = Console(highlight=False)
+        out.print(
+            f"{summary.output}  ({summary.start} after {summary.steps} steps on {summary.trained} pairs, "
+            f"{_duration(summary.seconds)})",
+            markup=False,
+            soft_wrap=True,
+        )
+        if summary.before and summary.after:
+            on = f"pairs held out ({summary.held_out})" if summary.held_out else "the pairs themselves"
+            out.print(
+                f"on {on}: MAD {summary.before.mad:.1f} before, {summary.after.mad:.1f} after (× 1000); "
+                f"IoU {summary.before.iou:.3f} before, {summary.after.iou:.3f} after",
+                soft_wrap=True,
+            )
+        out.print(f"use it: streammatte clip.mp4 --weights {summary.output} -o out.mov", markup=False, soft_wrap=True)
+
+    def _begin(self, what: str, column: TextColumn | MofNCompleteColumn) -> None:
+        self._stop()
+        self._what = what
+        self._start(
+            TextColumn("{task.description}", style="bold", markup=False),
+            BarColumn(bar_width=None),
+            column,
+            TimeRemainingColumn(),
+        )
+        assert self._progress is not None
+        self._task = self._progress.add_task(what, total=None)
 
 
 def _duration(seconds: float) -> str:

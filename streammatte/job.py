@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from streammatte.errors import InputError, OutputError
-from streammatte.frame import Frame, Sink, StreamInfo
+from streammatte.frame import Frame, Plate, Sink, Stage, StreamInfo
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,6 +42,7 @@ class Options:
     precision: str = "auto"
     size: tuple[int, int] | None = None
     batch: int = 1
+    colors: Literal["auto", "on", "off"] = "auto"
     offline: bool = False
     overwrite: bool = False
     strict: bool = False
@@ -55,7 +56,9 @@ class Summary:
         outputs: Path and description of each file, in the order asked for.
         frames: Plates written.
         seconds: Wall time of the run, the model's loading apart.
-        decode_fps, network_fps, encode_fps: What each would reach by itself, on this machine under this load.
+        stages: What the plates passed between the network and the files, by name.
+        decode_fps, network_fps, stages_fps, encode_fps: What each would reach by itself, on this machine under this
+            load; zero where there was nothing to do.
         lost: What of the source could not be decoded, in words; ``None`` if nothing was lost.
     """
 
@@ -65,11 +68,13 @@ class Summary:
     precision: str
     size: tuple[int, int]
     alpha: str
+    stages: list[str] = field(default_factory=list)
     outputs: list[dict[str, str]] = field(default_factory=list)
     frames: int = 0
     seconds: float = 0.0
     decode_fps: float = 0.0
     network_fps: float = 0.0
+    stages_fps: float = 0.0
     encode_fps: float = 0.0
     lost: str | None = None
 
@@ -94,6 +99,7 @@ def run(options: Options, display: Display) -> Summary:
     from streammatte.matting import load_matter
     from streammatte.media import open_sink, open_source
     from streammatte.pipeline import matte, prefetch
+    from streammatte.stages import stages_for
 
     targets: list[tuple[str, Literal["plate", "matte"]]] = [(path, "plate") for path in options.outputs]
     if options.matte is not None:
@@ -141,14 +147,16 @@ def run(options: Options, display: Display) -> Summary:
             alpha=options.alpha,
         )
         display.started(source.info, matter)
-        decode, network, encode = Clock(), Clock(), Clock()
+        decode, network, staging, encode = Clock(), Clock(), Clock(), Clock()
+        stages = [Timed(stage, staging) for stage in stages_for(matter.size, options.colors)]
+        summary.stages = [type(each.stage).__name__ for each in stages]
 
         def timed_matter(frames: Sequence[Frame]) -> list[Tensor]:
             with network:
                 return [alpha.cpu() for alpha in matter(frames)]
 
         start = time.perf_counter()
-        plates = matte(prefetch(decode.over(source)), timed_matter, batch=options.batch)
+        plates = matte(prefetch(decode.over(source)), timed_matter, stages, batch=options.batch)
         with closing(prefetch(plates)) as ready:
             for plate in ready:
                 with encode:
@@ -162,8 +170,8 @@ def run(options: Options, display: Display) -> Summary:
             with _uninterrupted():  # all of them are complete; what is left is renaming
                 writing.close()
         summary.seconds = time.perf_counter() - start
-        summary.decode_fps, summary.network_fps, summary.encode_fps = (
-            clock.rate(summary.frames) for clock in (decode, network, encode)
+        summary.decode_fps, summary.network_fps, summary.stages_fps, summary.encode_fps = (
+            clock.rate(summary.frames) for clock in (decode, network, staging, encode)
         )
         summary.outputs = [{"path": str(sink.path), "description": sink.description} for sink in sinks]
         summary.lost = source.lost
@@ -196,6 +204,21 @@ class Clock:
 
     def rate(self, count: int) -> float:
         return count / self.seconds if self.seconds else 0.0
+
+
+class Timed:
+    """A stage, the time it takes summed."""
+
+    def __init__(self, stage: Stage, clock: Clock) -> None:
+        self.stage, self.clock = stage, clock
+
+    def push(self, plate: Plate) -> Iterable[Plate]:
+        with self.clock:
+            return list(self.stage.push(plate))
+
+    def flush(self) -> Iterable[Plate]:
+        with self.clock:
+            return list(self.stage.flush())
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from streammatte.errors import ModelError, OutOfMemory
 from streammatte.frame import Frame
 from streammatte.matting.device import PRECISIONS, choose_device, choose_precision
 from streammatte.nets.birefnet import IMAGENET_MEAN, IMAGENET_STD, NANO, BiRefNet, load_birefnet
+from streammatte.nets.checkpoint import read_size
 from streammatte.weights import find, licence_notice, resolve
 from streammatte.weights.table import NANO_SIZE
 
@@ -117,14 +118,20 @@ def load_matter(
             if not checkpoint.commercial and on_notice is not None:
                 on_notice(licence_notice(checkpoint))
     net = load_birefnet(path)
-    trained_at = checkpoint.size if checkpoint else NANO_SIZE if net.config == NANO else RELEASED_SIZE
     return BiRefNetMatter(
         net,
         name=checkpoint.name if checkpoint and weights is None else path.name,
         device=chosen,
         dtype=choose_precision(precision, chosen),
-        size=size or trained_at,
+        size=size or input_size(net, path, checkpoint),
     )
+
+
+def input_size(net: BiRefNet, path: Path, checkpoint: Checkpoint | None = None) -> tuple[int, int]:
+    """(H, W) that a checkpoint's network is meant for: as its file says, as the table says, or by its kind."""
+    if stated := read_size(path):
+        return stated
+    return checkpoint.size if checkpoint else NANO_SIZE if net.config == NANO else RELEASED_SIZE
 
 
 def _resize(x: Tensor, size: Sequence[int]) -> Tensor:

@@ -1,0 +1,167 @@
+"""The colours of the clip settle what the network leaves open, and leave alone what they cannot know."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from streammatte import metrics
+from streammatte.cli import main
+from streammatte.frame import Frame, Plate
+from streammatte.stages import ClipColors
+
+SIDE = 96
+
+
+@pytest.fixture
+def subject() -> NDArray[np.float32]:
+    """A head on shoulders, (SIDE, SIDE), 0 or 1."""
+    alpha = np.zeros((SIDE, SIDE), np.float32)
+    cv2.circle(alpha, (48, 34), 16, 1.0, -1)
+    cv2.ellipse(alpha, (48, 96), (34, 44), 0, 0, 360, 1.0, -1)
+    return alpha
+
+
+def picture(alpha: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A brown and navy subject before a grey wall, with grain."""
+    clothes = np.where(np.arange(SIDE)[:, None, None] < 52, (150, 95, 70), (25, 30, 60))
+    rgb = np.where(alpha[..., None] > 0.5, clothes, (140, 150, 145)) + rng.normal(0, 8, (SIDE, SIDE, 3))
+    return np.asarray(rgb.clip(0, 255), np.uint8)
+
+
+def vague(alpha: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What a small network would say: sure of the middle, out of focus elsewhere, blind to one shoulder."""
+    soft = cv2.GaussianBlur(alpha, (0, 0), 6)
+    soft[60:, 62:] *= 0.45
+    return np.asarray(soft.clip(0, 1), np.float32)
+
+
+def plate(rgb: NDArray[np.uint8], alpha: NDArray[np.float32], index: int = 0) -> Plate:
+    return Plate(Frame(torch.from_numpy(rgb).permute(2, 0, 1), index, index), torch.from_numpy(alpha))
+
+
+def test_what_the_network_left_open_is_settled(subject: NDArray[np.float32]) -> None:
+    rgb = picture(subject, np.random.default_rng(0))
+    before = vague(subject)
+    (after,) = ClipColors((SIDE, SIDE)).push(plate(rgb, before))
+    assert metrics.iou(before, subject) < 0.85
+    assert metrics.iou(after.alpha.numpy(), subject) > 0.97
+    assert metrics.mad(after.alpha.numpy(), subject) < 0.2 * metrics.mad(before, subject)
+
+
+def test_the_same_frame_gives_the_same_matte(subject: NDArray[np.float32]) -> None:
+    given = plate(picture(subject, np.random.default_rng(1)), vague(subject))
+    (one,), (other,) = (ClipColors((SIDE, SIDE)).push(given) for _ in range(2))
+    assert torch.equal(one.alpha, other.alpha)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_a_flat_matte_is_left_as_it_is(subject: NDArray[np.float32], value: float) -> None:
+    alpha = np.full((SIDE, SIDE), value, np.float32)
+    given = plate(picture(subject, np.random.default_rng(2)), alpha)
+    (after,) = ClipColors((SIDE, SIDE)).push(given)
+    assert torch.allclose(after.alpha, given.alpha, atol=0.02)
+
+
+def test_frames_leave_at_once_with_their_own_times_and_sizes(subject: NDArray[np.float32]) -> None:
+    stage = ClipColors((64, 96))  # not the frame's own shape
+    rng = np.random.default_rng(3)
+    for index in range(3):
+        given = plate(picture(subject, rng), vague(subject), index)
+        (after,) = stage.push(given)
+        assert after.frame is given.frame
+        assert after.alpha.shape == (SIDE, SIDE)
+        assert float(after.alpha.min()) >= 0 and float(after.alpha.max()) <= 1
+    assert list(stage.flush()) == []
+
+
+def test_a_frame_is_helped_by_the_frames_before(subject: NDArray[np.float32]) -> None:
+    """The network is blind to the clothes now; the clip has shown before whose they are."""
+    rng = np.random.default_rng(4)
+    blind = vague(subject)
+    blind[52:] = 0.4 * subject[52:] + 0.05
+    alone = next(iter(ClipColors((SIDE, SIDE)).push(plate(picture(subject, rng), blind))))
+    stage = ClipColors((SIDE, SIDE))
+    for index in range(3):
+        list(stage.push(plate(picture(subject, rng), vague(subject), index)))
+    (later,) = stage.push(plate(picture(subject, rng), blind, 3))
+    assert metrics.iou(later.alpha.numpy(), subject) > metrics.iou(alone.alpha.numpy(), subject) + 0.1
+
+
+def test_nothing_is_carried_over_a_cut(subject: NDArray[np.float32]) -> None:
+    """What was the subject's colour before the cut may be the background's after it."""
+    rng = np.random.default_rng(5)
+    stage = ClipColors((SIDE, SIDE))
+    for index in range(3):
+        list(stage.push(plate(picture(subject, rng), vague(subject), index)))
+    beyond = plate(picture(1 - subject, rng), vague(subject), 3)
+    (after,), (alone,) = stage.push(beyond), ClipColors((SIDE, SIDE)).push(beyond)
+    assert torch.equal(after.alpha, alone.alpha)
+    assert metrics.iou(after.alpha.numpy(), subject) > 0.9
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (3, 500), (37, 53)])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_frames_smaller_than_the_network_and_of_any_depth(
+    subject: NDArray[np.float32], shape: tuple[int, int], kind: type[np.generic]
+) -> None:
+    height, width = shape
+    rgb = cv2.resize(picture(subject, np.random.default_rng(6)), (width, height))
+    alpha = cv2.resize(vague(subject), (width, height))
+    largest = 1 if kind is np.float32 else np.iinfo(kind).max  # type: ignore[type-var]
+    given = plate((rgb.astype(np.float64) / 255 * largest).astype(kind), alpha)
+    (after,) = ClipColors((64, 64)).push(given)
+    assert after.alpha.shape == shape and after.alpha.dtype == torch.float32
+    assert float(after.alpha.min()) >= 0 and float(after.alpha.max()) <= 1
+
+
+def test_flat_colours_need_no_grain(subject: NDArray[np.float32]) -> None:
+    """A title, a cartoon: GrabCut's mixtures have no spread there, and rule colours out altogether."""
+    soft = cv2.GaussianBlur(subject, (0, 0), 1)[..., None]
+    rgb = np.rint(np.array([255, 0, 0]) * soft + np.array([0, 0, 255]) * (1 - soft)).astype(np.uint8)
+    (after,) = ClipColors((SIDE, SIDE)).push(plate(rgb, vague(subject)))
+    assert metrics.iou(after.alpha.numpy(), subject) > 0.97
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stages"),
+    [
+        ([], ["ClipColors"]),
+        (["--colors", "off"], []),
+        (["--size", "512x64"], []),
+        (["--size", "512x64", "--colors", "on"], ["ClipColors"]),
+    ],
+)
+def test_the_command_asks_the_colours_for_small_networks(
+    arguments: list[str], stages: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    still = tmp_path / "still.png"
+    cv2.imwrite(str(still), np.full((48, 64, 3), 120, np.uint8))
+    common = ["--model", "birefnet-nano", "--device", "cpu", "--offline", "--json"]
+    assert main([str(still), "-o", str(tmp_path / "cut.png"), *common, *arguments]) == 0
+    assert json.loads(capsys.readouterr().out)["stages"] == stages
+
+
+def test_holes_and_stray_pieces_go_unless_the_network_is_certain_of_them(subject: NDArray[np.float32]) -> None:
+    """An eye as bright as the wall, a lamp as brown as the hair; and a ring that is truly empty."""
+    rgb = picture(subject, np.random.default_rng(5))
+    matte = vague(subject)
+    eye, lamp = np.zeros((2, SIDE, SIDE), np.uint8)
+    cv2.circle(eye, (44, 32), 4, 1, -1)
+    cv2.circle(lamp, (88, 10), 4, 1, -1)
+    rgb[eye > 0], rgb[lamp > 0] = (140, 150, 145), (150, 95, 70)
+    matte[eye > 0], matte[lamp > 0] = 0.3, 0.4
+    (after,) = ClipColors((SIDE, SIDE)).push(plate(rgb, matte))
+    assert after.alpha.numpy()[eye > 0].mean() > 0.9
+    assert after.alpha.numpy()[lamp > 0].mean() < 0.1
+
+    matte[eye > 0], matte[lamp > 0] = 0.0, 1.0
+    (after,) = ClipColors((SIDE, SIDE)).push(plate(rgb, matte))
+    assert after.alpha.numpy()[eye > 0].mean() < 0.2
+    assert after.alpha.numpy()[lamp > 0].mean() > 0.8
