@@ -10,7 +10,9 @@ NAME.alpha.mkv, as it does for the samples, the matte's distance from it over th
 from __future__ import annotations
 
 import argparse
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
 import av
 import cv2
@@ -18,7 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import streammatte
-from streammatte.frame import Frame, Matter
+from streammatte import metrics
+from streammatte.frame import Frame
+from streammatte.matting import BiRefNetMatter
+from streammatte.stages import stages_for
 
 WIDTH = 320
 GAP = 4
@@ -33,43 +38,44 @@ def main() -> None:
     parser.add_argument("--model", default="birefnet-nano")
     parser.add_argument("--weights")
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--colors", choices=("auto", "on", "off"), default="auto", help="as the command has it")
     given = parser.parse_args()
 
     matter = streammatte.load_matter(given.model, weights=given.weights, precision=given.precision, offline=True)
-    rows = []
+    rows, figures = [], {}
     for clip in given.clips:
-        frames = spread(clip, given.frames)
-        rows += [row(frame, matter([frame])[0].cpu().numpy()) for frame in frames]
+        shown, figures[clip] = matted(clip, given.frames, matter, given.colors)
+        rows += shown
     sheet = np.concatenate([np.pad(r, ((0, GAP), (0, 0), (0, 0)), constant_values=255) for r in rows])
     cv2.imwrite(given.output, sheet[..., ::-1])
-    for clip in given.clips:
-        truth = Path(clip).with_suffix(".alpha.mkv")
-        if truth.exists():
-            difference, overlap = scores(clip, truth, matter)
-            print(f"{clip}: mean absolute difference × 1000: {difference:.1f}; overlap at one half: {overlap:.3f}")
+    for clip, figure in figures.items():
+        if figure is not None:
+            print(f"{clip}: mean absolute difference × 1000: {figure[0]:.1f}; overlap at one half: {figure[1]:.3f}")
     print(f"{given.output}: {len(rows)} frames of {', '.join(Path(clip).name for clip in given.clips)}")
 
 
-def scores(clip: str, truth: Path, matter: Matter) -> tuple[float, float]:
-    """Mean absolute difference × 1000, and mean intersection over union of both cut at one half, over all frames."""
-    with streammatte.open_source(clip) as source, av.open(str(truth)) as mattes:
-        plates = streammatte.matte(source, matter)
-        pairs = zip(plates, mattes.decode(video=0), strict=True)
-        figures = []
-        for plate, matte in pairs:
-            ours, theirs = plate.alpha.cpu().numpy(), matte.to_ndarray(format="gray") / 255
-            shared, joint = (ours > 0.5) & (theirs > 0.5), (ours > 0.5) | (theirs > 0.5)
-            figures.append((1000 * np.abs(ours - theirs).mean(), shared.sum() / max(1, joint.sum())))
-    difference, overlap = np.mean(figures, axis=0)
-    return float(difference), float(overlap)
+def matted(
+    clip: str, count: int, matter: BiRefNetMatter, colors: Literal["auto", "on", "off"]
+) -> tuple[list[NDArray[np.uint8]], tuple[float, float] | None]:
+    """``count`` rows from the middle of each ``count``-th of a clip, matted from its beginning as the command does.
 
-
-def spread(clip: str, count: int) -> list[Frame]:
-    """``count`` frames from the middle of each ``count``-th of the clip."""
-    with streammatte.open_source(clip) as source:
+    With them, where the truth lies beside the clip: mean absolute difference × 1000, and mean overlap at one half.
+    """
+    truth = Path(clip).with_suffix(".alpha.mkv")
+    rows, figures = [], []
+    with streammatte.open_source(clip) as source, ExitStack() as reading:
+        mattes = reading.enter_context(av.open(str(truth))).decode(video=0) if truth.exists() else None
         total = source.info.frame_count or 1
         wanted = {int((i + 0.5) * total / count) for i in range(count)}
-        return [frame for frame in source if frame.index in wanted]
+        for plate in streammatte.matte(source, matter, stages_for(matter.size, colors)):
+            ours = plate.alpha.cpu().numpy()
+            if plate.frame.index in wanted:
+                rows.append(row(plate.frame, ours))
+            if mattes is not None:
+                theirs = next(mattes).to_ndarray(format="gray").astype(np.float32) / 255
+                figures.append((metrics.mad(ours, theirs), metrics.iou(ours, theirs)))
+    difference, overlap = np.mean(figures, axis=0) if figures else (None, None)
+    return rows, None if difference is None else (float(difference), float(overlap))
 
 
 def row(frame: Frame, alpha: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -1,0 +1,70 @@
+"""How well a checkpoint does on composed pictures that no training has seen: the procedural test set.
+
+    python benchmarks/procedural.py --cutouts DIR --panoramas DIR [--json FILE] [--weights FILE] [-o OUT.png]
+
+Subjects are the rendered cut-outs that training leaves out by their names (one in twelve, `cutouts.is_held_out`),
+places are the two panoramas that it leaves out, and what is composed of them is decided by a fixed seed. The same
+pictures are scored without and with the help that the command takes from a clip's colours, each being its own clip.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+import streammatte
+from streammatte import metrics
+from streammatte.frame import Frame
+from streammatte.stages import ClipColors
+from streammatte.training.evaluate import held_out
+
+MEASURES = {"mad": metrics.mad, "grad": metrics.grad, "conn": metrics.conn, "iou": metrics.iou}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cutouts", type=Path, action="append", required=True, metavar="DIR")
+    parser.add_argument("--panoramas", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--count", type=int, default=200, help="pictures (%(default)s)")
+    parser.add_argument("--side", type=int, default=256, help="of the pictures, in pixels (%(default)s)")
+    parser.add_argument("--weights", help="a checkpoint file (default: the embedded one)")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("-o", "--output", metavar="PNG", help="the first pictures with their mattes, to look at")
+    given = parser.parse_args()
+
+    matter = streammatte.load_matter("birefnet-nano", weights=given.weights, offline=True)
+    composer = held_out(given.cutouts, given.panoramas)
+    figures: dict[str, list[list[float]]] = {"network": [], "with colours": []}
+    shown = []
+    for index in range(given.count):
+        rgb, alpha = composer(index, given.side)
+        frame = Frame(torch.from_numpy(rgb).permute(2, 0, 1), 0, 0)
+        plates = [next(streammatte.matte([frame], matter, stages)) for stages in ([], [ClipColors(matter.size)])]
+        mattes = [plate.alpha.cpu().numpy() for plate in plates]
+        for rows, matte in zip(figures.values(), mattes, strict=True):
+            rows.append([measure(matte, alpha) for measure in MEASURES.values()])
+        if len(shown) < 48:
+            gray = [np.repeat(np.rint(plane * 255).astype(np.uint8)[..., None], 3, 2) for plane in (alpha, *mattes)]
+            shown.append(cv2.resize(np.vstack([rgb, *gray]), (96, 384), interpolation=cv2.INTER_AREA))
+
+    report = {
+        name: dict(zip(MEASURES, np.mean(rows, axis=0).round(3).tolist(), strict=True))
+        for name, rows in figures.items()
+    }
+    for name, row in report.items():
+        print(f"{name:13}", "  ".join(f"{measure} {value:8.3f}" for measure, value in row.items()))
+    if given.json:
+        about = {"pictures": given.count, "side": given.side, "subjects": len(composer.cutouts)}
+        given.json.write_text(json.dumps(about | report, indent=1) + "\n")
+    if given.output:
+        rows = [np.hstack(shown[i : i + 16]) for i in range(0, len(shown) - 15, 16)]
+        cv2.imwrite(given.output, np.vstack(rows)[..., ::-1])
+
+
+if __name__ == "__main__":
+    main()
