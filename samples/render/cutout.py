@@ -192,7 +192,7 @@ def main() -> None:
     (args.out / ".part").mkdir(parents=True, exist_ok=True)
     failed = []
     for number in range(args.first, args.first + args.count):
-        if (args.out / f"{number:06d}.png").exists():
+        if any((args.out / f"{number:06d}{suffix}").exists() for suffix in (".png", ".webp")):
             continue
         started = time.process_time()
         try:
