@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, metavar="DIR", help="where the drawings' clips are")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="of the drawings; otherwise all")
-    parser.add_argument("--before", metavar="FILE", help="a checkpoint whose own mattes are shown beside the others")
+    parser.add_argument("--before", metavar="FILE", help="a checkpoint whose mattes, without colours, stand before")
     parser.add_argument("--whole", action="store_true", help="matte clips from their beginning, as the command does")
     parser.add_argument("--contact", type=Path, metavar="CLIP", help="only look: a whole clip's mattes over green")
     parser.add_argument("--every", type=int, default=5, metavar="N", help="of the frames of --contact (%(default)s)")
@@ -87,6 +87,9 @@ def main() -> None:
         return
 
     before = given.before and streammatte.load_matter(given.model, weights=given.before, size=size, offline=True)
+    unknown = set(given.only or ()) - {path.stem for path in DRAWN.glob("*.json")}
+    if unknown:
+        sys.exit(f"no such drawing: {', '.join(sorted(unknown))}")
     rows, figures = [], {}
     for picture in pictures(given.photos, given.clips):
         if given.only and picture.name not in given.only:

@@ -29,17 +29,21 @@ def main() -> None:
     args = parser.parse_args()
     options = [f"--{name}={value}" for name, value in vars(args).items() if name not in ("out", "webp")]
     blender = ["blender", "-b", "-noaudio", "--python-exit-code", "1", "-P", str(SCRIPT)]
-    subprocess.run([*blender, "--", str(args.out), *options], check=True, stdout=subprocess.DEVNULL)
-    if args.webp:
-        for path in sorted(args.out.glob("*.png")):
-            pack(path)
+    try:
+        subprocess.run([*blender, "--", str(args.out), *options], check=True, stdout=subprocess.DEVNULL)
+    finally:
+        if args.webp:
+            for number in range(args.first, args.first + args.count):
+                if (path := args.out / f"{number:06d}.png").exists():
+                    pack(path)
 
 
 def pack(path: Path) -> None:
     """Replace a PNG by a WebP of the same name: its colours at quality 80, its alpha without loss."""
-    rgba = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if rgba is None or not cv2.imwrite(str(path.with_suffix(".webp")), rgba, [cv2.IMWRITE_WEBP_QUALITY, 80]):
+    rgba, packed = cv2.imread(str(path), cv2.IMREAD_UNCHANGED), path.with_suffix(".partial.webp")
+    if rgba is None or not cv2.imwrite(str(packed), rgba, [cv2.IMWRITE_WEBP_QUALITY, 80]):
         raise OSError(f"cannot pack {path}")
+    packed.replace(path.with_suffix(".webp"))
     path.unlink()
 
 

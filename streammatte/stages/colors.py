@@ -57,9 +57,12 @@ class ClipColors:
         self._last: tuple[NDArray[np.float32], Matte] | None = None  # the last frame, and what was made of its matte
 
     def push(self, plate: Plate) -> Iterator[Plate]:
-        """The plate, its alpha settled; the very plate if there is too little to learn from."""
+        """The plate, its alpha settled; the very plate if there is too little to learn from, or no numbers."""
         rgb = _shrink(plate.frame.as_float(), self.size).permute(1, 2, 0).cpu().numpy()
         matte = _shrink(plate.alpha[None], self.size)[0].float().cpu().numpy()
+        if not (np.isfinite(matte).all() and np.isfinite(rgb).all()):  # one such pixel would stay in every count
+            yield plate
+            return
         settled = self.settle(np.rint(rgb.clip(0, 1) * 255).astype(np.uint8), matte)
         if settled is None:
             yield plate
@@ -117,7 +120,8 @@ class ClipColors:
             ratio = np.log(subject / behind).clip(-MOST, MOST).astype(np.float32)
             total = odds + TRUST * cv2.GaussianBlur(ratio, (0, 0), 1.5)
             joint = np.asarray(1 / (1 + np.exp(-total)), np.float32)
-        self._counts = counts
+        if (joint > 1 - SURE).sum() >= LEAST:  # else a subject that is overlooked would be counted as background
+            self._counts = counts
         return joint
 
     def _forget_at_a_cut(self, seen: NDArray[np.float64]) -> None:
