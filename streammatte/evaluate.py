@@ -115,7 +115,12 @@ class Evaluation:
             rows.append([MEASURES[name], score, value, index])
         marks = {name: [frame.index for frame in frames] for name, frames in self.worst.items()}
         curves = [
-            plot(MEASURES[name], figures, marks=marks["dtssd" if name in ("dtssd", "messddt") else "mad"])
+            plot(
+                MEASURES[name],
+                figures,
+                marks=marks["dtssd" if name in ("dtssd", "messddt") else "mad"],
+                keep="lowest" if name == "iou" else "highest",
+            )
             for name, figures in self.per_frame.items()
         ]
         highest = float(self.flicker.max())
@@ -132,7 +137,7 @@ class Evaluation:
 
 
 def _pictured(frame: StandingOut) -> Element:
-    said = f"frame {frame.index} ({frame.seconds:.2f} s): {frame.figure:.4g}"
+    said = f"Frame {frame.index}, at {frame.seconds:.2f} s: {frame.figure:.4g}"
     pictures = [picture(each, caption) for caption, each in frame.pictures.items()]
     return element("div", element("p", said), row(*pictures))
 
@@ -172,19 +177,19 @@ class Scorer:
                 self.per_frame.setdefault(name, []).append(figures[name])
 
         error = ours - theirs
-        if self._before is not None:
-            self._changed = self._changed + np.square(error - self._before, dtype=np.float64)
+        change = None if self._before is None else error - self._before
+        if change is not None:
+            self._changed = self._changed + np.square(change, dtype=np.float64)
         self._before = error
-
         seen = source or (pred.frame if self._has_colors else None)
 
         def pictures() -> dict[str, NDArray[np.uint8]]:
             shown = {} if seen is None else {"frame": _thumbnail(seen)}
-            return shown | {
-                "matte": grey(small(ours)),
-                "truth": grey(small(theirs)),
-                "red: too much, blue: too little": signed(small(error)),
-            }
+            shown |= {"matte": grey(small(ours)), "truth": grey(small(theirs))}
+            shown["error: red is too much, blue too little"] = signed(small(error))
+            if change is not None:
+                shown["its change from the frame before"] = signed(small(change))
+            return shown
 
         for name, kept in self.worst.items():
             _offer(kept, figures[name], pred.frame.index, float(pred.frame.pts * self._time_base), pictures)

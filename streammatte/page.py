@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 from xml.etree.ElementTree import Element, indent, tostring
 
 import cv2
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 WIDTH, HEIGHT = 720, 130  # of a plot, in pixels
 LEFT, BOTTOM = 52, 18  # room for the numbers beside and below it
 MOST_POINTS = 1440  # of a curve: two to a pixel
-PICTURE_WIDTH = 320
+PICTURE_WIDTH = 256  # five of them fit side by side
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -68,16 +68,25 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str | float | None]]) -> 
     return element("table", element("tr", *(element("th", text) for text in head)), *body)
 
 
-def plot(title: str, values: Sequence[float | None], *, marks: Iterable[int] = ()) -> Element:
+def plot(
+    title: str,
+    values: Sequence[float | None],
+    *,
+    marks: Iterable[int] = (),
+    keep: Literal["highest", "lowest"] = "highest",
+) -> Element:
     """A curve over the frames, from 0 to its highest value; it is broken where there is no value.
 
     Args:
         title: The caption.
         values: One for each frame, none below 0.
         marks: Frames to draw a line at.
+        keep: What stands for the frames that share a point, where there are more than the width has room for.
     """
     share = max(1, -(-len(values) // MOST_POINTS))
-    points = [_highest(values[start : start + share]) for start in range(0, len(values), share)]
+    kept = max if keep == "highest" else min
+    groups = (values[start : start + share] for start in range(0, len(values), share))
+    points = [kept((value for value in group if value is not None), default=None) for group in groups]
     top = max((value for value in points if value is not None), default=0) or 1
     floor = HEIGHT - BOTTOM
     step = (WIDTH - LEFT - 6) / max(1, len(values) - 1)
@@ -104,7 +113,7 @@ def plot(title: str, values: Sequence[float | None], *, marks: Iterable[int] = (
         else:
             x, y = path[0].split(",")
             drawing.append(element("circle", kind="point", cx=x, cy=y, r=2))
-    said = title if share == 1 else f"{title} (each point is the highest of {share} frames)"
+    said = title if share == 1 else f"{title} (each point is the {keep} of {share} frames)"
     return element("figure", element("figcaption", said), drawing)
 
 
@@ -159,10 +168,6 @@ def _cell(value: str | float | None) -> Element:
 def _short(value: object) -> str:
     """A number to four digits at most, without the zeros at its end; anything else as it is."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _highest(values: Sequence[float | None]) -> float | None:
-    return max((value for value in values if value is not None), default=None)
 
 
 def _runs(values: Sequence[float | None]) -> Iterable[tuple[int, list[float]]]:
