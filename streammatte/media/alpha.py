@@ -7,7 +7,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from streammatte.media.color import STUDIO, Samples, color_of, plane_view, working_bits, ycbcr_planes
+from streammatte.media.color import Samples, color_of, plane_view, working_bits, ycbcr_planes
 
 # WebM keeps VP8's and VP9's alpha as a second picture beside the first. FFmpeg's own decoders leave it out.
 _DECODERS_OF_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
@@ -42,7 +42,8 @@ class AlphaReader:
     """Turns decoded frames of one stream into alphas, (H, W) float32 in [0, 1], from every bit that is stored.
 
     An alpha plane spans its whole range in every codec. Without one, luma is taken, over the range that is tagged:
-    black and white of studio swing are 0 and 1. Grey samples without a tag are full-range, as FFmpeg has it.
+    black and white of studio swing are 0 and 1. Samples of grey alone span their whole range, whatever the tag: FFmpeg
+    converts to them so, and leaves the tag of what they were converted from.
     """
 
     def __init__(self) -> None:
@@ -66,10 +67,12 @@ class AlphaReader:
             bits = 8 if bits == 8 else 16
             frame = self._unpacker.reformat(frame, format="gbrp" if bits == 8 else "gbrp16le", threads=1)
             return _shares(plane_view(frame.planes[0], bits), 0, 2**bits - 1)  # green, and so all three
-        full_range = color.full_range or (len(pixels.components) == 1 and frame.color_range != STUDIO)
-        luma = ycbcr_planes(frame, bits, self._unpacker, full_range=full_range)[0]
+        if len(pixels.components) == 1:
+            frame = self._unpacker.reformat(frame, format="gray" if bits == 8 else f"gray{bits}le", threads=1)
+            return _shares(plane_view(frame.planes[0], bits), 0, 2**bits - 1)
+        luma = ycbcr_planes(frame, bits, self._unpacker, full_range=color.full_range)[0]
         unit = 2 ** (bits - 8)
-        return _shares(luma, 0, 2**bits - 1) if full_range else _shares(luma, 16 * unit, 235 * unit)
+        return _shares(luma, 0, 2**bits - 1) if color.full_range else _shares(luma, 16 * unit, 235 * unit)
 
 
 def _shares(samples: Samples, black: int, white: int) -> NDArray[np.float32]:
