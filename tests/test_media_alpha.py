@@ -53,7 +53,7 @@ def write_plane(path: Path, pixels: str, samples: NDArray[np.uint16], color_rang
         bits = frame.format.components[0].bits
         plane_view(frame.planes[0], bits)[:] = samples
         for plane in frame.planes[1:]:
-            plane_view(plane, bits)[:] = 2 ** (bits - 1)
+            plane_view(plane, bits)[:] = samples if frame.format.is_rgb else 2 ** (bits - 1)
         frame.color_range = color_range
         out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
@@ -105,6 +105,7 @@ RANGES = [
     ("yuv444p", 2, 0, 255),
     ("yuv422p10le", 1, 64, 940),
     ("yuv420p10le", 2, 0, 1023),
+    ("gbrp10le", 2, 0, 1023),
 ]
 
 

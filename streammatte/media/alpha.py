@@ -55,24 +55,28 @@ class AlphaReader:
     def _plane(self, frame: av.VideoFrame) -> NDArray[np.float32]:
         pixels = frame.format
         bits = next(component.bits for component in pixels.components if component.is_alpha)
-        if not pixels.is_planar or pixels.is_big_endian:
-            bits = 8 if bits <= 8 else 16
-            frame = self._unpacker.reformat(frame, format="gbrap" if bits == 8 else "gbrap16le", threads=1)
+        if not pixels.is_planar or pixels.is_big_endian or bits > 16:
+            bits = working_bits(bits)
+            frame = self._unpacker.reformat(frame, format=_at("gbrap", bits), threads=1)
         return _shares(plane_view(frame.planes[3], bits), 0, 2**bits - 1)
 
     def _luma(self, frame: av.VideoFrame) -> NDArray[np.float32]:
         pixels, color = frame.format, color_of(frame)
         bits = working_bits(color.bit_depth)
         if pixels.is_rgb or pixels.has_palette:
-            bits = 8 if bits == 8 else 16
-            frame = self._unpacker.reformat(frame, format="gbrp" if bits == 8 else "gbrp16le", threads=1)
+            frame = self._unpacker.reformat(frame, format=_at("gbrp", bits), threads=1)
             return _shares(plane_view(frame.planes[0], bits), 0, 2**bits - 1)  # green, and so all three
         if len(pixels.components) == 1:
-            frame = self._unpacker.reformat(frame, format="gray" if bits == 8 else f"gray{bits}le", threads=1)
+            frame = self._unpacker.reformat(frame, format=_at("gray", bits), threads=1)
             return _shares(plane_view(frame.planes[0], bits), 0, 2**bits - 1)
         luma = ycbcr_planes(frame, bits, self._unpacker, full_range=color.full_range)[0]
         unit = 2 ** (bits - 8)
         return _shares(luma, 0, 2**bits - 1) if color.full_range else _shares(luma, 16 * unit, 235 * unit)
+
+
+def _at(pixels: str, bits: int) -> str:
+    """The format of that kind with samples of so many bits."""
+    return pixels if bits == 8 else f"{pixels}{bits}le"
 
 
 def _shares(samples: Samples, black: int, white: int) -> NDArray[np.float32]:
