@@ -39,7 +39,7 @@ MEASURES = {
 _OF_ONE_FRAME = {name: getattr(metrics, name) for name in ("mad", "mse", "grad", "conn", "iou")}
 _WORST = {"mad": "The worst frames, by MAD", "dtssd": "The frames whose error changed most, by dtSSD"}
 _SHOWN = 4  # worst frames of a kind
-_APART = 10  # frames, at least, between two of them: neighbours look alike
+_APART = 5  # frames, at least, between two of them: neighbours look alike
 _MAP_WIDTH = 720
 
 

@@ -85,7 +85,7 @@ def test_the_figures_are_those_of_the_pixels(pair: tuple[str, str]) -> None:
     assert worst["dtssd"][0] in (POP, POP + 1)
     for indices in worst.values():
         assert len(indices) <= 4
-        assert min(np.diff(sorted(indices)), default=10) >= 10, "neighbours look alike"
+        assert min(np.diff(sorted(indices)), default=5) >= 5, "neighbours look alike"
 
 
 @pytest.mark.parametrize(
