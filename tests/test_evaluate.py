@@ -34,8 +34,10 @@ def truths(frames: int = FRAMES) -> list[Alpha]:
 
 
 def mattes() -> list[Alpha]:
-    """The truth, too soft by a little, and in one frame without its upper half."""
+    """The truth, too soft by a little, with a steady crumb beside it, and in one frame without its upper half."""
     alphas = [(np.rint(cv2.blur(truth, (3, 3)) * 255) / 255).astype(np.float32) for truth in truths()]
+    for alpha in alphas:
+        alpha[40:46, 2:8] = 0.6
     alphas[POP][:22] = 0
     return alphas
 
@@ -136,7 +138,9 @@ def test_the_page(pair: tuple[str, str], tmp_path: Path) -> None:
     assert np.abs(truth[..., 0] / 255 - truths()[POP]).mean() < 0.03
     y, x = 14, 18 + POP
     assert error[y, x].argmax() == change[y, x].argmax() == 2, "blue: the upper half is missing"
-    assert flicker[y, x].sum() > 300 > flicker[40, x].sum(), "it is there that the error changes"
+    assert flicker[y, x].sum() > 300, "it is there that the error changes"
+    assert error[43, 5, 0] > error[43, 5, 2] + 60, "red: the crumb is too much"
+    assert flicker[43, 5].sum() < 60 and change[43, 5].min() > 220, "it is steady"
     assert seen.texts["figcaption"].count("its change from the frame before") >= 2
 
 
