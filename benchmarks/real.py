@@ -1,6 +1,7 @@
 """How well a checkpoint does on real pictures: figures, and a contact sheet to look at.
 
     python benchmarks/real.py --photos DIR --clips DIR -o sheet.png [--json FILE] [--weights FILE] [--size N]
+    python benchmarks/real.py --clips DIR --only astronaut cat --before OLD.safetensors -o sheet.png
     python benchmarks/real.py --contact CLIP [--every N] -o sheet.png
 
 The pictures are not ours and not in the repository: photographs that scikit-image carries in its wheel (`pip install
@@ -68,6 +69,8 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, metavar="DIR", help="where the drawings' photographs are")
     parser.add_argument("--clips", type=Path, metavar="DIR", help="where the drawings' clips are")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="of the drawings; otherwise all")
+    parser.add_argument("--before", metavar="FILE", help="a checkpoint whose own mattes are shown beside the others")
     parser.add_argument("--whole", action="store_true", help="matte clips from their beginning, as the command does")
     parser.add_argument("--contact", type=Path, metavar="CLIP", help="only look: a whole clip's mattes over green")
     parser.add_argument("--every", type=int, default=5, metavar="N", help="of the frames of --contact (%(default)s)")
@@ -83,14 +86,17 @@ def main() -> None:
         cv2.imwrite(given.output, contact(given.contact, given.every, matter, given.colors)[..., ::-1])
         return
 
+    before = given.before and streammatte.load_matter(given.model, weights=given.before, size=size, offline=True)
     rows, figures = [], {}
     for picture in pictures(given.photos, given.clips):
+        if given.only and picture.name not in given.only:
+            continue
         rgb, matte = matted(picture, matter, given.colors, whole=given.whole)
         truth, counted = scored(picture, rgb)
-        height, width = truth.shape
-        matte = cv2.resize(matte, (width, height), interpolation=cv2.INTER_AREA).clip(0, 1)
+        matte = fitted(matte, truth)
         figures[picture.name] = {name: measure(matte, truth, counted) for name, measure in MEASURES.items()}
-        rows.append(row(picture.name, rgb, truth, matte, counted))
+        mattes = [fitted(matted(picture, before, "off", whole=False)[1], truth)] if before else []
+        rows.append(row(picture.name, rgb, truth, [*mattes, matte], counted))
     if not rows:
         sys.exit("no picture found: --photos and --clips name the folders, pip install scikit-image brings four")
     mean = {name: float(np.mean([one[name] for one in figures.values()])) for name in MEASURES}
@@ -166,6 +172,12 @@ def scored(picture: Picture, rgb: NDArray[np.float32]) -> tuple[NDArray[np.float
     return closed_form(colors, trimap), counted
 
 
+def fitted(matte: NDArray[np.float32], truth: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A matte at the truth's size, which is no larger."""
+    resized = cv2.resize(matte, (truth.shape[1], truth.shape[0]), interpolation=cv2.INTER_AREA)
+    return np.asarray(resized.clip(0, 1), np.float32)
+
+
 def trimap_of(drawing: dict[str, Any], height: int, width: int) -> NDArray[np.float32]:
     """(H, W): 0 is background, 1 subject, 0.5 unknown."""
     subject = painted(drawing["outline"], height, width) & ~painted(drawing.get("holes", []), height, width)
@@ -204,15 +216,16 @@ def row(
     name: str,
     rgb: NDArray[np.float32],
     truth: NDArray[np.float32],
-    matte: NDArray[np.float32],
+    mattes: list[NDArray[np.float32]],
     counted: NDArray[np.bool_],
 ) -> NDArray[np.uint8]:
-    """Picture, truth (red where it is not scored), matte, and both over green."""
+    """Picture, truth (red where it is not scored), each matte, then the truth and each matte over green."""
     height, width = truth.shape
     rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
     shown = np.repeat(truth[..., None], 3, axis=2)
     shown[~counted] = shown[~counted] * 0.5 + np.array([0.5, 0, 0], np.float32)
-    parts = [rgb, shown, np.repeat(matte[..., None], 3, axis=2), over_green(rgb, truth), over_green(rgb, matte)]
+    gray = [np.repeat(matte[..., None], 3, axis=2) for matte in mattes]
+    parts = [rgb, shown, *gray, *(over_green(rgb, matte) for matte in (truth, *mattes))]
     parts = [cv2.resize(part, (round(width * HEIGHT / height), HEIGHT), interpolation=cv2.INTER_AREA) for part in parts]
     drawn = np.concatenate([np.pad(part, ((0, 0), (0, GAP), (0, 0)), constant_values=1.0) for part in parts], axis=1)
     picture = np.ascontiguousarray(np.rint(drawn * 255).astype(np.uint8))

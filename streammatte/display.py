@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # The first frame carries warm-up; an estimate is worth saying once a few more have followed it.
 ESTIMATE_AFTER_FRAMES = 4
+# Between two lines about training where no bar is seen: in a log, a pipe.
+SECONDS_BETWEEN_LINES = 30
 
 
 class TerminalDisplay:
@@ -174,6 +176,15 @@ class EvaluationDisplay(TerminalDisplay):
 class TrainingDisplay(TerminalDisplay):
     """The same for ``finetune.TuneDisplay``'s contract."""
 
+    def __init__(self, *, quiet: bool = False) -> None:
+        super().__init__(quiet=quiet)
+        self._said = 0.0
+
+    def begins(self, what: str) -> None:
+        """Training starts now, ``what`` saying on how much."""
+        if not self._quiet:
+            self.notice(what)
+
     def stepped(self, what: str, progress: float, loss: float) -> None:
         """A step was taken, ``what`` being its number; ``progress`` is from 0 to 1."""
         if self._quiet:
@@ -182,6 +193,9 @@ class TrainingDisplay(TerminalDisplay):
             self._begin("training", TextColumn("{task.percentage:.0f} %"))
         assert self._progress is not None
         self._progress.update(self._task, description=f"{what}, loss {loss:.3f}", completed=progress, total=1)
+        if not self.console.is_terminal and time.monotonic() - self._said > SECONDS_BETWEEN_LINES:
+            self._said = time.monotonic()
+            self.notice(f"{what}, loss {loss:.3f}")
 
     def scored(self, step: int, loss: float, scores: Scores) -> None:
         """The state at ``step`` was saved and scored: a line that stays, also in a log."""
@@ -213,7 +227,10 @@ class TrainingDisplay(TerminalDisplay):
                 f"IoU {summary.before.iou:.3f} before, {summary.after.iou:.3f} after",
                 soft_wrap=True,
             )
-        out.print(f"use it: streammatte clip.mp4 --weights {summary.output} -o out.mov", markup=False, soft_wrap=True)
+        if not (summary.before and summary.after and summary.after.mad > summary.before.mad):
+            out.print(
+                f"use it: streammatte clip.mp4 --weights {summary.output} -o out.mov", markup=False, soft_wrap=True
+            )
 
 
 def _figure(value: float | None) -> str:

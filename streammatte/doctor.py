@@ -197,7 +197,12 @@ def _weights() -> Iterator[Check]:
         elif checkpoint.repo is None:
             yield Check("weights", False, checkpoint.name, "the embedded model is gone: install streammatte again")
     if all(locate(checkpoint) is None for checkpoint in CHECKPOINTS if checkpoint.repo is not None):
-        yield Check("weights", False, f"no other in {hub_cache()}", "coarse mattes: `streammatte models pull birefnet`")
+        yield Check(
+            "weights",
+            False,
+            f"no other in {hub_cache()}",
+            "coarse mattes: `streammatte models pull birefnet`; without a GPU, `birefnet-lite`",
+        )
 
 
 def _hub() -> Iterator[Check]:

@@ -74,7 +74,7 @@ def iou(alpha: ArrayLike, truth: ArrayLike, mask: ArrayLike | None = None) -> fl
     ours, theirs, counted = _frame(alpha, truth, mask)
     mine, yours = (ours > 0.5) & counted, (theirs > 0.5) & counted
     joint = np.count_nonzero(mine | yours)
-    return np.count_nonzero(mine & yours) / joint if joint else 1.0
+    return float(np.count_nonzero(mine & yours) / joint) if joint else 1.0
 
 
 def foreground_mse(foreground: ArrayLike, true_foreground: ArrayLike, truth: ArrayLike) -> float:

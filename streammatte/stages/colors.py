@@ -1,9 +1,9 @@
 """Settle what a small network is unsure of by the colours of this very clip.
 
 The network is right about most of a subject and vague about the rest: a dark jacket, an ear, a pole behind. What it
-is sure of says which colours this clip's subject has, and which lie behind it. Two steps follow from that: the ratio
-of the two colour histograms is added to the network's own evidence, and a graph cut lets the picture's edges decide
-(GrabCut: Rother, Kolmogorov and Blake 2004).
+is sure of says which colours this clip's subject has, and which lie behind it. So the ratio of the two colour
+histograms is added to the network's own evidence, and what the frame before came to, where the picture has not changed;
+then a graph cut lets the picture's edges decide (GrabCut: Rother, Kolmogorov and Blake 2004).
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ ROUNDS = 2  # of counting colours with the matte that the counts before gave
 TRUST = 1.0  # weight of the colours' evidence against the network's
 MOST = 3.0  # no colour says more than this, in log odds: a histogram is only a histogram
 MEMORY = 0.8  # of the counts is kept from frame to frame
+INERTIA = 2.0  # what the frame before says, in log odds, where the picture stands still
+MOVED = 30.0  # of 255: a change of colour that leaves a third of that
 SAME_SHOT = 0.75  # overlap of two frames' colours: 0.9 and more within a shot, up to 0.65 across a cut
 SURE = 0.02  # from 0 or 1: such pixels keep their side of the cut
 LEAST = 40  # sure pixels on either side, below which there is nothing to learn from
@@ -52,6 +54,7 @@ class ClipColors:
         self._mixtures: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None  # GrabCut's, of either side
         self._age = 0  # of these, in frames
         self._seen: NDArray[np.float64] | None = None  # shares of the last frame's colours
+        self._last: tuple[NDArray[np.float32], Matte] | None = None  # the last frame, and what was made of its matte
 
     def push(self, plate: Plate) -> Iterator[Plate]:
         """The plate, its alpha settled; the very plate if there is too little to learn from."""
@@ -77,24 +80,31 @@ class ClipColors:
             matte: (H, W) in [0, 1].
 
         Returns:
-            (H, W) in [0, 1]: after both steps, or, where the cut has run away, after the colours' alone. ``None`` if
-            hardly anything is sure to be subject, or to be background.
+            (H, W) in [0, 1]; without the cut if it has run away, or if hardly anything is sure to be subject, or to be
+            background. ``None`` if that is so from the first frame on: nothing is known yet.
         """
-        evidence = self._with_colors(rgb, matte)
+        evidence = self._with_last(rgb, self._with_colors(rgb, matte))
         cut = self._cut(rgb, evidence)
-        if cut is None:
+        if cut is None and self._last is None:
             return None
-        ours, theirs = cut > 0.5, evidence > 0.5
-        if (ours & theirs).sum() < AGREEMENT * (ours | theirs).sum():
-            return evidence
-        return _guided(rgb, _tidy(cut, matte))
+        settled = evidence if cut is None or _apart(cut, evidence) else _guided(rgb, _tidy(cut, matte))
+        self._last = rgb.astype(np.float32), settled
+        return settled
+
+    def _with_last(self, rgb: NDArray[np.uint8], matte: Matte) -> Matte:
+        """The matte, drawn toward the one of the frame before where the picture is what it was there."""
+        if self._last is None:
+            return matte
+        change = cv2.blur(np.abs(rgb.astype(np.float32) - self._last[0]).max(axis=2), (3, 3))
+        pull = INERTIA * np.exp(-np.square(change / MOVED)) * (2 * self._last[1] - 1)
+        return np.asarray(1 / (1 + np.exp(-_odds(matte) - pull)), np.float32)
 
     def _with_colors(self, rgb: NDArray[np.uint8], matte: Matte) -> Matte:
         """The matte and the colours' evidence together."""
         lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB).astype(np.int64) * BINS // 256
         cell = (lab[..., 0] * BINS + lab[..., 1]) * BINS + lab[..., 2]
         self._forget_at_a_cut(_blurred(np.bincount(cell.ravel(), minlength=BINS**3)) / cell.size)
-        odds = np.log(matte.clip(1e-3, 1) / (1 - matte).clip(1e-3, 1))
+        odds = _odds(matte)
         kept, joint = self._counts, matte
         for _ in range(ROUNDS):
             counts: list[NDArray[np.float64]] = []
@@ -113,7 +123,7 @@ class ClipColors:
     def _forget_at_a_cut(self, seen: NDArray[np.float64]) -> None:
         """``seen``: (BINS³,), the share of this frame that each colour has."""
         if self._seen is not None and np.minimum(seen, self._seen).sum() < SAME_SHOT:
-            self._counts = self._mixtures = None
+            self._counts = self._mixtures = self._last = None
         self._seen = seen
 
     def _cut(self, rgb: NDArray[np.uint8], matte: Matte) -> Matte | None:
@@ -131,6 +141,17 @@ class ClipColors:
             rounds, mode = 1, cv2.GC_EVAL
         cv2.grabCut(rgb, labels, None, *self._mixtures, rounds, mode)  # type: ignore[call-overload]
         return np.asarray(labels & 1, np.float32)
+
+
+def _odds(matte: Matte) -> Matte:
+    """Logarithm of the odds, within ±7."""
+    return np.asarray(np.log(matte.clip(1e-3, 1) / (1 - matte).clip(1e-3, 1)), np.float32)
+
+
+def _apart(cut: Matte, matte: Matte) -> bool:
+    """Whether a cut has run away from the matte that it was made of."""
+    ours, theirs = cut > 0.5, matte > 0.5
+    return bool((ours & theirs).sum() < AGREEMENT * (ours | theirs).sum())
 
 
 def _tidy(cut: Matte, matte: Matte) -> Matte:

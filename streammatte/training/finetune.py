@@ -42,6 +42,8 @@ LARGE = 10_000_000
 """Parameters from which on a network is trained more slowly, and its blocks' insides are computed twice."""
 MOST_SCORED = 32
 """Pairs that are held out at most: on a CPU a large network takes seconds for each, before and after."""
+FEW = 5
+"""Pairs held out, below which their scores say little."""
 EVERY_MINUTES = 10.0
 """Between two saved states."""
 
@@ -109,6 +111,7 @@ class TuneDisplay(Protocol):
     def notice(self, text: str) -> None: ...
     def fetching(self, done: int, total: int | None) -> None: ...
     def working(self, what: str, done: int, total: int) -> None: ...
+    def begins(self, what: str) -> None: ...
     def stepped(self, what: str, progress: float, loss: float) -> None: ...
     def scored(self, step: int, loss: float, scores: Scores) -> None: ...
 
@@ -179,6 +182,11 @@ def finetune(options: TuneOptions, display: TuneDisplay) -> TuneSummary:
             if summary.after is not None:
                 display.scored(trainer.step, average_loss, summary.after)
 
+        length = f"{schedule.minutes:g} minutes" if schedule.minutes else f"{schedule.steps} steps"
+        display.begins(
+            f"{length} of {schedule.batch} pictures at {size[1]}×{size[0]} on {device}, from {len(trained)} pairs; "
+            f"{len(held)} held out" + (": too few to tell much" if 0 < len(held) < FEW else "")
+        )
         stop.listening = True
         train(
             trainer,
