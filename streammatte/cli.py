@@ -103,6 +103,8 @@ def _matte(arguments: Sequence[str]) -> int:
         size=given.size,
         batch=given.batch,
         colors=given.colors,
+        smooth=given.smooth,
+        lookahead=given.lookahead,
         offline=given.offline,
         overwrite=given.overwrite,
         strict=given.strict,
@@ -199,6 +201,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     network.add_argument(
         "--offline", action="store_true", help="ask no hub for weights; HF_HUB_OFFLINE=1 does the same"
+    )
+
+    matte = parser.add_argument_group("the matte")
+    matte.add_argument(
+        "--smooth",
+        choices=("off", "low", "medium", "high"),
+        default="medium",
+        help="steady it over time: 5, 9 or 17 frames are asked, moved along with the picture (default: %(default)s)",
+    )
+    matte.add_argument(
+        "--lookahead",
+        metavar="N",
+        type=_whole,
+        help="how many of these may lie ahead; 0 looks back only (default: half of them)",
     )
 
     saying = parser.add_argument_group("what to say")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from streammatte.training.backgrounds import drawn, fractal
 from streammatte.training.cutouts import Cutout, furry_figure
-from streammatte.training.picture import Picture, as_picture, clip
+from streammatte.training.picture import Picture, as_picture, blur, clip
 
 Motion = Callable[[float], Picture]
 """What stands in the frame at a time in frames: (H, W, 3) if opaque, else premultiplied (H, W, 4)."""
@@ -55,13 +55,13 @@ class Stage:
     cutouts: Sequence[Cutout]
 
     def figure(self) -> Picture:
-        """A cut-out, or a drawn figure where there are none: premultiplied (h, w, 4), as tall as most of the frame."""
+        """A cut-out, or a drawn figure where there are none: premultiplied (h, w, 4), nearly as tall as the frame."""
         if self.cutouts:
             rgba = self.cutouts[int(self.rng.integers(len(self.cutouts)))].rgba
         else:
             rgba = furry_figure(self.rng).rgba
         straight = as_picture(rgba) / np.float32(255)
-        scale = 0.8 * FINE * self.height / max(straight.shape[0], straight.shape[1])
+        scale = FINE * min(0.95 * self.height / straight.shape[0], 0.5 * self.width / straight.shape[1])
         straight[..., :3] *= straight[..., 3:]
         return as_picture(cv2.resize(straight, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
 
@@ -79,11 +79,16 @@ class Stage:
         large = cv2.warpAffine(sprite, np.column_stack([turn, shift]), size, flags=cv2.INTER_LINEAR)
         return as_picture(cv2.resize(large, (self.width, self.height), interpolation=cv2.INTER_AREA))
 
+    def stand(self, figure: Picture, x: float, angle: float = 0.0) -> Picture:
+        """``place`` with the figure's foot just below the frame."""
+        return self.place(figure, x, 1.06 * self.height - figure.shape[0] / (2 * FINE), angle)
+
     def wall(self, vx: float = 0.0, vy: float = 0.0) -> Motion:
         """An opaque background that moves by (vx, vy) pixels a frame."""
         side = int(max(self.width, self.height) + self.frames * max(abs(vx), abs(vy))) + 8
         picture = drawn(self.rng, side)
-        picture = clip(picture * np.exp(np.float32(0.12) * fractal(self.rng, side, side // 16, 4, 0.8)))
+        picture = blur(picture, self.width / 200)  # out of focus, as what lies behind mostly is
+        picture = clip(picture * np.exp(np.float32(0.06) * fractal(self.rng, side, side // 16, 4, 0.8)))
         x0, y0 = (-4 - max(0.0, v) * self.frames for v in (vx, vy))
 
         def at(time: float) -> Picture:
@@ -176,9 +181,7 @@ def pan(stage: Stage) -> tuple[Motion, Motion, None]:
     figure, speed = stage.figure(), stage.width / 160
     return (
         stage.wall(-speed),
-        lambda time: stage.place(
-            figure, stage.width * 0.35 + 0.3 * speed * time, 0.55 * stage.height, 0.05 * np.sin(time / 5)
-        ),
+        lambda time: stage.stand(figure, stage.width * 0.4 + 0.3 * speed * time, 0.04 * np.sin(time / 5)),
         None,
     )
 
@@ -191,7 +194,7 @@ def fast(stage: Stage) -> tuple[Motion, Motion, None]:
     def at(time: float) -> Picture:
         way = (step * (time + 4)) % (2 * span)
         x = 0.275 * stage.width + (way if way < span else 2 * span - way)
-        return stage.place(figure, x, 0.55 * stage.height, 0.08 * np.sin(time / 3))
+        return stage.stand(figure, x, 0.05 * np.sin(time / 3))
 
     return stage.wall(), at, None
 
@@ -205,14 +208,14 @@ def occlusion(stage: Stage) -> tuple[Motion, Motion, Motion]:
         return stage.place(post, stage.width * (0.15 + 0.7 * time / stage.frames), -stage.height)
 
     def at(time: float) -> Picture:
-        return stage.place(figure, stage.width * (0.5 - 0.002 * time), 0.55 * stage.height, 0.03 * np.sin(time / 6))
+        return stage.stand(figure, stage.width * (0.5 - 0.002 * time), 0.03 * np.sin(time / 6))
 
     return stage.wall(), at, front
 
 
 def still(stage: Stage) -> tuple[Motion, Motion, None]:
     """Nothing moves."""
-    picture = stage.place(stage.figure(), stage.width * 0.5, 0.55 * stage.height)
+    picture = stage.stand(stage.figure(), stage.width * 0.5)
     return stage.wall(), lambda time: picture, None
 
 
@@ -225,7 +228,7 @@ def see_through(stage: Stage) -> tuple[Motion, Motion, None]:
     def at(time: float) -> Picture:
         x, y = stage.width * 0.45 + 0.08 * stage.height * np.sin(time / 6), 0.55 * stage.height
         held = stage.place(pane, x + 0.25 * stage.height, y, 0.15 * np.sin(time / 6))
-        return over(held, stage.place(figure, x, y))
+        return over(held, stage.stand(figure, x))
 
     return stage.wall(0.3), at, None
 

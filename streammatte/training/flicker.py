@@ -33,11 +33,13 @@ def flickering(alpha: Picture, *, seed: int = 0) -> Picture:
     result = np.empty_like(alpha)
     for index, truth in enumerate(alpha):
         soft = blur(truth, 2)
-        slope = np.stack(np.gradient(soft)[::-1])
+        slope = np.stack([np.gradient(soft, axis=axis) for axis in (1, 0)])
         outward = slope / (np.hypot(*slope) + 0.01)
         breath = BREATHING * np.sin(2 * np.pi * index / PERIOD + start + 3 * x / width)
         dx, dy = breath * outward + JITTER * np.stack([_lumps(rng, height, width, 4) for _ in range(2)])
-        matte = cv2.remap(truth, as_picture(x + dx), as_picture(y + dy), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        matte = cv2.remap(
+            truth, as_picture(x + dx), as_picture(y + dy), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
         matte = matte + 4 * truth * (1 - truth) * BOIL * _lumps(rng, height, width, 2)
         if rng.random() < HOLES and (inside := np.argwhere(truth > 0.9)).size:
             cy, cx = inside[rng.integers(len(inside))]
