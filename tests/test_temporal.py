@@ -61,9 +61,8 @@ def moving(count: int, step: float = 3.0) -> list[Plate]:
 
 
 def plate(rgb: NDArray[Any], alpha: Planes, index: int = 0) -> Plate:
-    return Plate(
-        Frame(torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1), 10 * index, index), torch.from_numpy(alpha)
-    )
+    planes = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)
+    return Plate(Frame(planes, 10 * index, index), torch.from_numpy(alpha))
 
 
 def spoilt(plates: Sequence[Plate], index: int, change: Planes | float) -> list[Plate]:
@@ -98,11 +97,9 @@ def test_no_more_plates_wait_than_it_looks_ahead(lookahead: int) -> None:
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
 def test_a_constant_matte_stays_as_it_is(value: float) -> None:
-    plates = [
-        plate(each.frame.rgb.permute(1, 2, 0).numpy(), np.full((HEIGHT, WIDTH), value, np.float32))
-        for each in moving(6)
-    ]
-    assert all(torch.equal(after.alpha, plates[0].alpha) for after in through(TemporalSmoother(), plates))
+    alpha = torch.full((HEIGHT, WIDTH), value)
+    plates = [Plate(each.frame, alpha) for each in moving(6)]
+    assert all(torch.equal(after.alpha, alpha) for after in through(TemporalSmoother(), plates))
 
 
 def test_a_right_matte_of_a_still_shot_stays_as_it_is() -> None:
@@ -160,9 +157,7 @@ def test_a_change_of_light_is_no_cut() -> None:
         light = each.frame.rgb.float() * (1 + 0.04 * (-1) ** index)
         plates[index] = Plate(Frame(light.clamp(0, 255).to(torch.uint8), index, index), each.alpha)
     after = through(TemporalSmoother(), spoilt(plates, 4, 0.0))
-    assert mad(after[4].alpha.numpy(), plates[4].alpha.numpy()) < 0.1 * mad(
-        np.zeros((HEIGHT, WIDTH)), plates[4].alpha.numpy()
-    )
+    assert mad(after[4].alpha.numpy(), plates[4].alpha.numpy()) < 10
 
 
 def test_grain_is_not_taken_for_change() -> None:
@@ -176,7 +171,7 @@ def test_grain_is_not_taken_for_change() -> None:
 
 def test_no_more_is_held_than_the_window_needs() -> None:
     stage, alive = TemporalSmoother("low"), []
-    for index, each in enumerate(still(0, 1) * 20):
+    for each in still(0, 1) * 20:
         mine = Plate(each.frame, each.alpha.clone())
         alive.append(weakref.ref(mine.alpha))
         for after in stage.push(mine):
@@ -209,9 +204,8 @@ def test_frames_of_any_size_and_depth(shape: tuple[int, int], kind: type[np.gene
 
 def test_frames_of_another_size_begin_anew() -> None:
     plates = [*still(0, 3), plate(texture(0, 40, 50), np.ones((40, 50), np.float32), 3)]
-    assert [tuple(after.alpha.shape) for after in through(TemporalSmoother(), plates)] == [(HEIGHT, WIDTH)] * 3 + [
-        (40, 50)
-    ]
+    after = through(TemporalSmoother(), plates)
+    assert np.array_equal(alphas(after[:3]), alphas(plates[:3])) and torch.equal(after[3].alpha, plates[3].alpha)
 
 
 def test_the_middle_of_what_is_said() -> None:

@@ -95,12 +95,15 @@ class Motion:
     def trust(self, here: View, there: View, flow: Plane) -> Plane:
         """(H, W) in [0, 1]: how well the other frame, moved here by ``flow``, explains this one.
 
-        Around an edge the subject decides, as the background beside it may move otherwise.
+        At an edge the subject decides, since the background behind it may move otherwise; but only for what moves as
+        the subject does.
         """
         difference = cv2.absdiff(self.moved(there.rgb, flow), here.rgb).astype(np.float32)
         excess = np.einsum("hwc,hwc->hw", difference, difference) / np.float32(255**2) / here.tolerance
         weight = np.square(here.alpha) + np.float32(1e-3)
-        excess = cv2.GaussianBlur(excess * weight, (0, 0), 1) / cv2.GaussianBlur(weight, (0, 0), 1)
+        around = [cv2.GaussianBlur(part, (0, 0), 1) for part in (weight, excess * weight, flow * weight[..., None])]
+        excess, apart = around[1] / around[0], flow - around[2] / around[0][..., None]
+        excess = excess + np.einsum("hwc,hwc->hw", apart, apart) / np.float32(SLACK**2)
         places, (height, width) = self._at(flow), here.luma.shape
         within = (np.abs(places[..., 0] - (width - 1) / 2) <= width / 2) & (
             np.abs(places[..., 1] - (height - 1) / 2) <= height / 2
