@@ -10,8 +10,9 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from fractions import Fraction
 
+from streammatte.arguments import positive, rate, size
+from streammatte.commands import COMMANDS
 from streammatte.errors import StreammatteError
 from streammatte.job import Options
 
@@ -24,6 +25,7 @@ examples:
   streammatte plate.####.png -o cut.####.png        an image sequence
   streammatte models                                what can be used, what is already here
   streammatte doctor                                what this machine can do, what is missing
+  streammatte evaluate out.mov truth.mkv            how far a clip's alpha is from the truth; --html for a page
   streammatte train pairs -o mine.safetensors       a network trained on with pictures and alphas of your own
 """
 
@@ -34,13 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     with _signals() as received:
         try:
-            if arguments[:1] == ["models"]:
-                return _models(arguments[1:])
-            if arguments[:1] == ["doctor"]:
-                return _doctor(arguments[1:])
-            if arguments[:1] == ["train"]:
-                return _train(arguments[1:])
-            return _matte(arguments)
+            command = COMMANDS.get(arguments[0]) if arguments else None
+            return _matte(arguments) if command is None else command(arguments[1:])
         except (StreammatteError, KeyboardInterrupt) as exc:
             if debug:
                 traceback.print_exc()
@@ -85,7 +82,7 @@ def _matte(arguments: Sequence[str]) -> int:
         parser.print_help()
         return 2
     given = parser.parse_args(arguments)
-    meant = difflib.get_close_matches(given.input, ("models", "doctor", "train"), n=1, cutoff=0.7)
+    meant = difflib.get_close_matches(given.input, COMMANDS, n=1, cutoff=0.7)
     if meant and not given.output and given.matte is None:
         parser.error(f"{given.input} is not a command: did you mean `streammatte {meant[0]}`?")
     options = Options(
@@ -125,7 +122,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="streammatte",
         usage="streammatte INPUT -o OUTPUT [options]\n       streammatte models [pull NAME]\n"
-        "       streammatte doctor\n       streammatte train PAIRS -o OUTPUT.safetensors [options]",
+        "       streammatte doctor\n       streammatte evaluate PRED TRUTH [options]\n"
+        "       streammatte train PAIRS -o OUTPUT.safetensors [options]",
         description=EXAMPLES,
         formatter_class=_Help,
         allow_abbrev=False,
@@ -163,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
         "--fps",
         dest="frame_rate",
         metavar="RATE",
-        type=_rate,
+        type=rate,
         help="of an image sequence: 25, 23.976, 30000/1001 (default: 24)",
     )
     reading.add_argument(
@@ -181,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     network.add_argument(
         "--weights", metavar="FILE", help="a checkpoint file, .safetensors or .pth; --model may say which"
     )
-    network.add_argument("--size", metavar="WxH", type=_size, help="of the network's input (default: the model's own)")
+    network.add_argument("--size", metavar="WxH", type=size, help="of the network's input (default: the model's own)")
     network.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (default: the best one here)")
     network.add_argument(
         "--precision",
@@ -189,9 +187,7 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="(default: %(default)s, what is quick on the device)",
     )
-    network.add_argument(
-        "--batch", metavar="N", type=_positive, default=1, help="frames at once (default: %(default)s)"
-    )
+    network.add_argument("--batch", metavar="N", type=positive, default=1, help="frames at once (default: %(default)s)")
     network.add_argument(
         "--colors",
         choices=("auto", "on", "off"),
@@ -232,176 +228,7 @@ class _Help(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=26)
 
 
-def _models(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="streammatte models", description="What can be used, and what is already here.", allow_abbrev=False
-    )
-    parser.add_argument("--json", action="store_true", help="as one JSON array")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    commands = parser.add_subparsers(dest="command", metavar="[pull NAME]")
-    pulling = commands.add_parser("pull", help="fetch a model's weights", allow_abbrev=False)
-    pulling.add_argument("name", metavar="NAME")
-    pulling.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-    given = parser.parse_args(arguments)
-
-    from rich.console import Console
-
-    from streammatte.weights.listing import list_models, pull
-
-    if given.command == "pull":
-        pull(given.name, Console(stderr=True))
-    else:
-        list_models(Console(), as_json=given.json)
-    return 0
-
-
-def _doctor(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="streammatte doctor", description="What this machine can do, and what is missing.", allow_abbrev=False
-    )
-    parser.add_argument("--json", action="store_true", help="as one JSON array")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    given = parser.parse_args(arguments)
-
-    from rich.console import Console
-
-    from streammatte.doctor import print_report
-
-    print_report(Console(), as_json=given.json)
-    return 0
-
-
-def _train(arguments: Sequence[str]) -> int:
-    given = _train_parser().parse_args(arguments)
-
-    from streammatte.display import TrainingDisplay
-    from streammatte.training.finetune import TuneOptions, finetune
-
-    options = TuneOptions(
-        pairs=given.pairs,
-        output=given.output,
-        start=given.start,
-        backgrounds=given.backgrounds,
-        steps=given.steps,
-        minutes=given.minutes,
-        size=given.size,
-        batch=given.batch,
-        rate=given.rate,
-        holdout=given.holdout,
-        seed=given.seed,
-        device=given.device,
-        offline=given.offline,
-        resume=given.resume,
-        overwrite=given.overwrite,
-    )
-    with TrainingDisplay(quiet=given.quiet or given.json) as display:
-        summary = finetune(options, display)
-        if given.json:
-            print(summary.as_json())
-        else:
-            display.trained(summary)
-    return 0 if summary.interrupted is None else 128 + summary.interrupted
-
-
-def _train_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="streammatte train",
-        description="Train a network on with pictures and alphas of your own: PAIRS/images/x.jpg with "
-        "PAIRS/alphas/x.png, or cut-outs as straight RGBA PAIRS/x.png with --backgrounds DIR. Ctrl-C saves what is "
-        "done; --resume goes on from there.",
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=26),
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("pairs", metavar="PAIRS", help="a folder of pairs")
-    add("-o", "--output", metavar="OUTPUT", required=True, help="the checkpoint to write, a .safetensors file")
-    add(
-        "--from",
-        dest="start",
-        metavar="MODEL",
-        default="birefnet-nano",
-        help="what to begin with: a name that `streammatte models` lists, or a checkpoint file (default: %(default)s)",
-    )
-    add("--backgrounds", metavar="DIR", help="pictures to put cut-outs over")
-    add("--steps", metavar="N", type=_positive, default=1000, help="length of the run (default: %(default)s)")
-    add("--minutes", metavar="N", type=_above_zero, help="length of the run in minutes instead")
-    add("--size", metavar="WxH", type=_size, help="of the network's input (default: the model's own)")
-    add("--batch", metavar="N", type=_positive, help="pictures a step (default: 8 for small inputs, else 1 or 2)")
-    add("--rate", metavar="RATE", type=_above_zero, help="peak learning rate (default: 1e-4, large networks 1e-5)")
-    add(
-        "--holdout",
-        metavar="SHARE",
-        type=_share,
-        default=0.1,
-        help="of the pairs, kept for scoring before and after, at most 32 (default: %(default)s)",
-    )
-    add("--seed", metavar="N", type=_whole, default=0, help="decides order and augmentation (default: %(default)s)")
-    add("--device", metavar="NAME", help="cpu, cuda, cuda:1 (default: the best one here)")
-    add("--offline", action="store_true", help="ask no hub for weights; HF_HUB_OFFLINE=1 does the same")
-    add("--resume", action="store_true", help="go on with the run that was stopped at this OUTPUT")
-    add("--overwrite", action="store_true", help="replace OUTPUT, and a stopped run's state, if they exist")
-    add("--json", action="store_true", help="the summary as one JSON object on standard output")
-    add("--quiet", action="store_true", help="no progress, no summary")
-    add("--debug", action="store_true", help="show the traceback of an error")
-    return parser
-
-
 def _version() -> str:
     from streammatte import __version__
 
     return f"streammatte {__version__}"
-
-
-def _rate(text: str) -> Fraction:
-    """``25``, ``23.976`` or ``30000/1001``; NTSC's rounded rates become the exact ones."""
-    try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a frame rate: 25, 23.976, 30000/1001") from None
-    if rate <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a frame rate: it must be above 0")
-    if rate.denominator != 1 and "." in text:
-        exact = Fraction(round(rate * Fraction(1001, 1000)) * 1000, 1001)
-        if abs(exact - rate) < Fraction(1, 100):
-            return exact
-    return rate
-
-
-def _size(text: str) -> tuple[int, int]:
-    """``WxH`` → (H, W)."""
-    width, x, height = text.lower().partition("x")
-    if not x or not width.isdecimal() or not height.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size: 512x512 is (width x height)")
-    return int(height), int(width)
-
-
-def _above_zero(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share: from 0 to below 1")
-    return value
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)

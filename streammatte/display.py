@@ -16,11 +16,13 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 
 from streammatte.frame import StreamInfo
 from streammatte.job import Summary
 
 if TYPE_CHECKING:
+    from streammatte.evaluate import Evaluation
     from streammatte.matting import BiRefNetMatter
     from streammatte.training.finetune import Scores, TuneSummary
 
@@ -43,6 +45,7 @@ class TerminalDisplay:
         self._fetch: TaskID | None = None
         self._total: int | None = None
         self._first_written = 0.0
+        self._what = ""
 
     def __enter__(self) -> Self:
         return self
@@ -95,6 +98,15 @@ class TerminalDisplay:
             left = _duration((self._total - frames) / rate)
             self.notice(f"{self._total} frames at {rate:.1f} a second: about {left} to go")
 
+    def working(self, what: str, done: int, total: int | None) -> None:
+        """``done`` of ``total`` frames or pairs, if that is known."""
+        if self._quiet:
+            return
+        if self._what != what:
+            self._begin(what, MofNCompleteColumn())
+        assert self._progress is not None
+        self._progress.update(self._task, completed=done, total=total)
+
     def summary(self, summary: Summary) -> None:
         """Print what was written and how fast each part ran."""
         self._stop()
@@ -115,6 +127,18 @@ class TerminalDisplay:
             soft_wrap=True,
         )
 
+    def _begin(self, what: str, column: TextColumn | MofNCompleteColumn) -> None:
+        self._stop()
+        self._what = what
+        self._start(
+            TextColumn("{task.description}", style="bold", markup=False),
+            BarColumn(bar_width=None),
+            column,
+            TimeRemainingColumn(),
+        )
+        assert self._progress is not None
+        self._task = self._progress.add_task(what, total=None)
+
     def _start(
         self, *columns: TextColumn | BarColumn | DownloadColumn | MofNCompleteColumn | TimeRemainingColumn
     ) -> None:
@@ -127,21 +151,28 @@ class TerminalDisplay:
             self._progress = None
 
 
-class TrainingDisplay(TerminalDisplay):
-    """The same for ``finetune.TuneDisplay``'s contract."""
+class EvaluationDisplay(TerminalDisplay):
+    """The same for ``evaluate.Display``'s contract."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        super().__init__(quiet=quiet)
-        self._what = ""
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """Print the figures."""
+        from streammatte.evaluate import MEASURES
 
-    def working(self, what: str, done: int, total: int) -> None:
-        """``done`` of ``total`` pairs read or scored."""
+        self._stop()
         if self._quiet:
             return
-        if self._what != what:
-            self._begin(what, MofNCompleteColumn())
-        assert self._progress is not None
-        self._progress.update(self._task, completed=done, total=total)
+        figures = Table(box=None, pad_edge=False)
+        figures.add_column("")
+        for name in ("mean", "worst", "at frame"):
+            figures.add_column(name, justify="right")
+        for name, score in evaluation.scores().items():
+            index, value = evaluation.worst_frame(name) or ("", None)
+            figures.add_row(MEASURES[name], _figure(score), _figure(value), str(index))
+        Console(highlight=False).print(figures)
+
+
+class TrainingDisplay(TerminalDisplay):
+    """The same for ``finetune.TuneDisplay``'s contract."""
 
     def stepped(self, what: str, progress: float, loss: float) -> None:
         """A step was taken, ``what`` being its number; ``progress`` is from 0 to 1."""
@@ -184,17 +215,9 @@ class TrainingDisplay(TerminalDisplay):
             )
         out.print(f"use it: streammatte clip.mp4 --weights {summary.output} -o out.mov", markup=False, soft_wrap=True)
 
-    def _begin(self, what: str, column: TextColumn | MofNCompleteColumn) -> None:
-        self._stop()
-        self._what = what
-        self._start(
-            TextColumn("{task.description}", style="bold", markup=False),
-            BarColumn(bar_width=None),
-            column,
-            TimeRemainingColumn(),
-        )
-        assert self._progress is not None
-        self._task = self._progress.add_task(what, total=None)
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
 
 
 def _duration(seconds: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import threading
 import time
@@ -11,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from streammatte.errors import InputError, OutputError
@@ -241,32 +239,14 @@ def _uninterrupted() -> Iterator[None]:
 
 def _check_targets(options: Options, targets: Sequence[str]) -> None:
     """Refuse a run whose outputs would overwrite what it reads, or each other."""
+    from streammatte.media.output import same_files
+
     if not targets:
         raise OutputError("there is nothing to write", hint="name a file with -o, or with --matte")
     for place, target in enumerate(targets):
-        if _same_files(target, options.input):
+        if same_files(target, options.input):
             raise OutputError(f"{target} is the input itself", hint="choose another name for the output")
-        if options.background is not None and _same_files(target, options.background):
+        if options.background is not None and same_files(target, options.background):
             raise OutputError(f"{target} is the background itself", hint="choose another name for the output")
-        if any(_same_files(target, other) for other in targets[:place]):
+        if any(same_files(target, other) for other in targets[:place]):
             raise OutputError(f"{target} is named twice", hint="every output needs a name of its own")
-
-
-def _same_files(one: str, other: str) -> bool:
-    """Whether two names, either of which may stand for numbered files, mean a file in common."""
-    from streammatte.media.sequence import NumberedName
-
-    one, other = one.removeprefix("file://"), other.removeprefix("file://")
-    numbered = NumberedName.parse(one), NumberedName.parse(other)
-    if numbered[0] is not None and numbered[1] is not None:
-        first, second = (str(name.path(0).absolute()) for name in numbered if name is not None)
-        return first == second
-    for pattern, name in zip(numbered, (other, one), strict=True):
-        if pattern is not None:
-            return any(os.path.realpath(pattern.path(n)) == os.path.realpath(name) for n in pattern.numbers())
-    if os.path.realpath(one) == os.path.realpath(other):  # unlike Path.resolve, it bears a loop of links
-        return True
-    try:
-        return Path(one).samefile(other)
-    except OSError:  # one of them is not there, or is no path at all
-        return False

@@ -11,12 +11,15 @@ import streammatte
 
 PACKAGE = Path(streammatte.__file__).parent
 
-# cli → display → job → pipeline → matting, media → nets, weights → frame, errors. A room may import from lower
-# levels and from itself. `training` uses networks and knows nothing of the command, which alone uses it.
+# cli → commands → display → job, evaluate → pipeline → matting, media → nets, weights → frame, errors. A room may
+# import from lower levels and from itself. `training` uses networks and knows nothing of the command, which alone
+# uses it.
 LEVELS = {
     "errors": 0,
     "frame": 0,
     "metrics": 0,
+    "page": 0,
+    "arguments": 0,
     "nets": 1,
     "weights": 1,
     "matting": 2,
@@ -26,9 +29,11 @@ LEVELS = {
     "pipeline": 3,
     "doctor": 3,
     "job": 4,
+    "evaluate": 4,
     "display": 5,
-    "cli": 6,
-    "__main__": 7,
+    "commands": 6,
+    "cli": 7,
+    "__main__": 8,
 }
 
 

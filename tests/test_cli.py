@@ -358,13 +358,13 @@ def test_wrong_usage_exits_with_2(arguments: list[str], tmp_path: Path, capsys: 
 
 
 def test_rates_are_exact() -> None:
-    from streammatte.cli import _rate
+    from streammatte.arguments import rate
 
-    assert _rate("25") == 25
-    assert _rate("30000/1001") == Fraction(30000, 1001)
-    assert _rate("23.976") == Fraction(24000, 1001)
-    assert _rate("29.97") == Fraction(30000, 1001)
-    assert _rate("12.5") == Fraction(25, 2)
+    assert rate("25") == 25
+    assert rate("30000/1001") == Fraction(30000, 1001)
+    assert rate("23.976") == Fraction(24000, 1001)
+    assert rate("29.97") == Fraction(30000, 1001)
+    assert rate("12.5") == Fraction(25, 2)
 
 
 def test_the_library_takes_any_frames_and_any_matter() -> None:

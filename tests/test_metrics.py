@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -170,3 +171,136 @@ def test_iou() -> None:
 def test_what_cannot_be_compared_is_said(measure: Measure, change: Callable[..., tuple], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         measure(*change(*pair()))
+
+
+def clip(frames: int = 5) -> tuple[list[Alpha], list[Alpha]]:
+    """A disc on the move, and a matte of it with noise in its edge and a piece missing from every other frame."""
+    y, x = np.mgrid[:40, :48]
+    truths = [np.clip((9 - np.hypot(y - 18 - t, x - 17 - 3 * t)) / 3, 0, 1) for t in range(frames)]
+    noise = np.random.default_rng(5)
+    alphas = [np.clip(truth + noise.uniform(-0.2, 0.2, truth.shape) * (truth % 1 > 0), 0, 1) for truth in truths]
+    for t in range(0, frames, 2):
+        alphas[t][12:17, 14 + 3 * t : 19 + 3 * t] *= 0.5
+    return [alpha.astype(np.float32) for alpha in alphas], [truth.astype(np.float32) for truth in truths]
+
+
+def plain_sample(picture: Alpha, x: float, y: float) -> float:
+    """Between the four pixels around a place, linearly; from the border on outside."""
+    height, width = picture.shape
+    x, y = min(max(x, 0), width - 1), min(max(y, 0), height - 1)
+    left, up = min(int(x), width - 2), min(int(y), height - 2)
+    right, down = x - left, y - up
+    above = picture[up, left] * (1 - right) + picture[up, left + 1] * right
+    below = picture[up + 1, left] * (1 - right) + picture[up + 1, left + 1] * right
+    return float(above * (1 - down) + below * down)
+
+
+def test_dtssd_is_the_plain_definition() -> None:
+    alphas, truths = clip()
+    pairs = []
+    for t in range(1, len(alphas)):
+        squares = []
+        for y, x in np.ndindex(*truths[t].shape):
+            ours = float(alphas[t][y, x]) - float(alphas[t - 1][y, x])
+            theirs = float(truths[t][y, x]) - float(truths[t - 1][y, x])
+            squares.append((ours - theirs) ** 2)
+        pairs.append(100 * math.sqrt(sum(squares) / len(squares)))
+    assert metrics.dtssd(alphas, truths) == pytest.approx(sum(pairs) / 4)
+    assert metrics.dtssd(alphas, truths, count_first=True) == pytest.approx(sum([0, *pairs]) / 5)
+
+
+def test_messddt_is_the_plain_definition_along_the_flow_of_the_truth() -> None:
+    alphas, truths = clip(3)
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    pairs = []
+    for t in range(2):
+        one, other = (np.rint(truth * 255).astype(np.uint8) for truth in truths[t : t + 2])
+        flow = finder.calc(one, other, None)
+        errors = [alphas[t + i].astype(float) - truths[t + i] for i in (0, 1)]
+        changes = []
+        for y, x in np.ndindex(*one.shape):
+            later = plain_sample(errors[1], x + flow[y, x, 0], y + flow[y, x, 1])
+            changes.append(abs(errors[0][y, x] ** 2 - later**2))
+        pairs.append(1000 * sum(changes) / len(changes))
+    assert metrics.messddt(alphas, truths) == pytest.approx(sum(pairs) / 2, rel=0.01)  # OpenCV steps by 1/32 pixel
+
+
+def test_messddt_without_motion_is_exact() -> None:
+    _, (truth, *_) = clip()
+    alphas = [truth * share for share in (1, 0.8, 0.9)]
+    errors = [(alpha.astype(float) - truth) ** 2 for alpha in alphas]
+    expected = [1000 * np.abs(errors[t] - errors[t + 1]).mean() for t in (0, 1)]
+    assert metrics.messddt(alphas, [truth] * 3) == pytest.approx(np.mean(expected))
+
+
+@pytest.mark.parametrize("measure", [metrics.dtssd, metrics.messddt])
+def test_over_time_only_change_counts(measure: Measure) -> None:
+    alphas, truths = clip()
+    assert measure(truths, truths) == 0
+    assert measure(alphas, truths) > 1
+    still = truths[:1] * 3
+    assert measure([still[0] * 0.7] * 3, still) == 0, "a steady error"
+    assert measure((alpha for alpha in alphas), iter(truths)) == measure(alphas, truths)
+    assert measure(torch.from_numpy(np.stack(alphas)), np.stack(truths)) == measure(alphas, truths)
+    assert measure(np.stack(alphas)[:, :3, :2], np.stack(truths)[:, :3, :2]) >= 0, "frames of a few pixels"
+
+
+def test_an_error_that_travels_along_is_steady_to_messddt_alone() -> None:
+    y, x = np.mgrid[:64, :96]
+
+    def disc(t: int, radius: float, beside: float = 0) -> Alpha:
+        shape = (radius - np.hypot(y - 24 - 2 * t, x - 30 - 3.5 * t - beside)) / 4 + 0.5
+        return np.clip(shape, 0, 1).astype(np.float32)
+
+    truths = [disc(t, 18) for t in range(5)]
+    bitten = [truth * (1 - 0.8 * disc(t, 5, beside=14)) for t, truth in enumerate(truths)]
+    flickering = [bite if t % 2 else truth for t, (bite, truth) in enumerate(zip(bitten, truths, strict=True))]
+    assert metrics.messddt(bitten, truths) < 0.05 * metrics.messddt(flickering, truths)
+    assert metrics.dtssd(bitten, truths) > 0.5 * metrics.dtssd(flickering, truths)
+
+
+@pytest.mark.parametrize(("measure", "whole"), [(metrics.DtSSD, metrics.dtssd), (metrics.MESSDdt, metrics.messddt)])
+def test_a_frame_at_a_time(measure: Callable[[], Measure], whole: Measure) -> None:
+    alphas, truths = clip()
+    push = measure()
+    figures = [push(alpha, truth) for alpha, truth in zip(alphas, truths, strict=True)]
+    assert figures[0] is None
+    assert np.mean(figures[1:]) == pytest.approx(whole(alphas, truths))
+
+
+@pytest.mark.parametrize("measure", [metrics.dtssd, metrics.messddt])
+def test_clips_that_cannot_be_compared_are_said(measure: Measure) -> None:
+    alphas, truths = clip(3)
+    with pytest.raises(ValueError, match="two frames"):
+        measure(alphas[:1], truths[:1])
+    with pytest.raises(ValueError, match="two frames"):
+        measure([], [])
+    with pytest.raises(ValueError, match="shorter"):
+        measure(alphas, truths[:2])
+    with pytest.raises(ValueError, match="follows one of"):
+        measure([alphas[0], alphas[1][1:]], [truths[0], truths[1][1:]])
+    with pytest.raises(ValueError, match="truth leaves"):
+        measure(alphas, [truth + 1 for truth in truths])
+
+
+def test_foreground_mse_is_the_plain_definition() -> None:
+    rng = np.random.default_rng(2)
+    ours, theirs = rng.random((2, 3, 6, 7), np.float32)
+    truth = rng.random((6, 7)).astype(np.float32) * (rng.random((6, 7)) > 0.4)
+    squares = []
+    for y, x in np.argwhere(truth > 0):
+        squares += [(float(ours[c, y, x]) - float(theirs[c, y, x])) ** 2 for c in range(3)]
+    assert metrics.foreground_mse(ours, theirs, truth) == pytest.approx(1000 * sum(squares) / len(squares))
+    assert metrics.foreground_mse(torch.from_numpy(ours), theirs, truth) == metrics.foreground_mse(ours, theirs, truth)
+    assert metrics.foreground_mse(np.where(truth > 0, theirs, ours), theirs, truth) == 0, "outside nothing counts"
+    assert metrics.foreground_mse(np.ones((3, 6, 7)), np.zeros((3, 6, 7)), truth) == 1000
+
+
+def test_colours_that_cannot_be_compared_are_said() -> None:
+    colors, truth = np.ones((3, 4, 5)), np.ones((4, 5))
+    with pytest.raises(ValueError, match="nothing to count"):
+        metrics.foreground_mse(colors, colors, truth * 0)
+    with pytest.raises(ValueError, match="3 channels"):
+        metrics.foreground_mse(colors[:2], colors[:2], truth)
+    with pytest.raises(ValueError, match="one"):
+        metrics.foreground_mse(colors, colors, truth[1:])

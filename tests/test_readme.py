@@ -61,6 +61,12 @@ def test_command(command: str, footage: Path, capsys: pytest.CaptureFixture[str]
         said = capsys.readouterr()
         assert arguments[2] in said.err if fetching else "birefnet-nano" in said.out
         return
+    if arguments[0] == "evaluate":
+        (footage / "talking.mov").symlink_to(SAMPLES / "talking.alpha.mkv")  # what an earlier line makes
+        assert main(arguments) == 0
+        assert "IoU" in capsys.readouterr().out
+        assert (footage / "talking.html").stat().st_size > 10_000
+        return
     before = set(footage.iterdir())
     if "--weights" in arguments:  # what an earlier line makes
         (footage / arguments[arguments.index("--weights") + 1]).symlink_to(locate(find("birefnet-nano")) or "")

@@ -27,8 +27,9 @@ def open_source(
 ) -> FileSource | SequenceSource:
     """Open footage: any file FFmpeg reads, one picture, or numbered pictures.
 
-    The source is a context manager that iterates over its frames once, in order. When they have run out, its ``lost``
-    is ``None``, or one line on what could not be decoded. Its ``first_number`` is the number of its first picture.
+    The source is a context manager that iterates over its frames once, in order; or, by ``plates()``, over its frames
+    with the alpha that the file holds. When they have run out, its ``lost`` is ``None``, or one line on what could not
+    be decoded. Its ``first_number`` is the number of its first picture; ``has_alpha`` tells whether it has any.
 
     Args:
         url: A path or an address; ``plate.####.png`` or ``plate.%04d.png`` for numbered PNG, JPEG, TIFF, BMP or WebP

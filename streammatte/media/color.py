@@ -117,11 +117,7 @@ class RgbReader:
     def __call__(self, frame: av.VideoFrame) -> Samples:
         color = color_of(frame)
         rgb = self._from_rgb(frame, color) if color.matrix == RGB_MATRIX else self._from_ycbcr(frame, color)
-        if rgb.shape[:2] == (self._height, self._width):
-            return rgb
-        shrinks = rgb.shape[0] * rgb.shape[1] > self._height * self._width
-        way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        return cv2.resize(rgb, (self._width, self._height), interpolation=way)
+        return fitted(rgb, self._width, self._height)
 
     def _from_ycbcr(self, frame: av.VideoFrame, color: ColorSpec) -> Samples:
         matrix = 9 if color.matrix == 10 else color.matrix  # constant luminance: players take it for the other, too
@@ -131,8 +127,8 @@ class RgbReader:
                 hint="convert the clip to BT.709 first, for instance with FFmpeg's colorspace filter",
             )
         matrix = matrix if matrix in _LUMA else matrix_for(color, self._width, self._height)
-        bits = _working_bits(color.bit_depth)
-        luma, *chroma = self._planes(frame, bits, full_range=color.full_range)
+        bits = working_bits(color.bit_depth)
+        luma, *chroma = ycbcr_planes(frame, bits, self._unpacker, full_range=color.full_range)
         height, width = luma.shape
         centred = frame.format.name.startswith("yuvj") if self._codec is None else self._codec in _CENTRED
         chroma = [upsampled(plane, width, height, centred=centred) for plane in chroma]
@@ -140,20 +136,8 @@ class RgbReader:
         affine = ycbcr_to_rgb(matrix, bits, full_range=color.full_range, peak=peak)
         return cv2.transform(cv2.merge([luma, *chroma]), affine)
 
-    def _planes(self, frame: av.VideoFrame, bits: int, *, full_range: bool) -> list[Samples]:
-        """Luma and the two chroma planes of a YCbCr frame, chroma on its own grid."""
-        pixels = frame.format
-        columns, rows = (64 // pixels.chroma_width(64), 64 // pixels.chroma_height(64))
-        planar = f"yuv{_SUBSAMPLING.get((columns, rows), '444')}p{'' if bits == 8 else f'{bits}le'}"
-        if re.sub("^yuv[aj]", "yuv", pixels.name) != planar:
-            swing = FULL if full_range else STUDIO
-            frame = self._unpacker.reformat(
-                frame, format=planar, src_color_range=swing, dst_color_range=swing, threads=1
-            )
-        return [plane_view(plane, bits) for plane in frame.planes[:3]]
-
     def _from_rgb(self, frame: av.VideoFrame, color: ColorSpec) -> Samples:
-        bits = _working_bits(color.bit_depth)
+        bits = working_bits(color.bit_depth)
         if bits == 8:
             return self._unpacker.reformat(frame, format="rgb24", threads=1).to_ndarray()
         planar = self._unpacker.reformat(frame, format=f"gbrp{bits}le", threads=1)
@@ -164,8 +148,28 @@ class RgbReader:
         return samples
 
 
-def _working_bits(depth: int) -> int:
+def ycbcr_planes(frame: av.VideoFrame, bits: int, unpacker: VideoReformatter, *, full_range: bool) -> list[Samples]:
+    """Luma and the two chroma planes of a Y'CbCr or grey frame as they are, chroma on its own grid."""
+    pixels = frame.format
+    columns, rows = (64 // pixels.chroma_width(64), 64 // pixels.chroma_height(64))
+    planar = f"yuv{_SUBSAMPLING.get((columns, rows), '444')}p{'' if bits == 8 else f'{bits}le'}"
+    if re.sub("^yuv[aj]", "yuv", pixels.name) != planar:
+        swing = FULL if full_range else STUDIO
+        frame = unpacker.reformat(frame, format=planar, src_color_range=swing, dst_color_range=swing, threads=1)
+    return [plane_view(plane, bits) for plane in frame.planes[:3]]
+
+
+def working_bits(depth: int) -> int:
+    """The depth of the pixel formats in which samples of ``depth`` bits are unpacked."""
     return next((bits for bits in (8, 10, 12, 14) if depth <= bits), 16)
+
+
+def fitted(samples: Samples, width: int, height: int) -> Samples:
+    """At that size: itself if it has it, else scaled."""
+    if samples.shape[:2] == (height, width):
+        return samples
+    shrinks = samples.shape[0] * samples.shape[1] > height * width
+    return cv2.resize(samples, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def plane_view(plane: av.video.plane.VideoPlane, bits: int) -> Samples:

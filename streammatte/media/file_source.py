@@ -15,9 +15,10 @@ import av
 import numpy as np
 import torch
 
-from streammatte.errors import DecodeFailed, NoVideoStream, SourceNotFound
-from streammatte.frame import Frame, StreamInfo
-from streammatte.media.color import RgbReader, color_of
+from streammatte.errors import DecodeFailed, InputError, NoVideoStream, SourceNotFound
+from streammatte.frame import Frame, Plate, StreamInfo
+from streammatte.media.alpha import AlphaReader, decoder_for, has_alpha, is_grey
+from streammatte.media.color import RgbReader, color_of, fitted
 
 # Demuxers whose header states how long the file is meant to be, so that one that was cut can be told.
 _STATE_THEIR_LENGTH = ("mov", "matroska", "flv")
@@ -33,7 +34,8 @@ class FileSource:
     """The frames of a file's best video stream (as FFmpeg ranks them), attached pictures left out. Read once.
 
     A rotation in the display matrix, as phones write it, is applied to the pixels; ``info`` is of the
-    picture as shown. Alpha in the source is dropped. Memory does not grow with the clip.
+    picture as shown. Iterating gives frames, without the alpha that the file may hold, and ``plates()`` frames with it;
+    one of the two, once. Memory does not grow with the clip.
 
     Args:
         url: Path of anything FFmpeg opens, or an address with a scheme.
@@ -44,6 +46,7 @@ class FileSource:
             times its rate; the truth is what comes.
         lost: One line on what could not be decoded, known once the frames have run out; ``None`` if nothing is missing.
         first_number: The number an image sequence made of this clip begins with.
+        has_alpha: The file has an alpha of its own; without one, only a matte has ``plates()``.
 
     Raises:
         SourceNotFound: There is no such file, or it may not be read.
@@ -65,7 +68,8 @@ class FileSource:
                     f"{url} has no video stream", hint="it holds sound or data only; give a file with pictures"
                 )
             self._stream = stream
-            stream.thread_type = "AUTO"
+            self._decoder = decoder_for(stream)
+            self._decoder.thread_type = "AUTO"
             self._bad_packets = 0
             self._bad_frames = 0
             self._indexed = indexed_packets(self._container, stream)
@@ -85,6 +89,7 @@ class FileSource:
                     f"{url} has no frame that can be decoded", hint="the file is cut or damaged; fetch it again"
                 )
             self._first: av.VideoFrame | None = first
+            self.has_alpha = has_alpha(first)
             self._info = self._describe(first)
         except BaseException:
             self._container.close()
@@ -103,6 +108,28 @@ class FileSource:
         self._container.close()
 
     def __iter__(self) -> Iterator[Frame]:
+        for frame, _ in self._pictures():
+            yield frame
+
+    def plates(self) -> Iterator[Plate]:
+        """The frames, each with its alpha: the file's own or, if it has none and no colours either, its luma.
+
+        Raises:
+            InputError: It holds neither alpha nor a matte.
+            DecodeFailed: As iterating.
+        """
+        to_alpha = AlphaReader()
+        for frame, decoded in self._pictures():
+            if frame.index == 0 and not self.has_alpha and not is_grey(frame.rgb.permute(1, 2, 0).numpy()):
+                raise InputError(
+                    f"{self._url} holds no alpha, and is no matte: it has colours",
+                    hint="give a plate (.mov, .webm, RGBA pictures) or a matte in grey",
+                )
+            alpha = np.ascontiguousarray(np.rot90(to_alpha(decoded), _quarter_turns(decoded)))
+            yield Plate(frame, torch.from_numpy(fitted(alpha, self._info.width, self._info.height)))
+
+    def _pictures(self) -> Iterator[tuple[Frame, av.VideoFrame]]:
+        """Every frame, and what it was decoded as."""
         decoded, self._first = self._first, None
         if decoded is None:
             raise DecodeFailed(f"{self._url} has been read already", hint="open it again to read it again")
@@ -112,7 +139,7 @@ class FileSource:
         while decoded is not None:
             pts = _presentation_time(decoded, previous, self._info)
             rgb = np.ascontiguousarray(np.rot90(to_rgb(decoded), _quarter_turns(decoded)))
-            yield Frame(torch.from_numpy(rgb).permute(2, 0, 1), pts, index)
+            yield Frame(torch.from_numpy(rgb).permute(2, 0, 1), pts, index), decoded
             previous = pts
             index += 1
             decoded = next(self._decoded, None)
@@ -148,7 +175,7 @@ class FileSource:
         """Every frame that can be decoded; counts what cannot."""
         for packet in self._whole_packets():
             try:
-                frames = self._stream.decode(packet)
+                frames = self._decoder.decode(packet)
             except av.FFmpegError as exc:
                 self._bad_packets += 1
                 self._refuse("a packet that cannot be decoded", exc)
@@ -176,14 +203,15 @@ class FileSource:
         with open_container(self._url) as container:
             stream = container.streams[self._stream.index]
             assert isinstance(stream, av.VideoStream)
-            stream.thread_type = "NONE"
+            decoder = decoder_for(stream)
+            decoder.thread_type = "NONE"
             try:
                 container.seek(after, stream=stream)
                 for packet in container.demux(stream):
                     if packet.is_corrupt:
                         continue
                     try:
-                        frames = stream.decode(packet)
+                        frames = decoder.decode(packet)
                     except av.FFmpegError:
                         continue  # counted already
                     yield from (frame for frame in frames if frame.pts is not None and frame.pts > after)

@@ -58,6 +58,24 @@ def _in_the_way(path: Path) -> Path | None:
     return path if os.path.lexists(path) else None  # a link that leads nowhere is in the way, too
 
 
+def same_files(one: str, other: str) -> bool:
+    """Whether two names, either of which may stand for numbered files, mean a file in common."""
+    one, other = one.removeprefix("file://"), other.removeprefix("file://")
+    numbered = NumberedName.parse(one), NumberedName.parse(other)
+    if numbered[0] is not None and numbered[1] is not None:
+        first, second = (str(name.path(0).absolute()) for name in numbered if name is not None)
+        return first == second
+    for pattern, name in zip(numbered, (other, one), strict=True):
+        if pattern is not None:
+            return any(os.path.realpath(pattern.path(n)) == os.path.realpath(name) for n in pattern.numbers())
+    if os.path.realpath(one) == os.path.realpath(other):  # unlike Path.resolve, it bears a loop of links
+        return True
+    try:
+        return Path(one).samefile(other)
+    except OSError:  # one of them is not there, or is no path at all
+        return False
+
+
 def temporary_beside(path: Path) -> Path:
     """A hidden, unused name in the same folder, so that renaming it is one step on one file system."""
     stem = os.fsencode(path.stem)[:64].decode(errors="ignore")
@@ -84,6 +102,22 @@ def publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
         os.replace(temporary, path)  # noqa: PTH105
     else:
         temporary.unlink()
+
+
+def write_text(path: Path, text: str, *, overwrite: bool) -> None:
+    """A text file, in UTF-8, all of it or none.
+
+    Raises:
+        WriteFailed: The disk refused, or the name has been taken meanwhile and may not be replaced.
+    """
+    temporary = temporary_beside(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        publish(temporary, path, overwrite=overwrite)
+    except OSError as exc:
+        raise write_failed(path, exc) from exc
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_failed(path: Path, exc: Exception) -> WriteFailed:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from streammatte.errors import DecodeFailed, SourceNotFound
-from streammatte.frame import Frame, StreamInfo
+from streammatte.frame import Frame, Plate, StreamInfo
 from streammatte.media.file_source import FileSource
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
@@ -78,7 +78,7 @@ class NumberedName:
 
 
 class SequenceSource:
-    """Pictures as a clip, one frame each, ``pts`` counting from 0 in units of a frame. Alpha is dropped.
+    """Pictures as a clip, one frame each, ``pts`` counting from 0 in units of a frame; ``plates()`` gives their alpha.
 
     Args:
         paths: The pictures in order, all of one size and depth.
@@ -86,8 +86,8 @@ class SequenceSource:
         first_number: The number of the first of them, so that an output can be numbered alike.
 
     Attributes:
-        info, lost: As of :class:`~streammatte.media.file_source.FileSource`; nothing is ever lost, because a picture
-            that cannot be decoded is an error: left out, it would renumber all that follow.
+        info, lost, has_alpha: As of :class:`~streammatte.media.file_source.FileSource`; nothing is ever lost, because a
+            picture that cannot be decoded is an error: left out, it would renumber all that follow.
 
     Raises:
         SourceNotFound: A picture is not there.
@@ -101,6 +101,7 @@ class SequenceSource:
         self._paths = paths
         with FileSource(str(paths[0]), strict=True) as picture:
             first = picture.info
+            self.has_alpha = picture.has_alpha
         self._info = replace(first, time_base=1 / frame_rate, frame_rate=frame_rate, frame_count=len(paths))
 
     @property
@@ -116,8 +117,19 @@ class SequenceSource:
         """Nothing is held open between two pictures."""
 
     def __iter__(self) -> Iterator[Frame]:
+        for index, picture in enumerate(self._pictures()):
+            yield replace(next(iter(picture)), pts=index, index=index)
+
+    def plates(self) -> Iterator[Plate]:
+        """As of :class:`~streammatte.media.file_source.FileSource`."""
+        for index, picture in enumerate(self._pictures()):
+            plate = next(picture.plates())
+            yield replace(plate, frame=replace(plate.frame, pts=index, index=index))
+
+    def _pictures(self) -> Iterator[FileSource]:
+        """Each file, opened and like the first."""
         expected = self._info
-        for index, path in enumerate(self._paths):
+        for path in self._paths:
             with FileSource(str(path), strict=True) as picture:
                 found = picture.info
                 if (found.width, found.height) != (expected.width, expected.height):
@@ -130,8 +142,7 @@ class SequenceSource:
                         f"{path} has {found.color.bit_depth} bits, the first {expected.color.bit_depth}",
                         hint="bring the pictures of a sequence to one depth",
                     )
-                frame = next(iter(picture))
-            yield replace(frame, pts=index, index=index)
+                yield picture
 
 
 def open_sequence(name: NumberedName, *, frame_rate: Fraction = DEFAULT_RATE) -> SequenceSource:

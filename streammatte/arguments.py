@@ -1,0 +1,61 @@
+"""What the values of options mean: from text to value, or to a line that says what is wrong with it."""
+
+from __future__ import annotations
+
+import argparse
+from fractions import Fraction
+
+
+def rate(text: str) -> Fraction:
+    """``25``, ``23.976`` or ``30000/1001``; NTSC's rounded rates become the exact ones."""
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a frame rate: 25, 23.976, 30000/1001") from None
+    if rate <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a frame rate: it must be above 0")
+    if rate.denominator != 1 and "." in text:
+        exact = Fraction(round(rate * Fraction(1001, 1000)) * 1000, 1001)
+        if abs(exact - rate) < Fraction(1, 100):
+            return exact
+    return rate
+
+
+def size(text: str) -> tuple[int, int]:
+    """``WxH`` → (H, W)."""
+    width, x, height = text.lower().partition("x")
+    if not x or not width.isdecimal() or not height.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: 512x512 is (width x height)")
+    return int(height), int(width)
+
+
+def above_zero(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share: from 0 to below 1")
+    return value
+
+
+def whole(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
