@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from streammatte.arguments import positive, rate, size
+from streammatte.arguments import positive, rate, size, whole
 from streammatte.commands import COMMANDS
 from streammatte.errors import StreammatteError
 from streammatte.job import Options
@@ -209,7 +209,7 @@ def _parser() -> argparse.ArgumentParser:
     matte.add_argument(
         "--lookahead",
         metavar="N",
-        type=_whole,
+        type=whole,
         help="how many of these may lie ahead; 0 looks back only (default: half of them)",
     )
 
