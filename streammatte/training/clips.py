@@ -111,7 +111,7 @@ def _capsule(stage: Stage, length: float, width: float) -> Picture:
     middle = side / 2
     ends = [(round(16 * v) for v in point) for point in ((middle, middle), (middle, middle + length))]
     first, second = (tuple(end) for end in ends)
-    cv2.line(mask, first, second, 1.0, max(1, round(width)), cv2.LINE_AA, 4)  # type: ignore[call-overload]
+    cv2.line(mask, first, second, 1.0, max(1, round(width)), cv2.LINE_AA, 4)
     return np.dstack([stage.cloth(side) * mask[..., None], mask])
 
 
@@ -253,8 +253,12 @@ def make_clip(
         half = frames // 2
         first = make_clip("pan", width, height, half, seed=seed, cutouts=cutouts)
         second = make_clip("see_through", width, height, frames - half, seed=seed + 1, cutouts=cutouts)
-        joined = [np.concatenate(pair) for pair in ((first.rgb, second.rgb), (first.alpha, second.alpha))]
-        return Clip(*joined, np.concatenate([first.foreground, second.foreground]), (half,))
+        return Clip(
+            np.concatenate([first.rgb, second.rgb]),
+            np.concatenate([first.alpha, second.alpha]),
+            np.concatenate([first.foreground, second.foreground]),
+            (half,),
+        )
     rng = np.random.default_rng([seed, NAMES.index(name)])
     behind, subject, front = SHOTS[name](Stage(width, height, frames, rng, cutouts))
     rgb, alpha, foreground = [], [], []

@@ -7,11 +7,11 @@ import numpy as np
 
 from streammatte.training.picture import Picture, as_picture, blur, clip
 
-JITTER = 0.8  # pixels, deviation: an edge is elsewhere in each frame
-BREATHING = 0.8  # pixels: an edge moves out and in
+JITTER = 0.4  # pixels, deviation: an edge is elsewhere in each frame
+BREATHING = 0.4  # pixels: an edge moves out and in
 PERIOD = 22  # frames of a breath
-BOIL = 0.08  # deviation, of an alpha of one half
-HOLES = 0.3  # chance of a hole, in each frame
+BOIL = 0.05  # deviation, of an alpha of one half
+HOLES = 0.2  # chance of a hole, in each frame
 DROPOUT = 18  # one of so many frames is lost as a whole
 
 
