@@ -69,8 +69,8 @@ class Motion:
         """Flow from the earlier frame to the later, and back."""
         forward, backward = self._flow(earlier.luma, later.luma), self._flow(later.luma, earlier.luma)
         return (
-            _filled(forward, self._belief(forward, backward, earlier, later)),
-            _filled(backward, self._belief(backward, forward, later, earlier)),
+            filled(forward, self._belief(forward, backward, earlier, later)),
+            filled(backward, self._belief(backward, forward, later, earlier)),
         )
 
     def _flow(self, here: NDArray[np.uint8], there: NDArray[np.uint8]) -> Plane:
@@ -118,13 +118,19 @@ class Motion:
         return _plane(np.exp(-distance) * (np.square(alpha) + np.float32(BEHIND)))
 
 
-def _filled(flow: Plane, belief: Plane) -> Plane:
-    """The flow itself where it is believed, else the mean of what is believed around it (normalised convolution)."""
-    total, weight = flow * (belief + np.float32(1e-6))[..., None], belief + np.float32(1e-6)
-    moments = np.dstack([total, weight])
+def filled(values: Plane, belief: Plane) -> Plane:
+    """(H, W, C) as they are where they are believed, else the mean of what is believed around (normalised convolution).
+
+    Args:
+        values: (H, W, C).
+        belief: (H, W), from 0.
+    """
+    weight = (belief + np.float32(1e-6))[..., None]
+    own = np.dstack([values * weight, weight])
+    moments = own.copy()
     for sigma, share in ((NEAR, 0.05), (FAR, 0.005)):
-        moments = moments + np.float32(share) * cv2.GaussianBlur(np.dstack([total, weight]), (0, 0), sigma)
-    return _plane(moments[..., :2] / moments[..., 2:])
+        moments += np.float32(share) * cv2.GaussianBlur(own, (0, 0), sigma)
+    return _plane(moments[..., :-1] / moments[..., -1:])
 
 
 def _plane(values: Any) -> Plane:

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from streammatte.frame import Plate
-from streammatte.stages.motion import Motion, Plane, View
+from streammatte.stages.motion import Motion, Plane, View, filled
 
 Strength = Literal["low", "medium", "high"]
 
@@ -115,9 +115,11 @@ class TemporalSmoother:
                 weights.append(motion.trust(here, there, flow))
         values, counts = np.stack(alphas), np.stack(weights)
         open_ = np.ptp(values, axis=0) > AGREED
-        result = here.alpha.copy()
-        result[open_] = middle(values[:, open_], counts[:, open_])
-        return result
+        change = np.zeros_like(here.alpha)
+        change[open_] = middle(values[:, open_], counts[:, open_]) - here.alpha[open_]
+        # A pixel for which no neighbour can speak changes as those beside it do: a lost frame comes back whole.
+        change = filled(change[..., None], counts[1:].sum(0))[..., 0]
+        return np.asarray((here.alpha + change).clip(0, 1), np.float32)
 
 
 def middle(values: Plane, weights: Plane) -> Plane:
