@@ -117,8 +117,8 @@ class TemporalSmoother:
         open_ = np.ptp(values, axis=0) > AGREED
         change = np.zeros_like(here.alpha)
         change[open_] = middle(values[:, open_], counts[:, open_]) - here.alpha[open_]
-        # A pixel for which no neighbour can speak changes as those beside it do: a lost frame comes back whole.
-        change = filled(change[..., None], counts[1:].sum(0))[..., 0]
+        # Where hardly a neighbour can speak, a pixel changes as those beside it do: a lost frame comes back whole.
+        change = filled(change[..., None], np.square(counts[1:].sum(0)))[..., 0]
         return np.asarray((here.alpha + change).clip(0, 1), np.float32)
 
 
