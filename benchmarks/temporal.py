@@ -1,6 +1,7 @@
 """How steady mattes become over time, on clips whose alpha is known.
 
     python -m benchmarks.temporal [--json FILE] [-o OUT.png] [--clips NAME ...] [--no-network] [--weights FILE]
+    python -m benchmarks.temporal --cost
 
 The clips are those that `streammatte.training.clips` makes. Each has two raw mattes: its truth as
 `streammatte.training.flicker` spoils it, and what the embedded network says of every frame. They are handed to the
@@ -16,6 +17,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -29,6 +32,7 @@ import streammatte
 from streammatte import metrics
 from streammatte.frame import Frame, Plate
 from streammatte.stages import TemporalSmoother, stages_for
+from streammatte.stages.temporal import REACH
 from streammatte.training.clips import NAMES, Clip, make_clip
 from streammatte.training.cutouts import read_cutouts
 from streammatte.training.flicker import flickering
@@ -50,9 +54,12 @@ def main() -> None:
     parser.add_argument("--smooth", choices=("low", "medium", "high"), default="medium")
     parser.add_argument("--no-network", action="store_true", help="the noise model alone")
     parser.add_argument("--weights", help="a checkpoint file (default: the embedded one)")
+    parser.add_argument("--cost", action="store_true", help="instead, the stage's milliseconds a frame at 1920 × 1080")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("-o", "--output", metavar="PNG", help="the worst frames: picture, truth, raw, ours")
     given = parser.parse_args()
+    if given.cost:
+        return cost()
 
     cutouts = read_cutouts([CUTOUTS / f"{number:06}.webp" for number in SUBJECTS])
     figures: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
@@ -168,6 +175,21 @@ def print_row(kind: str, name: str, rows: dict[str, dict[str, float]]) -> None:
         if method != "raw":
             shares = (f"{measure} {value / max(rows['raw'][measure], 1e-9):.3f}" for measure, value in row.items())
             print(f"  {method:16}", "  ".join(shares), flush=True)
+
+
+def cost(frames: int = 30) -> None:
+    """Prints the mean time a frame takes with a full window; a quiet machine is up to whoever measures."""
+    small = make_clip("articulated", 960, 540, frames)
+    rgb = np.stack([cv2.resize(picture, (1920, 1080)) for picture in small.rgb])
+    alpha = np.stack([cv2.resize(matte, (1920, 1080)) for matte in small.alpha])
+    large = plates(Clip(rgb, alpha, small.foreground), alpha)
+    for strength in REACH:
+        stage, times = TemporalSmoother(strength, lookahead=0), []
+        for plate in large:
+            start = time.perf_counter()
+            list(stage.push(plate))
+            times.append(time.perf_counter() - start)
+        print(f"{strength}: {1000 * np.mean(times[2 * REACH[strength] :]):.0f} ms a frame on {os.cpu_count()} cores")
 
 
 def worst(clip: Clip, raw: Mattes, ours: Mattes) -> NDArray[np.uint8]:
