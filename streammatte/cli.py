@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from streammatte.arguments import positive, rate, size
+from streammatte.arguments import positive, rate, size, whole
 from streammatte.commands import COMMANDS
 from streammatte.errors import StreammatteError
 from streammatte.job import Options
@@ -100,6 +100,8 @@ def _matte(arguments: Sequence[str]) -> int:
         size=given.size,
         batch=given.batch,
         colors=given.colors,
+        smooth=given.smooth,
+        lookahead=given.lookahead,
         offline=given.offline,
         overwrite=given.overwrite,
         strict=given.strict,
@@ -195,6 +197,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     network.add_argument(
         "--offline", action="store_true", help="ask no hub for weights; HF_HUB_OFFLINE=1 does the same"
+    )
+
+    matte = parser.add_argument_group("the matte")
+    matte.add_argument(
+        "--smooth",
+        choices=("off", "low", "medium", "high"),
+        default="medium",
+        help="steady it over time: 5, 9 or 17 frames are asked, moved along with the picture (default: %(default)s)",
+    )
+    matte.add_argument(
+        "--lookahead",
+        metavar="N",
+        type=whole,
+        help="how many of these may lie ahead; 0 looks back only (default: half of them)",
     )
 
     saying = parser.add_argument_group("what to say")

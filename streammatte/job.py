@@ -41,6 +41,8 @@ class Options:
     size: tuple[int, int] | None = None
     batch: int = 1
     colors: Literal["auto", "on", "off"] = "auto"
+    smooth: Literal["off", "low", "medium", "high"] = "medium"
+    lookahead: int | None = None
     offline: bool = False
     overwrite: bool = False
     strict: bool = False
@@ -146,7 +148,8 @@ def run(options: Options, display: Display) -> Summary:
         )
         display.started(source.info, matter)
         decode, network, staging, encode = Clock(), Clock(), Clock(), Clock()
-        stages = [Timed(stage, staging) for stage in stages_for(matter.size, options.colors)]
+        chosen = stages_for(matter.size, options.colors, options.smooth, options.lookahead)
+        stages = [Timed(stage, staging) for stage in chosen]
         summary.stages = [type(each.stage).__name__ for each in stages]
 
         def timed_matter(frames: Sequence[Frame]) -> list[Tensor]:

@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 import streammatte
 from streammatte.cli import main
 from streammatte.frame import Frame
+from streammatte.stages import TemporalSmoother
 
 # The embedded model at a quarter of its size: every part of a run is real, and quick.
 QUICK = ["--model", "birefnet-nano", "--size", "64x64", "--device", "cpu"]
@@ -69,7 +70,7 @@ def computed_alphas(path: Path) -> list[np.ndarray]:
     """What the library computes for the same footage with the same settings."""
     matter = streammatte.load_matter("birefnet-nano", device="cpu", size=(64, 64))
     with streammatte.open_source(path) as source:
-        return [plate.alpha.numpy() for plate in streammatte.matte(source, matter)]
+        return [plate.alpha.numpy() for plate in streammatte.matte(source, matter, [TemporalSmoother()])]
 
 
 def plane_of(frame: av.VideoFrame, index: int, dtype: type) -> np.ndarray:

@@ -143,7 +143,7 @@ def test_the_command_asks_the_colours_for_small_networks(
 ) -> None:
     still = tmp_path / "still.png"
     cv2.imwrite(str(still), np.full((48, 64, 3), 120, np.uint8))
-    common = ["--model", "birefnet-nano", "--device", "cpu", "--offline", "--json"]
+    common = ["--model", "birefnet-nano", "--device", "cpu", "--offline", "--smooth", "off", "--json"]
     assert main([str(still), "-o", str(tmp_path / "cut.png"), *common, *arguments]) == 0
     assert json.loads(capsys.readouterr().out)["stages"] == stages
 

@@ -1,0 +1,207 @@
+"""How steady mattes become over time, on clips whose alpha is known.
+
+    python -m benchmarks.temporal [--json FILE] [-o OUT.png] [--clips NAME ...] [--no-network] [--weights FILE]
+    python -m benchmarks.temporal --cost
+
+The clips are those that `streammatte.training.clips` makes. Each has two raw mattes: its truth as
+`streammatte.training.flicker` spoils it, and what the embedded network says of every frame. They are handed to the
+simple methods and to the stage, offline and looking back only, and scored by dtSSD, MAD and Grad; the table gives each
+as a share of the raw matte's. MESSDdt is there since an error that travels with the subject, as a network's mostly do,
+is flicker to dtSSD, and no smoothing over time can take it away.
+Clips are 384 × 216: a fifth of 1080p, in size as in speed, so that 30 pixels a frame there are 6 here.
+Subjects are cut-outs of `samples/cutouts` that training leaves out, people mostly: of what the embedded network does
+not find at all there is nothing to steady. All of it is decided by `--seed`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import streammatte
+from streammatte import metrics
+from streammatte.frame import Frame, Plate
+from streammatte.stages import TemporalSmoother, stages_for
+from streammatte.stages.temporal import REACH
+from streammatte.training.clips import NAMES, Clip, make_clip
+from streammatte.training.cutouts import read_cutouts
+from streammatte.training.flicker import flickering
+
+Mattes = NDArray[np.float32]
+CUTOUTS = Path(__file__).parents[1] / "samples/cutouts"
+SUBJECTS = (149, 155, 233, 240, 335, 343, 569, 609, 905, 994)  # held out from training; people, mostly, and whole
+SIMPLE = ("running average", "median of three", "one-frame delay", "bilinear")
+MEASURES = ("dtSSD", "MESSDdt", "MAD", "Grad")
+NETWORK_SIZE = 192
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", nargs="+", choices=NAMES, default=NAMES)
+    parser.add_argument("--size", type=int, nargs=2, default=(384, 216), metavar=("W", "H"))
+    parser.add_argument("--frames", type=int, default=36)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--smooth", choices=("low", "medium", "high"), default="medium")
+    parser.add_argument("--no-network", action="store_true", help="the noise model alone")
+    parser.add_argument("--weights", help="a checkpoint file (default: the embedded one)")
+    parser.add_argument("--cost", action="store_true", help="instead, the stage's milliseconds a frame at 1920 × 1080")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("-o", "--output", metavar="PNG", help="the worst frames: picture, truth, raw, ours")
+    given = parser.parse_args()
+    if given.cost:
+        return cost()
+
+    cutouts = read_cutouts([CUTOUTS / f"{number:06}.webp" for number in SUBJECTS])
+    figures: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
+    sheet = []
+    for name in given.clips:
+        clip = make_clip(name, *given.size, given.frames, seed=given.seed, cutouts=cutouts)
+        raws = {"noise model": flickering(clip.alpha, seed=given.seed)}
+        if not given.no_network:
+            raws["network"] = network(clip, given.weights)
+        for kind, raw in raws.items():
+            results = {"raw": raw} | {rule.__name__.replace("_", " "): rule(raw) for rule in RULES}
+            results["ours"] = smoothed(clip, raw, TemporalSmoother(given.smooth))
+            results["ours, causal"] = smoothed(clip, raw, TemporalSmoother(given.smooth, lookahead=0))
+            figures.setdefault(kind, {})[name] = {method: scores(clip, matte) for method, matte in results.items()}
+            print_row(kind, name, figures[kind][name])
+            sheet.append(worst(clip, raw, results["ours"]))
+    shares = {kind: summary(clips) for kind, clips in figures.items()}
+    for kind, share in shares.items():
+        print(f"\n{kind}: mean over the clips, as a share of raw")
+        for method, values in share.items():
+            print(f"  {method:16}", "  ".join(f"{measure} {value:.3f}" for measure, value in values.items()))
+    if given.json:
+        about = {"size": list(given.size), "frames": given.frames, "seed": given.seed, "smooth": given.smooth}
+        given.json.write_text(json.dumps(about | {"mean share of raw": shares, "figures": figures}, indent=1) + "\n")
+    if given.output:
+        cv2.imwrite(given.output, np.vstack(sheet)[..., ::-1])
+
+
+def running_average(raw: Mattes) -> Mattes:
+    """Half of each frame, half of all before it."""
+    result = raw.copy()
+    for before, here in pairwise(result):
+        here[:] = (before + here) / 2
+    return result
+
+
+def median_of_three(raw: Mattes) -> Mattes:
+    result = raw.copy()
+    result[1:-1] = np.median([raw[:-2], raw[1:-1], raw[2:]], axis=0)
+    return result
+
+
+def one_frame_delay(raw: Mattes) -> Mattes:
+    """Where the neighbours agree and a frame does not, their mean (MODNet: Ke et al. 2022, section 3.4)."""
+    before, here, after = raw[:-2], raw[1:-1], raw[2:]
+    near = np.abs(before - after) <= 0.1
+    odd = near & (np.abs(here - before) > 0.1) & (np.abs(here - after) > 0.1)
+    result = raw.copy()
+    result[1:-1] = np.where(odd, (before + after) / 2, here)
+    return result
+
+
+def bilinear(raw: Mattes) -> Mattes:
+    """At the embedded network's size, and back."""
+    height, width = raw.shape[1:]
+    small = [cv2.resize(matte, (NETWORK_SIZE, NETWORK_SIZE), interpolation=cv2.INTER_AREA) for matte in raw]
+    return np.stack([cv2.resize(matte, (width, height), interpolation=cv2.INTER_LINEAR) for matte in small])
+
+
+RULES: tuple[Callable[[Mattes], Mattes], ...] = (running_average, median_of_three, one_frame_delay, bilinear)
+
+
+def plates(clip: Clip, mattes: Mattes) -> list[Plate]:
+    return [
+        Plate(Frame(torch.from_numpy(rgb).permute(2, 0, 1), index, index), torch.from_numpy(matte))
+        for index, (rgb, matte) in enumerate(zip(clip.rgb, mattes, strict=True))
+    ]
+
+
+def smoothed(clip: Clip, raw: Mattes, stage: TemporalSmoother) -> Mattes:
+    out = [after for plate in plates(clip, raw) for after in stage.push(plate)] + list(stage.flush())
+    return np.stack([plate.alpha.numpy() for plate in out])
+
+
+def network(clip: Clip, weights: str | None) -> Mattes:
+    """What the command's network and the clip's colours say, before anything is smoothed."""
+    matter = streammatte.load_matter("birefnet-nano", weights=weights, offline=True, device="cpu")
+    frames = [plate.frame for plate in plates(clip, clip.alpha)]
+    stages = stages_for(matter.size, smooth="off")
+    return np.stack([plate.alpha.numpy() for plate in streammatte.matte(frames, matter, stages)])
+
+
+def scores(clip: Clip, mattes: Mattes) -> dict[str, float]:
+    """dtSSD and MESSDdt over the clip's pairs of frames, MAD and Grad over its frames, MAD of those next to a cut."""
+    pairs = list(zip(mattes, clip.alpha, strict=True))
+    differences = np.array([metrics.mad(*pair) for pair in pairs])
+    result = {
+        "dtSSD": metrics.dtssd(mattes, clip.alpha),
+        "MESSDdt": metrics.messddt(mattes, clip.alpha),
+        "MAD": float(differences.mean()),
+        "Grad": float(np.mean([metrics.grad(*pair) for pair in pairs])),
+    }
+    if clip.cuts:
+        result["MAD at cuts"] = float(np.mean([differences[cut - 1 : cut + 1] for cut in clip.cuts]))
+    return {measure: round(value, 4) for measure, value in result.items()}
+
+
+def summary(clips: dict[str, dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """Of each method, the mean over the clips of each measure's share of the raw matte's."""
+    methods = next(iter(clips.values()))
+    return {
+        method: {
+            measure: round(float(np.mean([rows[method][measure] / rows["raw"][measure] for rows in clips.values()])), 3)
+            for measure in MEASURES
+        }
+        for method in methods
+    }
+
+
+def print_row(kind: str, name: str, rows: dict[str, dict[str, float]]) -> None:
+    print(f"\n{kind}, {name}; raw: ", "  ".join(f"{measure} {value:.2f}" for measure, value in rows["raw"].items()))
+    for method, row in rows.items():
+        if method != "raw":
+            shares = (f"{measure} {value / max(rows['raw'][measure], 1e-9):.3f}" for measure, value in row.items())
+            print(f"  {method:16}", "  ".join(shares), flush=True)
+
+
+def cost(frames: int = 30) -> None:
+    """Prints the mean time a frame takes with a full window; a quiet machine is up to whoever measures."""
+    small = make_clip("articulated", 960, 540, frames)
+    rgb = np.stack([cv2.resize(picture, (1920, 1080)) for picture in small.rgb])
+    alpha = np.stack([cv2.resize(matte, (1920, 1080)) for matte in small.alpha])
+    large = plates(Clip(rgb, alpha, small.foreground), alpha)
+    for strength in REACH:
+        stage, times = TemporalSmoother(strength, lookahead=0), []
+        for plate in large:
+            start = time.perf_counter()
+            list(stage.push(plate))
+            times.append(time.perf_counter() - start)
+        print(f"{strength}: {1000 * np.mean(times[2 * REACH[strength] :]):.0f} ms a frame on {os.cpu_count()} cores")
+
+
+def worst(clip: Clip, raw: Mattes, ours: Mattes) -> NDArray[np.uint8]:
+    """The two frames that ours does worst and the one that it improves least, each between its truth and its raw."""
+    error = np.abs(ours - clip.alpha).mean((1, 2))
+    picks = [*np.argsort(error)[-2:], int(np.argmax(error - np.abs(raw - clip.alpha).mean((1, 2))))]
+    rows = []
+    for index in picks:
+        gray = [np.repeat(np.rint(m[index] * 255).astype(np.uint8)[..., None], 3, 2) for m in (clip.alpha, raw, ours)]
+        rows.append(np.hstack([clip.rgb[index], *gray]))
+    return np.vstack(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""How one frame of a shot moves into the next, and how far a picture that was moved along can be believed.
+
+A matte's edge lies where motion breaks off, which is where flow is worst. Three things help. Flow is told down to
+single pixels (DIS: Kroeger et al., Fast Optical Flow using Dense Inverse Search, ECCV 2016). Where forward and backward
+flow disagree, something is hidden or bared: the flow there is taken from around it, and from the subject first, since
+the edge goes with the subject. And a moved picture is compared with what is there: a difference that grain, or half a
+pixel of error on this very texture, explains is none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Plane = NDArray[np.float32]
+"""(H, W), or (H, W, 2) for a flow: pixel p of the one frame is found at p + flow[p] in the other, in pixels (x, y)."""
+
+FINE = 400  # pixels of width up to which flow is told at full size, and beyond that at half
+LEAST = 16  # pixels of height and width that DIS needs
+DISAGREEMENT = 1.0  # pixels between forward and backward flow at which little of them is believed
+BEHIND = 0.1  # what the background's flow counts for against the subject's, where flow is filled in
+NEAR, FAR = 3.0, 9.0  # pixels that filling reaches
+FAINT = 0.02  # of 1: a difference that is never held against a picture
+MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)  # the difference of two Laplacians
+SLACK = 0.5  # pixels by which flow may be off
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """A frame as motion is told from it.
+
+    Attributes:
+        rgb: (H, W, 3) uint8.
+        alpha: (H, W) in [0, 1].
+        luma: (H, W) uint8.
+        tolerance: (H, W), the squared difference of colours in [0, 1] that is expected of a picture moved here.
+    """
+
+    rgb: NDArray[np.uint8]
+    alpha: Plane
+    luma: NDArray[np.uint8]
+    tolerance: Plane
+
+    @classmethod
+    def of(cls, rgb: NDArray[np.uint8], alpha: Plane) -> View:
+        """The view of a picture and its alpha."""
+        slopes = [cv2.Sobel(rgb, cv2.CV_32F, *axis, scale=1 / 8 / 255) for axis in ((1, 0), (0, 1))]
+        steep = sum(np.einsum("hwc,hwc->hw", slope, slope) for slope in slopes)
+        luma = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
+        # Grain by a mask that is blind to ramps and edges (Immerkær 1996); by the median, as texture is not grain.
+        # What two frames differ by has twice its variance, in each of three channels.
+        grain = np.median(np.abs(cv2.filter2D(luma, cv2.CV_32F, MASK))) / (6 * 0.6745 * 255)
+        tolerance = np.float32(FAINT**2 + 6 * grain**2) + np.float32(SLACK**2) * steep
+        return cls(rgb, alpha, luma, _plane(tolerance))
+
+
+class Motion:
+    """Flow between neighbouring frames, and what it carries along."""
+
+    def __init__(self) -> None:
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._places: Plane = np.zeros((0, 0, 2), np.float32)
+
+    def between(self, earlier: View, later: View) -> tuple[Plane, Plane]:
+        """Flow from the earlier frame to the later, and back."""
+        forward, backward = self._flow(earlier.luma, later.luma), self._flow(later.luma, earlier.luma)
+        return (
+            filled(forward, self._belief(forward, backward, earlier, later)),
+            filled(backward, self._belief(backward, forward, later, earlier)),
+        )
+
+    def _flow(self, here: NDArray[np.uint8], there: NDArray[np.uint8]) -> Plane:
+        height, width = here.shape
+        self._dis.setFinestScale(0 if max(height, width) <= FINE else 1)
+        room = (0, max(0, LEAST - height), 0, max(0, LEAST - width))  # below, and to the right
+        pair = [cv2.copyMakeBorder(luma, *room, cv2.BORDER_REPLICATE) for luma in (here, there)]
+        return _plane(self._dis.calc(*pair, None)[:height, :width])  # type: ignore[call-overload]
+
+    def moved(self, values: NDArray[Any], flow: Plane) -> NDArray[Any]:
+        """What ``values`` hold where ``flow`` leads; the border's beyond it."""
+        places = self._at(flow)
+        return np.asarray(cv2.remap(values, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))  # type: ignore[call-overload]
+
+    def _at(self, flow: Plane) -> Plane:
+        """(H, W, 2): where each pixel is found in the other frame, as (x, y)."""
+        if self._places.shape != flow.shape:
+            y, x = np.mgrid[: flow.shape[0], : flow.shape[1]].astype(np.float32)
+            self._places = np.dstack([x, y])
+        return self._places + flow
+
+    def trust(self, here: View, there: View, flow: Plane) -> Plane:
+        """(H, W) in [0, 1]: how well the other frame, moved here by ``flow``, explains this one.
+
+        At an edge the subject decides, since the background behind it may move otherwise; but only for what moves as
+        the subject does.
+        """
+        difference = cv2.absdiff(self.moved(there.rgb, flow), here.rgb).astype(np.float32)
+        excess = np.einsum("hwc,hwc->hw", difference, difference) / np.float32(255**2) / here.tolerance
+        weight = np.square(here.alpha) + np.float32(1e-3)
+        around = [cv2.GaussianBlur(part, (0, 0), 1) for part in (weight, excess * weight, flow * weight[..., None])]
+        excess, apart = around[1] / around[0], flow - around[2] / around[0][..., None]
+        excess = excess + np.einsum("hwc,hwc->hw", apart, apart) / np.float32(SLACK**2)
+        places, (height, width) = self._at(flow), here.luma.shape
+        within = (np.abs(places[..., 0] - (width - 1) / 2) <= width / 2) & (
+            np.abs(places[..., 1] - (height - 1) / 2) <= height / 2
+        )
+        return _plane(np.exp(-excess / 2) * within)
+
+    def _belief(self, flow: Plane, back: Plane, here: View, there: View) -> Plane:
+        """(H, W): how much a flow counts where its neighbourhood is filled in from it."""
+        astray = flow + self.moved(back, flow)
+        alpha = np.maximum(here.alpha, self.moved(there.alpha, flow))  # either may have been dropped by the network
+        distance = np.einsum("hwc,hwc->hw", astray, astray) / np.float32(DISAGREEMENT**2)
+        return _plane(np.exp(-distance) * (np.square(alpha) + np.float32(BEHIND)))
+
+
+def filled(values: Plane, belief: Plane) -> Plane:
+    """(H, W, C) as they are where they are believed, else the mean of what is believed around (normalised convolution).
+
+    Args:
+        values: (H, W, C).
+        belief: (H, W), from 0.
+    """
+    weight = (belief + np.float32(1e-6))[..., None]
+    own = np.dstack([values * weight, weight])
+    moments = own.copy()
+    for sigma, share in ((NEAR, 0.05), (FAR, 0.005)):
+        moments += np.float32(share) * cv2.GaussianBlur(own, (0, 0), sigma)
+    return _plane(moments[..., :-1] / moments[..., -1:])
+
+
+def _plane(values: Any) -> Plane:
+    return np.asarray(values, np.float32)

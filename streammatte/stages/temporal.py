@@ -1,0 +1,151 @@
+"""Hold a matte steady over time without ever lagging behind the picture.
+
+A network that looks at each frame by itself puts an edge elsewhere in every one of them, drops a hand now and then, or
+a whole frame. Its neighbours know better: their alphas are moved to this frame along the picture's motion (`motion`),
+each counts as far as its picture, moved likewise, is this frame's, and the middle of what they say is taken. What no
+neighbour can speak for keeps the alpha that it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from streammatte.frame import Plate
+from streammatte.stages.motion import Motion, Plane, View, filled
+
+Strength = Literal["low", "medium", "high"]
+
+REACH = {"low": 2, "medium": 4, "high": 8}
+"""Frames that are asked in either direction."""
+
+WIDTH = 640
+"""Pixels of the longer side at which mattes are compared; what is finer than that stays each frame's own."""
+
+AGREED = 1 / 512  # a spread of alphas below this is left as it is
+SAME_SHOT = 0.25  # trust in the frame before, on average: 0.6 and more within a shot, up to 0.05 across a cut
+
+
+@dataclass(slots=True, eq=False)
+class _Seen:
+    """A frame of the window; ``plate`` until it has left."""
+
+    view: View
+    plate: Plate | None
+    forward: Plane | None = None  # to the next frame
+    backward: Plane | None = None  # to the one before
+
+
+class TemporalSmoother:
+    """The stage. Holds back ``lookahead`` plates, and remembers as many frames as ``strength`` asks for.
+
+    A cut, which it detects, ends what it knows: no plate hears of one beyond it.
+
+    Args:
+        strength: How many frames are asked: 5, 9 or 17 with this one.
+        lookahead: How many of them may lie ahead; the rest lies behind. 0 never waits. By default half of them.
+    """
+
+    def __init__(self, strength: Strength = "medium", lookahead: int | None = None) -> None:
+        reach = REACH[strength]
+        self.lookahead = reach if lookahead is None else min(lookahead, 2 * reach)
+        self.memory = 2 * reach - self.lookahead
+        self._window: list[_Seen] = []
+        self._waiting = 0
+        self._motion = Motion()
+
+    def push(self, plate: Plate) -> Iterator[Plate]:
+        """The plate of ``lookahead`` frames before, steadied; all that were waiting if this one begins a shot."""
+        seen = _Seen(_view(plate), plate)
+        if self._window and not self._follows(seen):
+            yield from self.flush()
+        self._window.append(seen)
+        self._waiting += 1
+        if self._waiting > self.lookahead:
+            yield self._leaving()
+
+    def flush(self) -> Iterator[Plate]:
+        """The plates that are still waiting."""
+        while self._waiting:
+            yield self._leaving()
+        self._window.clear()
+
+    def _follows(self, seen: _Seen) -> bool:
+        """Whether a frame belongs to the shot of the one before; if so, the two are linked."""
+        last, here = self._window[-1], seen.view
+        if last.view.alpha.shape != here.alpha.shape:
+            return False
+        forward, backward = self._motion.between(last.view, here)
+        if self._motion.trust(here, last.view, backward).mean() < SAME_SHOT:
+            return False
+        last.forward, seen.backward = forward, backward
+        return True
+
+    def _leaving(self) -> Plate:
+        place = len(self._window) - self._waiting
+        plate = self._window[place].plate
+        assert plate is not None
+        before = self._window[place].view.alpha
+        change = torch.from_numpy(self._steadied(place) - before).to(plate.alpha)[None, None]
+        if change.shape[2:] != plate.alpha.shape:
+            change = F.interpolate(change, plate.alpha.shape, mode="bilinear", align_corners=False)
+        self._window[place].plate = None
+        self._waiting -= 1
+        del self._window[: max(0, place + 1 - self.memory)]
+        return replace(plate, alpha=(plate.alpha + change[0, 0]).clamp(0, 1))
+
+    def _steadied(self, place: int) -> Plane:
+        """The alpha of one frame of the window, (H, W): the middle of what those around it say."""
+        here, motion = self._window[place].view, self._motion
+        alphas, weights = [here.alpha], [np.ones_like(here.alpha)]
+        for onward in (False, True):
+            flow = np.zeros((*here.alpha.shape, 2), np.float32)
+            last = len(self._window) if onward else max(-1, place - self.memory - 1)
+            for other in range(place + 1, last) if onward else range(place - 1, last, -1):
+                link = self._window[other - 1].forward if onward else self._window[other + 1].backward
+                assert link is not None
+                flow = flow + motion.moved(link, flow)
+                there = self._window[other].view
+                alphas.append(motion.moved(there.alpha, flow))
+                weights.append(motion.trust(here, there, flow))
+        values, counts = np.stack(alphas), np.stack(weights)
+        open_ = np.ptp(values, axis=0) > AGREED
+        change = np.zeros_like(here.alpha)
+        change[open_] = middle(values[:, open_], counts[:, open_]) - here.alpha[open_]
+        # Where hardly a neighbour can speak, a pixel changes as those beside it do: a lost frame comes back whole.
+        change = filled(change[..., None], np.square(counts[1:].sum(0)))[..., 0]
+        return np.asarray((here.alpha + change).clip(0, 1), np.float32)
+
+
+def middle(values: Plane, weights: Plane) -> Plane:
+    """Weighted interquartile mean: as deaf to outliers as the median nearly, and steadier.
+
+    Args:
+        values: (N, P), for each of P pixels what N frames say.
+        weights: (N, P), at least one of each pixel's above 0.
+
+    Returns:
+        (P,).
+    """
+    order = np.argsort(values, axis=0)
+    values, weights = np.take_along_axis(values, order, 0), np.take_along_axis(weights, order, 0)
+    edges = np.cumsum(weights, axis=0)
+    edges = np.clip(edges / edges[-1], 0.25, 0.75)
+    share = np.diff(edges, axis=0, prepend=np.float32(0.25))
+    return np.asarray(2 * (share * values).sum(0), np.float32)
+
+
+def _view(plate: Plate) -> View:
+    """A plate at the size at which it is worked on."""
+    height, width = plate.alpha.shape
+    scale = min(1.0, WIDTH / max(height, width))
+    size = max(1, round(scale * height)), max(1, round(scale * width))
+    rgb = F.interpolate(plate.frame.as_float()[None], size, mode="area")[0] if scale < 1 else plate.frame.as_float()
+    alpha = F.interpolate(plate.alpha[None, None].float(), size, mode="area")[0, 0] if scale < 1 else plate.alpha
+    pixels = (rgb.permute(1, 2, 0) * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+    return View.of(np.ascontiguousarray(pixels), np.asarray(alpha.float().cpu().numpy(), np.float32))

@@ -1,0 +1,257 @@
+"""Smoothing over time mends what one frame gets wrong, and leaves alone what moves, what is new and what is right."""
+
+from __future__ import annotations
+
+import gc
+import json
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from clips import even_pts, write_clip
+from numpy.typing import NDArray
+
+from streammatte.cli import main
+from streammatte.frame import Frame, Plate
+from streammatte.metrics import dtssd, grad, mad
+from streammatte.stages import TemporalSmoother
+from streammatte.stages.temporal import middle
+from streammatte.training.clips import NAMES, make_clip
+from streammatte.training.flicker import flickering
+
+HEIGHT, WIDTH = 72, 96
+Planes = NDArray[np.float32]
+
+
+def texture(seed: int, height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.uint8]:
+    """Something for motion to be told by, (height, width, 3)."""
+    noise = np.random.default_rng(seed).normal(0, 1, (height, width, 3))
+    soft = cv2.GaussianBlur(noise, (0, 0), 2)
+    return np.asarray((128 + 200 * soft).clip(0, 255), np.uint8)
+
+
+def disc(x: float, y: float = HEIGHT / 2, radius: float = 20) -> Planes:
+    """An alpha with a soft edge."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    return np.asarray((radius + 0.5 - np.hypot(columns - x, rows - y)).clip(0, 1), np.float32)
+
+
+def still(seed: int, count: int) -> list[Plate]:
+    """A disc that stays where it is."""
+    alpha = disc(WIDTH / 2)
+    rgb = np.where(alpha[..., None] > 0.5, texture(seed), texture(seed + 1))
+    return [plate(rgb, alpha, index) for index in range(count)]
+
+
+def moving(count: int, step: float = 3.0) -> list[Plate]:
+    """A textured disc that crosses another texture; its alpha is right."""
+    behind, cloth, plates = texture(1), texture(2), []
+    for index in range(count):
+        alpha = disc(24 + step * index)
+        shift = np.array([[1, 0, step * index], [0, 1, 0]], np.float64)
+        front = cv2.warpAffine(cloth, shift, (WIDTH, HEIGHT), borderMode=cv2.BORDER_WRAP)
+        rgb = np.rint(front * alpha[..., None] + behind * (1 - alpha[..., None]))
+        plates.append(plate(rgb.astype(np.uint8), alpha, index))
+    return plates
+
+
+def plate(rgb: NDArray[Any], alpha: Planes, index: int = 0) -> Plate:
+    planes = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)
+    return Plate(Frame(planes, 10 * index, index), torch.from_numpy(alpha))
+
+
+def spoilt(plates: Sequence[Plate], index: int, change: Planes | float) -> list[Plate]:
+    """The same plates, one alpha multiplied by ``change``."""
+    worse = Plate(plates[index].frame, plates[index].alpha * torch.as_tensor(change))
+    return [*plates[:index], worse, *plates[index + 1 :]]
+
+
+def through(stage: TemporalSmoother, plates: Sequence[Plate]) -> list[Plate]:
+    return [after for each in plates for after in stage.push(each)] + list(stage.flush())
+
+
+def alphas(plates: Sequence[Plate]) -> Planes:
+    return np.stack([each.alpha.numpy() for each in plates])
+
+
+@pytest.mark.parametrize("lookahead", [0, 1, 4, None])
+@pytest.mark.parametrize("count", [0, 1, 2, 12])
+def test_every_plate_leaves_once_in_order_with_its_own_frame(count: int, lookahead: int | None) -> None:
+    plates = moving(count)
+    after = through(TemporalSmoother(lookahead=lookahead), plates)
+    assert [each.frame for each in after] == [each.frame for each in plates]
+
+
+@pytest.mark.parametrize("lookahead", [0, 2])
+def test_no_more_plates_wait_than_it_looks_ahead(lookahead: int) -> None:
+    stage = TemporalSmoother(lookahead=lookahead)
+    leaving = [len(list(stage.push(each))) for each in still(0, 8)]
+    assert leaving == [0] * lookahead + [1] * (8 - lookahead)
+    assert len(list(stage.flush())) == lookahead
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+def test_a_constant_matte_stays_as_it_is(value: float) -> None:
+    alpha = torch.full((HEIGHT, WIDTH), value)
+    plates = [Plate(each.frame, alpha) for each in moving(6)]
+    assert all(torch.equal(after.alpha, alpha) for after in through(TemporalSmoother(), plates))
+
+
+def test_a_right_matte_of_a_still_shot_stays_as_it_is() -> None:
+    plates = still(0, 6)
+    assert all(torch.equal(after.alpha, plates[0].alpha) for after in through(TemporalSmoother(), plates))
+
+
+@pytest.mark.parametrize("lookahead", [0, None])
+@pytest.mark.parametrize("make", [lambda: still(0, 12), lambda: moving(12)], ids=["still", "moving"])
+@pytest.mark.parametrize("change", [1 - disc(45, radius=8), 0.0], ids=["hole", "dropout"])
+def test_what_one_frame_drops_is_mended(change: Planes | float, make: Any, lookahead: int | None) -> None:
+    plates = make()
+    after = through(TemporalSmoother(lookahead=lookahead), spoilt(plates, 7, change))
+    whole, broken = plates[7].alpha.numpy(), (plates[7].alpha * torch.as_tensor(change)).numpy()
+    assert mad(after[7].alpha.numpy(), whole) < (0.15 if lookahead == 0 else 0.1) * mad(broken, whole)
+
+
+def test_a_right_matte_that_moves_neither_lags_nor_softens() -> None:
+    plates = moving(14, step=4.0)
+    for before, after in zip(plates, through(TemporalSmoother(), plates), strict=True):
+        truth, ours = before.alpha.numpy(), after.alpha.numpy()
+        assert mad(ours, truth) < 3  # a lag of one frame costs some 50
+        assert grad(ours, truth) < 0.05
+
+
+def test_a_thin_part_that_moves_fast_is_not_eaten() -> None:
+    """A rod that jumps by many times its width, so that no flow follows it."""
+    behind, plates = texture(3), []
+    for index in range(8):
+        alpha = np.zeros((HEIGHT, WIDTH), np.float32)
+        alpha[10:60, 8 + 10 * index : 10 + 10 * index] = 1
+        rgb = np.where(alpha[..., None] > 0, np.array([250, 40, 30]), behind).astype(np.uint8)
+        plates.append(plate(rgb, alpha, index))
+    for before, after in zip(plates, through(TemporalSmoother(), plates), strict=True):
+        rod = before.alpha.numpy() > 0
+        assert after.alpha.numpy()[rod].mean() > 0.95
+        assert after.alpha.numpy()[~rod].mean() < 0.005
+
+
+@pytest.mark.parametrize("lookahead", [0, None])
+def test_nothing_crosses_a_cut(lookahead: int | None) -> None:
+    """Frames beside a cut are what each shot alone would give; their alphas say the opposite of each other."""
+    first = spoilt(still(0, 6), 4, 0.5)
+    second = spoilt([Plate(each.frame, 1 - each.alpha) for each in still(7, 6)], 1, 0.5)
+    together = through(TemporalSmoother(lookahead=lookahead), [*first, *second])
+    apart = [after for shot in (first, second) for after in through(TemporalSmoother(lookahead=lookahead), shot)]
+    assert np.array_equal(alphas(together), alphas(apart))
+
+
+def test_a_change_of_light_is_no_cut() -> None:
+    """A lamp flickers a little: the frames around still mend a hole."""
+    plates = still(0, 9)
+    for index, each in enumerate(plates):
+        light = each.frame.rgb.float() * (1 + 0.04 * (-1) ** index)
+        plates[index] = Plate(Frame(light.clamp(0, 255).to(torch.uint8), index, index), each.alpha)
+    after = through(TemporalSmoother(), spoilt(plates, 4, 0.0))
+    assert mad(after[4].alpha.numpy(), plates[4].alpha.numpy()) < 10
+
+
+def test_grain_is_not_taken_for_change() -> None:
+    rng, plates = np.random.default_rng(5), still(0, 9)
+    for index, each in enumerate(plates):
+        noisy = each.frame.rgb.float() + torch.from_numpy(rng.normal(0, 10, (3, HEIGHT, WIDTH)))
+        plates[index] = Plate(Frame(noisy.clamp(0, 255).to(torch.uint8), index, index), each.alpha)
+    after = through(TemporalSmoother(), spoilt(plates, 4, 0.0))
+    assert mad(after[4].alpha.numpy(), plates[4].alpha.numpy()) < 5  # of some 180 without
+
+
+def test_no_more_is_held_than_the_window_needs() -> None:
+    stage, alive = TemporalSmoother("low"), []
+    for each in still(0, 1) * 20:
+        mine = Plate(each.frame, each.alpha.clone())
+        alive.append(weakref.ref(mine.alpha))
+        for after in stage.push(mine):
+            del after
+        del mine
+    gc.collect()
+    assert sum(reference() is not None for reference in alive) <= 2 * 2 + 1
+
+
+def test_what_is_finer_than_it_works_at_stays() -> None:
+    """A matte of 1600 pixels keeps its fine detail, and a dropout in it is mended all the same."""
+    fine = (np.indices((64, 1600)).sum(0) % 2).astype(np.float32)
+    rgb = cv2.resize(texture(4, 32, 800), (1600, 64), interpolation=cv2.INTER_CUBIC)
+    plates = [plate(rgb, fine, index) for index in range(5)]
+    assert all(torch.equal(after.alpha, plates[0].alpha) for after in through(TemporalSmoother(), plates))
+    solid = [plate(rgb, np.ones_like(fine), index) for index in range(5)]
+    assert through(TemporalSmoother(), spoilt(solid, 2, 0.0))[2].alpha.min() > 0.98
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (3, 500), (37, 53)])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_frames_of_any_size_and_depth(shape: tuple[int, int], kind: type[np.generic]) -> None:
+    largest = 1 if kind is np.float32 else np.iinfo(kind).max  # type: ignore[type-var]
+    rgb = (texture(0, *shape) / 255 * largest).astype(kind)
+    plates = [plate(rgb, np.full(shape, value, np.float32), index) for index, value in enumerate((1, 1, 0.2, 1, 1))]
+    after = through(TemporalSmoother(), plates)
+    assert all(each.alpha.shape == shape and each.alpha.dtype == torch.float32 for each in after)
+    assert alphas(after).min() > 0.98
+
+
+def test_frames_of_another_size_begin_anew() -> None:
+    plates = [*still(0, 3), plate(texture(0, 40, 50), np.ones((40, 50), np.float32), 3)]
+    after = through(TemporalSmoother(), plates)
+    assert np.array_equal(alphas(after[:3]), alphas(plates[:3])) and torch.equal(after[3].alpha, plates[3].alpha)
+
+
+def test_the_middle_of_what_is_said() -> None:
+    values = np.array([[0.1, 0.2, 0.3, 0.4, 9.0]], np.float32).T
+    assert middle(values, np.ones_like(values)) == pytest.approx((0.2 * 0.75 + 0.3 + 0.4 * 0.75) / 2.5)
+    assert middle(values, np.array([[1, 0, 0, 0, 0]], np.float32).T) == pytest.approx(0.1)
+    assert middle(values, np.array([[1, 1, 1, 1, 0.01]], np.float32).T) < 0.4
+    assert middle(values[:1], np.ones((1, 1), np.float32)) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("name", ["articulated", "fast", "still"])
+def test_a_networks_flicker_goes(name: str) -> None:
+    clip = make_clip(name, 128, 72, 12)
+    raw = flickering(clip.alpha)
+    plates = [plate(*pair, index) for index, pair in enumerate(zip(clip.rgb, raw, strict=True))]
+    ours, causal = (alphas(through(TemporalSmoother(lookahead=lookahead), plates)) for lookahead in (None, 0))
+    # Where a frame has 128 pixels, one of them is much; benchmarks/temporal.py has three times as many.
+    assert dtssd(ours, clip.alpha) < 0.7 * dtssd(raw, clip.alpha)
+    assert dtssd(causal, clip.alpha) < 0.8 * dtssd(raw, clip.alpha)
+    assert np.abs(ours - clip.alpha).mean() < 0.9 * np.abs(raw - clip.alpha).mean()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_clips_are_whole_and_decided_by_their_seed(name: str) -> None:
+    clip, again, other = (make_clip(name, 64, 36, 4, seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(clip.rgb, again.rgb) and np.array_equal(clip.alpha, again.alpha)
+    assert not np.array_equal(clip.rgb, other.rgb)
+    assert clip.rgb.shape == (4, 36, 64, 3) and clip.foreground.shape == (4, 36, 64, 3)
+    assert clip.alpha.shape == (4, 36, 64) and clip.alpha.min() >= 0 and clip.alpha.max() > 0.9
+    assert np.abs(clip.rgb / 255 - clip.foreground)[clip.alpha == 1].mean() < 0.02
+    assert clip.cuts == ((2,) if name == "cut" else ())
+    assert (np.ptp(clip.alpha, axis=0).max() == 0) == (name == "still")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stages"),
+    [
+        ([], ["TemporalSmoother"]),
+        (["--smooth", "off"], []),
+        (["--smooth", "high", "--lookahead", "0"], ["TemporalSmoother"]),
+    ],
+)
+def test_the_command_smooths_unless_told_not_to(
+    arguments: list[str], stages: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = write_clip(tmp_path / "clip.mp4", pts=even_pts(3))
+    common = ["--model", "birefnet-nano", "--device", "cpu", "--offline", "--colors", "off", "--json"]
+    assert main([str(given), "-o", str(tmp_path / "out.mov"), *common, *arguments]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["stages"], summary["frames"]) == (stages, 3)
