@@ -1,23 +1,60 @@
 """From a plate to a better plate."""
 
-from typing import Literal
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
 
 from streammatte.frame import Stage
 from streammatte.stages.colors import ClipColors
+from streammatte.stages.despill import Despill, despill
+from streammatte.stages.detail import DetailRefiner
+from streammatte.stages.foreground import ForegroundEstimator, estimate_foreground
 
-__all__ = ["ClipColors", "stages_for"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "ClipColors",
+    "Despill",
+    "DetailRefiner",
+    "ForegroundEstimator",
+    "despill",
+    "estimate_foreground",
+    "stages_for",
+]
 
 SURE_OF_ITSELF = 512
-"""Input size in pixels from which a network needs no help from the clip's colours."""
+"""Input size in pixels from which a network needs no help from the clip's colours, and its matte follows the picture."""
 
 
-def stages_for(size: tuple[int, int], colors: Literal["auto", "on", "off"] = "auto") -> list[Stage]:
+def stages_for(
+    size: tuple[int, int],
+    colors: Literal["auto", "on", "off"] = "auto",
+    *,
+    detail: Literal["auto", "on", "off"] = "auto",
+    decontaminate: bool = True,
+    screen: tuple[float, float, float] | None = None,
+    device: torch.device | None = None,
+) -> list[Stage]:
     """What the plates of one run pass before they are written.
 
     Args:
         size: (H, W) of the network's input.
         colors: Whether the clip's colours help; ``auto``: a network whose input is small.
+        detail: Whether the matte is lifted to the frame's size by the picture's own edges; ``auto``: one that a network
+            of some size made.
+        decontaminate: Whether the foreground's own colours are estimated.
+        screen: (R, G, B) in [0, 1] of a screen whose spill is taken off.
+        device: Where stages that can choose compute.
     """
-    if colors == "on" or (colors == "auto" and max(size) < SURE_OF_ITSELF):
-        return [ClipColors(size)]
-    return []
+    small = max(size) < SURE_OF_ITSELF
+    stages: list[Stage] = []
+    if colors == "on" or (colors == "auto" and small):
+        stages.append(ClipColors(size))
+    if detail == "on" or (detail == "auto" and not small):
+        stages.append(DetailRefiner(size, device))
+    if decontaminate:
+        stages.append(ForegroundEstimator(device))
+    if screen is not None:
+        stages.append(Despill(screen))
+    return stages
