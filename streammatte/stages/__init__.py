@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 SURE_OF_ITSELF = 512
-"""Input size in pixels from which a network needs no help from the clip's colours, and its matte follows the picture."""
+"""Input size in pixels from which a network needs no help from the clip's colours, and may be helped by its edges."""
 
 
 def stages_for(
