@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from streammatte.frame import Plate
-from streammatte.stages.tiles import Window, tiles_with
+from streammatte.stages.tiles import Window, tiles_with, window_sums
 
 SOLID = 0.01  # from 0 or 1; where a pixel of the matte and all its neighbours are, the frame's alpha stays
 RADIUS = 2  # pixels of the matte: of the window in which the relation holds
@@ -92,7 +92,7 @@ def refine_alpha(rgb: Tensor, alpha: Tensor, size: tuple[int, int]) -> Tensor:
     if not tiles:
         return alpha
     image = _shrunk(rgb, small)
-    trusted = _slope(image, matte) * _gain(rgb, image, matte, subject, behind)
+    trusted = _slope(image, matte, unsure) * _gain(rgb, image, matte, subject, behind)
     relation = torch.cat([_mean(trusted, 1), image], 1)
     refined = alpha.clone()
 
@@ -109,8 +109,8 @@ def refine_alpha(rgb: Tensor, alpha: Tensor, size: tuple[int, int]) -> Tensor:
     return refined
 
 
-def _slope(image: Tensor, matte: Tensor) -> Tensor:
-    """How alpha changes with colour around each pixel of the matte, as far as colour explains it.
+def _slope(image: Tensor, matte: Tensor, wanted: Tensor) -> Tensor:
+    """How alpha changes with colour around a pixel of the matte, as far as colour explains it.
 
     The guided filter's linear coefficients (He, Sun and Tang 2013, eq. 19), times the square of the share of alpha's
     variance that they account for.
@@ -118,19 +118,21 @@ def _slope(image: Tensor, matte: Tensor) -> Tensor:
     Args:
         image: (1, 3, h, w).
         matte: (1, 1, h, w).
+        wanted: (h, w) booleans: where to look.
 
     Returns:
-        (1, 3, h, w).
+        (1, 3, h, w); zero where it is not wanted.
     """
-    colors, level = _mean(image), _mean(matte)
-    outer = torch.einsum("bihw,bjhw->bhwij", colors, colors)
-    covariance = _mean(torch.cat([image * image[:, i : i + 1] for i in range(3)], 1))
-    covariance = covariance.unflatten(1, (3, 3)).permute(0, 3, 4, 1, 2) - outer
-    shared = (_mean(image * matte) - colors * level).permute(0, 2, 3, 1)
-    slope = torch.linalg.solve(covariance + SMOOTHNESS * torch.eye(3).to(image), shared)
-    explained = (slope * shared).sum(-1)[:, None]
-    variance = _mean(matte * matte) - level * level
-    return slope.permute(0, 3, 1, 2) * (explained / (variance + FAINT)).clamp(0, 1).square()
+    products = torch.cat([image * plane for plane in (*image.split(1, 1), matte)] + [matte * matte], 1)
+    means = _mean(torch.cat([image, matte, products], 1))[0, :, wanted].T  # (N, 3 + 1 + 9 + 3 + 1)
+    colors, level, outer, shared, square = means.split((3, 1, 9, 3, 1), 1)
+    covariance = outer.unflatten(1, (3, 3)) - colors[:, :, None] * colors[:, None]
+    shared = shared - colors * level
+    found = torch.linalg.solve(covariance + SMOOTHNESS * torch.eye(3).to(image), shared)
+    explained = (found * shared).sum(1, keepdim=True) / (square - level * level + FAINT)
+    slope = torch.zeros_like(image)
+    slope[0, :, wanted] = (found * explained.clamp(0, 1).square()).T
+    return slope
 
 
 def _gain(rgb: Tensor, image: Tensor, matte: Tensor, subject: Tensor, behind: Tensor) -> Tensor:
@@ -173,8 +175,8 @@ def _filled(x: Tensor, known: Tensor) -> Tensor:
 
 
 def _mean(x: Tensor, radius: int = RADIUS) -> Tensor:
-    """Over each pixel's square window; the last pixels go on beyond the edge of (B, C, h, w)."""
-    return F.avg_pool2d(F.pad(x, (radius,) * 4, mode="replicate"), 2 * radius + 1, 1)
+    """Over each pixel's square window, (B, C, h, w)."""
+    return window_sums(x, radius).div_((2 * radius + 1) ** 2)
 
 
 def _shrunk(planes: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from streammatte.frame import Plate
-from streammatte.stages.tiles import tiles_with
+from streammatte.stages.tiles import Window, tiles_with, window_sums
 
 LEVELS = 7  # the coarsest is a 64th of the frame's size
 ROUNDS = 2  # of spreading and correcting, at each level
@@ -69,57 +69,59 @@ def estimate_foreground(rgb: Tensor, alpha: Tensor, *, levels: int = LEVELS) -> 
         raise ValueError(f"rgb is {rgb.dtype} and alpha {alpha.dtype}: floats in [0, 1] are needed")
     if levels < 1:
         raise ValueError(f"{levels} levels: at least one is needed")
-    pyramid = [(rgb[None], alpha[None, None])]
+    pyramid = [torch.cat([rgb, alpha[None]])[None]]
     while len(pyramid) < levels:
-        image, matte = pyramid[-1]
-        pyramid.append((_halved(image), _halved(matte)))
-    image, matte = pyramid[-1]
-    fore, back = (_mean(image, share).expand_as(image) for share in (matte, 1 - matte))
-    for image, matte in reversed(pyramid):
-        fore, back = _refined(image, matte, _doubled(fore, image), _doubled(back, image))
-    return torch.where(alpha == 1, rgb, fore[0])
+        pyramid.append(_halved(pyramid[-1]))
+    image, matte = pyramid[-1].split((3, 1), 1)
+    means = torch.cat([_mean(image, share) for share in (matte, 1 - matte)], 1)
+    colors = means.expand(-1, -1, (image.shape[2] + 1) // 2, (image.shape[3] + 1) // 2)
+    for picture in reversed(pyramid):
+        colors = _refined(picture, colors, kept=3 if picture is pyramid[0] else 6)
+    return torch.where(alpha == 1, rgb, colors[0], out=colors[0])
 
 
-def _refined(image: Tensor, matte: Tensor, fore: Tensor, back: Tensor) -> tuple[Tensor, Tensor]:
-    """One level: both colours as the coarser level has them, refined where there is an edge.
+def _refined(picture: Tensor, colors: Tensor, *, kept: int) -> Tensor:
+    """One level: both colours as the coarser level has them, and refined where there is an edge.
 
     Args:
-        image, fore, back: (1, 3, h, w).
-        matte: (1, 1, h, w).
+        picture: (1, 4, h, w): red, green, blue and alpha.
+        colors: (1, 6, ⌈h/2⌉, ⌈w/2⌉): F and B.
+        kept: How many of the six are wanted: of the finest level, B is not.
     """
-    refined = fore.clone(), back.clone()
-    for tile in tiles_with(((matte > 0) & (matte < 1))[0, 0], TILE, REACH):
-        solved = _solved(*(whole[tile.seen] for whole in (image, matte, fore, back)))
-        for whole, part in zip(refined, solved, strict=True):
-            whole[tile.own] = part[tile.inner]
+    height, width = picture.shape[2:]
+    refined = _doubled(colors[:, :kept], (..., slice(0, height), slice(0, width)))
+    matte = picture[0, 3]
+    for tile in tiles_with((matte > 0) & (matte < 1), TILE, REACH):
+        part = picture[tile.seen]
+        solved = _solved(part[:, :3], part[:, 3:], _doubled(colors, tile.seen).contiguous())
+        refined[tile.own] = solved[:, :kept][tile.inner]
     return refined
 
 
-def _solved(image: Tensor, matte: Tensor, fore: Tensor, back: Tensor) -> tuple[Tensor, Tensor]:
-    """Both colours of a tile after the rounds of one level; squared shares, so that the purest pixels lead."""
-    share = torch.cat([matte, 1 - matte], 1).square_().add_(LEAST)
-    total = _spread(share)
+def _solved(image: Tensor, matte: Tensor, colors: Tensor) -> Tensor:
+    """F and B of a tile, (1, 6, h, w), after one level's rounds; shares are squared, so that the purest pixels lead."""
+    shares = torch.cat([matte, 1 - matte], 1)
+    weights = shares.square().add_(LEAST).repeat_interleave(3, 1)
+    total = window_sums(weights, 1)
     for _ in range(ROUNDS):
-        fore, back = _corrected(image, matte, fore, back)
-        mixed = _spread(torch.cat([fore * share[:, :1], back * share[:, 1:]], 1))
-        fore, back = mixed[:, :3] / total[:, :1], mixed[:, 3:] / total[:, 1:]
-    return _corrected(image, matte, fore, back)
+        colors = window_sums(_corrected(image, shares, colors).mul_(weights), 1).div_(total)
+    return _corrected(image, shares, colors)
 
 
-def _corrected(image: Tensor, matte: Tensor, fore: Tensor, back: Tensor) -> tuple[Tensor, Tensor]:
-    """The colours nearest to ``fore`` and ``back`` of which the picture is nearly the mixture.
+def _corrected(image: Tensor, shares: Tensor, colors: Tensor) -> Tensor:
+    """The colours nearest to the given ones of which the picture is nearly the mixture.
 
-    They minimise |I − αF − (1 − α)B|² + R·(|F − fore|² + |B − back|²). Of the picture's noise, α / (α² + (1 − α)² + R)
-    gets into F: with R at an eighth that is at most 1, so that a foreground flickers no more than its footage.
+    They minimise |I − αF − (1 − α)B|² + R·(|F − F₀|² + |B − B₀|²). Of the picture's noise, α / (α² + (1 − α)² + R) gets
+    into F: with R at an eighth that is at most 1, so that a foreground flickers no more than its footage.
+
+    Args:
+        image: (1, 3, h, w).
+        shares: (1, 2, h, w): α and 1 − α.
+        colors: (1, 6, h, w): F₀ and B₀.
     """
-    rest = 1 - matte
-    missing = (image - matte * fore - rest * back) / (matte.square() + rest.square() + RESERVE)
-    return (fore + matte * missing).clamp_(0, 1), (back + rest * missing).clamp_(0, 1)
-
-
-def _spread(colors: Tensor) -> Tensor:
-    """Mean of each 3×3 neighbourhood; the frame's last pixels go on beyond it."""
-    return F.avg_pool2d(F.pad(colors, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    both, shares = colors.unflatten(1, (2, 3)), shares[:, :, None]
+    missing = (image - (shares * both).sum(1)) / (shares.square().sum(1) + RESERVE)
+    return (both + shares * missing[:, None]).clamp_(0, 1).flatten(1, 2)
 
 
 def _mean(image: Tensor, share: Tensor) -> Tensor:
@@ -129,12 +131,19 @@ def _mean(image: Tensor, share: Tensor) -> Tensor:
 
 
 def _halved(x: Tensor) -> Tensor:
-    """Means of 2×2 pixels; of fewer at an odd edge."""
-    return F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
+    """Means of 2×2 pixels; an odd last row or column counts twice."""
+    height, width = x.shape[-2:]
+    if height % 2 or width % 2:
+        x = F.pad(x, (0, width % 2, 0, height % 2), mode="replicate")
+    rows = x[..., ::2, :] + x[..., 1::2, :]
+    return (rows[..., ::2] + rows[..., 1::2]).div_(4)
 
 
-def _doubled(x: Tensor, like: Tensor) -> Tensor:
-    """The inverse grid: as large as ``like``, of which ``x`` is the half; ``x`` itself if it is as large."""
-    if x.shape == like.shape:
-        return x
-    return F.interpolate(x, scale_factor=2, mode="bilinear")[..., : like.shape[2], : like.shape[3]]
+def _doubled(x: Tensor, window: Window) -> Tensor:
+    """What a window shows of ``x`` at twice its size."""
+    rows, columns = window[1:]
+    top, left = max(rows.start // 2 - 1, 0), max(columns.start // 2 - 1, 0)
+    near = x[..., top : rows.stop // 2 + 2, left : columns.stop // 2 + 2]
+    # Channels last, as decoded frames lie and sinks want it; stretching planes takes a CPU twice as long.
+    doubled = F.interpolate(near.contiguous(memory_format=torch.channels_last), scale_factor=2, mode="bilinear")
+    return doubled[..., rows.start - 2 * top : rows.stop - 2 * top, columns.start - 2 * left : columns.stop - 2 * left]
