@@ -17,7 +17,6 @@ Picture = NDArray[np.float32]
 CUTOUTS = Path(__file__).parent.parent / "samples" / "cutouts"
 PHOTOS = ("coffee", "chelsea", "rocket", "astronaut")  # that come with scikit-image
 KINDS = ("hair", "tufts", "discs", "polygons", "soft", "cutout")
-GRAIN = 2 / 255  # standard deviation of the sensor's noise
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,19 +25,16 @@ class Scene:
 
     Attributes:
         kind: What the subject is.
-        rgb: (H, W, 3) as shot, grain included.
+        rgb: (H, W, 3), without grain.
         alpha: (H, W), exact.
-        fore, back: (H, W, 3), what was mixed.
     """
 
     kind: str
     rgb: Picture
     alpha: Picture
-    fore: Picture
-    back: Picture
 
 
-def scene(kind: str, seed: int, height: int, width: int, grain: float = GRAIN) -> Scene:
+def scene(kind: str, seed: int, height: int, width: int) -> Scene:
     """A subject of that kind before a photograph.
 
     ``hair``: a disc with curved strands of one to four pixels; ``tufts``: the same, thinner and half see-through;
@@ -57,9 +53,13 @@ def scene(kind: str, seed: int, height: int, width: int, grain: float = GRAIN) -
         else:
             fore = photo(rng, height, width)
     fore = np.asarray(fore.clip(0, 1), np.float32)
-    noise = rng.standard_normal(fore.shape, np.float32)
-    rgb = composed(fore, alpha, back) + np.float32(grain) * noise
-    return Scene(kind, rgb.clip(0, 1), alpha, fore, back)
+    return Scene(kind, composed(fore, alpha, back), alpha)
+
+
+def grained(rgb: Picture, grain: float, seed: int = 0) -> Picture:
+    """With a sensor's noise of that standard deviation."""
+    noise = np.random.default_rng(seed).standard_normal(rgb.shape, np.float32)
+    return (rgb + np.float32(grain) * noise).clip(0, 1)
 
 
 def composed(fore: Picture, alpha: Picture, back: Picture) -> Picture:

@@ -6,12 +6,12 @@
   holds lemur.png and lemur_alpha.png, a photographed animal as well: its colours as closed-form estimation has them
   (Levin et al. 2006), put over other places, so that here, too, the truth is known. Mean squared error × 1000 in the
   band 0 < alpha < 1 of the frame's own colours, of pymatting's estimate_foreground_ml, and of ours; the same weighted
-  by alpha², which is what a composite shows of it; and milliseconds, each with one thread.
+  by alpha², which is what a composite shows of it; and milliseconds of one core.
 - **flicker**: grain over a still and over a moving clip; root mean square of what changes in the band from frame to
   frame beyond the truth, over that of the frame's own colours.
 - **detail**: frames of 3840×2160 (see edge_scenes.py), their exact alpha averaged to 512×512 and lifted again; MAD
   and Grad over a bilinear stretch's, where that is neither 0 nor 1, by kind of edge, and with coarse grain.
-- **time**: at 1920×1080 and 3840×2160, with one thread and with two.
+- **time**: at 1920×1080 and 3840×2160: milliseconds of one core with one thread, and those that pass with two.
 
 Needs scikit-image and pymatting. Everything is decided by fixed seeds.
 """
@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from pymatting import estimate_foreground_cf, estimate_foreground_ml
 from torch import Tensor
 
-from benchmarks.edge_scenes import KINDS, Picture, Scene, composed, cutout, place, scene
+from benchmarks.edge_scenes import KINDS, Picture, composed, cutout, grained, place, scene
 from streammatte import metrics
 from streammatte.stages import estimate_foreground
 from streammatte.stages.detail import refine_alpha
@@ -120,9 +120,9 @@ def measured(
 ) -> tuple[float, float, float]:
     """Error in the band, the same weighted, and milliseconds."""
     rgb = composed(fore, alpha, back)
-    start = time.perf_counter()
+    start = time.process_time()
     found = method(rgb, alpha)
-    spent = time.perf_counter() - start
+    spent = time.process_time() - start
     error = 1000 * np.square(found - fore).mean(-1)
     band = (alpha > 0) & (alpha < 1)
     return float(error[band].mean()), float((error * alpha**2)[band].mean()), 1000 * spent
@@ -142,7 +142,7 @@ def flicker(count: int, frames: int = 6, grain: float = 4 / 255) -> dict[str, ob
             for t in range(frames):
                 shifted, matte = (np.roll(plane, speed * t, 1) for plane in (fore, alpha))
                 clean = composed(shifted, matte, back)
-                rgb = (clean + np.float32(grain) * rng.standard_normal(clean.shape, np.float32)).clip(0, 1)
+                rgb = grained(clean, grain, t)
                 # Where nothing moves, the frame's own colours err steadily, and grain alone flickers.
                 for method, each in METHODS.items():
                     truth = clean if method == "the frame's own" and not speed else shifted
@@ -165,23 +165,23 @@ def detail(count: int, sheets: Path | None) -> dict[str, object]:
         rows = []
         for seed in range(count):
             shot = scene(kind, seed, *UHD)
-            rows.append(lifted(shot, sheets / f"{kind}-{seed}.png" if sheets else None))
-            totals["all, with coarse grain"].append(lifted(scene(kind, seed, *UHD, grain=8 / 255)))
+            sheet = sheets / f"{kind}-{seed}.png" if sheets else None
+            rows.append(lifted(grained(shot.rgb, 2 / 255), shot.alpha, sheet))
+            totals["all, with coarse grain"].append(lifted(grained(shot.rgb, 8 / 255), shot.alpha))
         totals["all"] += rows
         report[kind] = summary(rows)
     return report | {name: summary(rows) for name, rows in totals.items()}
 
 
-def lifted(shot: Scene, sheet: Path | None = None) -> list[float]:
+def lifted(rgb: Picture, alpha: Picture, sheet: Path | None = None) -> list[float]:
     """MAD and Grad in the band: of the bilinear stretch, then of the refined matte."""
-    truth = torch.from_numpy(shot.alpha)[None, None]
-    small = F.interpolate(truth, MATTE, mode="area")
-    soft = F.interpolate(small, shot.alpha.shape, mode="bilinear")[0, 0]
-    sharp = refine_alpha(planes(shot.rgb), soft, MATTE)
+    small = F.interpolate(torch.from_numpy(alpha)[None, None], MATTE, mode="area")
+    soft = F.interpolate(small, alpha.shape, mode="bilinear")[0, 0]
+    sharp = refine_alpha(planes(rgb), soft, MATTE)
     band = ((soft > 0.01) & (soft < 0.99)).numpy()
     if sheet is not None:
-        show_crop(shot, soft.numpy(), sharp.numpy(), band, sheet)
-    return [measure(each, shot.alpha, band) for each in (soft, sharp) for measure in (metrics.mad, metrics.grad)]
+        show_crop([rgb, *(np.repeat(each[..., None], 3, 2) for each in (alpha, soft, sharp))], band, sheet)
+    return [measure(each, alpha, band) for each in (soft, sharp) for measure in (metrics.mad, metrics.grad)]
 
 
 def summary(rows: list[list[float]]) -> dict[str, float]:
@@ -196,31 +196,31 @@ def summary(rows: list[list[float]]) -> dict[str, float]:
     }
 
 
-def timing(repeats: int = 5) -> dict[str, object]:
+def timing() -> dict[str, object]:
     """Median milliseconds of each stage by frame size, subject and threads."""
     report: dict[str, object] = {}
     for name, size in (("1920×1080", HD), ("3840×2160", UHD)):
         for kind in ("cutout", "hair"):
             shot = scene(kind, 0, *size)
-            rgb, alpha = planes(shot.rgb), torch.from_numpy(shot.alpha)
+            rgb, alpha = planes(grained(shot.rgb, 2 / 255)), torch.from_numpy(shot.alpha)
             soft = F.interpolate(F.interpolate(alpha[None, None], MATTE, mode="area"), size, mode="bilinear")[0, 0]
-            row = {"pymatting, threads: 1": timed(2, estimate_foreground_ml, shot.rgb, shot.alpha)}
-            for threads in (1, 2):
+            row = {"pymatting, threads: 1": timed(time.process_time, estimate_foreground_ml, shot.rgb, shot.alpha)}
+            for threads, clock in ((1, time.process_time), (2, time.perf_counter)):
                 torch.set_num_threads(threads)
-                row[f"foreground, threads: {threads}"] = timed(repeats, estimate_foreground, rgb, alpha)
-                row[f"detail, threads: {threads}"] = timed(repeats, refine_alpha, rgb, soft, MATTE)
+                row[f"foreground, threads: {threads}"] = timed(clock, estimate_foreground, rgb, alpha)
+                row[f"detail, threads: {threads}"] = timed(clock, refine_alpha, rgb, soft, MATTE)
             torch.set_num_threads(1)
             report[f"{name}, {kind}"] = row
     return report
 
 
-def timed(repeats: int, function: Callable[..., object], *arguments: object) -> float:
+def timed(clock: Callable[[], float], function: Callable[..., object], *arguments: object, repeats: int = 5) -> float:
     """Median milliseconds, after one call that does not count."""
     spent = []
     for _ in range(repeats + 1):
-        start = time.perf_counter()
+        start = clock()
         function(*arguments)
-        spent.append(1000 * (time.perf_counter() - start))
+        spent.append(1000 * (clock() - start))
     return round(statistics.median(spent[1:]), 1)
 
 
@@ -228,13 +228,12 @@ def mean(values: Iterable[float]) -> float:
     return round(float(np.mean(list(values))), 3)
 
 
-def show_crop(shot: Scene, soft: Picture, sharp: Picture, band: NDArray[np.bool_], path: Path, side: int = 480) -> None:
+def show_crop(pictures: list[Picture], band: NDArray[np.bool_], path: Path, side: int = 480) -> None:
     """1:1 where there is most of an edge: picture, truth, stretched, refined."""
-    most = cv2.boxFilter(band.astype(np.float32), -1, (side, side))[side // 2 : -side // 2, side // 2 : -side // 2]
+    half = side // 2
+    most = cv2.boxFilter(band.astype(np.float32), -1, (side, side))[half:-half, half:-half]
     y, x = np.unravel_index(most.argmax(), most.shape)
-    at = slice(y, y + side), slice(x, x + side)
-    mattes = [np.repeat(each[at][..., None], 3, 2) for each in (shot.alpha, soft, sharp)]
-    save(path, np.hstack([shot.rgb[at], *mattes]))
+    save(path, np.hstack([picture[y : y + side, x : x + side] for picture in pictures]))
 
 
 def show_lemur(rgb: Picture, alpha: Picture, path: Path) -> None:

@@ -100,8 +100,8 @@ def refine_alpha(rgb: Tensor, alpha: Tensor, size: tuple[int, int]) -> Tensor:
         refined[own] = torch.where(edge[own], refined[own] + part, refined[own]).clamp_(0, 1)
 
     for own in tiles:
-        slope, coarse = _stretched(relation, alpha.shape, own).split(3)
-        add((slope * (rgb[own] - coarse)).sum(0), own)
+        part = _stretched(relation, alpha.shape, own)
+        add((part[:3] * (rgb[own] - part[3:])).sum(0), own)
     for _ in range(ROUNDS):
         missing = matte - _shrunk(refined[None], small)
         for own in tiles:
@@ -123,11 +123,11 @@ def _slope(image: Tensor, matte: Tensor, wanted: Tensor) -> Tensor:
     Returns:
         (1, 3, h, w); zero where it is not wanted.
     """
-    products = torch.cat([image * plane for plane in (*image.split(1, 1), matte)] + [matte * matte], 1)
-    means = _mean(torch.cat([image, matte, products], 1))[0, :, wanted].T  # (N, 3 + 1 + 9 + 3 + 1)
-    colors, level, outer, shared, square = means.split((3, 1, 9, 3, 1), 1)
-    covariance = outer.unflatten(1, (3, 3)) - colors[:, :, None] * colors[:, None]
-    shared = shared - colors * level
+    products = [image * plane for plane in (image[:, :1], image[:, 1:2], image[:, 2:], matte)] + [matte * matte]
+    means = _mean(torch.cat([image, matte, *products], 1))[0, :, wanted].T  # (N, 3 + 1 + 9 + 3 + 1)
+    colors, level, square = means[:, :3], means[:, 3:4], means[:, 16:]
+    covariance = means[:, 4:13].reshape(-1, 3, 3) - colors[:, :, None] * colors[:, None]
+    shared = means[:, 13:16] - colors * level
     found = torch.linalg.solve(covariance + SMOOTHNESS * torch.eye(3).to(image), shared)
     explained = (found * shared).sum(1, keepdim=True) / (square - level * level + FAINT)
     slope = torch.zeros_like(image)

@@ -72,7 +72,7 @@ def estimate_foreground(rgb: Tensor, alpha: Tensor, *, levels: int = LEVELS) -> 
     pyramid = [torch.cat([rgb, alpha[None]])[None]]
     while len(pyramid) < levels:
         pyramid.append(_halved(pyramid[-1]))
-    image, matte = pyramid[-1].split((3, 1), 1)
+    image, matte = pyramid[-1][:, :3], pyramid[-1][:, 3:]
     means = torch.cat([_mean(image, share) for share in (matte, 1 - matte)], 1)
     colors = means.expand(-1, -1, (image.shape[2] + 1) // 2, (image.shape[3] + 1) // 2)
     for picture in reversed(pyramid):
@@ -119,7 +119,7 @@ def _corrected(image: Tensor, shares: Tensor, colors: Tensor) -> Tensor:
         shares: (1, 2, h, w): α and 1 − α.
         colors: (1, 6, h, w): F₀ and B₀.
     """
-    both, shares = colors.unflatten(1, (2, 3)), shares[:, :, None]
+    both, shares = colors.reshape(1, 2, 3, *colors.shape[2:]), shares[:, :, None]
     missing = (image - (shares * both).sum(1)) / (shares.square().sum(1) + RESERVE)
     return (both + shares * missing[:, None]).clamp_(0, 1).flatten(1, 2)
 
