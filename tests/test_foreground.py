@@ -73,6 +73,21 @@ def test_solid_pixels_stay_bit_for_bit() -> None:
     assert torch.equal(estimate_foreground(rgb, torch.ones_like(alpha)), rgb)
 
 
+def test_a_matte_that_is_nearly_solid_is_solid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sigmoid never says 0 or 1; most of a frame must not be worked on for that, nor be blurred."""
+    worked: list[torch.Size] = []
+    solved = foreground._solved
+    monkeypatch.setattr(
+        foreground, "_solved", lambda image, *rest: (worked.append(image.shape), solved(image, *rest))[1]
+    )
+    rgb = torch.rand(3, 512, 512, generator=torch.Generator().manual_seed(0))
+    alpha = torch.full((512, 512), 1e-4)
+    alpha[:130] = 1 - 1e-4
+    found = estimate_foreground(rgb, alpha, levels=2)
+    assert torch.equal(found[:, :130], rgb[:, :130])
+    assert not worked
+
+
 def test_a_frame_without_a_subject_has_colours_all_the_same() -> None:
     found = estimate_foreground(flat(0.2, 0.4, 0.6), torch.zeros(96, 96))
     torch.testing.assert_close(found, flat(0.2, 0.4, 0.6).contiguous())

@@ -23,6 +23,7 @@ from streammatte.stages.tiles import Window, tiles_with, window_sums
 LEVELS = 7  # the coarsest is a 64th of the frame's size
 ROUNDS = 2  # of spreading and correcting, at each level
 RESERVE = 1 / 8  # see _corrected
+SOLID = 1 / 2046  # from 0 or 1, half a 10-bit step: networks never say 0 or 1, and what is stored does
 LEAST = 1e-4  # weight of a pixel that shows nothing of a colour: enough to carry its neighbours' on
 TILE = 128  # pixels; what holds no edge at a level is left as the coarser one has it
 REACH = ROUNDS + 1  # pixels that a tile needs to see around itself
@@ -58,7 +59,8 @@ def estimate_foreground(rgb: Tensor, alpha: Tensor, *, levels: int = LEVELS) -> 
         levels: Of the pyramid, each half as large as the one before; more reach further into soft hair.
 
     Returns:
-        (3, H, W) in [0, 1], equal to ``rgb`` wherever ``alpha == 1``. Far from the subject, its mean colour.
+        (3, H, W) in [0, 1], bit for bit ``rgb`` wherever alpha is 1, or so near that it is stored as 1. Far from the
+        subject, its mean colour.
 
     Raises:
         ValueError: Shapes or types do not fit, or there is no level.
@@ -77,7 +79,7 @@ def estimate_foreground(rgb: Tensor, alpha: Tensor, *, levels: int = LEVELS) -> 
     colors = means.expand(-1, -1, (image.shape[2] + 1) // 2, (image.shape[3] + 1) // 2)
     for picture in reversed(pyramid):
         colors = _refined(picture, colors, kept=3 if picture is pyramid[0] else 6)
-    return torch.where(alpha == 1, rgb, colors[0], out=colors[0])
+    return torch.where(alpha > 1 - SOLID, rgb, colors[0], out=colors[0])
 
 
 def _refined(picture: Tensor, colors: Tensor, *, kept: int) -> Tensor:
@@ -91,7 +93,7 @@ def _refined(picture: Tensor, colors: Tensor, *, kept: int) -> Tensor:
     height, width = picture.shape[2:]
     refined = _doubled(colors[:, :kept], (..., slice(0, height), slice(0, width)))
     matte = picture[0, 3]
-    for tile in tiles_with((matte > 0) & (matte < 1), TILE, REACH):
+    for tile in tiles_with((matte > SOLID) & (matte < 1 - SOLID), TILE, REACH):
         part = picture[tile.seen]
         solved = _solved(part[:, :3], part[:, 3:], _doubled(colors, tile.seen).contiguous())
         refined[tile.own] = solved[:, :kept][tile.inner]
