@@ -102,6 +102,9 @@ def _matte(arguments: Sequence[str]) -> int:
         colors=given.colors,
         smooth=given.smooth,
         lookahead=given.lookahead,
+        detail=given.detail,
+        decontaminate=given.decontaminate == "on",
+        despill=given.despill,
         offline=given.offline,
         overwrite=given.overwrite,
         strict=given.strict,
@@ -211,6 +214,24 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         type=whole,
         help="how many of these may lie ahead; 0 looks back only (default: half of them)",
+    )
+
+    edge = parser.add_argument_group("the edge")
+    edge.add_argument(
+        "--detail",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="lift the matte from the network's size to the footage's by the picture's own edges; auto: for networks "
+        "whose input has 512 pixels or more (default: %(default)s)",
+    )
+    edge.add_argument(
+        "--decontaminate",
+        choices=("on", "off"),
+        default="on",
+        help="give soft edges the subject's own colours in place of the old background's (default: %(default)s)",
+    )
+    edge.add_argument(
+        "--despill", metavar="COLOUR", help="take a screen's light off the subject: green, blue or #00b140"
     )
 
     saying = parser.add_argument_group("what to say")

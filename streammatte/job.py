@@ -43,6 +43,9 @@ class Options:
     colors: Literal["auto", "on", "off"] = "auto"
     smooth: Literal["off", "low", "medium", "high"] = "medium"
     lookahead: int | None = None
+    detail: Literal["auto", "on", "off"] = "auto"
+    decontaminate: bool = True
+    despill: str | None = None
     offline: bool = False
     overwrite: bool = False
     strict: bool = False
@@ -105,6 +108,7 @@ def run(options: Options, display: Display) -> Summary:
     if options.matte is not None:
         targets.append((options.matte, "matte"))
     _check_targets(options, [path for path, _ in targets])
+    screen = None if options.despill is None else _screen(options.despill)
 
     with (
         open_source(options.input, frame_rate=options.frame_rate, strict=options.strict) as source,
@@ -148,8 +152,17 @@ def run(options: Options, display: Display) -> Summary:
         )
         display.started(source.info, matter)
         decode, network, staging, encode = Clock(), Clock(), Clock(), Clock()
-        chosen = stages_for(matter.size, options.colors, options.smooth, options.lookahead)
-        stages = [Timed(stage, staging) for stage in chosen]
+        wanted = stages_for(
+            matter.size,
+            options.colors,
+            options.smooth,
+            options.lookahead,
+            detail=options.detail,
+            decontaminate=options.decontaminate,
+            screen=screen,
+            device=matter.device,
+        )
+        stages = [Timed(stage, staging) for stage in wanted]
         summary.stages = [type(each.stage).__name__ for each in stages]
 
         def timed_matter(frames: Sequence[Frame]) -> list[Tensor]:
@@ -250,3 +263,24 @@ def _check_targets(options: Options, targets: Sequence[str]) -> None:
             raise OutputError(f"{target} is the background itself", hint="choose another name for the output")
         if any(same_files(target, other) for other in targets[:place]):
             raise OutputError(f"{target} is named twice", hint="every output needs a name of its own")
+
+
+def _screen(text: str) -> tuple[float, float, float]:
+    """The colour of a screen, (R, G, B) in [0, 1].
+
+    Raises:
+        InputError: It is no colour, or none that a screen could have.
+    """
+    from streammatte.media.background import parse_color
+    from streammatte.stages import Despill
+
+    hint = "green, blue, or the screen's own colour, as #00b140"
+    rgb = parse_color(text)
+    if rgb is None:
+        raise InputError(f"{text!r} is no colour", hint=hint)
+    red, green, blue = (value / 255 for value in rgb)
+    try:
+        Despill((red, green, blue))
+    except ValueError as exc:
+        raise InputError(f"{text!r} is no screen's colour: none of red, green and blue leads", hint=hint) from exc
+    return red, green, blue

@@ -130,22 +130,22 @@ def test_flat_colours_need_no_grain(subject: NDArray[np.float32]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "stages"),
+    ("arguments", "helped"),
     [
-        ([], ["ClipColors"]),
-        (["--colors", "off"], []),
-        (["--size", "512x64"], []),
-        (["--size", "512x64", "--colors", "on"], ["ClipColors"]),
+        ([], True),
+        (["--colors", "off"], False),
+        (["--size", "512x64"], False),
+        (["--size", "512x64", "--colors", "on"], True),
     ],
 )
 def test_the_command_asks_the_colours_for_small_networks(
-    arguments: list[str], stages: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], helped: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     still = tmp_path / "still.png"
     cv2.imwrite(str(still), np.full((48, 64, 3), 120, np.uint8))
     common = ["--model", "birefnet-nano", "--device", "cpu", "--offline", "--smooth", "off", "--json"]
     assert main([str(still), "-o", str(tmp_path / "cut.png"), *common, *arguments]) == 0
-    assert json.loads(capsys.readouterr().out)["stages"] == stages
+    assert ("ClipColors" in json.loads(capsys.readouterr().out)["stages"]) == helped
 
 
 def test_holes_and_stray_pieces_go_unless_the_network_is_certain_of_them(subject: NDArray[np.float32]) -> None:

@@ -62,7 +62,7 @@ def open_background(spec: str | PathLike[str], info: StreamInfo) -> Background:
     text = str(spec).strip()
     if text == "blur" or text.startswith("blur:"):
         return _BlurredSelf(_radius(text, info))
-    rgb = _color(text)
+    rgb = parse_color(text)
     if rgb is not None:
         return _Still(torch.tensor(rgb, dtype=torch.float32)[:, None, None].expand(3, info.height, info.width) / 255)
     try:
@@ -101,7 +101,12 @@ def _radius(text: str, info: StreamInfo) -> float:
     return radius
 
 
-def _color(text: str) -> tuple[int, int, int] | None:
+def parse_color(text: str) -> tuple[int, int, int] | None:
+    """``green``, ``#00b140`` or ``0,177,64`` as (R, G, B) from 0 to 255; ``None`` if it is not written as a colour.
+
+    Raises:
+        InputError: It is written as one, and is none.
+    """
     named = _NAMED.get(text.lower())
     if named is not None:
         return named

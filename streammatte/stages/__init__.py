@@ -1,15 +1,32 @@
 """From a plate to a better plate."""
 
-from typing import Literal
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
 
 from streammatte.frame import Stage
 from streammatte.stages.colors import ClipColors
+from streammatte.stages.despill import Despill, despill
+from streammatte.stages.detail import DetailRefiner
+from streammatte.stages.foreground import ForegroundEstimator, estimate_foreground
 from streammatte.stages.temporal import TemporalSmoother
 
-__all__ = ["ClipColors", "TemporalSmoother", "stages_for"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "ClipColors",
+    "Despill",
+    "DetailRefiner",
+    "ForegroundEstimator",
+    "TemporalSmoother",
+    "despill",
+    "estimate_foreground",
+    "stages_for",
+]
 
 SURE_OF_ITSELF = 512
-"""Input size in pixels from which a network needs no help from the clip's colours."""
+"""Input size in pixels from which a network needs no help from the clip's colours, and may be helped by its edges."""
 
 
 def stages_for(
@@ -17,6 +34,11 @@ def stages_for(
     colors: Literal["auto", "on", "off"] = "auto",
     smooth: Literal["off", "low", "medium", "high"] = "medium",
     lookahead: int | None = None,
+    *,
+    detail: Literal["auto", "on", "off"] = "auto",
+    decontaminate: bool = True,
+    screen: tuple[float, float, float] | None = None,
+    device: torch.device | None = None,
 ) -> list[Stage]:
     """What the plates of one run pass before they are written.
 
@@ -25,10 +47,22 @@ def stages_for(
         colors: Whether the clip's colours help; ``auto``: a network whose input is small.
         smooth: How far the matte is steadied over time.
         lookahead: Plates that may be held back for it; 0 looks back only, ``None`` as far ahead as back.
+        detail: Whether the matte is lifted to the frame's size by the picture's own edges; ``auto``: one that a network
+            of some size made.
+        decontaminate: Whether the foreground's own colours are estimated.
+        screen: (R, G, B) in [0, 1] of a screen whose spill is taken off.
+        device: Where stages that can choose compute.
     """
+    small = max(size) < SURE_OF_ITSELF
     stages: list[Stage] = []
-    if colors == "on" or (colors == "auto" and max(size) < SURE_OF_ITSELF):
+    if colors == "on" or (colors == "auto" and small):
         stages.append(ClipColors(size))
     if smooth != "off":
         stages.append(TemporalSmoother(smooth, lookahead))
+    if detail == "on" or (detail == "auto" and not small):
+        stages.append(DetailRefiner(size, device))
+    if decontaminate:
+        stages.append(ForegroundEstimator(device))
+    if screen is not None:
+        stages.append(Despill(screen))
     return stages

@@ -1,0 +1,70 @@
+"""Take the light of a green or blue screen off the subject."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from streammatte.frame import Plate
+
+LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709's weights of red, green and blue
+
+
+class Despill:
+    """The stage: takes a screen's spill off ``Plate.foreground``, or off the frame's own colours if there is none.
+
+    Args:
+        color: The screen's, (R, G, B) in [0, 1].
+
+    Raises:
+        ValueError: No channel of the colour leads.
+    """
+
+    def __init__(self, color: tuple[float, float, float]) -> None:
+        _leading(color)
+        self._color = color
+
+    def push(self, plate: Plate) -> Iterator[Plate]:
+        """The plate, its foreground without spill; the alpha is left alone."""
+        rgb = plate.frame.as_float() if plate.foreground is None else plate.foreground
+        yield replace(plate, foreground=despill(rgb, self._color))
+
+    def flush(self) -> Iterator[Plate]:
+        """Nothing: no plate is held back."""
+        return iter(())
+
+
+def despill(rgb: Tensor, color: tuple[float, float, float]) -> Tensor:
+    """Limit the screen's channel to the larger of the other two.
+
+    What exceeds it is taken for the screen's light: so much of ``color`` is taken away that nothing exceeds it any
+    more, and a grey of the same luma is given back, so that spill on grey hair leaves grey hair.
+
+    Args:
+        rgb: (3, H, W) float in [0, 1], gamma-encoded.
+        color: The screen's, (R, G, B) in [0, 1]; its largest channel is the one to limit.
+
+    Returns:
+        (3, H, W) in [0, 1]; bit for bit ``rgb`` where the screen's channel does not lead.
+
+    Raises:
+        ValueError: No channel of the colour leads: a grey, a yellow, a cyan or a magenta.
+    """
+    channel = _leading(color)
+    others = [index for index in range(3) if index != channel]
+    screen, luma = torch.tensor(color), torch.tensor(LUMA)
+    shift = ((luma @ screen) - screen) / (screen[channel] - screen[others].max())
+    excess = (rgb[channel] - rgb[others].amax(0)).clamp_min(0)
+    clean = (rgb + excess * shift.to(rgb)[:, None, None]).clamp(0, 1)
+    return torch.where(excess > 0, clean, rgb)
+
+
+def _leading(color: tuple[float, float, float]) -> int:
+    """Which channel is larger than the others."""
+    second, first = sorted(color)[1:]
+    if not first > second:
+        raise ValueError(f"{color}: no channel of it is larger than the others")
+    return color.index(first)

@@ -1,0 +1,199 @@
+"""Lift a matte from the network's size to the frame's own, by what the picture shows at the edge.
+
+Within a few pixels of the matte, alpha is taken to be linear in colour (Levin et al. 2006). Area means keep such a
+relation, so that it can be learnt where the matte is honest and be applied to the whole picture: the fast guided filter
+(He and Sun 2015, arXiv 1505.00996). Here it is applied to the picture's fine detail alone, that is to what the matte's
+size cannot hold, and only as far as two questions are answered well: does the relation explain the matte, and is there
+more detail at the edge than in the solid parts beside it, which have grain and texture as well? At the end the result
+is held to the matte that it came from (back-projection, Irani and Peleg 1991).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from streammatte.frame import Plate
+from streammatte.stages.tiles import Window, tiles_with, window_sums
+
+SOLID = 0.01  # from 0 or 1; where a pixel of the matte and all its neighbours are, the frame's alpha stays
+RADIUS = 2  # pixels of the matte: of the window in which the relation holds
+SMOOTHNESS = 1e-3  # variance of colour that is worth nothing as evidence: the guided filter's ε
+FAINT = 1e-4  # variance of alpha below which there is no relation to learn
+EXCESS = 1.5  # detail at an edge counts from this multiple of that in the solid parts beside it
+FILLED = 5  # halvings, by which those reach into the edge
+ROUNDS = 3  # of back-projection
+TILE = 256  # pixels of the frame
+
+
+class DetailRefiner:
+    """The stage: alpha at the footage's own resolution. Solid parts stay bit for bit, and so does a frame that is no
+    larger than the network's input.
+
+    Args:
+        size: (H, W) at which the matte is honest: the network's input.
+        device: Where to compute; the plate's own by default. The alpha is given back where it lay.
+
+    Raises:
+        ValueError: A side of the size is not positive.
+    """
+
+    def __init__(self, size: tuple[int, int], device: torch.device | str | None = None) -> None:
+        if min(size) < 1:
+            raise ValueError(f"the matte's size must be positive: {size}")
+        self._size = size
+        self._device = device
+
+    def push(self, plate: Plate) -> Iterator[Plate]:
+        """The plate, its alpha refined."""
+        device = self._device or plate.alpha.device
+        alpha = refine_alpha(plate.frame.as_float().to(device), plate.alpha.to(device), self._size)
+        yield replace(plate, alpha=alpha.to(plate.alpha.device))
+
+    def flush(self) -> Iterator[Plate]:
+        """Nothing: no plate is held back."""
+        return iter(())
+
+
+def refine_alpha(rgb: Tensor, alpha: Tensor, size: tuple[int, int]) -> Tensor:
+    """A matte that was made at ``size`` and stretched to the frame, with the picture's own edge.
+
+    Beside pictures of the frame's size, memory is taken for the matte's size and for one tile.
+
+    Args:
+        rgb: (3, H, W) float in [0, 1], gamma-encoded.
+        alpha: (H, W) float in [0, 1], stretched bilinearly; on the same device.
+        size: (H, W) at which it was made.
+
+    Returns:
+        (H, W) in [0, 1]; ``alpha`` itself if the frame is no larger than ``size``.
+
+    Raises:
+        ValueError: Shapes do not fit.
+    """
+    if rgb.ndim != 3 or len(rgb) != 3 or rgb.shape[1:] != alpha.shape or not rgb.numel():
+        raise ValueError(f"rgb {tuple(rgb.shape)} and alpha {tuple(alpha.shape)} must be (3, H, W) and (H, W)")
+    height, width = alpha.shape
+    small = min(size[0], height), min(size[1], width)
+    if small == (height, width):
+        return alpha
+    # The matte that gives ``alpha`` when stretched: nearly what lies at its pixels' centres, and then what that misses.
+    matte = F.interpolate(alpha[None, None], small, mode="bilinear")
+    matte = 2 * matte - F.interpolate(F.interpolate(matte, alpha.shape, mode="bilinear"), small, mode="bilinear")
+    least, most = -F.max_pool2d(-matte, 3, 1, 1), F.max_pool2d(matte, 3, 1, 1)
+    subject, behind = least > 1 - SOLID, most < SOLID
+    unsure = ~(subject | behind)[0, 0]
+    edge = unsure[_cells(height, small[0], alpha)][:, _cells(width, small[1], alpha)]
+    tiles = [tile.own for tile in tiles_with(edge, TILE)]
+    if not tiles:
+        return alpha
+    image = _shrunk(rgb, small)
+    trusted = _slope(image, matte, unsure) * _gain(rgb, image, matte, subject, behind)
+    relation = torch.cat([_mean(trusted, 1), image], 1)
+    refined = alpha.clone()
+
+    def add(part: Tensor, own: Window) -> None:
+        refined[own] = torch.where(edge[own], refined[own] + part, refined[own]).clamp_(0, 1)
+
+    for own in tiles:
+        part = _stretched(relation, alpha.shape, own)
+        add((part[:3] * (rgb[own] - part[3:])).sum(0), own)
+    for _ in range(ROUNDS):
+        missing = matte - _shrunk(refined[None], small)
+        for own in tiles:
+            add(_stretched(missing, alpha.shape, own)[0], own)
+    return refined
+
+
+def _slope(image: Tensor, matte: Tensor, wanted: Tensor) -> Tensor:
+    """How alpha changes with colour around a pixel of the matte, as far as colour explains it.
+
+    The guided filter's linear coefficients (He, Sun and Tang 2013, eq. 19), times the square of the share of alpha's
+    variance that they account for.
+
+    Args:
+        image: (1, 3, h, w).
+        matte: (1, 1, h, w).
+        wanted: (h, w) booleans: where to look.
+
+    Returns:
+        (1, 3, h, w); zero where it is not wanted.
+    """
+    products = [image * plane for plane in (image[:, :1], image[:, 1:2], image[:, 2:], matte)] + [matte * matte]
+    means = _mean(torch.cat([image, matte, *products], 1))[0, :, wanted].T  # (N, 3 + 1 + 9 + 3 + 1)
+    colors, level, square = means[:, :3], means[:, 3:4], means[:, 16:]
+    covariance = means[:, 4:13].reshape(-1, 3, 3) - colors[:, :, None] * colors[:, None]
+    shared = means[:, 13:16] - colors * level
+    found = torch.linalg.solve(covariance + SMOOTHNESS * torch.eye(3).to(image), shared)
+    explained = (found * shared).sum(1, keepdim=True) / (square - level * level + FAINT)
+    slope = torch.zeros_like(image)
+    slope[0, :, wanted] = (found * explained.clamp(0, 1).square()).T
+    return slope
+
+
+def _gain(rgb: Tensor, image: Tensor, matte: Tensor, subject: Tensor, behind: Tensor) -> Tensor:
+    """What share of the detail at each pixel of the matte is alpha's, and not grain or texture (Wiener's gain).
+
+    Args:
+        rgb: (3, H, W).
+        image: (1, 3, h, w): its means.
+        matte: (1, 1, h, w).
+        subject, behind: (1, 1, h, w) booleans: where only the one or the other shows.
+
+    Returns:
+        (1, 1, h, w) in [0, 1].
+    """
+    size = image.shape[-2:]
+    # A channel at a time: the frame's squares need not be held at once.
+    energy = sum((_shrunk(channel.square()[None], size) for channel in rgb), -image.square().sum(1, keepdim=True))
+    expected = matte * _filled(energy, subject) + (1 - matte) * _filled(energy, behind)
+    energy = _mean(energy, 1)
+    return ((energy - EXCESS * expected) / (energy + 1e-9)).clamp(0, 1)
+
+
+def _filled(x: Tensor, known: Tensor) -> Tensor:
+    """``x`` where it is known, and its mean over what is known nearby elsewhere (pull-push, Gortler et al. 1996).
+
+    Args:
+        x: (1, 1, h, w).
+        known: (1, 1, h, w) booleans.
+    """
+    levels = [torch.cat([x * known, known], 1)]
+    for _ in range(FILLED):
+        levels.append(F.avg_pool2d(levels[-1], 2, ceil_mode=True, count_include_pad=False))
+    total = levels[-1].sum((2, 3), keepdim=True)
+    filled = total[:, :1] / (total[:, 1:] + 1e-9)
+    for level in reversed(levels):
+        filled = F.interpolate(filled, level.shape[2:], mode="bilinear")
+        near = _mean(level, 1)
+        filled = (near[:, :1] + 0.01 * filled) / (near[:, 1:] + 0.01)
+    return filled
+
+
+def _mean(x: Tensor, radius: int = RADIUS) -> Tensor:
+    """Over each pixel's square window, (B, C, h, w)."""
+    return window_sums(x, radius).div_((2 * radius + 1) ** 2)
+
+
+def _shrunk(planes: Tensor, size: tuple[int, ...]) -> Tensor:
+    """(C, H, W) to (1, C, *size), each pixel the mean of what it covers."""
+    return F.interpolate(planes[None], size, mode="area")
+
+
+def _stretched(x: Tensor, shape: torch.Size, window: Window) -> Tensor:
+    """A window of ``x``, (1, C, h, w), stretched bilinearly to ``shape``: (C, rows, columns) of the window."""
+    centers = [
+        torch.arange(span.start, span.stop, device=x.device).add(0.5).mul(2 / length).sub(1)
+        for span, length in zip(window[1:], shape, strict=True)
+    ]
+    rows, columns = torch.meshgrid(*centers, indexing="ij")
+    return F.grid_sample(x, torch.stack([columns, rows], -1)[None], padding_mode="border", align_corners=False)[0]
+
+
+def _cells(length: int, count: int, like: Tensor) -> Tensor:
+    """(length,) indices: in which of ``count`` pixels of the matte each pixel of the frame lies."""
+    return (torch.arange(length, device=like.device) * 2 + 1) * count // (2 * length)

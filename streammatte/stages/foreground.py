@@ -1,0 +1,151 @@
+"""Recover the subject's own colours, so that hair and soft edges do not carry the old background along.
+
+A pixel of the edge shows I = α·F + (1 − α)·B. Coarse to fine, as Germer et al. 2020 ("Fast Multi-Level Foreground
+Estimation", arXiv 2006.14970) solve for both colours: each level starts from the one below and, in turn, spreads F and
+B to their neighbours and corrects them until they explain the pixel. Two things differ from the paper. Levels are area
+means, which the equation survives and noise does not. And colours are spread by how much of each a pixel shows, as
+Forte 2021 ("Approximate Fast Foreground Colour Estimation", ICIP) has it, not by the alpha's gradient; both are box
+filters and point operations, which every device does quickly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from streammatte.frame import Plate
+from streammatte.stages.tiles import Window, tiles_with, window_sums
+
+LEVELS = 7  # the coarsest is a 64th of the frame's size
+ROUNDS = 2  # of spreading and correcting, at each level
+RESERVE = 1 / 8  # see _corrected
+SOLID = 1 / 2046  # from 0 or 1, half a 10-bit step: networks never say 0 or 1, and what is stored does
+LEAST = 1e-4  # weight of a pixel that shows nothing of a colour: enough to carry its neighbours' on
+TILE = 128  # pixels; what holds no edge at a level is left as the coarser one has it
+REACH = ROUNDS + 1  # pixels that a tile needs to see around itself
+
+
+class ForegroundEstimator:
+    """The stage: fills ``Plate.foreground``. Each frame by itself, so that nothing lags and nothing has to be reset.
+
+    Args:
+        device: Where to compute; the plate's own by default. The foreground is given back where the frame lies.
+    """
+
+    def __init__(self, device: torch.device | str | None = None) -> None:
+        self._device = device
+
+    def push(self, plate: Plate) -> Iterator[Plate]:
+        """The plate with its foreground."""
+        rgb, device = plate.frame.as_float(), self._device or plate.frame.rgb.device
+        foreground = estimate_foreground(rgb.to(device), plate.alpha.to(device))
+        yield replace(plate, foreground=foreground.to(rgb.device))
+
+    def flush(self) -> Iterator[Plate]:
+        """Nothing: no plate is held back."""
+        return iter(())
+
+
+def estimate_foreground(rgb: Tensor, alpha: Tensor, *, levels: int = LEVELS) -> Tensor:
+    """The subject's colours wherever it shows, carried on beyond its edge.
+
+    Args:
+        rgb: (3, H, W) float in [0, 1], gamma-encoded as decoded.
+        alpha: (H, W) float in [0, 1], on the same device.
+        levels: Of the pyramid, each half as large as the one before; more reach further into soft hair.
+
+    Returns:
+        (3, H, W) in [0, 1], bit for bit ``rgb`` wherever alpha is 1, or so near that it is stored as 1. Far from the
+        subject, its mean colour.
+
+    Raises:
+        ValueError: Shapes or types do not fit, or there is no level.
+    """
+    if rgb.ndim != 3 or len(rgb) != 3 or rgb.shape[1:] != alpha.shape or not rgb.numel():
+        raise ValueError(f"rgb {tuple(rgb.shape)} and alpha {tuple(alpha.shape)} must be (3, H, W) and (H, W)")
+    if not (rgb.is_floating_point() and alpha.is_floating_point()):
+        raise ValueError(f"rgb is {rgb.dtype} and alpha {alpha.dtype}: floats in [0, 1] are needed")
+    if levels < 1:
+        raise ValueError(f"{levels} levels: at least one is needed")
+    pyramid = [torch.cat([rgb, alpha[None]])[None]]
+    while len(pyramid) < levels:
+        pyramid.append(_halved(pyramid[-1]))
+    image, matte = pyramid[-1][:, :3], pyramid[-1][:, 3:]
+    means = torch.cat([_mean(image, share) for share in (matte, 1 - matte)], 1)
+    colors = means.expand(-1, -1, (image.shape[2] + 1) // 2, (image.shape[3] + 1) // 2)
+    for picture in reversed(pyramid):
+        colors = _refined(picture, colors, kept=3 if picture is pyramid[0] else 6)
+    return torch.where(alpha > 1 - SOLID, rgb, colors[0], out=colors[0])
+
+
+def _refined(picture: Tensor, colors: Tensor, *, kept: int) -> Tensor:
+    """One level: both colours as the coarser level has them, and refined where there is an edge.
+
+    Args:
+        picture: (1, 4, h, w): red, green, blue and alpha.
+        colors: (1, 6, ⌈h/2⌉, ⌈w/2⌉): F and B.
+        kept: How many of the six are wanted: of the finest level, B is not.
+    """
+    height, width = picture.shape[2:]
+    refined = _doubled(colors[:, :kept], (..., slice(0, height), slice(0, width)))
+    matte = picture[0, 3]
+    for tile in tiles_with((matte > SOLID) & (matte < 1 - SOLID), TILE, REACH):
+        part = picture[tile.seen]
+        solved = _solved(part[:, :3], part[:, 3:], _doubled(colors, tile.seen).contiguous())
+        refined[tile.own] = solved[:, :kept][tile.inner]
+    return refined
+
+
+def _solved(image: Tensor, matte: Tensor, colors: Tensor) -> Tensor:
+    """F and B of a tile, (1, 6, h, w), after one level's rounds; shares are squared, so that the purest pixels lead."""
+    shares = torch.cat([matte, 1 - matte], 1)
+    weights = shares.square().add_(LEAST).repeat_interleave(3, 1)
+    total = window_sums(weights, 1)
+    for _ in range(ROUNDS):
+        colors = window_sums(_corrected(image, shares, colors).mul_(weights), 1).div_(total)
+    return _corrected(image, shares, colors)
+
+
+def _corrected(image: Tensor, shares: Tensor, colors: Tensor) -> Tensor:
+    """The colours nearest to the given ones of which the picture is nearly the mixture.
+
+    They minimise |I − αF − (1 − α)B|² + R·(|F − F₀|² + |B − B₀|²). Of the picture's noise, α / (α² + (1 − α)² + R) gets
+    into F: with R at an eighth that is at most 1, so that a foreground flickers no more than its footage.
+
+    Args:
+        image: (1, 3, h, w).
+        shares: (1, 2, h, w): α and 1 − α.
+        colors: (1, 6, h, w): F₀ and B₀.
+    """
+    both, shares = colors.reshape(1, 2, 3, *colors.shape[2:]), shares[:, :, None]
+    missing = (image - (shares * both).sum(1)) / (shares.square().sum(1) + RESERVE)
+    return (both + shares * missing[:, None]).clamp_(0, 1).flatten(1, 2)
+
+
+def _mean(image: Tensor, share: Tensor) -> Tensor:
+    """(1, 3, 1, 1): the mean colour of what shows most of a side."""
+    weight = share.pow(4) + LEAST
+    return (image * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True)
+
+
+def _halved(x: Tensor) -> Tensor:
+    """Means of 2×2 pixels; an odd last row or column counts twice."""
+    height, width = x.shape[-2:]
+    if height % 2 or width % 2:
+        x = F.pad(x, (0, width % 2, 0, height % 2), mode="replicate")
+    rows = x[..., ::2, :] + x[..., 1::2, :]
+    return (rows[..., ::2] + rows[..., 1::2]).div_(4)
+
+
+def _doubled(x: Tensor, window: Window) -> Tensor:
+    """What a window shows of ``x`` at twice its size."""
+    rows, columns = window[1:]
+    top, left = max(rows.start // 2 - 1, 0), max(columns.start // 2 - 1, 0)
+    near = x[..., top : rows.stop // 2 + 2, left : columns.stop // 2 + 2]
+    # Channels last, as decoded frames lie and sinks want it; stretching planes takes a CPU twice as long.
+    doubled = F.interpolate(near.contiguous(memory_format=torch.channels_last), scale_factor=2, mode="bilinear")
+    return doubled[..., rows.start - 2 * top : rows.stop - 2 * top, columns.start - 2 * left : columns.stop - 2 * left]

@@ -1,0 +1,66 @@
+"""Work on the parts of a frame that need it, as a subject's edge is a small part of most; sums around a pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import EllipsisType
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor
+
+Window = tuple[EllipsisType, slice, slice]
+
+
+class Tile(NamedTuple):
+    """Indices into (…, H, W).
+
+    Attributes:
+        own: The tile's own pixels; tiles do not overlap in these.
+        seen: These and a margin around them, as far as the frame goes.
+        inner: The tile's own pixels within what it sees.
+    """
+
+    own: Window
+    seen: Window
+    inner: Window
+
+
+def tiles_with(mask: Tensor, side: int, margin: int = 0) -> Iterator[Tile]:
+    """The tiles in which a mask is set anywhere.
+
+    Args:
+        mask: (H, W) booleans.
+        side: Of a tile, in pixels; those at the right and at the bottom may be smaller.
+        margin: What a tile sees around itself, in pixels.
+    """
+    height, width = mask.shape
+    occupied = F.max_pool2d(mask[None].float(), side, ceil_mode=True)[0]
+    for row, column in occupied.nonzero().tolist():
+        (own_y, seen_y, inner_y), (own_x, seen_x, inner_x) = (
+            _spans(index * side, side, margin, length) for index, length in ((row, height), (column, width))
+        )
+        yield Tile((..., own_y, own_x), (..., seen_y, seen_x), (..., inner_y, inner_x))
+
+
+def _spans(start: int, side: int, margin: int, length: int) -> tuple[slice, slice, slice]:
+    """Own, seen and inner pixels along one axis of ``length``."""
+    stop = min(start + side, length)
+    first, last = max(start - margin, 0), min(stop + margin, length)
+    return slice(start, stop), slice(first, last), slice(start - first, stop - first)
+
+
+def window_sums(x: Tensor, radius: int) -> Tensor:
+    """(B, C, H, W): sums over each pixel's square window; the frame's last pixels go on beyond it.
+
+    In slices, because pooling takes a CPU five times as long.
+    """
+    height, width = x.shape[-2:]
+    x = F.pad(x, (radius,) * 4, mode="replicate")
+    rows = x[..., :height, :] + x[..., 1 : height + 1, :]
+    for step in range(2, 2 * radius + 1):
+        rows.add_(x[..., step : height + step, :])
+    sums = rows[..., :width] + rows[..., 1 : width + 1]
+    for step in range(2, 2 * radius + 1):
+        sums.add_(rows[..., step : width + step])
+    return sums

@@ -1,0 +1,169 @@
+"""A matte at the network's size gains the picture's own edge, and neither its grain nor its texture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from streammatte import metrics
+from streammatte.cli import main
+from streammatte.frame import Frame, Plate
+from streammatte.stages import DetailRefiner, detail
+from streammatte.stages.detail import refine_alpha
+
+SHAPE = (216, 384)
+SIZE = (51, 51)  # squashed, as a network's input is; 4K is to 512 as this shape is to it
+
+
+def strands(seed: int = 0) -> Tensor:
+    """Alpha of a head with hair, drawn at twice the size."""
+    rng = np.random.default_rng(seed)
+    canvas = np.zeros((2 * SHAPE[0], 2 * SHAPE[1]), np.uint8)
+    cv2.circle(canvas, (384, 230), 90, 255, -1, cv2.LINE_AA)
+    for angle in rng.uniform(0, 2 * np.pi, 60):
+        start, way = np.array([384, 230]), np.array([np.cos(angle), np.sin(angle)])
+        bend = rng.normal(0, 30) * np.array([-way[1], way[0]])
+        at = np.linspace(0, 1, 20)[:, None]
+        curve = start + way * (80 + rng.uniform(30, 90) * at) + bend * at**2
+        cv2.polylines(
+            canvas, [np.rint(curve * 8).astype(np.int32)], False, 255, int(rng.integers(2, 6)), cv2.LINE_AA, 3
+        )
+    return torch.from_numpy(cv2.resize(canvas, SHAPE[::-1], interpolation=cv2.INTER_AREA).astype(np.float32) / 255)
+
+
+def shot(alpha: Tensor, grain: float = 0.01) -> Tensor:
+    """Brown before a grey that changes slowly, with grain."""
+    rng = np.random.default_rng(1)
+    wall = torch.linspace(0.5, 0.8, alpha.shape[1]).expand(3, *alpha.shape)
+    hair = torch.tensor([0.3, 0.2, 0.1])[:, None, None].expand_as(wall)
+    noise = torch.from_numpy(rng.standard_normal(wall.shape, np.float32))
+    return (hair * alpha + wall * (1 - alpha) + grain * noise).clamp(0, 1)
+
+
+def stretched(alpha: Tensor, size: tuple[int, int] = SIZE) -> Tensor:
+    """What becomes of the truth at the network's size: averaged, then stretched bilinearly."""
+    small = F.interpolate(alpha[None, None], size, mode="area")
+    return F.interpolate(small, alpha.shape, mode="bilinear")[0, 0].clamp(0, 1)
+
+
+@pytest.mark.parametrize("grain", [0.0, 0.01, 0.04])
+def test_hair_comes_back(grain: float) -> None:
+    truth = strands()
+    soft = stretched(truth)
+    found = refine_alpha(shot(truth, grain), soft, SIZE)
+    band = (soft > 0.01) & (soft < 0.99)
+    for measure in (metrics.mad, metrics.grad):
+        assert measure(found, truth, band) < 0.6 * measure(soft, truth, band)
+
+
+def test_solid_parts_stay_bit_for_bit() -> None:
+    truth = strands()
+    soft = 0.002 + 0.996 * stretched(truth)  # networks never say 0 or 1
+    found = refine_alpha(shot(truth), soft, SIZE)
+    cell = torch.tensor(SHAPE) / torch.tensor(SIZE)
+    reach = 2 * int(cell.max().ceil()) * 2 + 1
+    far = F.max_pool2d(((soft > 0.005) & (soft < 0.995)).float()[None], reach, 1, reach // 2)[0] == 0
+    assert far.float().mean() > 0.2 and (soft[far] > 0.5).any()
+    assert torch.equal(found[far], soft[far])
+    assert not torch.equal(found, soft)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_flat_matte_is_given_back_itself(value: float) -> None:
+    alpha = torch.full(SHAPE, value)
+    assert refine_alpha(shot(alpha, 0.1), alpha, SIZE) is alpha
+
+
+@pytest.mark.parametrize("grain", [0.02, 0.08])
+def test_grain_is_no_detail(grain: float) -> None:
+    """A clean, soft matte over a subject that looks like its background."""
+    ramp = ((torch.arange(SHAPE[1]) - 120) / 140).clamp(0, 1).expand(SHAPE).contiguous()
+    rng = np.random.default_rng(2)
+    rgb = 0.5 + grain * torch.from_numpy(rng.standard_normal((3, *SHAPE), np.float32))
+    assert (refine_alpha(rgb.clamp(0, 1), ramp, SIZE) - ramp).abs().max() < 0.02
+
+
+def test_a_soft_edge_keeps_its_softness_over_texture() -> None:
+    rng = np.random.default_rng(3)
+    ramp = ((torch.arange(SHAPE[1]) - 120) / 140).clamp(0, 1).expand(SHAPE).contiguous()
+    weave = torch.from_numpy(rng.integers(0, 2, (3, 72, 128)).astype(np.float32)).repeat_interleave(3, 1)
+    weave = 0.15 * weave.repeat_interleave(3, 2)
+    rgb = (0.6 * ramp + 0.2 + weave).clamp(0, 1)
+    assert (refine_alpha(rgb, ramp, SIZE) - ramp).abs().mean() < 0.005
+
+
+def test_the_matte_it_came_from_is_kept() -> None:
+    truth = strands()
+    found = refine_alpha(shot(truth), stretched(truth), SIZE)
+    coarse, kept = (F.interpolate(each[None, None], SIZE, mode="area") for each in (truth, found))
+    assert (coarse - kept).abs().mean() < 0.005
+
+
+def test_tiles_leave_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = strands()
+    rgb, soft = shot(truth), stretched(truth)
+    whole = refine_alpha(rgb, soft, SIZE)
+    monkeypatch.setattr(detail, "TILE", 32)
+    torch.testing.assert_close(refine_alpha(rgb, soft, SIZE), whole, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 90), (51, 51), (97, 61)])
+def test_any_size(shape: tuple[int, int]) -> None:
+    rgb, alpha = torch.rand(3, *shape), torch.rand(shape)
+    found = refine_alpha(rgb, alpha, SIZE)
+    assert found.shape == shape and float(found.min()) >= 0 and float(found.max()) <= 1
+    assert (found is alpha) == (shape[0] <= SIZE[0] and shape[1] <= SIZE[1])
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be"):
+        refine_alpha(torch.rand(3, 40, 50), torch.rand(50, 40), SIZE)
+    with pytest.raises(ValueError, match="positive"):
+        DetailRefiner((0, 512))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_the_stage_refines_the_alpha_and_nothing_else(dtype: torch.dtype) -> None:
+    truth = strands()
+    rgb = (255 * shot(truth)).to(dtype) if dtype == torch.uint8 else shot(truth)
+    stage, given = DetailRefiner(SIZE), Plate(Frame(rgb, 7, 3), stretched(truth))
+    (made,) = stage.push(given)
+    assert made.frame is given.frame and made.foreground is None
+    assert torch.equal(made.alpha, refine_alpha(given.frame.as_float(), given.alpha, SIZE))
+    assert list(stage.flush()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refines"),
+    [
+        (["--size", "64x64"], False),
+        (["--size", "64x64", "--detail", "on"], True),
+        (["--size", "512x64"], True),
+        (["--size", "512x64", "--detail", "off"], False),
+    ],
+)
+def test_the_command_refines_what_large_networks_made(
+    arguments: list[str], refines: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    still = tmp_path / "still.png"
+    cv2.imwrite(str(still), np.full((90, 160, 3), 120, np.uint8))
+    common = ["--model", "birefnet-nano", "--device", "cpu", "--offline", "--json"]
+    assert main([str(still), "-o", str(tmp_path / "cut.png"), *common, *arguments]) == 0
+    assert ("DetailRefiner" in json.loads(capsys.readouterr().out)["stages"]) == refines
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same() -> None:
+    truth = strands()
+    rgb, soft = shot(truth), stretched(truth)
+    there = refine_alpha(rgb.cuda(), soft.cuda(), SIZE).cpu()
+    torch.testing.assert_close(there, refine_alpha(rgb, soft, SIZE), atol=1e-3, rtol=0)
+    (plate,) = DetailRefiner(SIZE, "cuda").push(Plate(Frame(rgb, 0, 0), soft))
+    assert plate.alpha.device == soft.device
