@@ -251,7 +251,8 @@ def test_the_command_smooths_unless_told_not_to(
     arguments: list[str], stages: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = write_clip(tmp_path / "clip.mp4", pts=even_pts(3))
-    common = ["--model", "birefnet-nano", "--device", "cpu", "--offline", "--colors", "off", "--json"]
+    common = ["--model", "birefnet-nano", "--device", "cpu", "--offline", "--colors", "off"]
+    common += ["--decontaminate", "off", "--json"]
     assert main([str(given), "-o", str(tmp_path / "out.mov"), *common, *arguments]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert (summary["stages"], summary["frames"]) == (stages, 3)
