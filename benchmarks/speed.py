@@ -43,16 +43,20 @@ def main() -> int:
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks" / "results" / "speed.json", help="the report")
     parser.add_argument("--skip-large", action="store_true", help="leave out Swin-T at 1024x1024: minutes")
     parser.add_argument("--small", action="store_true", help="tiny sizes, to try the code itself")
+    parser.add_argument("--only", choices=("memory", "footage", "network"), help="one part; name another --json for it")
     given = parser.parse_args()
     given.json.unlink(missing_ok=True)
     report = Report(given.json)
     report.facts(**machine(), command=["python", *sys.orig_argv[1:]], small=given.small)
     with tempfile.TemporaryDirectory() as folder:
         run = Run(given.small, Path(folder))
-        memory(run, report)
-        footage(run, report)
-        network(run, report, "nano")
-        if not given.skip_large:
+        if given.only in (None, "memory"):
+            memory(run, report)
+        if given.only in (None, "footage"):
+            footage(run, report)
+        if given.only in (None, "network"):
+            network(run, report, "nano")
+        if given.only in (None, "network") and not given.skip_large:
             network(run, report, "swin_t")
     for failure in report.failures:
         print(f"benchmarks: failed: {failure}", file=sys.stderr)
