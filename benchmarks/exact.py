@@ -24,7 +24,8 @@ from streammatte.media.color import plane_view
 
 def main(clip: str, *options: str) -> dict[str, object]:
     """The figures for one clip, matted by the embedded model on the CPU."""
-    network = ("--model", "birefnet-nano", "--device", "cpu", "--colors", "off", "--smooth", "off")
+    bare = ("--colors", "off", "--smooth", "off", "--decontaminate", "off")
+    network = ("--model", "birefnet-nano", "--device", "cpu", *bare)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         outputs = [folder / "out.mov", folder / "out.webm", folder / "out.####.png"]

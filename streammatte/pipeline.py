@@ -49,6 +49,10 @@ def _matted(source: Iterable[Frame], matter: Matter, batch: int) -> Generator[Pl
                     raise ModelError(
                         f"the matter gave an alpha of {tuple(alpha.shape)} for a frame of {tuple(frame.rgb.shape[-2:])}"
                     )
+                if not alpha.isfinite().all():  # what looks at neighbours would carry it on from frame to frame
+                    raise ModelError(
+                        f"the matte of frame {frame.index} is no numbers", hint="try again with --precision fp32"
+                    )
                 yield Plate(frame, alpha)
 
 

@@ -78,8 +78,12 @@ def test_nothing_is_computed_before_it_is_asked_for() -> None:
 
 @pytest.mark.parametrize(
     "broken",
-    [lambda batch: [], lambda batch: [torch.zeros(2, 2) for _ in batch]],
-    ids=["too few alphas", "another size"],
+    [
+        lambda batch: [],
+        lambda batch: [torch.zeros(2, 2) for _ in batch],
+        lambda batch: [torch.full(frame.rgb.shape[-2:], torch.nan) for frame in batch],
+    ],
+    ids=["too few alphas", "another size", "no numbers"],
 )
 def test_a_matter_that_breaks_its_contract_is_refused(broken) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ModelError):

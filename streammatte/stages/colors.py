@@ -57,12 +57,9 @@ class ClipColors:
         self._last: tuple[NDArray[np.float32], Matte] | None = None  # the last frame, and what was made of its matte
 
     def push(self, plate: Plate) -> Iterator[Plate]:
-        """The plate, its alpha settled; the very plate if there is too little to learn from, or no numbers."""
+        """The plate, its alpha settled; the very plate if there is too little to learn from."""
         rgb = _shrink(plate.frame.as_float(), self.size).permute(1, 2, 0).cpu().numpy()
         matte = _shrink(plate.alpha[None], self.size)[0].float().cpu().numpy()
-        if not (np.isfinite(matte).all() and np.isfinite(rgb).all()):  # one such pixel would stay in every count
-            yield plate
-            return
         settled = self.settle(np.rint(rgb.clip(0, 1) * 255).astype(np.uint8), matte)
         if settled is None:
             yield plate
