@@ -11,6 +11,7 @@
   frame beyond the truth, over that of the frame's own colours.
 - **detail**: frames of 3840×2160 (see edge_scenes.py), their exact alpha averaged to 512×512 and lifted again; MAD
   and Grad over a bilinear stretch's, where that is neither 0 nor 1, by kind of edge, and with coarse grain.
+- **detail over time**: dtSSD of the stretched and of the refined matte of moving clips of 1280×720, matted at 256×256.
 - **time**: at 1920×1080 and 3840×2160: milliseconds of one core with one thread, and those that pass with two.
 
 Needs scikit-image and pymatting. Everything is decided by fixed seeds.
@@ -39,6 +40,7 @@ from benchmarks.edge_scenes import KINDS, Picture, composed, cutout, grained, pl
 from streammatte import metrics
 from streammatte.stages import estimate_foreground
 from streammatte.stages.detail import refine_alpha
+from streammatte.training.clips import make_clip
 
 RESULTS = Path(__file__).parent / "results" / "edges.json"
 UHD, HD = (2160, 3840), (1080, 1920)
@@ -63,6 +65,7 @@ def main() -> None:
     report["foreground"] = foreground(given.cutouts, lemur)
     report["flicker"] = flicker(given.cutouts // 4)
     report["detail"] = detail(given.scenes, given.sheets)
+    report["detail over time"] = {name: moving_detail(name) for name in ("articulated", "hair", "still")}
     report["time_ms"] = timing()
     if given.sheets and lemur is not None:
         show_lemur(*lemur, given.sheets / "lemur.png")
@@ -182,6 +185,19 @@ def lifted(rgb: Picture, alpha: Picture, sheet: Path | None = None) -> list[floa
     if sheet is not None:
         show_crop([rgb, *(np.repeat(each[..., None], 3, 2) for each in (alpha, soft, sharp))], band, sheet)
     return [measure(each, alpha, band) for each in (soft, sharp) for measure in (metrics.mad, metrics.grad)]
+
+
+def moving_detail(name: str, frames: int = 8) -> dict[str, float]:
+    clip, size = make_clip(name, 1280, 720, frames), (256, 256)
+    soft, sharp = [], []
+    for rgb, alpha in zip(clip.rgb, clip.alpha, strict=True):
+        small = F.interpolate(torch.from_numpy(alpha)[None, None], size, mode="area")
+        soft.append(F.interpolate(small, alpha.shape, mode="bilinear")[0, 0].clamp(0, 1))
+        sharp.append(refine_alpha(planes(rgb).float() / 255, soft[-1], size))
+    return {
+        kind: round(metrics.dtssd([matte.numpy() for matte in mattes], clip.alpha), 3)
+        for kind, mattes in (("bilinear", soft), ("refined", sharp))
+    }
 
 
 def summary(rows: list[list[float]]) -> dict[str, float]:

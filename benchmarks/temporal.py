@@ -3,11 +3,12 @@
     python -m benchmarks.temporal [--json FILE] [-o OUT.png] [--clips NAME ...] [--no-network] [--weights FILE]
     python -m benchmarks.temporal --cost
 
-The clips are those that `streammatte.training.clips` makes. Each has two raw mattes: its truth as
-`streammatte.training.flicker` spoils it, and what the embedded network says of every frame. They are handed to the
-simple methods and to the stage, offline and looking back only, and scored by dtSSD, MAD and Grad; the table gives each
-as a share of the raw matte's. MESSDdt is there since an error that travels with the subject, as a network's mostly do,
-is flicker to dtSSD, and no smoothing over time can take it away.
+The clips are those that `streammatte.training.clips` makes. Each has three raw mattes: its truth as
+`streammatte.training.flicker` spoils it, the same at half the strength, and what the embedded network says of every
+frame. They are handed to the simple methods, to a plain median along the flow, and to the stage, offline and looking
+back only; the network's also to all stages that the command has for it. They are scored by dtSSD, MAD and Grad; the
+table gives each as a share of the raw matte's. MESSDdt is there since an error that travels with the subject, as a
+network's mostly do, is flicker to dtSSD, and no smoothing over time can take it away.
 Clips are 384 × 216: a fifth of 1080p, in size as in speed, so that 30 pixels a frame there are 6 here.
 Subjects are cut-outs of `samples/cutouts` that training leaves out, people mostly: of what the embedded network does
 not find at all there is nothing to steady. All of it is decided by `--seed`.
@@ -19,7 +20,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from numpy.typing import NDArray
 
 import streammatte
 from streammatte import metrics
-from streammatte.frame import Frame, Plate
+from streammatte.frame import Frame, Matter, Plate, Stage
 from streammatte.stages import TemporalSmoother, stages_for
 from streammatte.stages.temporal import REACH
 from streammatte.training.clips import NAMES, Clip, make_clip
@@ -40,7 +41,6 @@ from streammatte.training.flicker import flickering
 Mattes = NDArray[np.float32]
 CUTOUTS = Path(__file__).parents[1] / "samples/cutouts"
 SUBJECTS = (149, 155, 233, 240, 335, 343, 569, 609, 905, 994)  # held out from training; people, mostly, and whole
-SIMPLE = ("running average", "median of three", "one-frame delay", "bilinear")
 MEASURES = ("dtSSD", "MESSDdt", "MAD", "Grad")
 NETWORK_SIZE = 192
 
@@ -61,18 +61,29 @@ def main() -> None:
     if given.cost:
         return cost()
 
+    matter = None
+    if not given.no_network:
+        matter = streammatte.load_matter("birefnet-nano", weights=given.weights, offline=True, device="cpu")
     cutouts = read_cutouts([CUTOUTS / f"{number:06}.webp" for number in SUBJECTS])
     figures: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
     sheet = []
     for name in given.clips:
         clip = make_clip(name, *given.size, given.frames, seed=given.seed, cutouts=cutouts)
-        raws = {"noise model": flickering(clip.alpha, seed=given.seed)}
-        if not given.no_network:
-            raws["network"] = network(clip, given.weights)
+        raws = {
+            "noise model": flickering(clip.alpha, seed=given.seed),
+            "half the noise": flickering(clip.alpha, seed=given.seed, strength=0.5),
+        }
+        if matter is not None:
+            raws["network"] = matted(clip, matter)
         for kind, raw in raws.items():
             results = {"raw": raw} | {rule.__name__.replace("_", " "): rule(raw) for rule in RULES}
-            results["ours"] = smoothed(clip, raw, TemporalSmoother(given.smooth))
-            results["ours, causal"] = smoothed(clip, raw, TemporalSmoother(given.smooth, lookahead=0))
+            results["flow median"] = flow_median(clip, raw)
+            results["ours"] = matted(clip, known(raw), [TemporalSmoother(given.smooth)])
+            results["ours, causal"] = matted(clip, known(raw), [TemporalSmoother(given.smooth, lookahead=0)])
+            if matter is not None and kind == "network":
+                results["the command"] = matted(
+                    clip, known(raw), stages_for(matter.size, smooth=given.smooth, decontaminate=False)
+                )
             figures.setdefault(kind, {})[name] = {method: scores(clip, matte) for method, matte in results.items()}
             print_row(kind, name, figures[kind][name])
             sheet.append(worst(clip, raw, results["ours"]))
@@ -122,24 +133,37 @@ def bilinear(raw: Mattes) -> Mattes:
 RULES: tuple[Callable[[Mattes], Mattes], ...] = (running_average, median_of_three, one_frame_delay, bilinear)
 
 
-def plates(clip: Clip, mattes: Mattes) -> list[Plate]:
-    return [
-        Plate(Frame(torch.from_numpy(rgb).permute(2, 0, 1), index, index), torch.from_numpy(matte))
-        for index, (rgb, matte) in enumerate(zip(clip.rgb, mattes, strict=True))
-    ]
+def flow_median(clip: Clip, raw: Mattes) -> Mattes:
+    """Seven frames' mattes moved along the flow, their median weighted by how well their pictures then agree."""
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    lumas = [cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) for rgb in clip.rgb]
+    places = np.dstack(np.meshgrid(*map(np.arange, clip.alpha.shape[:0:-1]))).astype(np.float32)
+    result = raw.copy()
+    for here, luma in enumerate(lumas):
+        said, weights = [], []
+        for there in range(max(0, here - 3), min(len(raw), here + 4)):
+            at = places if there == here else places + dis.calc(luma, lumas[there], None)
+            picture, matte = (
+                cv2.remap(x, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+                for x in (clip.rgb[there], raw[there])
+            )
+            apart = np.abs(picture.astype(np.float32) - clip.rgb[here]).mean(axis=2)
+            said.append(matte)
+            weights.append(np.exp(-np.square(apart / 10)))
+        order = np.argsort(said, axis=0)
+        below = np.cumsum(np.take_along_axis(np.stack(weights), order, 0), axis=0)
+        middle = (below < below[-1] / 2).sum(axis=0, keepdims=True)
+        result[here] = np.take_along_axis(np.take_along_axis(np.stack(said), order, 0), middle, 0)[0]
+    return result
 
 
-def smoothed(clip: Clip, raw: Mattes, stage: TemporalSmoother) -> Mattes:
-    out = [after for plate in plates(clip, raw) for after in stage.push(plate)] + list(stage.flush())
-    return np.stack([plate.alpha.numpy() for plate in out])
-
-
-def network(clip: Clip, weights: str | None) -> Mattes:
-    """What the command's network and the clip's colours say, before anything is smoothed."""
-    matter = streammatte.load_matter("birefnet-nano", weights=weights, offline=True, device="cpu")
-    frames = [plate.frame for plate in plates(clip, clip.alpha)]
-    stages = stages_for(matter.size, smooth="off")
+def matted(clip: Clip, matter: Matter, stages: Iterable[Stage] = ()) -> Mattes:
+    frames = [Frame(torch.from_numpy(rgb).permute(2, 0, 1), index, index) for index, rgb in enumerate(clip.rgb)]
     return np.stack([plate.alpha.numpy() for plate in streammatte.matte(frames, matter, stages)])
+
+
+def known(mattes: Mattes) -> Matter:
+    return lambda frames: [torch.from_numpy(mattes[frame.index]) for frame in frames]
 
 
 def scores(clip: Clip, mattes: Mattes) -> dict[str, float]:
@@ -180,9 +204,11 @@ def print_row(kind: str, name: str, rows: dict[str, dict[str, float]]) -> None:
 def cost(frames: int = 30) -> None:
     """Prints the mean time a frame takes with a full window; a quiet machine is up to whoever measures."""
     small = make_clip("articulated", 960, 540, frames)
-    rgb = np.stack([cv2.resize(picture, (1920, 1080)) for picture in small.rgb])
-    alpha = np.stack([cv2.resize(matte, (1920, 1080)) for matte in small.alpha])
-    large = plates(Clip(rgb, alpha, small.foreground), alpha)
+    planes = [torch.from_numpy(cv2.resize(picture, (1920, 1080))).permute(2, 0, 1) for picture in small.rgb]
+    mattes = [torch.from_numpy(cv2.resize(matte, (1920, 1080))) for matte in small.alpha]
+    large = [
+        Plate(Frame(picture, at, at), matte) for at, (picture, matte) in enumerate(zip(planes, mattes, strict=True))
+    ]
     for strength in REACH:
         stage, times = TemporalSmoother(strength, lookahead=0), []
         for plate in large:

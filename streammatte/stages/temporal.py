@@ -111,7 +111,7 @@ class TemporalSmoother:
                 assert link is not None
                 flow = flow + motion.moved(link, flow)
                 there = self._window[other].view
-                alphas.append(motion.moved(there.alpha, flow))
+                alphas.append(motion.moved(there.alpha, flow, sharp=True).clip(0, 1))
                 weights.append(motion.trust(here, there, flow))
         values, counts = np.stack(alphas), np.stack(weights)
         open_ = np.ptp(values, axis=0) > AGREED

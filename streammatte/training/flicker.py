@@ -15,12 +15,13 @@ HOLES = 0.2  # chance of a hole, in each frame
 DROPOUT = 18  # one of so many frames is lost as a whole
 
 
-def flickering(alpha: Picture, *, seed: int = 0) -> Picture:
+def flickering(alpha: Picture, *, seed: int = 0, strength: float = 1.0) -> Picture:
     """Edge jitter and boil, single-frame holes, slow breathing and whole-frame dropouts on a true alpha.
 
     Args:
         alpha: (N, H, W) in [0, 1]; meant for some 384 pixels of width, as lengths here are in pixels.
         seed: Decides all of it.
+        strength: Of jitter, boil and breathing.
 
     Returns:
         (N, H, W) float32 in [0, 1].
@@ -35,12 +36,12 @@ def flickering(alpha: Picture, *, seed: int = 0) -> Picture:
         soft = blur(truth, 2)
         slope = np.stack([np.gradient(soft, axis=axis) for axis in (1, 0)])
         outward = slope / (np.hypot(*slope) + 0.01)
-        breath = BREATHING * np.sin(2 * np.pi * index / PERIOD + start + 3 * x / width)
-        dx, dy = breath * outward + JITTER * np.stack([_lumps(rng, height, width, 4) for _ in range(2)])
+        breath = strength * BREATHING * np.sin(2 * np.pi * index / PERIOD + start + 3 * x / width)
+        dx, dy = breath * outward + strength * JITTER * np.stack([_lumps(rng, height, width, 4) for _ in range(2)])
         matte = cv2.remap(
             truth, as_picture(x + dx), as_picture(y + dy), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        matte = matte + 4 * truth * (1 - truth) * BOIL * _lumps(rng, height, width, 2)
+        matte = matte + 4 * truth * (1 - truth) * strength * BOIL * _lumps(rng, height, width, 2)
         if rng.random() < HOLES and (inside := np.argwhere(truth > 0.9)).size:
             cy, cx = inside[rng.integers(len(inside))]
             radius = width * rng.uniform(0.015, 0.04)
