@@ -308,21 +308,20 @@ def _page(options: Options, summary: Summary, observer: Observer) -> str:
 
     assert summary.findings is not None
     height, width = summary.size
-    about: list[tuple[str, str | float | None]] = [
-        ("outputs", ", ".join(f"{output['path']} ({output['description']})" for output in summary.outputs)),
-        ("frames written", summary.frames),
-        ("lost", summary.lost or "nothing"),
-        ("model", f"{summary.model}, {width}×{height}, {summary.precision} on {summary.device}"),
-        ("stages", ", ".join(summary.stages) or "none"),
-        ("frames a second", summary.frames / summary.seconds),
-        ("of decoding alone", summary.decode_fps),
-        ("of the network alone", summary.network_fps),
-        ("of the stages alone", summary.stages_fps),
-        ("of encoding alone", summary.encode_fps),
-    ]
-    given = {each.name: getattr(options, each.name) for each in fields(options)}
-    usual = asdict(Options(options.input))
-    about += [(f"option {name}", str(value)) for name, value in given.items() if value != usual[name]]
+    about = {
+        "outputs": ", ".join(f"{output['path']} ({output['description']})" for output in summary.outputs) or "none",
+        "frames written": str(summary.frames),
+        "lost": summary.lost or "nothing",
+        "model": f"{summary.model}, {width}×{height}, {summary.precision} on {summary.device}",
+        "stages": ", ".join(summary.stages) or "none",
+        "frames a second": f"{summary.frames / summary.seconds:.1f} (alone: decode {summary.decode_fps:.0f}, "
+        f"network {summary.network_fps:.1f}, stages {summary.stages_fps:.1f}, encode {summary.encode_fps:.0f})",
+    }
+    usual = Options(options.input)
+    for name in (each.name for each in fields(options)):
+        value = getattr(options, name)
+        if value != getattr(usual, name) and name not in ("outputs", "report"):
+            about[f"option {name}"] = str(value)
     return report_page(options.input, about, observer, summary.findings, summary.crossed)
 
 

@@ -50,12 +50,8 @@ def edge(plate: Plate, where: Plane) -> Pictures:
 
 def _over(light: Plane, alpha: Plane) -> Pictures:
     """Premultiplied (h, w, 3) over each background."""
-    y, x = np.indices(alpha.shape) // SQUARE
-    grounds = {
-        "over a checkerboard": 0.4 + 0.2 * ((x + y) % 2),
-        "over black": np.float32(0),
-        "over white": np.float32(1),
-    }
+    odd = (np.indices(alpha.shape) // SQUARE).sum(0) % 2
+    grounds = {"over a checkerboard": np.where(odd, 0.6, 0.4), "over black": np.zeros(()), "over white": np.ones(())}
     return {name: _bytes(light + ((1 - alpha) * ground)[..., None]) for name, ground in grounds.items()}
 
 

@@ -33,7 +33,7 @@ SLACK = 0.1  # seconds that a stream may be longer or shorter than it was: frame
 
 def report_page(
     title: str,
-    about: Iterable[tuple[str, str | float | None]],
+    about: Mapping[str, str],
     observer: Observer,
     findings: Findings,
     crossed: Iterable[str],
@@ -62,7 +62,7 @@ def report_page(
     if observer.flicker.total is not None:
         content.append(section("Where it flickers", row(_map(observer))))
     content.append(section("Length", *_lengths(findings.lengths)))
-    content.append(section("The run", table(["", ""], about)))
+    content.append(section("The run", table(["", ""], about.items())))
     return page(title, *content)
 
 
