@@ -299,7 +299,7 @@ def _observer(options: Options, info: StreamInfo, stages: Iterable[Stage]) -> Ob
         return None
     from streammatte.report.observer import Observer
 
-    mended = next((stage.mended for stage in stages if isinstance(stage, TemporalSmoother)), {})
+    mended = next((stage.mended for stage in stages if isinstance(stage, TemporalSmoother)), None)
     return Observer(info.time_base, mended, colors=bool(options.outputs) or options.matte is None)
 
 

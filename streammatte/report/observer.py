@@ -67,7 +67,7 @@ class Observer:
 
     Args:
         time_base: Seconds that a unit of the frames' pts lasts.
-        mended: What smoothing says it mended, by frame; read while it grows.
+        mended: What smoothing says it mended, by frame, read while it grows; ``None`` where there is no smoothing.
         colors: Colours are written, and not a matte alone.
 
     Attributes:
@@ -78,7 +78,7 @@ class Observer:
         flicker: Holds where it flickers.
     """
 
-    def __init__(self, time_base: Fraction, mended: Mapping[int, float], *, colors: bool) -> None:
+    def __init__(self, time_base: Fraction, mended: Mapping[int, float] | None, *, colors: bool) -> None:
         self.per_frame: dict[str, list[float | None]] = {"flicker": [], "contamination": [], "mended": []}
         self.worst: dict[str, list[Moment]] = {name: [] for name in self.per_frame}
         self.spread = Spread()
@@ -100,7 +100,7 @@ class Observer:
         if self.flicker.cut:
             self.cuts.append(index)
         dirt, where = contamination(*_sampled(plate, alpha)) if self._colors else (None, alpha)
-        mended = self._mended.get(index)
+        mended = None if self._mended is None else self._mended.get(index)
         self._frames.append(index)
         self._seconds.append(seconds)
         self.per_frame["flicker"].append(flicker)
@@ -122,7 +122,7 @@ class Observer:
                 mean = sum(value for value, _ in known) / len(known)
                 score = len(known) / len(figures) if name == "mended" else mean
                 scores[name] = Score(score, worst, self._frames[place], self._seconds[place])
-            elif name == "mended":
+            elif name == "mended" and self._mended is not None:
                 scores[name] = Score(0.0)
         read, *written = lengths.values() or [Lengths(None, None)]
         if read.audio is not None and written:

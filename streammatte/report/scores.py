@@ -29,8 +29,8 @@ class Flicker:
 
     In thousandths of the picture's longer side, averaged along the edge: 1 is two pixels of 1080p. A hole or a lost
     frame counts by its area, divided by the edge's length. Σ trust · max(0, |Δα| − ¼ |∇α|) / Σ trust · |∇α|, with Δα
-    the change along the picture's motion and |∇α| the alpha's steepness, whose sum is the length of the edge. Where the
-    frame before does not explain this one, as in what is bared or new, trust is 0.
+    the change along the picture's motion and |∇α| the alpha's steepness, whose sum is the length of the edge: the mean
+    of both frames'. Where the frame before does not explain this one, as in what is bared or new, trust is 0.
 
     Called with one frame after the other at most ``SIZE`` pixels long, it gives the figure of this one against the one
     before; ``None`` for the first, and after a cut.
@@ -63,13 +63,13 @@ class Flicker:
             return None
         self.before = last.alpha
         moved = np.asarray(self._motion.moved(last.alpha, backward), np.float32)
-        steep = np.maximum(_steepness(here.alpha), _steepness(moved))
-        change = here.alpha - moved
-        self.change = trust * np.sign(change) * np.maximum(np.abs(change) - np.float32(UNSURE) * steep, 0)
+        steep = _steepness(here.alpha), _steepness(moved)
+        change, slack = here.alpha - moved, np.float32(UNSURE) * np.maximum(*steep)
+        self.change = trust * np.sign(change) * np.maximum(np.abs(change) - slack, 0)
         strength = np.abs(self.change)
         self.total = strength if self.total is None else self.total + strength
         longer = max(here.alpha.shape)
-        edge = max(float((trust * steep).sum()), SHORTEST * longer)
+        edge = max(float((trust * sum(steep)).sum()) / 2, SHORTEST * longer)
         return float(1000 * strength.sum() / edge / longer)
 
 
