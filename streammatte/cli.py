@@ -252,7 +252,7 @@ def _parser() -> argparse.ArgumentParser:
         type=limit,
         action="append",
         default=[],
-        help="write everything, and exit with 1 if a score is above its limit: flicker=0.5, contamination=0.7, "
+        help="write everything, and exit with 1 if a score is above its limit: flicker=0.5, contamination=0.8, "
         "mended=0.1 (share of frames), audio=0.1 (seconds); may be given several times",
     )
     saying.add_argument("--json", action="store_true", help="the summary as one JSON object on standard output")

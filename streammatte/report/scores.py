@@ -19,7 +19,7 @@ UNSURE = 0.25  # pixels by which flow may be off: so much of an edge's movement 
 SHORTEST = 0.05  # of the longer side: an edge's length, at least, so that specks do not count for a subject
 
 SOLID = 0.02  # from 0 or 1: beyond, a pixel is of the edge
-NEAR = 6.0  # pixels of deviation, of what is around an edge
+NEAR = 25  # pixels: side of the square that is around a pixel
 LEAST = 0.02  # of what is around, to know the colour of a side by
 APART = 0.15  # of √3: colours of subject and background that are nearer than this tell nothing
 
@@ -105,8 +105,8 @@ def contamination(rgb: Plane, foreground: Plane, alpha: Plane) -> tuple[float | 
 def _around(colors: Plane, counted: np.ndarray) -> tuple[Plane, Plane]:
     """(H, W, 3) mean colour of what counts around each pixel, and (H, W) how much that is, of 1."""
     weight = counted.astype(np.float32)
-    amount = cv2.GaussianBlur(weight, (0, 0), NEAR)
-    total = cv2.GaussianBlur(colors * weight[..., None], (0, 0), NEAR)
+    amount = cv2.blur(weight, (NEAR, NEAR))
+    total = cv2.blur(colors * weight[..., None], (NEAR, NEAR))
     return np.asarray(total / np.maximum(amount, np.float32(1e-6))[..., None], np.float32), np.asarray(
         amount, np.float32
     )
