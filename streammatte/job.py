@@ -206,7 +206,7 @@ def run(options: Options, display: Display) -> Summary:
         summary.outputs = [{"path": str(sink.path), "description": sink.description} for sink in sinks]
         summary.lost = source.lost
         if observer is not None:
-            summary.findings = observer.findings(lengths_of_all(options.input, sinks))
+            summary.findings = observer.findings(lengths_of_all(options.input, source, sinks))
             summary.crossed = summary.findings.crossed(options.limits)
         if page is not None and observer is not None:
             page.write(_page(options, summary, observer))

@@ -21,7 +21,8 @@ from pages import Reader
 import streammatte
 from streammatte.cli import main
 from streammatte.frame import Frame, Plate
-from streammatte.media.lengths import Lengths, lengths_of
+from streammatte.media.file_source import FileSource
+from streammatte.media.lengths import Lengths
 from streammatte.page import small
 from streammatte.report.moments import SPREAD, Spread, thumbnail
 from streammatte.report.observer import Observer
@@ -245,10 +246,12 @@ def test_a_report_alone_and_of_a_matte_alone(tmp_path: Path, capsys: pytest.Capt
 def test_lengths_are_read_from_every_container(run: Path, tmp_path: Path) -> None:
     matroska = write_clip(tmp_path / "clip.mkv", audio="aac", time_base=Fraction(1, 1000), pts=range(0, 480, 40))
     for path in (run / "<b>&\"'.mp4", run / "out.mov", run / "out.webm", matroska):
-        lengths = lengths_of(str(path))
+        with FileSource(str(path)) as file:
+            lengths = file.lengths
         assert lengths.video == pytest.approx(clips.FRAMES / 25, abs=0.05)
         assert lengths.audio == pytest.approx(clips.FRAMES / 25, abs=0.1)
-    assert lengths_of(str(SAMPLES / "walk.alpha.mkv")).audio is None
+    with FileSource(str(SAMPLES / "walk.alpha.mkv")) as file:
+        assert file.lengths.audio is None
 
 
 def test_sound_that_went_missing_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import av
 
-from streammatte.media.file_source import open_container
-
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
@@ -17,15 +15,10 @@ class Lengths:
     audio: float | None
 
 
-def lengths_of(url: str) -> Lengths:
-    """Read a file's header.
-
-    Raises:
-        SourceNotFound, DecodeFailed: It cannot be opened.
-    """
-    with open_container(url) as container:
-        sounds = (stream for stream in container.streams.audio if stream.codec_context is not None)
-        return Lengths(_length(container.streams.best("video")), _length(next(sounds, None)))
+def lengths_in(container: av.container.InputContainer) -> Lengths:
+    """What the header of an open file says."""
+    sounds = (stream for stream in container.streams.audio if stream.codec_context is not None)
+    return Lengths(_length(container.streams.best("video")), _length(next(sounds, None)))
 
 
 def _length(stream: av.stream.Stream | None) -> float | None:

@@ -16,7 +16,8 @@ from streammatte.media.audio import AudioTrack
 from streammatte.media.color import STUDIO, matrix_for
 from streammatte.media.composing import AlphaKind, Background, Content
 from streammatte.media.encoding import Encoding, PlatePainter
-from streammatte.media.lengths import Lengths, lengths_of
+from streammatte.media.file_source import open_container
+from streammatte.media.lengths import Lengths, lengths_in
 from streammatte.media.output import publish, temporary_beside, write_failed
 
 # A first pts later than this is an arbitrary clock (a broadcast, a camera's uptime), not a delay that was meant.
@@ -155,7 +156,8 @@ class VideoSink:
 
     def lengths(self) -> Lengths:
         """Of what is written, read from the file; once it has been finished, and before it is renamed."""
-        return lengths_of(str(self._temporary))
+        with open_container(str(self._temporary)) as container:
+            return lengths_in(container)
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None

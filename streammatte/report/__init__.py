@@ -7,9 +7,9 @@ from pathlib import Path
 
 from streammatte.errors import UnsupportedOutput
 from streammatte.frame import Sink
-from streammatte.media.lengths import Lengths, lengths_of
+from streammatte.media.file_source import FileSource
+from streammatte.media.lengths import Lengths
 from streammatte.media.output import TextFile, check_target
-from streammatte.media.sequence import PICTURES, NumberedName
 from streammatte.media.video_sink import VideoSink
 
 __all__ = ["lengths_of_all", "open_page"]
@@ -28,8 +28,7 @@ def open_page(name: str, overwrite: bool) -> TextFile:
     return TextFile(path, overwrite=overwrite)
 
 
-def lengths_of_all(footage: str, sinks: Iterable[Sink]) -> dict[str, Lengths]:
+def lengths_of_all(name: str, source: object, sinks: Iterable[Sink]) -> dict[str, Lengths]:
     """How long the streams are, first of the footage and then of each video made of it, which is finished."""
-    pictures = NumberedName.parse(footage) is not None or Path(footage).suffix.lower() in PICTURES
-    read = Lengths(None, None) if pictures else lengths_of(footage)
-    return {footage: read} | {str(sink.path): sink.lengths() for sink in sinks if isinstance(sink, VideoSink)}
+    read = source.lengths if isinstance(source, FileSource) else Lengths(None, None)
+    return {name: read} | {str(sink.path): sink.lengths() for sink in sinks if isinstance(sink, VideoSink)}
