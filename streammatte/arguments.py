@@ -59,3 +59,21 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+LIMITED = ("flicker", "contamination", "mended", "audio")
+"""What a run can be made to fail on; see ``report.observer.Findings``."""
+
+
+def limit(text: str) -> tuple[str, float]:
+    """``flicker=0.4``: what may not exceed how much."""
+    name, _, number = text.partition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = -1.0
+    if name not in LIMITED or not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not NAME=LIMIT, with a number from 0 and one of {', '.join(LIMITED)}"
+        )
+    return name, value

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from streammatte.arguments import positive, rate, size, whole
+from streammatte.arguments import limit, positive, rate, size, whole
 from streammatte.commands import COMMANDS
 from streammatte.errors import StreammatteError
 from streammatte.job import Options
@@ -23,6 +23,7 @@ examples:
   streammatte clip.mp4 -o comp.mp4 --bg beach.jpg   another background: picture, clip, colour, blur
   streammatte clip.mp4 -o out.mov --matte matte.mov the plate, and its matte alone, in one pass
   streammatte plate.####.png -o cut.####.png        an image sequence
+  streammatte clip.mp4 -o out.mov --report out.html how steady and how clean it is, the worst frames: a page
   streammatte models                                what can be used, what is already here
   streammatte doctor                                what this machine can do, what is missing
   streammatte evaluate out.mov truth.mkv            how far a clip's alpha is from the truth; --html for a page
@@ -108,6 +109,8 @@ def _matte(arguments: Sequence[str]) -> int:
         offline=given.offline,
         overwrite=given.overwrite,
         strict=given.strict,
+        report=given.report,
+        limits=dict(given.fail_on),
     )
     from streammatte.display import TerminalDisplay
     from streammatte.job import run
@@ -118,7 +121,9 @@ def _matte(arguments: Sequence[str]) -> int:
             print(summary.as_json())
         else:
             display.summary(summary)
-    return 0
+        for line in summary.crossed:
+            display.notice(line)
+    return 1 if summary.crossed else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -235,6 +240,21 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     saying = parser.add_argument_group("what to say")
+    saying.add_argument(
+        "--report",
+        metavar="PAGE.html",
+        help="write a page: frames over several backgrounds, how steady the matte is and how clean its edge, what was "
+        "mended, the worst frames",
+    )
+    saying.add_argument(
+        "--fail-on",
+        metavar="NAME=LIMIT",
+        type=limit,
+        action="append",
+        default=[],
+        help="write everything, and exit with 1 if a score is above its limit: flicker=0.5, contamination=0.8, "
+        "mended=0.1 (share of frames), audio=0.1 (seconds); may be given several times",
+    )
     saying.add_argument("--json", action="store_true", help="the summary as one JSON object on standard output")
     saying.add_argument("--quiet", action="store_true", help="no progress, no summary")
     saying.add_argument("--debug", action="store_true", help="show the traceback of an error")

@@ -128,6 +128,9 @@ class TerminalDisplay:
             + f"encode {summary.encode_fps:.0f})",
             soft_wrap=True,
         )
+        if summary.findings is not None:
+            scores = summary.findings.scores.items()
+            out.print(", ".join(f"{name} {found.score:.3g}" for name, found in scores), soft_wrap=True)
 
     def _begin(self, what: str, column: TextColumn | MofNCompleteColumn) -> None:
         self._stop()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from xml.etree.ElementTree import Element
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from streammatte import metrics
 from streammatte.errors import DecodeFailed, InputError, OutputError
 from streammatte.frame import Frame, Plate
 from streammatte.page import element, grey, heat, page, picture, plot, row, section, signed, small, table
+from streammatte.report.moments import Moment, Pictures, offer, thumbnail
 
 if TYPE_CHECKING:
     from streammatte.media.file_source import FileSource
@@ -38,8 +38,6 @@ MEASURES = {
 
 _OF_ONE_FRAME = {name: getattr(metrics, name) for name in ("mad", "mse", "grad", "conn", "iou")}
 _WORST = {"mad": "The worst frames, by MAD", "dtssd": "The frames whose error changed most, by dtSSD"}
-_SHOWN = 4  # worst frames of a kind
-_APART = 5  # frames, at least, between two of them: neighbours look alike
 _MAP_WIDTH = 720
 
 
@@ -54,16 +52,6 @@ class EvaluationOptions:
     json: str | None = None
     html: str | None = None
     overwrite: bool = False
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StandingOut:
-    """A frame to look at: which, when it is shown, the figure it has, and its pictures, (h, w, 3) uint8, by caption."""
-
-    index: int
-    seconds: float
-    figure: float
-    pictures: dict[str, NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +71,7 @@ class Evaluation:
     width: int
     height: int
     per_frame: dict[str, list[float | None]]
-    worst: dict[str, list[StandingOut]]
+    worst: dict[str, list[Moment]]
     flicker: NDArray[np.float64]
 
     @property
@@ -131,15 +119,9 @@ class Evaluation:
             element("p", f"{self.frames} frames of {self.width}×{self.height}. Best is 0, and 1 for IoU."),
             table(["measure", "mean", "worst", "at frame"], rows),
             section("Over time", *curves),
-            *(section(title, *map(_pictured, self.worst[name])) for name, title in _WORST.items()),
+            *(section(title, *(each.element() for each in self.worst[name])) for name, title in _WORST.items()),
             section("Where the error changes", row(flicker)),
         )
-
-
-def _pictured(frame: StandingOut) -> Element:
-    said = f"Frame {frame.index}, at {frame.seconds:.2f} s: {frame.figure:.4g}"
-    pictures = [picture(each, caption) for caption, each in frame.pictures.items()]
-    return element("div", element("p", said), row(*pictures))
 
 
 class Scorer:
@@ -152,7 +134,7 @@ class Scorer:
 
     def __init__(self, time_base: Fraction, *, has_colors: bool) -> None:
         self.per_frame: dict[str, list[float | None]] = {}
-        self.worst: dict[str, list[StandingOut]] = {name: [] for name in _WORST}
+        self.worst: dict[str, list[Moment]] = {name: [] for name in _WORST}
         self._time_base = time_base
         self._has_colors = has_colors
         self._over_time: dict[str, metrics.DtSSD | metrics.MESSDdt]
@@ -183,8 +165,8 @@ class Scorer:
         self._before = error
         seen = source or (pred.frame if self._has_colors else None)
 
-        def pictures() -> dict[str, NDArray[np.uint8]]:
-            shown = {} if seen is None else {"frame": _thumbnail(seen)}
+        def pictures() -> Pictures:
+            shown = {} if seen is None else {"frame": thumbnail(seen)}
             shown |= {"matte": grey(small(ours)), "truth": grey(small(theirs))}
             shown["error: red is too much, blue too little"] = signed(small(error))
             if change is not None:
@@ -192,29 +174,7 @@ class Scorer:
             return shown
 
         for name, kept in self.worst.items():
-            _offer(kept, figures[name], pred.frame.index, float(pred.frame.pts * self._time_base), pictures)
-
-
-def _offer(
-    kept: list[StandingOut],
-    figure: float | None,
-    index: int,
-    seconds: float,
-    pictures: Callable[[], dict[str, NDArray[np.uint8]]],
-) -> None:
-    """Keep a frame among the worst, if it is one of them and worse than what is kept of its neighbourhood."""
-    near = [other for other in kept if index - other.index < _APART]
-    rivals = near or (kept[-1:] if len(kept) == _SHOWN else [])
-    if not figure or any(other.figure >= figure for other in rivals):
-        return
-    kept[:] = [other for other in kept if other not in rivals]
-    kept.append(StandingOut(index, seconds, figure, pictures()))
-    kept.sort(key=lambda other: -other.figure)
-
-
-def _thumbnail(frame: Frame) -> NDArray[np.uint8]:
-    picture: NDArray[Any] = small(frame.rgb.permute(1, 2, 0).numpy())
-    return np.asarray(picture // 257 if picture.dtype == np.uint16 else picture, np.uint8)
+            offer(kept, figures[name], pred.frame.index, float(pred.frame.pts * self._time_base), pictures)
 
 
 class Display(Protocol):

@@ -6,9 +6,9 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from streammatte.matting import BiRefNetMatter
+    from streammatte.report.observer import Findings, Observer
 
 T = TypeVar("T")
 
@@ -49,6 +50,8 @@ class Options:
     offline: bool = False
     overwrite: bool = False
     strict: bool = False
+    report: str | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -63,6 +66,8 @@ class Summary:
         decode_fps, network_fps, stages_fps, encode_fps: What each would reach by itself, on this machine under this
             load; zero where there was nothing to do.
         lost: What of the source could not be decoded, in words; ``None`` if nothing was lost.
+        findings: What the plates tell of themselves; ``None`` unless a report or a limit asked for it.
+        crossed: A line for each limit that a score is above.
     """
 
     input: str
@@ -80,9 +85,14 @@ class Summary:
     stages_fps: float = 0.0
     encode_fps: float = 0.0
     lost: str | None = None
+    findings: Findings | None = None
+    crossed: list[str] = field(default_factory=list)
 
     def as_json(self) -> str:
-        return json.dumps(asdict(self), indent=2)
+        said = asdict(self)
+        if self.findings is None:
+            del said["findings"], said["crossed"]
+        return json.dumps(said, indent=2)
 
 
 class Display(Protocol):
@@ -102,12 +112,15 @@ def run(options: Options, display: Display) -> Summary:
     from streammatte.matting import load_matter
     from streammatte.media import open_sink, open_source
     from streammatte.pipeline import matte, prefetch
+    from streammatte.report import lengths_of_all, open_page
     from streammatte.stages import stages_for
 
     targets: list[tuple[str, Literal["plate", "matte"]]] = [(path, "plate") for path in options.outputs]
     if options.matte is not None:
         targets.append((options.matte, "matte"))
     _check_targets(options, [path for path, _ in targets])
+    if "mended" in options.limits and options.smooth == "off":
+        raise InputError("what smoothing mends has a limit, and --smooth is off", hint="leave one of the two out")
     screen = None if options.despill is None else _screen(options.despill)
 
     with (
@@ -116,6 +129,8 @@ def run(options: Options, display: Display) -> Summary:
     ):
         if options.frame_rate is not None and source.info.frame_rate != options.frame_rate:
             raise InputError(f"--fps is for image sequences: {options.input} states its own rate", hint="leave it out")
+        # Entered first, the page is left last: there is none of outputs that could not be put in their place.
+        page = None if options.report is None else writing.enter_context(open_page(options.report, options.overwrite))
         # The sinks come before the model: a name that cannot be written is known at once, not after a download.
         sinks: list[Sink] = []
         for path, content in targets:
@@ -164,6 +179,7 @@ def run(options: Options, display: Display) -> Summary:
         )
         stages = [Timed(stage, staging) for stage in wanted]
         summary.stages = [type(each.stage).__name__ for each in stages]
+        observer = _observer(options, source.info, wanted)
 
         def timed_matter(frames: Sequence[Frame]) -> list[Tensor]:
             with network:
@@ -176,19 +192,27 @@ def run(options: Options, display: Display) -> Summary:
                 with encode:
                     for sink in sinks:
                         sink.write(plate)
+                if observer is not None:
+                    observer.write(plate)
                 summary.frames += 1
                 display.written(summary.frames)
         with encode:
             for sink in sinks:
                 sink.finish()
-            with _uninterrupted():  # all of them are complete; what is left is renaming
-                writing.close()
         summary.seconds = time.perf_counter() - start
         summary.decode_fps, summary.network_fps, summary.stages_fps, summary.encode_fps = (
             clock.rate(summary.frames) for clock in (decode, network, staging, encode)
         )
         summary.outputs = [{"path": str(sink.path), "description": sink.description} for sink in sinks]
         summary.lost = source.lost
+        if observer is not None:
+            summary.findings = observer.findings(lengths_of_all(options.input, source, sinks))
+            summary.crossed = summary.findings.crossed(options.limits)
+        if page is not None and observer is not None:
+            page.write(_page(options, summary, observer))
+            summary.outputs.append({"path": str(page.path), "description": "report"})
+        with _uninterrupted():  # all of them are complete; what is left is renaming
+            writing.close()
     return summary
 
 
@@ -254,6 +278,8 @@ def _check_targets(options: Options, targets: Sequence[str]) -> None:
     """Refuse a run whose outputs would overwrite what it reads, or each other."""
     from streammatte.media.output import same_files
 
+    if options.report is not None:
+        targets = [*targets, options.report]
     if not targets:
         raise OutputError("there is nothing to write", hint="name a file with -o, or with --matte")
     for place, target in enumerate(targets):
@@ -263,6 +289,40 @@ def _check_targets(options: Options, targets: Sequence[str]) -> None:
             raise OutputError(f"{target} is the background itself", hint="choose another name for the output")
         if any(same_files(target, other) for other in targets[:place]):
             raise OutputError(f"{target} is named twice", hint="every output needs a name of its own")
+
+
+def _observer(options: Options, info: StreamInfo, stages: Iterable[Stage]) -> Observer | None:
+    """What looks at the plates, if anybody wants to know."""
+    from streammatte.stages import TemporalSmoother
+
+    if options.report is None and not options.limits:
+        return None
+    from streammatte.report.observer import Observer
+
+    mended = next((stage.mended for stage in stages if isinstance(stage, TemporalSmoother)), None)
+    return Observer(info.time_base, mended, colors=bool(options.outputs) or options.matte is None)
+
+
+def _page(options: Options, summary: Summary, observer: Observer) -> str:
+    from streammatte.report.sheet import report_page
+
+    assert summary.findings is not None
+    height, width = summary.size
+    about = {
+        "outputs": ", ".join(f"{output['path']} ({output['description']})" for output in summary.outputs) or "none",
+        "frames written": str(summary.frames),
+        "lost": summary.lost or "nothing",
+        "model": f"{summary.model}, {width}×{height}, {summary.precision} on {summary.device}",
+        "stages": ", ".join(summary.stages) or "none",
+        "frames a second": f"{summary.frames / summary.seconds:.1f} (alone: decode {summary.decode_fps:.0f}, "
+        f"network {summary.network_fps:.1f}, stages {summary.stages_fps:.1f}, encode {summary.encode_fps:.0f})",
+    }
+    usual = Options(options.input)
+    for name in (each.name for each in fields(options)):
+        value = getattr(options, name)
+        if value != getattr(usual, name) and name not in ("outputs", "report"):
+            about[f"option {name}"] = str(value)
+    return report_page(options.input, about, observer, summary.findings, summary.crossed)
 
 
 def _screen(text: str) -> tuple[float, float, float]:

@@ -11,9 +11,9 @@ import streammatte
 
 PACKAGE = Path(streammatte.__file__).parent
 
-# cli → commands → display → job, evaluate → pipeline → matting, media → nets, weights → frame, errors. A room may
-# import from lower levels and from itself. `training` uses networks and knows nothing of the command, which alone
-# uses it.
+# cli → commands → display → job, evaluate → pipeline, report → matting, media → nets, weights → frame, errors. A
+# room may import from lower levels and from itself. `training` uses networks and knows nothing of the command, which
+# alone uses it.
 LEVELS = {
     "errors": 0,
     "frame": 0,
@@ -27,6 +27,7 @@ LEVELS = {
     "stages": 2,
     "training": 3,
     "pipeline": 3,
+    "report": 3,
     "doctor": 3,
     "job": 4,
     "evaluate": 4,

@@ -19,6 +19,7 @@ from streammatte.errors import DecodeFailed, InputError, NoVideoStream, SourceNo
 from streammatte.frame import Frame, Plate, StreamInfo
 from streammatte.media.alpha import AlphaReader, decoder_for, has_alpha, is_grey
 from streammatte.media.color import RgbReader, color_of, fitted
+from streammatte.media.lengths import Lengths, lengths_in
 
 # Demuxers whose header states how long the file is meant to be, so that one that was cut can be told.
 _STATE_THEIR_LENGTH = ("mov", "matroska", "flv")
@@ -98,6 +99,10 @@ class FileSource:
     @property
     def info(self) -> StreamInfo:
         return self._info
+
+    @property
+    def lengths(self) -> Lengths:
+        return lengths_in(self._container)
 
     def __enter__(self) -> Self:
         return self

@@ -6,6 +6,8 @@ import errno
 import os
 import stat
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 from uuid import uuid4
 
 from streammatte.errors import SourceNotFound, UnsupportedOutput, WriteFailed
@@ -104,20 +106,51 @@ def publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
         temporary.unlink()
 
 
+class TextFile:
+    """A text file, in UTF-8, beside the other outputs of a run: all of it or none, renamed when it is left.
+
+    Nothing appears where ``write`` was not called, or an exception ends it.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool) -> None:
+        self.path = path
+        self._temporary = temporary_beside(path)
+        self._overwrite = overwrite
+
+    def write(self, text: str) -> None:
+        """Put all of the text under the temporary name.
+
+        Raises:
+            WriteFailed: The disk refused.
+        """
+        try:
+            self._temporary.write_text(text, encoding="utf-8")
+        except OSError as exc:
+            raise write_failed(self.path, exc) from exc
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None and self._temporary.exists():
+                publish(self._temporary, self.path, overwrite=self._overwrite)
+        except OSError as failure:
+            raise write_failed(self.path, failure) from failure
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str, *, overwrite: bool) -> None:
-    """A text file, in UTF-8, all of it or none.
+    """A :class:`TextFile` at once.
 
     Raises:
         WriteFailed: The disk refused, or the name has been taken meanwhile and may not be replaced.
     """
-    temporary = temporary_beside(path)
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        publish(temporary, path, overwrite=overwrite)
-    except OSError as exc:
-        raise write_failed(path, exc) from exc
-    finally:
-        temporary.unlink(missing_ok=True)
+    with TextFile(path, overwrite=overwrite) as file:
+        file.write(text)
 
 
 def write_failed(path: Path, exc: Exception) -> WriteFailed:

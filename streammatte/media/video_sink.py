@@ -16,6 +16,8 @@ from streammatte.media.audio import AudioTrack
 from streammatte.media.color import STUDIO, matrix_for
 from streammatte.media.composing import AlphaKind, Background, Content
 from streammatte.media.encoding import Encoding, PlatePainter
+from streammatte.media.file_source import open_container
+from streammatte.media.lengths import Lengths, lengths_in
 from streammatte.media.output import publish, temporary_beside, write_failed
 
 # A first pts later than this is an arbitrary clock (a broadcast, a camera's uptime), not a delay that was meant.
@@ -151,6 +153,11 @@ class VideoSink:
             self.description += f" ({self._audio.lost} lost)"
         if self._background is not None and self._background.lost:
             self.description += f" (the background is damaged: {self._background.lost})"
+
+    def lengths(self) -> Lengths:
+        """Of what is written, read from the file; once it has been finished, and before it is renamed."""
+        with open_container(str(self._temporary)) as container:
+            return lengths_in(container)
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None

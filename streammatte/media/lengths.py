@@ -1,0 +1,34 @@
+"""How long the streams of a media file are, as it states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import av
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Of the best video stream and the first audio stream, in seconds; ``None`` if it is not there or not stated."""
+
+    video: float | None
+    audio: float | None
+
+
+def lengths_in(container: av.container.InputContainer) -> Lengths:
+    """What the header of an open file says."""
+    sounds = (stream for stream in container.streams.audio if stream.codec_context is not None)
+    return Lengths(_length(container.streams.best("video")), _length(next(sounds, None)))
+
+
+def _length(stream: av.stream.Stream | None) -> float | None:
+    if stream is None:
+        return None
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    stated = stream.metadata.get("DURATION")  # as Matroska does: 00:00:05.312000000, counted from 0
+    if stated is None:
+        return None
+    hours, minutes, seconds = stated.split(":")
+    start = (stream.start_time or 0) * (stream.time_base or 0)
+    return 3600 * int(hours) + 60 * int(minutes) + float(seconds) - max(0.0, float(start))
