@@ -124,7 +124,7 @@ class TerminalDisplay:
         out.print(
             f"{summary.frames} {frames} in {_duration(summary.seconds)}, {rate:.1f} fps "
             f"(alone: decode {summary.decode_fps:.0f}, network {summary.network_fps:.1f}, "
-            + (f"stages {summary.stages_fps:.1f}, " if summary.stages else "")
+            + "".join(f"{name} {rate:.1f}, " for name, rate in summary.stages_fps.items())
             + f"encode {summary.encode_fps:.0f})",
             soft_wrap=True,
         )

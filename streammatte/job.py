@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+AHEAD = 2  # plates between two stages: each holds a frame, an alpha and maybe colours in float
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -61,7 +63,7 @@ class Summary:
         seconds: Wall time of the run, the model's loading apart.
         stages: What the plates passed between the network and the files, by name.
         decode_fps, network_fps, stages_fps, encode_fps: What each would reach by itself, on this machine under this
-            load; zero where there was nothing to do.
+            load, of stages by name; zero where there was nothing to do.
         lost: What of the source could not be decoded, in words; ``None`` if nothing was lost.
     """
 
@@ -77,7 +79,7 @@ class Summary:
     seconds: float = 0.0
     decode_fps: float = 0.0
     network_fps: float = 0.0
-    stages_fps: float = 0.0
+    stages_fps: dict[str, float] = field(default_factory=dict)
     encode_fps: float = 0.0
     lost: str | None = None
 
@@ -97,7 +99,8 @@ class Display(Protocol):
 def run(options: Options, display: Display) -> Summary:
     """Matte ``options.input`` into every output asked for, in one pass.
 
-    Decoding, the network and encoding each have a thread. No output gets its name before all of them are complete.
+    Decoding, the network, every stage and encoding each have a thread. No output gets its name before all of them are
+    complete.
     """
     from streammatte.matting import load_matter
     from streammatte.media import open_sink, open_source
@@ -151,7 +154,7 @@ def run(options: Options, display: Display) -> Summary:
             alpha=options.alpha,
         )
         display.started(source.info, matter)
-        decode, network, staging, encode = Clock(), Clock(), Clock(), Clock()
+        decode, network, encode = Clock(), Clock(), Clock()
         wanted = stages_for(
             matter.size,
             options.colors,
@@ -162,15 +165,15 @@ def run(options: Options, display: Display) -> Summary:
             screen=screen,
             device=matter.device,
         )
-        stages = [Timed(stage, staging) for stage in wanted]
-        summary.stages = [type(each.stage).__name__ for each in stages]
+        stages = [Timed(stage) for stage in wanted]
+        summary.stages = [each.name for each in stages]
 
         def timed_matter(frames: Sequence[Frame]) -> list[Tensor]:
             with network:
                 return [alpha.cpu() for alpha in matter(frames)]
 
         start = time.perf_counter()
-        plates = matte(prefetch(decode.over(source)), timed_matter, stages, batch=options.batch)
+        plates = matte(prefetch(decode.over(source)), timed_matter, stages, batch=options.batch, ahead=AHEAD)
         with closing(prefetch(plates)) as ready:
             for plate in ready:
                 with encode:
@@ -184,9 +187,10 @@ def run(options: Options, display: Display) -> Summary:
             with _uninterrupted():  # all of them are complete; what is left is renaming
                 writing.close()
         summary.seconds = time.perf_counter() - start
-        summary.decode_fps, summary.network_fps, summary.stages_fps, summary.encode_fps = (
-            clock.rate(summary.frames) for clock in (decode, network, staging, encode)
+        summary.decode_fps, summary.network_fps, summary.encode_fps = (
+            clock.rate(summary.frames) for clock in (decode, network, encode)
         )
+        summary.stages_fps = {each.name: each.clock.rate(summary.frames) for each in stages}
         summary.outputs = [{"path": str(sink.path), "description": sink.description} for sink in sinks]
         summary.lost = source.lost
     return summary
@@ -223,8 +227,12 @@ class Clock:
 class Timed:
     """A stage, the time it takes summed."""
 
-    def __init__(self, stage: Stage, clock: Clock) -> None:
-        self.stage, self.clock = stage, clock
+    def __init__(self, stage: Stage) -> None:
+        self.stage, self.clock = stage, Clock()
+
+    @property
+    def name(self) -> str:
+        return type(self.stage).__name__
 
     def push(self, plate: Plate) -> Iterable[Plate]:
         with self.clock:

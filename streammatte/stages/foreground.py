@@ -100,7 +100,8 @@ def _refined(picture: Tensor, colors: Tensor, *, kept: int) -> Tensor:
     matte = picture[0, 3]
     for tile in tiles_with((matte > SOLID) & (matte < 1 - SOLID), TILE, REACH):
         part = picture[tile.seen]
-        sides = _doubled(colors, tile.seen)[0].contiguous().unflatten(0, (2, 3))
+        sides = _doubled(colors, tile.seen)[0].contiguous()
+        sides = sides.view(2, 3, *sides.shape[1:])
         solved = _solved(part[0, :3], torch.stack([part[:, 3], 1 - part[:, 3]]), sides)
         refined[tile.own] = solved.flatten(0, 1)[None, :kept][tile.inner]
     return refined
