@@ -20,7 +20,8 @@ from streammatte.cli import main
 from streammatte.frame import Frame, Plate
 from streammatte.metrics import dtssd, grad, mad
 from streammatte.stages import TemporalSmoother
-from streammatte.stages.temporal import middle
+from streammatte.stages.motion import Motion, View
+from streammatte.stages.temporal import _view, middle
 from streammatte.training.clips import NAMES, make_clip
 from streammatte.training.flicker import flickering
 
@@ -205,6 +206,40 @@ def test_frames_of_another_size_begin_anew() -> None:
     plates = [*still(0, 3), plate(texture(0, 40, 50), np.ones((40, 50), np.float32), 3)]
     after = through(TemporalSmoother(), plates)
     assert np.array_equal(alphas(after[:3]), alphas(plates[:3])) and torch.equal(after[3].alpha, plates[3].alpha)
+
+
+def test_trust_is_what_its_definition_says() -> None:
+    """The plain formula, pixel by pixel and channel by channel."""
+    here, there = (View.of(texture(seed), disc(40 + seed)) for seed in (1, 2))
+    flow = np.dstack(
+        [cv2.GaussianBlur(texture(seed)[..., 0].astype(np.float32) / 16 - 8, (0, 0), 4) for seed in (3, 4)]
+    )
+    motion = Motion()
+    moved = motion.moved(there.rgba, flow)[..., :3]
+    excess = np.square((moved.astype(np.float64) - here.rgba[..., :3]) / 255).sum(2) / here.tolerance
+    weight = np.square(here.alpha) + np.float32(1e-3)
+
+    def mean(values: Planes) -> Planes:
+        return np.asarray(cv2.GaussianBlur(values * weight, (0, 0), 1) / cv2.GaussianBlur(weight, (0, 0), 1))
+
+    apart = [flow[..., axis] - mean(flow[..., axis]) for axis in (0, 1)]
+    excess = mean(excess.astype(np.float32)) + sum(np.square(each / 0.5) for each in apart)
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    x, y = columns + flow[..., 0], rows + flow[..., 1]
+    within = (x >= -0.5) & (x <= WIDTH - 0.5) & (y >= -0.5) & (y <= HEIGHT - 0.5)
+    assert not within.all()
+    np.testing.assert_allclose(motion.trust(here, there, flow), np.exp(-excess / 2) * within, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_a_frame_is_worked_on_as_the_means_of_its_pixels(kind: type[np.generic]) -> None:
+    largest = 1 if kind is np.float32 else np.iinfo(kind).max  # type: ignore[type-var]
+    rgb = (texture(6, 100, 1280) / 255 * largest).astype(kind)
+    alpha = np.random.default_rng(6).random((100, 1280), np.float32)
+    view = _view(plate(rgb, alpha))
+    means = [np.asarray(x, np.float64).reshape(50, 2, 640, 2, -1).mean((1, 3)) for x in (rgb / largest * 255, alpha)]
+    assert np.abs(view.rgba[..., :3] - means[0]).max() <= 0.51  # rounded
+    np.testing.assert_allclose(view.alpha, means[1][..., 0], atol=1e-6)
 
 
 def test_the_middle_of_what_is_said() -> None:
