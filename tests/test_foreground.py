@@ -131,16 +131,15 @@ def test_tiles_leave_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_corrected_colours_are_the_least_squares_solution() -> None:
-    """Of αF + (1 − α)B = I, √R·F = √R·F₀ and √R·B = √R·B₀, pixel by pixel; where it leaves no colour below 0 or above 1."""
+    """Of αF + (1 − α)B = I, √R·F = √R·F₀ and √R·B = √R·B₀, pixel by pixel; none of them to be clamped."""
     rng = torch.Generator().manual_seed(4)
     alpha, image, before = (torch.rand(*shape, generator=rng) for shape in ((1, 8, 9), (3, 8, 9), (2, 3, 8, 9)))
     image, before = image / 4 + 0.375, before / 4 + 0.375
     shares = torch.stack([alpha, 1 - alpha])
     found = foreground._corrected(image, shares, shares.square().sum(0) + foreground.RESERVE, before)
     root = foreground.RESERVE**0.5
-    equations = torch.stack([shares[:, 0], *(root * torch.eye(2)[:, :, None, None].expand(2, 2, 8, 9))]).movedim(
-        (0, 1), (2, 3)
-    )
+    pulls = root * torch.eye(2).expand(8, 9, 2, 2)
+    equations = torch.cat([shares[:, 0].permute(1, 2, 0)[:, :, None], pulls], 2)
     given = torch.cat([image[None], root * before]).permute(2, 3, 0, 1)
     wanted = torch.linalg.lstsq(equations, given).solution.permute(2, 3, 0, 1)
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
