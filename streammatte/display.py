@@ -119,15 +119,8 @@ class TerminalDisplay:
         out = Console(highlight=False)
         for output in summary.outputs:
             out.print(f"{output['path']}  ({output['description']})", markup=False, soft_wrap=True)
-        rate = summary.frames / summary.seconds if summary.seconds else 0.0
         frames = "frame" if summary.frames == 1 else "frames"
-        out.print(
-            f"{summary.frames} {frames} in {_duration(summary.seconds)}, {rate:.1f} fps "
-            f"(alone: decode {summary.decode_fps:.0f}, network {summary.network_fps:.1f}, "
-            + (f"stages {summary.stages_fps:.1f}, " if summary.stages else "")
-            + f"encode {summary.encode_fps:.0f})",
-            soft_wrap=True,
-        )
+        out.print(f"{summary.frames} {frames} in {_duration(summary.seconds)}, {summary.rates()}", soft_wrap=True)
         if summary.findings is not None:
             scores = summary.findings.scores.items()
             out.print(", ".join(f"{name} {found.score:.3g}" for name, found in scores), soft_wrap=True)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+AHEAD = 2  # plates between two stages: each holds a frame, an alpha and maybe colours in float
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -64,7 +66,7 @@ class Summary:
         seconds: Wall time of the run, the model's loading apart.
         stages: What the plates passed between the network and the files, by name.
         decode_fps, network_fps, stages_fps, encode_fps: What each would reach by itself, on this machine under this
-            load; zero where there was nothing to do.
+            load, of stages by name; zero where there was nothing to do.
         lost: What of the source could not be decoded, in words; ``None`` if nothing was lost.
         findings: What the plates tell of themselves; ``None`` unless a report or a limit asked for it.
         crossed: A line for each limit that a score is above.
@@ -82,11 +84,17 @@ class Summary:
     seconds: float = 0.0
     decode_fps: float = 0.0
     network_fps: float = 0.0
-    stages_fps: float = 0.0
+    stages_fps: dict[str, float] = field(default_factory=dict)
     encode_fps: float = 0.0
     lost: str | None = None
     findings: Findings | None = None
     crossed: list[str] = field(default_factory=list)
+
+    def rates(self) -> str:
+        """Frames a second, of the run and of each part alone."""
+        parts = [f"decode {self.decode_fps:.0f}", f"network {self.network_fps:.1f}"]
+        parts += [f"{name} {rate:.1f}" for name, rate in self.stages_fps.items()] + [f"encode {self.encode_fps:.0f}"]
+        return f"{self.frames / (self.seconds or 1):.1f} fps (alone: {', '.join(parts)})"
 
     def as_json(self) -> str:
         said = asdict(self)
@@ -107,7 +115,8 @@ class Display(Protocol):
 def run(options: Options, display: Display) -> Summary:
     """Matte ``options.input`` into every output asked for, in one pass.
 
-    Decoding, the network and encoding each have a thread. No output gets its name before all of them are complete.
+    Decoding, the network, every stage and encoding each have a thread. No output gets its name before all of them are
+    complete.
     """
     from streammatte.matting import load_matter
     from streammatte.media import open_sink, open_source
@@ -119,6 +128,7 @@ def run(options: Options, display: Display) -> Summary:
     if options.matte is not None:
         targets.append((options.matte, "matte"))
     _check_targets(options, [path for path, _ in targets])
+    _check_lookahead(options)
     if "mended" in options.limits and options.smooth == "off":
         raise InputError("what smoothing mends has a limit, and --smooth is off", hint="leave one of the two out")
     screen = None if options.despill is None else _screen(options.despill)
@@ -166,7 +176,7 @@ def run(options: Options, display: Display) -> Summary:
             alpha=options.alpha,
         )
         display.started(source.info, matter)
-        decode, network, staging, encode = Clock(), Clock(), Clock(), Clock()
+        decode, network, encode = Clock(), Clock(), Clock()
         wanted = stages_for(
             matter.size,
             options.colors,
@@ -177,8 +187,8 @@ def run(options: Options, display: Display) -> Summary:
             screen=screen,
             device=matter.device,
         )
-        stages = [Timed(stage, staging) for stage in wanted]
-        summary.stages = [type(each.stage).__name__ for each in stages]
+        stages = [Timed(stage) for stage in wanted]
+        summary.stages = [each.name for each in stages]
         observer = _observer(options, source.info, wanted)
 
         def timed_matter(frames: Sequence[Frame]) -> list[Tensor]:
@@ -186,7 +196,7 @@ def run(options: Options, display: Display) -> Summary:
                 return [alpha.cpu() for alpha in matter(frames)]
 
         start = time.perf_counter()
-        plates = matte(prefetch(decode.over(source)), timed_matter, stages, batch=options.batch)
+        plates = matte(prefetch(decode.over(source)), timed_matter, stages, batch=options.batch, ahead=AHEAD)
         with closing(prefetch(plates)) as ready:
             for plate in ready:
                 with encode:
@@ -200,9 +210,10 @@ def run(options: Options, display: Display) -> Summary:
             for sink in sinks:
                 sink.finish()
         summary.seconds = time.perf_counter() - start
-        summary.decode_fps, summary.network_fps, summary.stages_fps, summary.encode_fps = (
-            clock.rate(summary.frames) for clock in (decode, network, staging, encode)
+        summary.decode_fps, summary.network_fps, summary.encode_fps = (
+            clock.rate(summary.frames) for clock in (decode, network, encode)
         )
+        summary.stages_fps = {each.name: each.clock.rate(summary.frames) for each in stages}
         summary.outputs = [{"path": str(sink.path), "description": sink.description} for sink in sinks]
         summary.lost = source.lost
         if observer is not None:
@@ -247,8 +258,12 @@ class Clock:
 class Timed:
     """A stage, the time it takes summed."""
 
-    def __init__(self, stage: Stage, clock: Clock) -> None:
-        self.stage, self.clock = stage, clock
+    def __init__(self, stage: Stage) -> None:
+        self.stage, self.clock = stage, Clock()
+
+    @property
+    def name(self) -> str:
+        return type(self.stage).__name__
 
     def push(self, plate: Plate) -> Iterable[Plate]:
         with self.clock:
@@ -291,6 +306,21 @@ def _check_targets(options: Options, targets: Sequence[str]) -> None:
             raise OutputError(f"{target} is named twice", hint="every output needs a name of its own")
 
 
+def _check_lookahead(options: Options) -> None:
+    """Refuse to look further ahead than frames are asked."""
+    from streammatte.stages.temporal import REACH
+
+    if options.lookahead is None:
+        return
+    if options.smooth == "off":
+        raise InputError("--lookahead is for smoothing, and --smooth is off", hint="leave one of the two out")
+    if options.lookahead > (most := 2 * REACH[options.smooth]):
+        raise InputError(
+            f"--lookahead {options.lookahead} is too far: --smooth {options.smooth} asks {most} frames around each",
+            hint=f"up to {most}" + ("" if options.smooth == "high" else ", or --smooth high"),
+        )
+
+
 def _observer(options: Options, info: StreamInfo, stages: Iterable[Stage]) -> Observer | None:
     """What looks at the plates, if anybody wants to know."""
     from streammatte.stages import TemporalSmoother
@@ -314,8 +344,7 @@ def _page(options: Options, summary: Summary, observer: Observer) -> str:
         "lost": summary.lost or "nothing",
         "model": f"{summary.model}, {width}×{height}, {summary.precision} on {summary.device}",
         "stages": ", ".join(summary.stages) or "none",
-        "frames a second": f"{summary.frames / summary.seconds:.1f} (alone: decode {summary.decode_fps:.0f}, "
-        f"network {summary.network_fps:.1f}, stages {summary.stages_fps:.1f}, encode {summary.encode_fps:.0f})",
+        "speed": summary.rates(),
     }
     usual = Options(options.input)
     for name in (each.name for each in fields(options)):

@@ -1,4 +1,4 @@
-"""Source → matter → stages, composed in one function; and the one thread that lets them overlap."""
+"""Source → matter → stages, composed in one function; and the thread that lets any two of them overlap."""
 
 from __future__ import annotations
 
@@ -15,16 +15,20 @@ from streammatte.frame import Frame, Matter, Plate, Stage
 T = TypeVar("T")
 
 
-def matte(source: Iterable[Frame], matter: Matter, stages: Iterable[Stage] = (), *, batch: int = 1) -> Iterator[Plate]:
+def matte(
+    source: Iterable[Frame], matter: Matter, stages: Iterable[Stage] = (), *, batch: int = 1, ahead: int = 0
+) -> Iterator[Plate]:
     """Run frames through: each gains its alpha, and then passes every stage in turn.
 
-    Lazy: a plate is computed when it is asked for, and no more frames are held than the batch and the stages need.
+    Lazy: a plate is computed when it is asked for, and no more frames are held than the batch and the stages need;
+    unless ``ahead`` is given.
 
     Args:
         source: Any iterable of frames; a ``Source`` is one.
         matter: Any callable that keeps ``Matter``'s contract.
         stages: Applied in order; fresh ones for every run, since they remember frames.
         batch: Frames handed to the matter at once.
+        ahead: Plates that each may be ahead of the stage after it, in a thread of its own; 0 starts none.
 
     Yields:
         As many plates as there were frames, in their order.
@@ -34,7 +38,7 @@ def matte(source: Iterable[Frame], matter: Matter, stages: Iterable[Stage] = (),
     """
     plates = _matted(source, matter, batch)
     for stage in stages:
-        plates = _staged(plates, stage)
+        plates = _staged(prefetch(plates, ahead) if ahead else plates, stage)
     return plates
 
 

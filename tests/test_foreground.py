@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import SAMPLES
 from torch import Tensor
 
@@ -127,6 +128,31 @@ def test_tiles_leave_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(foreground, "TILE", 16)
     tiled = estimate_foreground(rgb, alpha)
     assert (tiled - whole)[:, alpha > 0].abs().max() < 0.02
+
+
+def test_corrected_colours_are_the_least_squares_solution() -> None:
+    """Of αF + (1 − α)B = I, √R·F = √R·F₀ and √R·B = √R·B₀, pixel by pixel; none of them to be clamped."""
+    rng = torch.Generator().manual_seed(4)
+    alpha, image, before = (torch.rand(*shape, generator=rng) for shape in ((1, 8, 9), (3, 8, 9), (2, 3, 8, 9)))
+    image, before = image / 4 + 0.375, before / 4 + 0.375
+    shares = torch.stack([alpha, 1 - alpha])
+    found = foreground._corrected(image, shares, shares.square().sum(0) + foreground.RESERVE, before)
+    root = foreground.RESERVE**0.5
+    pulls = root * torch.eye(2).expand(8, 9, 2, 2)
+    equations = torch.cat([shares[:, 0].permute(1, 2, 0)[:, :, None], pulls], 2)
+    given = torch.cat([image[None], root * before]).permute(2, 3, 0, 1)
+    wanted = torch.linalg.lstsq(equations, given).solution.permute(2, 3, 0, 1)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (7, 4), (40, 33)])
+def test_what_a_window_shows_of_a_picture_stretched_is_what_it_would_show_of_all_of_it(shape: tuple[int, int]) -> None:
+    picture = torch.rand(1, 6, *shape, generator=torch.Generator().manual_seed(5))
+    whole = F.interpolate(picture, scale_factor=2, mode="bilinear")
+    height, width = whole.shape[2:]
+    for top, left in ((0, 0), (height // 3, width // 2), (height - 1, width - 1)):
+        window = (..., slice(top, height), slice(left, width))
+        torch.testing.assert_close(foreground._doubled(picture, window), whole[window], atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (2, 3), (129, 67)])

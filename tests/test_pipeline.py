@@ -38,11 +38,12 @@ class Delay:
         return held
 
 
+@pytest.mark.parametrize("ahead", [0, 1, 2])
 @pytest.mark.parametrize("batch", [1, 3, 50])
 @pytest.mark.parametrize("delays", [(), (2,), (1, 3), (100,)])
-def test_every_frame_leaves_once_with_its_own_alpha(batch: int, delays: tuple[int, ...]) -> None:
+def test_every_frame_leaves_once_with_its_own_alpha(batch: int, delays: tuple[int, ...], ahead: int) -> None:
     given = frames(10)
-    plates = list(matte(given, brightness, [Delay(length) for length in delays], batch=batch))
+    plates = list(matte(given, brightness, [Delay(length) for length in delays], batch=batch, ahead=ahead))
     assert [plate.frame for plate in plates] == given
     for plate in plates:
         assert torch.equal(plate.alpha, plate.frame.as_float()[0])
@@ -136,6 +137,71 @@ def test_a_matter_that_raises_leaves_no_thread_and_no_open_source() -> None:
     assert caught.value.__traceback__ is not None
     assert closed == ["source"]
     assert not prefetching()
+
+
+class Failing:
+    """A stage that raises at the third plate."""
+
+    def push(self, plate: Plate) -> Iterable[Plate]:
+        if plate.frame.index == 2:
+            raise ValueError("the third")
+        return [plate]
+
+    def flush(self) -> Iterable[Plate]:
+        return []
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_a_stage_that_raises_in_a_thread_is_heard_after_what_came_before_it(before: int) -> None:
+    """Whichever stage of three it is; and what was given before it has left."""
+    closed: list[str] = []
+
+    def source() -> Iterator[Frame]:
+        try:
+            yield from frames(200)
+        finally:
+            closed.append("source")
+
+    stages = [*[Delay(0) for _ in range(before)], Failing(), *[Delay(0) for _ in range(2 - before)]]
+    got = []
+    with pytest.raises(ValueError, match="the third"):
+        for plate in prefetch(matte(prefetch(source()), brightness, stages, ahead=1)):
+            got.append(plate.frame.index)
+    assert got == [0, 1]
+    assert closed == ["source"]
+    assert not prefetching()
+
+
+def test_closing_early_stops_the_thread_of_every_stage() -> None:
+    closed: list[str] = []
+
+    def source() -> Iterator[Frame]:
+        try:
+            yield from frames(200)
+        finally:
+            closed.append("source")
+
+    plates = prefetch(matte(prefetch(source()), brightness, [Delay(1), Delay(2)], ahead=2))
+    assert next(plates).frame.index == 0
+    assert sum(thread.name == "streammatte-prefetch" for thread in threading.enumerate()) == 4
+    plates.close()
+    assert closed == ["source"]
+    assert not prefetching()
+
+
+def test_stages_in_threads_hold_no_more_than_they_were_allowed() -> None:
+    taken, ahead, depth = list[int](), 1, 3
+
+    def watched() -> Iterator[Frame]:
+        for frame in frames(200):
+            taken.append(frame.index)
+            yield frame
+
+    plates = matte(watched(), brightness, [Delay(0)] * depth, ahead=ahead)
+    for _ in range(20):
+        next(plates)
+    assert len(taken) <= 20 + depth * (ahead + 2)  # in each queue, and in the hand of the thread before and behind it
+    plates.close()  # type: ignore[attr-defined]
 
 
 def test_prefetch_is_bounded() -> None:

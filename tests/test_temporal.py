@@ -20,7 +20,8 @@ from streammatte.cli import main
 from streammatte.frame import Frame, Plate
 from streammatte.metrics import dtssd, grad, mad
 from streammatte.stages import TemporalSmoother
-from streammatte.stages.temporal import middle
+from streammatte.stages.motion import Motion, View
+from streammatte.stages.temporal import _view, middle
 from streammatte.training.clips import NAMES, make_clip
 from streammatte.training.flicker import flickering
 
@@ -207,6 +208,38 @@ def test_frames_of_another_size_begin_anew() -> None:
     assert np.array_equal(alphas(after[:3]), alphas(plates[:3])) and torch.equal(after[3].alpha, plates[3].alpha)
 
 
+def test_trust_is_what_its_definition_says() -> None:
+    """The plain formula, pixel by pixel and channel by channel."""
+    here, there = (View.of(texture(seed), disc(40 + seed)) for seed in (1, 2))
+    flow = cv2.GaussianBlur(texture(3)[..., :2].astype(np.float32) / 16 - 8, (0, 0), 4)
+    motion = Motion()
+    moved = motion.moved(there.rgba, flow)[..., :3]
+    excess = np.square((moved.astype(np.float64) - here.rgba[..., :3]) / 255).sum(2) / here.tolerance
+    weight = np.square(here.alpha) + np.float32(1e-3)
+
+    def mean(values: Planes) -> Planes:
+        return np.asarray(cv2.GaussianBlur(values * weight, (0, 0), 1) / cv2.GaussianBlur(weight, (0, 0), 1))
+
+    apart = [flow[..., axis] - mean(flow[..., axis]) for axis in (0, 1)]
+    excess = mean(excess.astype(np.float32)) + sum(np.square(each / 0.5) for each in apart)
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    x, y = columns + flow[..., 0], rows + flow[..., 1]
+    within = (x >= -0.5) & (x <= WIDTH - 0.5) & (y >= -0.5) & (y <= HEIGHT - 0.5)
+    assert not within.all()
+    np.testing.assert_allclose(motion.trust(here, there, flow), np.exp(-excess / 2) * within, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_a_frame_is_worked_on_as_the_means_of_its_pixels(kind: type[np.generic]) -> None:
+    largest = 1 if kind is np.float32 else np.iinfo(kind).max  # type: ignore[type-var]
+    rgb = (texture(6, 100, 1280) / 255 * largest).astype(kind)
+    alpha = np.random.default_rng(6).random((100, 1280), np.float32)
+    view = _view(plate(rgb, alpha))
+    means = [np.asarray(x, np.float64).reshape(50, 2, 640, 2, -1).mean((1, 3)) for x in (rgb / largest * 255, alpha)]
+    assert np.abs(view.rgba[..., :3] - means[0]).max() <= 0.51  # rounded
+    np.testing.assert_allclose(view.alpha, means[1][..., 0], atol=1e-6)
+
+
 def test_the_middle_of_what_is_said() -> None:
     values = np.array([[0.1, 0.2, 0.3, 0.4, 9.0]], np.float32).T
     assert middle(values, np.ones_like(values)) == pytest.approx((0.2 * 0.75 + 0.3 + 0.4 * 0.75) / 2.5)
@@ -256,3 +289,20 @@ def test_the_command_smooths_unless_told_not_to(
     assert main([str(given), "-o", str(tmp_path / "out.mov"), *common, *arguments]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert (summary["stages"], summary["frames"]) == (stages, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--lookahead", "9"], "--lookahead 9 is too far"),
+        (["--smooth", "low", "--lookahead", "5"], "up to 4, or --smooth high"),
+        (["--smooth", "off", "--lookahead", "0"], "--smooth is off"),
+    ],
+)
+def test_a_lookahead_that_cannot_be_is_refused(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = write_clip(tmp_path / "clip.mp4", pts=even_pts(3))
+    assert main([str(given), "-o", str(tmp_path / "out.mov"), *arguments]) == 1
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out.mov").exists()

@@ -195,4 +195,5 @@ def _guided(rgb: NDArray[np.uint8], matte: Matte, radius: int = 2, smoothness: f
 
 def _shrink(planes: Tensor, size: tuple[int, int]) -> Tensor:
     """(C, H, W) to (C, *size), each pixel the mean of what it covers."""
-    return F.interpolate(planes[None].float(), size, mode="area")[0]
+    # Frames lie with their channels last; one plane after the other, means take half as long.
+    return F.interpolate(planes[None].float().contiguous(), size, mode="area")[0]

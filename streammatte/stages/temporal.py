@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -40,6 +41,7 @@ class _Seen:
     plate: Plate | None
     forward: Plane | None = None  # to the next frame
     backward: Plane | None = None  # to the one before
+    trust: Plane | None = None  # in the one before
 
 
 class TemporalSmoother:
@@ -51,6 +53,9 @@ class TemporalSmoother:
         strength: How many frames are asked: 5, 9 or 17 with this one.
         lookahead: How many of them may lie ahead; the rest lies behind. 0 never waits. By default half of them.
 
+    Raises:
+        ValueError: ``lookahead`` is below 0, or more than are asked.
+
     Attributes:
         mended: By frame, how much of its matte was turned over, as a share of the larger of its subjects before and
             after: pops, holes and lost frames, not edges. Only frames of which ``MENDED`` or more was.
@@ -58,7 +63,9 @@ class TemporalSmoother:
 
     def __init__(self, strength: Strength = "medium", lookahead: int | None = None) -> None:
         reach = REACH[strength]
-        self.lookahead = reach if lookahead is None else min(lookahead, 2 * reach)
+        self.lookahead = reach if lookahead is None else lookahead
+        if not 0 <= self.lookahead <= 2 * reach:
+            raise ValueError(f"{lookahead} frames ahead: from 0 to {2 * reach} are asked at {strength!r}")
         self.memory = 2 * reach - self.lookahead
         self.mended: dict[int, float] = {}
         self._window: list[_Seen] = []
@@ -87,9 +94,10 @@ class TemporalSmoother:
         if last.view.alpha.shape != here.alpha.shape:
             return False
         forward, backward = self._motion.between(last.view, here)
-        if self._motion.trust(here, last.view, backward).mean() < SAME_SHOT:
+        trust = self._motion.trust(here, last.view, backward)
+        if trust.mean() < SAME_SHOT:
             return False
-        last.forward, seen.backward = forward, backward
+        last.forward, seen.backward, seen.trust = forward, backward, trust
         return True
 
     def _leaving(self) -> Plate:
@@ -113,15 +121,16 @@ class TemporalSmoother:
         here, motion = self._window[place].view, self._motion
         alphas, weights = [here.alpha], [np.ones_like(here.alpha)]
         for onward in (False, True):
-            flow = np.zeros((*here.alpha.shape, 2), np.float32)
+            flow: Plane | None = None
             last = len(self._window) if onward else max(-1, place - self.memory - 1)
             for other in range(place + 1, last) if onward else range(place - 1, last, -1):
                 link = self._window[other - 1].forward if onward else self._window[other + 1].backward
                 assert link is not None
-                flow = flow + motion.moved(link, flow)
+                flow = link if flow is None else flow + motion.moved(link, flow)
                 there = self._window[other].view
+                known = self._window[place].trust if other == place - 1 else None
                 alphas.append(motion.moved(there.alpha, flow, sharp=True).clip(0, 1))
-                weights.append(motion.trust(here, there, flow))
+                weights.append(motion.trust(here, there, flow) if known is None else known)
         values, counts = np.stack(alphas), np.stack(weights)
         open_ = np.ptp(values, axis=0) > AGREED
         change = np.zeros_like(here.alpha)
@@ -159,8 +168,11 @@ def _view(plate: Plate) -> View:
     """A plate at the size at which it is worked on."""
     height, width = plate.alpha.shape
     scale = min(1.0, WIDTH / max(height, width))
-    size = max(1, round(scale * height)), max(1, round(scale * width))
-    rgb = F.interpolate(plate.frame.as_float()[None], size, mode="area")[0] if scale < 1 else plate.frame.as_float()
-    alpha = F.interpolate(plate.alpha[None, None].float(), size, mode="area")[0, 0] if scale < 1 else plate.alpha
-    pixels = (rgb.permute(1, 2, 0) * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
-    return View.of(np.ascontiguousarray(pixels), np.asarray(alpha.float().cpu().numpy(), np.float32))
+    size = max(1, round(scale * width)), max(1, round(scale * height))
+    # The picture as its samples are stored: floats of all of them would cost more than the rest.
+    samples, matte = plate.frame.rgb.permute(1, 2, 0).cpu().numpy(), plate.alpha.float().cpu().numpy()
+    rgb, alpha = (cv2.resize(np.ascontiguousarray(x), size, interpolation=cv2.INTER_AREA) for x in (samples, matte))
+    if rgb.dtype != np.uint8:
+        white = 65535 if rgb.dtype == np.uint16 else 1
+        rgb = np.rint(rgb.clip(0, white) * np.float32(255 / white))
+    return View.of(np.asarray(rgb, np.uint8), np.asarray(alpha, np.float32))
