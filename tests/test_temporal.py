@@ -20,7 +20,7 @@ from streammatte.cli import main
 from streammatte.frame import Frame, Plate
 from streammatte.metrics import dtssd, grad, mad
 from streammatte.stages import TemporalSmoother
-from streammatte.stages.motion import Motion, View
+from streammatte.stages.motion import SLACK, Motion, View
 from streammatte.stages.temporal import _view, middle
 from streammatte.training.clips import NAMES, make_clip
 from streammatte.training.flicker import flickering
@@ -221,7 +221,7 @@ def test_trust_is_what_its_definition_says() -> None:
         return np.asarray(cv2.GaussianBlur(values * weight, (0, 0), 1) / cv2.GaussianBlur(weight, (0, 0), 1))
 
     apart = [flow[..., axis] - mean(flow[..., axis]) for axis in (0, 1)]
-    excess = mean(excess.astype(np.float32)) + sum(np.square(each / 0.5) for each in apart)
+    excess = mean(excess.astype(np.float32)) + sum(np.square(each / SLACK) for each in apart)
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     x, y = columns + flow[..., 0], rows + flow[..., 1]
     within = (x >= -0.5) & (x <= WIDTH - 0.5) & (y >= -0.5) & (y <= HEIGHT - 0.5)

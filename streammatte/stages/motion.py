@@ -3,8 +3,8 @@
 A matte's edge lies where motion breaks off, which is where flow is worst. Three things help. Flow is told down to
 single pixels (DIS: Kroeger et al., Fast Optical Flow using Dense Inverse Search, ECCV 2016). Where forward and backward
 flow disagree, something is hidden or bared: the flow there is taken from around it, and from the subject first, since
-the edge goes with the subject. And a moved picture is compared with what is there: a difference that grain, or a
-third of a pixel of error on this very texture, explains is none.
+the edge goes with the subject. And a moved picture is compared with what is there: a difference that grain, or half a
+pixel of error on this very texture, explains is none.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BEHIND = 0.1  # what the background's flow counts for against the subject's, whe
 NEAR, FAR = 3.0, 9.0  # pixels that filling reaches
 FAINT = 0.02  # of 1: a difference that is never held against a picture
 MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)  # the difference of two Laplacians
-SLACK = 0.35  # pixels by which flow may be off
+SLACK = 0.5  # pixels by which flow may be off
 SQUARES = np.array([[1, 1, 1, 0]], np.float32) / 255**2  # sums the squared differences of red, green and blue
 
 
