@@ -9,7 +9,7 @@ from streammatte.stages.colors import ClipColors
 from streammatte.stages.despill import Despill, despill
 from streammatte.stages.detail import DetailRefiner
 from streammatte.stages.foreground import ForegroundEstimator, estimate_foreground
-from streammatte.stages.temporal import TemporalSmoother
+from streammatte.stages.temporal import WIDTH, TemporalSmoother
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +58,7 @@ def stages_for(
     if colors == "on" or (colors == "auto" and small):
         stages.append(ClipColors(size))
     if smooth != "off":
-        stages.append(TemporalSmoother(smooth, lookahead))
+        stages.append(TemporalSmoother(smooth, lookahead, min(WIDTH, 2 * max(size))))
     if detail == "on" or (detail == "auto" and not small):
         stages.append(DetailRefiner(size, device))
     if decontaminate:

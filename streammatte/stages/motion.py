@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 Plane = NDArray[np.float32]
 """(H, W), or (H, W, 2) for a flow: pixel p of the one frame is found at p + flow[p] in the other, in pixels (x, y)."""
 
-FINE = 400  # pixels of width up to which flow is told at full size, and beyond that at half
+FINE = 400
 LEAST = 16  # pixels of height and width that DIS needs
 DISAGREEMENT = 1.0  # pixels between forward and backward flow at which little of them is believed
 BEHIND = 0.1  # what the background's flow counts for against the subject's, where flow is filled in
@@ -66,9 +66,14 @@ class View:
 
 
 class Motion:
-    """Flow between neighbouring frames, and what it carries along."""
+    """Flow between neighbouring frames, and what it carries along.
 
-    def __init__(self) -> None:
+    Args:
+        fine: Pixels of the longer side up to which flow is told at full size, and beyond that at half.
+    """
+
+    def __init__(self, fine: int = FINE) -> None:
+        self._fine = fine
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._places: Plane = np.zeros((0, 0, 2), np.float32)
 
@@ -82,7 +87,7 @@ class Motion:
 
     def _flow(self, here: NDArray[np.uint8], there: NDArray[np.uint8]) -> Plane:
         height, width = here.shape
-        self._dis.setFinestScale(0 if max(height, width) <= FINE else 1)
+        self._dis.setFinestScale(0 if max(height, width) <= self._fine else 1)
         room = (0, max(0, LEAST - height), 0, max(0, LEAST - width))  # below, and to the right
         pair = [cv2.copyMakeBorder(luma, *room, cv2.BORDER_REPLICATE) for luma in (here, there)]
         return _plane(self._dis.calc(*pair, None)[:height, :width])  # type: ignore[call-overload]

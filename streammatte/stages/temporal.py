@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from streammatte.frame import Plate
-from streammatte.stages.motion import Motion, Plane, View, filled
+from streammatte.stages.motion import FINE, Motion, Plane, View, filled
 
 Strength = Literal["low", "medium", "high"]
 
@@ -26,7 +26,7 @@ REACH = {"low": 2, "medium": 4, "high": 8}
 """Frames that are asked in either direction."""
 
 WIDTH = 640
-"""Pixels of the longer side at which mattes are compared; what is finer than that stays each frame's own."""
+"""Pixels of the longer side at which mattes are compared, at most; what is finer stays each frame's own."""
 
 AGREED = 1 / 512  # a spread of alphas below this is left as it is
 SAME_SHOT = 0.25  # trust in the frame before, on average: 0.6 and more within a shot, up to 0.05 across a cut
@@ -52,6 +52,7 @@ class TemporalSmoother:
     Args:
         strength: How many frames are asked: 5, 9 or 17 with this one.
         lookahead: How many of them may lie ahead; the rest lies behind. 0 never waits. By default half of them.
+        width: Pixels of the longer side at which they are compared. Twice what the network sees is enough.
 
     Raises:
         ValueError: ``lookahead`` is below 0, or more than are asked.
@@ -61,7 +62,7 @@ class TemporalSmoother:
             after: pops, holes and lost frames, not edges. Only frames of which ``MENDED`` or more was.
     """
 
-    def __init__(self, strength: Strength = "medium", lookahead: int | None = None) -> None:
+    def __init__(self, strength: Strength = "medium", lookahead: int | None = None, width: int = WIDTH) -> None:
         reach = REACH[strength]
         self.lookahead = reach if lookahead is None else lookahead
         if not 0 <= self.lookahead <= 2 * reach:
@@ -70,11 +71,12 @@ class TemporalSmoother:
         self.mended: dict[int, float] = {}
         self._window: list[_Seen] = []
         self._waiting = 0
-        self._motion = Motion()
+        self._width = width
+        self._motion = Motion(min(FINE, width - 1))  # a frame that is shrunk has nothing so fine
 
     def push(self, plate: Plate) -> Iterator[Plate]:
         """The plate of ``lookahead`` frames before, steadied; all that were waiting if this one begins a shot."""
-        seen = _Seen(_view(plate), plate)
+        seen = _Seen(_view(plate, self._width), plate)
         if self._window and not self._follows(seen):
             yield from self.flush()
         self._window.append(seen)
@@ -164,10 +166,10 @@ def _turned(before: Plane, after: Plane) -> float:
     return float(np.count_nonzero(np.abs(after - before) > 0.5)) / max(*subjects, before.size / 100)
 
 
-def _view(plate: Plate) -> View:
+def _view(plate: Plate, longest: int = WIDTH) -> View:
     """A plate at the size at which it is worked on."""
     height, width = plate.alpha.shape
-    scale = min(1.0, WIDTH / max(height, width))
+    scale = min(1.0, longest / max(height, width))
     size = max(1, round(scale * width)), max(1, round(scale * height))
     # The picture as its samples are stored: floats of all of them would cost more than the rest.
     samples, matte = plate.frame.rgb.permute(1, 2, 0).cpu().numpy(), plate.alpha.float().cpu().numpy()
