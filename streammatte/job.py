@@ -118,11 +118,11 @@ def run(options: Options, display: Display) -> Summary:
     Decoding, the network, every stage and encoding each have a thread. No output gets its name before all of them are
     complete.
     """
-    from streammatte.matting import load_matter
+    from streammatte.matting import cores_left_to, load_matter
     from streammatte.media import open_sink, open_source
     from streammatte.pipeline import matte, prefetch
     from streammatte.report import lengths_of_all, open_page
-    from streammatte.stages import stages_for
+    from streammatte.stages import SURE_OF_ITSELF, stages_for
 
     targets: list[tuple[str, Literal["plate", "matte"]]] = [(path, "plate") for path in options.outputs]
     if options.matte is not None:
@@ -195,6 +195,9 @@ def run(options: Options, display: Display) -> Summary:
             with network:
                 return [alpha.cpu() for alpha in matter(frames)]
 
+        # A small network takes no longer than what runs beside it; a large one waits for nobody.
+        if matter.device.type == "cpu" and max(matter.size) < SURE_OF_ITSELF:
+            writing.enter_context(cores_left_to(len(stages)))
         start = time.perf_counter()
         plates = matte(prefetch(decode.over(source)), timed_matter, stages, batch=options.batch, ahead=AHEAD)
         with closing(prefetch(plates)) as ready:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from streammatte.errors import DeviceMissing
@@ -41,3 +44,17 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     if device.type != "cpu":
         return torch.float16
     return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+
+
+@contextmanager
+def cores_left_to(others: int) -> Iterator[None]:
+    """Lets torch's operators use all cores but ``others``, one at least, in threads that begin in here.
+
+    Operators of several threads wait for each other; where these share cores with other work, they wait for that too.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before - others))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
