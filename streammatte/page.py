@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 WIDTH, HEIGHT = 720, 130  # of a plot, in pixels
 LEFT, BOTTOM = 52, 18  # room for the numbers beside and below it
 MOST_POINTS = 1440  # of a curve: two to a pixel
-PICTURE_WIDTH = 256  # five of them fit side by side
+PICTURE_WIDTH = 240  # five of them fit side by side
 
 _STYLE = """
 :root { color-scheme: light dark; }
