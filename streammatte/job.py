@@ -177,19 +177,20 @@ def run(options: Options, display: Display) -> Summary:
         )
         display.started(source.info, matter)
         decode, network, encode = Clock(), Clock(), Clock()
+        colors_shown = bool(options.outputs) or options.matte is None  # of a matte alone, nobody sees the colours
         wanted = stages_for(
             matter.size,
             options.colors,
             options.smooth,
             options.lookahead,
             detail=options.detail,
-            decontaminate=options.decontaminate,
-            screen=screen,
+            decontaminate=options.decontaminate and colors_shown,
+            screen=screen if colors_shown else None,
             device=matter.device,
         )
         stages = [Timed(stage) for stage in wanted]
         summary.stages = [each.name for each in stages]
-        observer = _observer(options, source.info, wanted)
+        observer = _observer(options, source.info, wanted, colors=colors_shown)
 
         def timed_matter(frames: Sequence[Frame]) -> list[Tensor]:
             with network:
@@ -324,7 +325,7 @@ def _check_lookahead(options: Options) -> None:
         )
 
 
-def _observer(options: Options, info: StreamInfo, stages: Iterable[Stage]) -> Observer | None:
+def _observer(options: Options, info: StreamInfo, stages: Iterable[Stage], *, colors: bool) -> Observer | None:
     """What looks at the plates, if anybody wants to know."""
     from streammatte.stages import TemporalSmoother
 
@@ -333,7 +334,7 @@ def _observer(options: Options, info: StreamInfo, stages: Iterable[Stage]) -> Ob
     from streammatte.report.observer import Observer
 
     mended = next((stage.mended for stage in stages if isinstance(stage, TemporalSmoother)), None)
-    return Observer(info.time_base, mended, colors=bool(options.outputs) or options.matte is None)
+    return Observer(info.time_base, mended, colors=colors)
 
 
 def _page(options: Options, summary: Summary, observer: Observer) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from clips import even_pts, write_clip
 from conftest import SAMPLES
 from torch import Tensor
 
@@ -232,3 +233,13 @@ def test_a_gpu_gives_the_same() -> None:
     torch.testing.assert_close(there, estimate_foreground(rgb, alpha), atol=1e-4, rtol=0)
     (plate,) = ForegroundEstimator("cuda").push(Plate(Frame(rgb, 0, 0), alpha))
     assert plate.foreground is not None and plate.foreground.device == rgb.device
+
+
+def test_a_matte_alone_takes_no_time_for_colours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = write_clip(tmp_path / "clip.mp4", pts=even_pts(2))
+    common = ["--model", "birefnet-nano", "--device", "cpu", "--offline", "--despill", "green", "--json"]
+    assert main([str(given), "--matte", str(tmp_path / "matte.mov"), *common]) == 0
+    assert json.loads(capsys.readouterr().out)["stages"] == ["ClipColors", "TemporalSmoother"]
+    both = ["--matte", str(tmp_path / "matte.mov"), "-o", str(tmp_path / "plate.mov"), "--overwrite"]
+    assert main([str(given), *both, *common]) == 0
+    assert json.loads(capsys.readouterr().out)["stages"][2:] == ["ForegroundEstimator", "Despill"]
