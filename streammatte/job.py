@@ -6,14 +6,14 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, fields
-from fractions import Fraction
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from streammatte.errors import InputError, OutputError
 from streammatte.frame import Frame, Plate, Sink, Stage, StreamInfo
+from streammatte.options import Options
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,36 +24,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 AHEAD = 2  # plates between two stages: each holds a frame, an alpha and maybe colours in float
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the user asked for; see ``streammatte --help`` for what each means."""
-
-    input: str
-    outputs: tuple[str, ...] = ()
-    matte: str | None = None
-    background: str | None = None
-    alpha: Literal["straight", "premultiplied"] = "straight"
-    bits: int | None = None
-    frame_rate: Fraction | None = None
-    model: str = "auto"
-    weights: str | None = None
-    device: str | None = None
-    precision: str = "auto"
-    size: tuple[int, int] | None = None
-    batch: int = 1
-    colors: Literal["auto", "on", "off"] = "auto"
-    smooth: Literal["off", "low", "medium", "high"] = "medium"
-    lookahead: int | None = None
-    detail: Literal["auto", "on", "off"] = "auto"
-    decontaminate: bool = True
-    despill: str | None = None
-    offline: bool = False
-    overwrite: bool = False
-    strict: bool = False
-    report: str | None = None
-    limits: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -129,7 +99,8 @@ def run(options: Options, display: Display) -> Summary:
         targets.append((options.matte, "matte"))
     _check_targets(options, [path for path, _ in targets])
     _check_lookahead(options)
-    if "mended" in options.limits and options.smooth == "off":
+    limits = dict(options.limits)
+    if "mended" in limits and options.smooth == "off":
         raise InputError("what smoothing mends has a limit, and --smooth is off", hint="leave one of the two out")
     screen = None if options.despill is None else _screen(options.despill)
 
@@ -184,7 +155,7 @@ def run(options: Options, display: Display) -> Summary:
             options.smooth,
             options.lookahead,
             detail=options.detail,
-            decontaminate=options.decontaminate and colors_shown,
+            decontaminate=options.decontaminate == "on" and colors_shown,
             screen=screen if colors_shown else None,
             device=matter.device,
         )
@@ -222,7 +193,7 @@ def run(options: Options, display: Display) -> Summary:
         summary.lost = source.lost
         if observer is not None:
             summary.findings = observer.findings(lengths_of_all(options.input, source, sinks))
-            summary.crossed = summary.findings.crossed(options.limits)
+            summary.crossed = summary.findings.crossed(limits)
         if page is not None and observer is not None:
             page.write(_page(options, summary, observer))
             summary.outputs.append({"path": str(page.path), "description": "report"})
