@@ -21,7 +21,7 @@ from streammatte.frame import Frame, Plate
 from streammatte.metrics import dtssd, grad, mad
 from streammatte.stages import TemporalSmoother
 from streammatte.stages.motion import SLACK, Motion, View, _relit, same_shot
-from streammatte.stages.temporal import _view, middle
+from streammatte.stages.temporal import _view, heard, middle
 from streammatte.training.clips import NAMES, make_clip
 from streammatte.training.flicker import flickering
 
@@ -287,6 +287,23 @@ def test_the_middle_of_what_is_said() -> None:
     assert middle(values, np.array([[1, 0, 0, 0, 0]], np.float32).T) == pytest.approx(0.1)
     assert middle(values, np.array([[1, 1, 1, 1, 0.01]], np.float32).T) < 0.4
     assert middle(values[:1], np.ones((1, 1), np.float32)) == pytest.approx(0.1)
+
+
+def test_where_frames_are_divided_the_neighbourhood_decides() -> None:
+    """Five of nine say 1 where this frame has 0, but for a spray of pixels at which four do: all are told the same."""
+    alpha, where = np.zeros((40, 40), np.float32), np.ones((40, 40), bool)
+    votes = np.where(np.random.default_rng(0).random((40, 40)) < 0.2, 4, 5)[where]
+    values = (np.arange(9)[:, None] >= 9 - votes).astype(np.float32)
+    weights = np.ones_like(values)
+    alone, together = middle(values, weights), middle(values, weights * heard(alpha, values, weights, where))
+    assert 0.1 < (alone == 0).mean() < 0.3 and (together == 1).all()
+
+
+def test_a_few_divided_pixels_are_an_edge() -> None:
+    alpha, where = np.zeros((40, 40), np.float32), np.zeros((40, 40), bool)
+    where[:, 20] = True
+    values = (np.arange(9)[:, None] >= 4).astype(np.float32).repeat(40, axis=1)
+    assert heard(alpha, values, np.ones_like(values), where).all()
 
 
 @pytest.mark.parametrize("name", ["articulated", "fast", "still"])

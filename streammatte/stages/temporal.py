@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from streammatte.frame import Plate
 from streammatte.stages.motion import FINE, Motion, Plane, View, filled, same_shot
@@ -30,6 +31,9 @@ WIDTH = 640
 
 AGREED = 1 / 512  # a spread of alphas below this is left as it is
 ASTRAY = 0.3  # of alpha: what is further from the middle belongs to another state of the matte, not to this one
+DIVIDED = 0.2  # share of votes: less on one side is outvoted without a question
+AROUND = 25  # pixels of the neighbourhood that decides where they are divided
+CROWD = 0.2  # of that neighbourhood: fewer divided pixels are an edge that trembles, which the mean steadies
 MENDED = 0.01  # of a matte: what steadying an edge stays below, and a hole worth a word does not
 
 
@@ -136,10 +140,35 @@ class TemporalSmoother:
         values, counts = np.stack(alphas), np.stack(weights)
         open_ = np.ptp(values, axis=0) > AGREED
         change = np.zeros_like(here.alpha)
-        change[open_] = middle(values[:, open_], counts[:, open_]) - here.alpha[open_]
+        if open_.any():
+            said, weight = values[:, open_], counts[:, open_]
+            change[open_] = middle(said, weight * heard(here.alpha, said, weight, open_)) - here.alpha[open_]
         # Where hardly a neighbour can speak, a pixel changes as those beside it do: a lost frame comes back whole.
         change = filled(change[..., None], np.square(counts[1:].sum(0)))[..., 0]
         return np.asarray((here.alpha + change).clip(0, 1), np.float32)
+
+
+def heard(alpha: Plane, values: Plane, weights: Plane, where: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Who is heard where the frames are divided: those who agree with this one, or the others, as most of those around.
+
+    Left to decide by itself, each pixel would turn in another frame: a hand that the network loses would go as a spray.
+
+    Args:
+        alpha: (H, W), this frame's.
+        values: (N, P), for each of P pixels what N frames say, this one included.
+        weights: (N, P).
+        where: (H, W), which pixels these are.
+
+    Returns:
+        (N, P).
+    """
+    agree = np.abs(values - alpha[where]) <= ASTRAY
+    share = (weights * agree).sum(0) / weights.sum(0)
+    torn = (share > DIVIDED) & (share < 1 - DIVIDED)
+    planes = np.zeros((*alpha.shape, 2), np.float32)
+    planes[where] = np.stack([share * torn, torn], axis=1)
+    votes, voters = (plane[where] for plane in cv2.split(cv2.blur(planes, (AROUND, AROUND))))
+    return np.asarray(~(torn & (voters > CROWD)) | (agree == (votes >= voters / 2)))
 
 
 def middle(values: Plane, weights: Plane) -> Plane:
