@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from streammatte.errors import InputError, OutputError
 from streammatte.frame import Frame, Plate, Sink, Stage, StreamInfo
@@ -88,16 +88,16 @@ def run(options: Options, display: Display) -> Summary:
     Decoding, the network, every stage and encoding each have a thread. No output gets its name before all of them are
     complete.
     """
+    from streammatte.deliver import delivery_folder, name_of, note_of, targets_of
     from streammatte.matting import cores_left_to, load_matter
     from streammatte.media import open_sink, open_source
+    from streammatte.media.output import TextFile, check_target
     from streammatte.pipeline import matte, prefetch
     from streammatte.report import lengths_of_all, open_page
     from streammatte.stages import SURE_OF_ITSELF, stages_for
 
-    targets: list[tuple[str, Literal["plate", "matte"]]] = [(path, "plate") for path in options.outputs]
-    if options.matte is not None:
-        targets.append((options.matte, "matte"))
-    _check_targets(options, [path for path, _ in targets])
+    targets = targets_of(options)
+    _check_targets(options, [target.path for target in targets])
     _check_lookahead(options)
     limits = dict(options.limits)
     if "mended" in limits and options.smooth == "off":
@@ -112,19 +112,28 @@ def run(options: Options, display: Display) -> Summary:
             raise InputError(f"--fps is for image sequences: {options.input} states its own rate", hint="leave it out")
         # Entered first, the page is left last: there is none of outputs that could not be put in their place.
         page = None if options.report is None else writing.enter_context(open_page(options.report, options.overwrite))
+        note = None
+        if options.deliver is not None:
+            folder = writing.enter_context(delivery_folder(options.deliver))
+            path = folder / f"{name_of(options.input)}.txt"
+            check_target(path, overwrite=options.overwrite)
+            note = writing.enter_context(TextFile(path, overwrite=options.overwrite))
         # The sinks come before the model: a name that cannot be written is known at once, not after a download.
         sinks: list[Sink] = []
-        for path, content in targets:
+        for target in targets:
             sink: Sink = open_sink(
-                path,
+                target.path,
                 source.info,
                 alpha=options.alpha,
-                background=options.background if content == "plate" else None,
-                content=content,
+                background=target.background,
+                content=target.content,
                 audio=options.input,
                 overwrite=options.overwrite,
                 bits=options.bits,
                 first_number=source.first_number,
+                codec=options.codec,
+                quality=options.quality,
+                compression=options.exr_compression,
             )
             sinks.append(sink)
             writing.enter_context(sink)
@@ -144,11 +153,11 @@ def run(options: Options, display: Display) -> Summary:
             device=str(matter.device),
             precision=matter.precision,
             size=matter.size,
-            alpha=options.alpha,
+            alpha=options.alpha or "straight",
         )
         display.started(source.info, matter)
         decode, network, encode = Clock(), Clock(), Clock()
-        colors_shown = bool(options.outputs) or options.matte is None  # of a matte alone, nobody sees the colours
+        colors_shown = any(target.content != "matte" for target in targets)  # of a matte alone, nobody sees them
         wanted = stages_for(
             matter.size,
             options.colors,
@@ -197,6 +206,9 @@ def run(options: Options, display: Display) -> Summary:
         if page is not None and observer is not None:
             page.write(_page(options, summary, observer))
             summary.outputs.append({"path": str(page.path), "description": "report"})
+        if note is not None:
+            note.write(note_of(options, source.info, targets, sinks, summary.frames))
+            summary.outputs.append({"path": str(note.path), "description": "what is in the others, and who shows it"})
         with _uninterrupted():  # all of them are complete; what is left is renaming
             writing.close()
     return summary
@@ -271,7 +283,9 @@ def _check_targets(options: Options, targets: Sequence[str]) -> None:
     if options.report is not None:
         targets = [*targets, options.report]
     if not targets:
-        raise OutputError("there is nothing to write", hint="name a file with -o, or with --matte")
+        raise OutputError(
+            "there is nothing to write", hint="name a file with -o, --matte or --foreground, or a folder with --deliver"
+        )
     for place, target in enumerate(targets):
         if same_files(target, options.input):
             raise OutputError(f"{target} is the input itself", hint="choose another name for the output")

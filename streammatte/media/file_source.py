@@ -366,7 +366,7 @@ def open_container(url: str) -> av.container.InputContainer:
     except (FileNotFoundError, NotADirectoryError) as exc:
         hint = "check the path; names are case-sensitive"
         if "#" in Path(url).name:
-            hint = "numbered pictures can be PNG, JPEG, TIFF, BMP or WebP"
+            hint = "numbered pictures can be PNG, JPEG, TIFF, EXR, BMP or WebP"
         raise SourceNotFound(f"there is no file {url}", hint=hint) from exc
     except PermissionError as exc:
         raise SourceNotFound(f"{url} cannot be read: permission denied", hint="check the file's permissions") from exc
