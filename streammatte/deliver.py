@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,14 +70,14 @@ def _delivery(folder: Path, name: str, background: str) -> list[Target]:
             f"{name}.webm",
             "plate",
             None,
-            "the plate, for the web: Chrome, Edge, Firefox and OBS show its alpha; Safari ignores it, and so does FFmpeg "
-            "unless it is told -c:v libvpx-vp9 before -i",
+            "the plate, for the web: Chrome, Edge, Firefox and OBS show its alpha; Safari ignores it, and so does "
+            "FFmpeg unless it is told -c:v libvpx-vp9 before -i",
         ),
         (
             f"{name}.fill.mov",
             "foreground",
             None,
-            "fill: the subject's colours, carried on beyond its edge, without alpha",
+            "fill: the subject's colours without alpha, carried on beyond its edge",
         ),
         (
             f"{name}.matte.mov",
@@ -123,7 +124,7 @@ def note_of(options: Options, info: StreamInfo, targets: Sequence[Target], sinks
     lines = [f"{name_of(options.input)}, cut out by streammatte", ""]
     for target, sink in zip(targets, sinks, strict=True):
         if target.shown_by is not None:
-            lines += [sink.path.name, f"    {sink.description}", f"    {target.shown_by}", ""]
+            lines += [sink.path.name, *_wrapped(sink.description), *_wrapped(target.shown_by), ""]
     alpha = options.alpha or "straight"
     meaning = (
         "colours are not multiplied by alpha, and go on beyond the edge: interpret as straight (unmatted)"
@@ -133,13 +134,17 @@ def note_of(options: Options, info: StreamInfo, targets: Sequence[Target], sinks
     rate = info.frame_rate
     stated = f"{rate.numerator}" if rate.denominator == 1 else f"{float(rate):.3f} ({rate})"
     lines += [
-        f"Alpha       {alpha}: {meaning}. ProRes and WebM have no flag for it that editors read; the files say",
-        "            it in their comment.",
+        f"Alpha       {alpha}",
+        *_wrapped(f"{meaning}. No flag in these files tells programs so; their comment tells people.", 12),
         f"Picture     {info.width}×{info.height}, pixel aspect {info.pixel_aspect}",
         f"Time        {frames} frames at {stated} a second",
         f"Colour      {_colour(info)}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _wrapped(text: str, indent: int = 4) -> list[str]:
+    return textwrap.wrap(text, 88, initial_indent=" " * indent, subsequent_indent=" " * indent)
 
 
 def _colour(info: StreamInfo) -> str:
