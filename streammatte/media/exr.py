@@ -145,12 +145,15 @@ class ExrPicture:
             ) from exc
         except (RuntimeError, ValueError, TypeError, MemoryError) as exc:
             raise DecodeFailed(f"{path} cannot be decoded", hint="it is cut or damaged, or no EXR picture") from exc
+        if not content.parts or not all(part.channels for part in content.parts):
+            # The library prints what is wrong, and goes on without the pixels.
+            raise DecodeFailed(f"{path} cannot be decoded", hint="it is cut or damaged; fetch or render it again")
         for part in content.parts:
             channels = {name: channel.pixels for name, channel in part.channels.items()}
             if {"R", "G", "B"} <= channels.keys() or "Y" in channels:
                 break
         else:
-            names = ", ".join(sorted(name for part in content.parts for name in part.channels)) or "none"
+            names = ", ".join(sorted(name for part in content.parts for name in part.channels))
             raise DecodeFailed(f"{path} has no channels R, G and B; it has {names}", hint="write its main layer as RGB")
         header = part.header
         (left, top), (right, bottom) = (np.asarray(corner) for corner in header["displayWindow"])

@@ -61,8 +61,8 @@ def estimate_foreground(rgb: Tensor, alpha: Tensor, *, levels: int = LEVELS) -> 
         levels: Of the pyramid, each half as large as the one before; more reach further into soft hair.
 
     Returns:
-        (3, H, W) from 0 to 1, or to the largest of ``rgb`` if that is more, bit for bit ``rgb`` wherever alpha is 1, or so near that it is stored as 1. Far from the
-        subject, its mean colour.
+        (3, H, W) from 0 to 1, or to the largest of ``rgb`` if that is more; bit for bit ``rgb`` wherever alpha is 1, or
+        so near that it is stored as 1. Far from the subject, its mean colour.
 
     Raises:
         ValueError: Shapes or types do not fit, or there is no level.
