@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -22,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.report import machine
 from streammatte.media.color import plane_view, planes_from_rgb
 from streammatte.media.encoding import PRORES_QUANTISERS
 
@@ -38,7 +37,6 @@ class Way:
     profile: str = "4444"
     threads: str = "FRAME"
     quantiser: int | None = None
-    options: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         fixed = "" if self.quantiser is None else f", quantiser {self.quantiser}"
@@ -46,15 +44,15 @@ class Way:
 
 
 DEFAULTS = Way(threads="SLICE")  # as FFmpeg and PyAV have it: no option but the profile
+STANDARD = PRORES_QUANTISERS["standard"]
 WAYS = [
     DEFAULTS,
     Way(),
-    *(Way(quantiser=quantiser) for quantiser in sorted({1, 2, 5, *PRORES_QUANTISERS.values()})),
-    Way(quantiser=PRORES_QUANTISERS["standard"], threads="SLICE"),
-    Way(quantiser=PRORES_QUANTISERS["standard"], profile="4444xq"),
-    Way("prores_aw", threads="FRAME"),
+    *(Way(quantiser=quantiser) for quantiser in sorted({2, 5, *PRORES_QUANTISERS.values()})),
+    Way(quantiser=STANDARD, threads="SLICE"),
+    Way(quantiser=STANDARD, profile="4444xq"),
+    Way("prores_aw"),
     Way("prores_aw", threads="SLICE"),
-    Way("prores_aw", quantiser=PRORES_QUANTISERS["standard"]),
 ]
 
 
@@ -69,9 +67,7 @@ def main() -> None:
     if given.clip is not None:
         footage[given.clip.name] = list(of_clip(given.clip, given.frames))
     report: dict[str, object] = {
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
-        "frames": given.frames,
-        "size": [WIDTH, HEIGHT],
+        "facts": {**machine(), "frames": given.frames, "size": [WIDTH, HEIGHT]},
     }
     for name, plates in footage.items():
         rows = {}
@@ -93,12 +89,13 @@ def measured(way: Way, plates: list[Planes]) -> dict[str, float]:
         path = Path(folder) / "out.mov"
         start = time.perf_counter()
         with av.open(str(path), "w") as out:
-            stream = out.add_stream(way.codec, rate=25, options={**_profile(way), **way.options})
+            profile = {"4444": "4"}[way.profile] if way.codec == "prores_aw" else way.profile
+            stream = out.add_stream(way.codec, rate=25, options={"profile": profile})
             assert isinstance(stream, av.VideoStream)
             stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuva444p10le"
             stream.codec_context.thread_type = way.threads
             if way.quantiser is not None:
-                _fix(stream, way)
+                stream.codec_context.global_quality = way.quantiser
             for frame in frames:
                 out.mux(stream.encode(frame))
             out.mux(stream.encode(None))
@@ -115,20 +112,6 @@ def measured(way: Way, plates: list[Planes]) -> dict[str, float]:
         "colour dB": _decibel(colour),
         "alpha dB": _decibel(alpha),
     }
-
-
-def _profile(way: Way) -> dict[str, str]:
-    numbers = {"4444": "4", "4444xq": "5"}
-    return {"profile": numbers[way.profile] if way.codec == "prores_aw" else way.profile}
-
-
-def _fix(stream: av.VideoStream, way: Way) -> None:
-    """prores_ks takes the quantiser as it is; prores_aw between a least and a largest one."""
-    assert way.quantiser is not None
-    if way.codec == "prores_ks":
-        stream.codec_context.global_quality = way.quantiser
-    else:
-        stream.codec_context.qmin = stream.codec_context.qmax = way.quantiser
 
 
 def _frame(planes: Planes, index: int) -> av.VideoFrame:
