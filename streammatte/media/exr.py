@@ -40,7 +40,7 @@ _LARGEST_HALF = 65504
 
 
 class ExrWriter:
-    """Writes a plate as one EXR picture: R, G, B and A, or R, G and B, or Y alone for a matte; scan lines.
+    """Encodes a plate as one EXR picture: R, G, B and A, or R, G and B, or Y alone for a matte; scan lines.
 
     Colours of footage that is not linear are made so by its own curve. Premultiplied ones are multiplied by alpha in
     linear light. A composite is blended as it is for every other output, and made linear then.
@@ -78,16 +78,11 @@ class ExrWriter:
         if content != "matte" and info.color.primaries in _CHROMATICITIES:
             self._header["chromaticities"] = _CHROMATICITIES[info.color.primaries]
 
-    def __call__(self, plate: Plate, path: Path) -> None:
-        """Write the picture.
-
-        Raises:
-            OSError: The disk refused.
-        """
+    def __call__(self, plate: Plate) -> bytes:
         data = io.BytesIO()
         with OpenEXR.File(self._header, self._channels(plate)) as file:
             file.write(data)
-        path.write_bytes(data.getbuffer())
+        return data.getvalue()
 
     def _channels(self, plate: Plate) -> dict[str, NDArray[Any]]:
         alpha = opacity(plate)

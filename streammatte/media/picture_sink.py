@@ -17,14 +17,14 @@ from streammatte.media.sequence import NumberedName
 
 
 class PictureWriter(Protocol):
-    """Writes a plate as one picture; raises ``OSError`` or ``cv2.error`` when it cannot."""
+    """Encodes a plate as one picture. The same plate gives the same bytes."""
 
     @property
     def says(self) -> str:
         """What is written, for people."""
         ...
 
-    def __call__(self, plate: Plate, path: Path) -> None: ...
+    def __call__(self, plate: Plate) -> bytes: ...
 
 
 class PictureSink:
@@ -36,7 +36,7 @@ class PictureSink:
 
     Args:
         path: The name, with a place for the number or without.
-        writer: Writes a plate as a picture.
+        writer: Encodes a plate as a picture.
         background: What the writer composes with, to be closed in the end.
         first_number: Number of the frame with index 0.
         overwrite: Replace what has the name; otherwise a picture that appears there meanwhile is an error.
@@ -91,7 +91,7 @@ class PictureSink:
                 hint=f"number them: {self.path.with_suffix('')}.####{self.path.suffix}",
             )
         try:
-            self._writer(plate, self._temporary / name)
+            (self._temporary / name).write_bytes(self._writer(plate))
         except (cv2.error, OSError) as exc:
             raise write_failed(self.path, exc) from exc
         self._written.append(name)

@@ -1,9 +1,9 @@
-"""Writing one plate as one picture of integers: PNG and TIFF."""
+"""Encoding one plate as one picture of integers: PNG and TIFF."""
 
 from __future__ import annotations
 
+import io
 import zlib
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -50,13 +50,13 @@ class IntegerPictures:
 
 
 class PngWriter:
-    """Writes PNG. What the alpha is stands in a comment: the format itself has straight alpha only."""
+    """Encodes PNG. What the alpha is stands in a comment: the format itself has straight alpha only."""
 
     def __init__(self, pictures: IntegerPictures) -> None:
         self._pictures = pictures
         self.says = f"PNG, {pictures.what}"
 
-    def __call__(self, plate: Plate, path: Path) -> None:
+    def __call__(self, plate: Plate) -> bytes:
         samples = self._pictures(plate)
         if samples.ndim == 3:
             samples = samples[..., (2, 1, 0, 3)[: samples.shape[2]]]  # OpenCV's order
@@ -64,21 +64,22 @@ class PngWriter:
         encoded = data.tobytes()
         comment = b"tEXtComment\0" + self._pictures.what.encode("latin-1")
         chunk = (len(comment) - 4).to_bytes(4, "big") + comment + zlib.crc32(comment).to_bytes(4, "big")
-        path.write_bytes(encoded[:_AFTER_HEADER] + chunk + encoded[_AFTER_HEADER:])
+        return encoded[:_AFTER_HEADER] + chunk + encoded[_AFTER_HEADER:]
 
 
 class TiffWriter:
-    """Writes TIFF, deflated, with the tag that says whether its alpha is associated (premultiplied) or not."""
+    """Encodes TIFF, deflated, with the tag that says whether its alpha is associated (premultiplied) or not."""
 
     def __init__(self, pictures: IntegerPictures, alpha: AlphaKind) -> None:
         self._pictures = pictures
         self._extra = "unassalpha" if alpha == "straight" else "assocalpha"
         self.says = f"TIFF, {pictures.what}"
 
-    def __call__(self, plate: Plate, path: Path) -> None:
+    def __call__(self, plate: Plate) -> bytes:
         samples = self._pictures(plate)
+        data = io.BytesIO()
         tifffile.imwrite(
-            path,
+            data,
             samples,
             photometric="minisblack" if samples.ndim == 2 else "rgb",
             extrasamples=[self._extra] if self._pictures.has_alpha else None,
@@ -89,3 +90,4 @@ class TiffWriter:
             software="streammatte",
             metadata=None,
         )
+        return data.getvalue()
