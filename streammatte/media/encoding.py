@@ -14,7 +14,7 @@ from streammatte.errors import UnsupportedOutput
 from streammatte.frame import Plate, StreamInfo
 from streammatte.media.color import RGB_MATRIX, Samples, matrix_for, plane_view, planes_from_rgb, subsampled
 from streammatte.media.composing import AlphaKind, Background, Content, opacity, picture, says, stepped
-from streammatte.media.linear import BT709, LINEAR
+from streammatte.media.linear import BT709, is_light
 
 Quality = Literal["draft", "standard", "best"]
 Codec = Literal["prores4444", "prores4444xq", "png"]
@@ -203,7 +203,7 @@ class PlatePainter:
         self._content = content
         self._alpha = alpha
         self._background = background
-        self._curve = BT709 if info.color.transfer == LINEAR else None  # video is not kept in linear light
+        self._curve = BT709 if is_light(info.color) else None  # video is not kept in linear light
 
     def __call__(self, plate: Plate) -> av.VideoFrame:
         if self._content == "matte":

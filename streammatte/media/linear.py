@@ -29,6 +29,14 @@ _HA, _HB, _HC = 0.17883277, 0.28466892, 0.55991073
 _HLG_WHITE = float(np.exp((0.75 - _HC) / _HA) + _HB) / 12
 
 
+def is_light(color: ColorSpec) -> bool:
+    """Whether pictures are RGB in linear light, as EXR holds it, which nothing but EXR takes as it is.
+
+    Y'CbCr that is tagged linear is left in its own encoding, as all other video is.
+    """
+    return color.transfer == LINEAR and color.matrix == 0
+
+
 def transfer_of(color: ColorSpec) -> int:
     """The curve that ``color`` names, or what the field takes where it names none: of RGB sRGB's, else BT.709's."""
     if color.transfer in _CURVES:

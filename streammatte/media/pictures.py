@@ -12,7 +12,7 @@ import tifffile
 from streammatte.frame import Plate, StreamInfo
 from streammatte.media.color import Samples
 from streammatte.media.composing import AlphaKind, Background, Content, at_depth, opacity, picture, says, stepped
-from streammatte.media.linear import LINEAR, SRGB
+from streammatte.media.linear import SRGB, is_light
 
 # zlib's quicker end: level 6 takes three times as long for a tenth less.
 _COMPRESSION = 3
@@ -35,7 +35,7 @@ class IntegerPictures:
         self._content = content
         self._alpha = alpha
         self._background = background
-        self._curve = SRGB if info.color.transfer == LINEAR else None
+        self._curve = SRGB if is_light(info.color) else None
         self.has_alpha = content == "plate" and background is None
         kind = "grey" if content == "matte" else "RGBA" if self.has_alpha else "RGB"
         self.what = f"{kind} {bits} bit, {says(content, alpha, composite=background is not None)}"

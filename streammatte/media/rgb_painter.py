@@ -9,7 +9,7 @@ import numpy as np
 from streammatte.frame import Plate, StreamInfo
 from streammatte.media.color import Samples
 from streammatte.media.composing import AlphaKind, Background, Content, at_depth, opacity, picture, stepped
-from streammatte.media.linear import BT709, LINEAR
+from streammatte.media.linear import BT709, is_light
 
 
 class RgbPainter:
@@ -30,7 +30,7 @@ class RgbPainter:
         self._content = content
         self._alpha = alpha
         self._background = background
-        self._curve = BT709 if info.color.transfer == LINEAR else None
+        self._curve = BT709 if is_light(info.color) else None
 
     def __call__(self, plate: Plate) -> av.VideoFrame:
         return av.VideoFrame.from_ndarray(np.ascontiguousarray(self._samples(plate)), self._pixels)

@@ -18,7 +18,7 @@ from streammatte.media.composing import AlphaKind, Background, Content, says, si
 from streammatte.media.encoding import Encoding, PlatePainter
 from streammatte.media.file_source import open_container
 from streammatte.media.lengths import Lengths, lengths_in
-from streammatte.media.linear import BT709, LINEAR
+from streammatte.media.linear import BT709, is_light
 from streammatte.media.output import publish, temporary_beside, write_failed
 from streammatte.media.rgb_painter import RgbPainter
 
@@ -88,7 +88,7 @@ class VideoSink:
         else:
             self._paint = PlatePainter(encoding, info, self._size, content=content, alpha=alpha, background=background)
             self._range, self._matrix = STUDIO, matrix_for(info.color, info.width, info.height)
-        self._transfer = BT709 if info.color.transfer == LINEAR else info.color.transfer
+        self._transfer = BT709 if is_light(info.color) else info.color.transfer
         self._states = says(content, alpha, composite=background is not None)
         self._clock = _MILLISECOND if encoding.container in _IN_MILLISECONDS else info.time_base
         self._shift: int | None = None
