@@ -21,6 +21,7 @@ class Options:
     alpha: Literal["straight", "premultiplied"] = "straight"
     bits: int | None = None
     frame_rate: Fraction | None = None
+    input_transfer: str | None = None
     model: str = "auto"
     weights: str | None = None
     device: str | None = None

@@ -11,8 +11,9 @@ import numpy as np
 
 from streammatte.errors import UnsupportedOutput
 from streammatte.frame import Plate, StreamInfo
-from streammatte.media.color import Samples, matrix_for, plane_view, planes_from_rgb, subsampled
+from streammatte.media.color import Samples, matrix_for, plane_view, planes_from_rgb, spans_whole_range, subsampled
 from streammatte.media.composing import AlphaKind, Background, Content, colors, opacity, stepped
+from streammatte.media.native import own_colors, own_planes
 
 # ProRes quantises by a matrix times q. On 720p animation, one core, 8-bit alpha edge: q = 2 gave 135 Mb/s and 60 dB,
 # 3 gave 108 and 56.8, 4 gave 91 and 54.7, 9 gave 57 and 49.1, each at about 50 frames a second. 3 comes to what Apple
@@ -32,6 +33,8 @@ class Encoding:
         options: The encoder's private options.
         container_options: The muxer's.
         quantiser: Fixed quantiser, for ProRes.
+        says_range: The file can say that samples span their whole range. ProRes cannot: MOV's tag for colours has no
+            place for it, and FFmpeg's decoder reports studio swing always.
         says: What it is, for people.
     """
 
@@ -42,6 +45,7 @@ class Encoding:
     options: dict[str, str] = field(default_factory=dict)
     container_options: dict[str, str] = field(default_factory=dict)
     quantiser: int | None = None
+    says_range: bool = False
 
 
 def encoding_for(path: Path, *, content: Content, alpha: AlphaKind, composite: bool) -> Encoding:
@@ -68,6 +72,7 @@ def encoding_for(path: Path, *, content: Content, alpha: AlphaKind, composite: b
             f"H.264, {what}",
             options={"crf": "18", "preset": "medium"},
             container_options={"movflags": "+faststart"},
+            says_range=True,
         )
     raise UnsupportedOutput(
         f"{path} has {f'a suffix that nothing writes, {suffix}' if suffix else 'no suffix to say what to write'}",
@@ -103,17 +108,24 @@ def _vp9(what: str, *, with_alpha: bool) -> Encoding:
         "yuva420p" if with_alpha else "yuv420p",
         f"VP9, {what}",
         options={"crf": "24", "b": "0", "auto-alt-ref": "0", "row-mt": "1", "deadline": "good", "cpu-used": "4"},
+        says_range=True,
     )
 
 
 class PlatePainter:
-    """Turns plates into the frames an encoder takes: studio swing, in the source's own matrix.
+    """Turns plates into the frames an encoder takes, in the source's own matrix and, if the file can say so, range.
+
+    Where a plate's straight colours are the frame's own, they are the source's own samples; elsewhere, and where a
+    source or an output has none that fit, they come from RGB.
 
     Args:
         encoding: What the encoder takes.
         info: The stream the plates are of.
         size: (width, height) that the encoder was set up for; a plate that is smaller is continued by its last row or
             column.
+
+    Attributes:
+        full_range: Of the frames' colours; an alpha spans its whole range always, and a matte in grey studio swing.
     """
 
     def __init__(
@@ -131,6 +143,7 @@ class PlatePainter:
         self._has_alpha = len(self._pixels.components) == 4
         self._width, self._height = size
         self._matrix = matrix_for(info.color, info.width, info.height)
+        self.full_range = spans_whole_range(info.color) and encoding.says_range and content != "matte"
         self._content = content
         self._alpha = alpha
         self._background = background
@@ -145,12 +158,38 @@ class PlatePainter:
         return frame
 
     def _colors(self, plate: Plate) -> av.VideoFrame:
-        planes = planes_from_rgb(colors(plate, self._alpha, self._background), self._matrix, self._bits)
         frame = av.VideoFrame(self._width, self._height, self._pixels.name)
-        for plane, samples in zip(frame.planes, planes, strict=False):  # the frame's fourth plane is alpha
-            stored = plane_view(plane, self._bits)
-            stored[:] = subsampled(self._padded(samples), stored.shape[1], stored.shape[0])
+        targets = [plane_view(plane, self._bits) for plane in frame.planes[:3]]
+        own = self._own(plate, targets[1].shape)
+        if own is not None and plate.foreground is None:
+            for target, samples in zip(targets, own, strict=True):
+                target[:] = samples
+            return frame
+        rgb = colors(plate, self._alpha, self._background)
+        mask = None if own is None else self._padded(own_colors(plate, rgb))
+        planes = planes_from_rgb(rgb, self._matrix, self._bits, full_range=self.full_range)
+        for place, (target, samples) in enumerate(zip(targets, planes, strict=True)):
+            height, width = target.shape
+            target[:] = subsampled(self._padded(samples), width, height)
+            if own is not None and mask is not None:
+                # A chroma sample is the source's own if all the pixels that it is a mean of are.
+                own_here = subsampled(mask, width, height) == 255
+                np.copyto(target, own[place], where=own_here)
         return frame
+
+    def _own(self, plate: Plate, chroma: tuple[int, int]) -> list[np.ndarray] | None:
+        """The source's own samples as the encoder takes them, if they mean what is to be written."""
+        stored = plate.frame.samples
+        if (
+            stored is None
+            or self._background is not None
+            or self._alpha != "straight"
+            or stored.matrix != self._matrix
+            or plate.frame.rgb.is_floating_point()
+        ):
+            return None
+        luma, *others = own_planes(stored, chroma, self._bits, full_range=self.full_range)
+        return [self._padded(luma), *others]
 
     def _matte(self, plate: Plate) -> av.VideoFrame:
         """Luma is alpha over the whole studio swing, so that white is white; chroma is neutral."""

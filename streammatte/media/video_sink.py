@@ -13,7 +13,7 @@ import av
 from streammatte.errors import WriteFailed
 from streammatte.frame import Plate, StreamInfo
 from streammatte.media.audio import AudioTrack
-from streammatte.media.color import STUDIO, matrix_for
+from streammatte.media.color import FULL, STUDIO, matrix_for, spans_whole_range
 from streammatte.media.composing import AlphaKind, Background, Content
 from streammatte.media.encoding import Encoding, PlatePainter
 from streammatte.media.file_source import open_container
@@ -76,6 +76,9 @@ class VideoSink:
             aspect = info.pixel_aspect
             self.description += f", pixel aspect {aspect.numerator}:{aspect.denominator} left out"
         self._paint = PlatePainter(encoding, info, self._size, content=content, alpha=alpha, background=background)
+        if spans_whole_range(info.color) and not encoding.says_range:
+            self.description += ", full range written as studio range"
+        self._range = FULL if self._paint.full_range else STUDIO
         self._clock = _MILLISECOND if encoding.container == "webm" else info.time_base
         self._shift: int | None = None
         self._last: int | None = None
@@ -121,7 +124,7 @@ class VideoSink:
         self._last = frame.pts = pts if self._last is None else max(pts, self._last + 1)
         frame.time_base = self._clock
         frame.duration = max(1, round(1 / (self._info.frame_rate * self._clock)))
-        frame.color_range = STUDIO
+        frame.color_range = self._range
         frame.colorspace = self._stream.codec_context.colorspace
         frame.color_primaries = self._info.color.primaries  # ProRes stores each frame's own tags
         frame.color_trc = self._info.color.transfer
@@ -194,7 +197,7 @@ class VideoSink:
         context.time_base = self._clock
         context.sample_aspect_ratio = info.pixel_aspect
         context.thread_type = "FRAME" if encoding.codec == "prores_ks" else "AUTO"
-        context.color_range = STUDIO
+        context.color_range = self._range
         context.colorspace = matrix_for(info.color, info.width, info.height)
         context.color_primaries = info.color.primaries
         context.color_trc = info.color.transfer
