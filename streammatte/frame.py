@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:  # torch takes a second to import, and nothing here computes
     import numpy as np
@@ -71,8 +71,8 @@ class StoredSamples:
         full_range: As of ``ColorSpec``.
         matrix: MatrixCoefficients that ``Frame.rgb`` was made with, which an untagged picture's are taken for.
         centred: Chroma lies midway between the luma columns that share it, as in JPEG, not on the first of them.
-        turns: How often the planes are to be turned by 90° counter-clockwise to stand as ``Frame.rgb`` does. Turned
-            chroma lies elsewhere between its luma samples than any codec has it, so it has to be interpolated first.
+        upright: What makes a plane stand as ``Frame.rgb`` does; ``None`` if it does. Turned chroma lies elsewhere
+            between its luma samples than any codec has it, so it has to be interpolated first.
     """
 
     planes: tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]
@@ -80,7 +80,7 @@ class StoredSamples:
     full_range: bool
     matrix: int
     centred: bool
-    turns: int = 0
+    upright: Callable[[NDArray[Any]], NDArray[Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

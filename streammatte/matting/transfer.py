@@ -49,11 +49,12 @@ def displayed(frame: Frame, transfer: str) -> Frame:
         frame: As decoded. Integers keep their type: of 8 bits of linear light, the shadows are coarse.
         transfer: What its colours are encoded in: ``linear``, ``logc3``, ``slog3``, ``pq`` or ``hlg``.
     """
-    if frame.rgb.is_floating_point():
-        shown = _shown(frame.rgb.detach().cpu().double().numpy(), transfer).astype(np.float32)
-        return replace(frame, rgb=torch.from_numpy(shown).to(frame.rgb.device), samples=None)
     stored = frame.rgb.permute(1, 2, 0).cpu().numpy()
-    shown = np.take(_table(transfer, 8 * stored.itemsize), stored)
+    if frame.rgb.is_floating_point():  # for a network, 16 bits are as good
+        codes = np.rint(np.clip(stored, 0, 1) * np.float32(65535)).astype(np.uint16)
+        shown = np.take(_table(transfer, 16), codes) / np.float32(65535)
+    else:
+        shown = np.take(_table(transfer, 8 * stored.itemsize), stored)
     return replace(frame, rgb=torch.from_numpy(shown).permute(2, 0, 1).to(frame.rgb.device), samples=None)
 
 

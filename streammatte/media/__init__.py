@@ -78,9 +78,10 @@ def open_sink(
 
     PNG has 8 or 16 bits, as ``bits`` asks; ProRes has 10 (its alpha 16, of which 10 are used), VP9 and H.264 have 8.
 
-    Colours are written in studio swing with the source's own matrix, primaries and transfer; the pixel aspect goes
-    along in ``.mov`` and ``.mp4``. Nothing lies under the final name before the sink has been left without an
-    exception. ``sink.description`` says what is written, in a line.
+    Colours are written with the source's own matrix, primaries and transfer and, but in ProRes, its range; where they
+    are the frame's own, as the source's own samples (``Frame.samples``). The pixel aspect goes along in ``.mov`` and
+    ``.mp4``. Nothing lies under the final name before the sink has been left without an exception. ``sink.description``
+    says what is written, in a line.
 
     Args:
         path: A single ``name.png`` takes one frame.

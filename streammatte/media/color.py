@@ -250,10 +250,27 @@ def upsampled(plane: Samples, width: int, height: int, *, centred: bool) -> Samp
     across, down = _share(width, columns), _share(height, rows)
     if across == down == 1:
         return plane
+    if plane.dtype == np.uint16 and across == 2 and down <= 2 and not centred:
+        return _doubled(plane, down)[:height, :width]
     repeated = cv2.resize(plane, (columns * across, rows * down), interpolation=cv2.INTER_NEAREST)[:height, :width]
     beside = _between(across) if centred else np.full(across, 1 / across)
     anchor = (-1 if centred else 0, -1)
     return cv2.sepFilter2D(repeated, -1, beside, _between(down), anchor=anchor, borderType=cv2.BORDER_REPLICATE)
+
+
+def _doubled(plane: Samples, down: int) -> Samples:
+    """The same for 16-bit samples on even columns, a third of the time: OpenCV's own doubling puts rows where they lie.
+
+    Every second column is the sample itself, those between are means; floats hold both exactly until they are rounded.
+    """
+    rows, columns = plane.shape
+    tall: Samples = plane.astype(np.float32)
+    if down == 2:
+        tall = cv2.resize(tall, (columns, 2 * rows), interpolation=cv2.INTER_LINEAR)
+    after = cv2.copyMakeBorder(tall[:, 1:], 0, 0, 0, 1, cv2.BORDER_REPLICATE) if columns > 1 else tall
+    even = cv2.addWeighted(tall, 1, tall, 0, 0, dtype=cv2.CV_16U)
+    between = cv2.addWeighted(tall, 0.5, after, 0.5, 0, dtype=cv2.CV_16U)
+    return cv2.merge([even, between]).reshape(len(tall), 2 * columns)
 
 
 def subsampled(plane: Samples, width: int, height: int) -> Samples:

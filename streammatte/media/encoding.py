@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 from streammatte.errors import UnsupportedOutput
-from streammatte.frame import Plate, StreamInfo
+from streammatte.frame import Plate, StoredSamples, StreamInfo
 from streammatte.media.color import Samples, matrix_for, plane_view, planes_from_rgb, spans_whole_range, subsampled
 from streammatte.media.composing import AlphaKind, Background, Content, colors, opacity, stepped
-from streammatte.media.native import own_colors, own_planes
+from streammatte.media.native import own_chroma, own_colors, own_planes
 
 # ProRes quantises by a matrix times q. On 720p animation, one core, 8-bit alpha edge: q = 2 gave 135 Mb/s and 60 dB,
 # 3 gave 108 and 56.8, 4 gave 91 and 54.7, 9 gave 57 and 49.1, each at about 50 frames a second. 3 comes to what Apple
@@ -160,36 +160,33 @@ class PlatePainter:
     def _colors(self, plate: Plate) -> av.VideoFrame:
         frame = av.VideoFrame(self._width, self._height, self._pixels.name)
         targets = [plane_view(plane, self._bits) for plane in frame.planes[:3]]
-        own = self._own(plate, targets[1].shape)
-        if own is not None and plate.foreground is None:
-            for target, samples in zip(targets, own, strict=True):
+        stored = self._stored(plate)
+        if stored is not None and plate.foreground is None:
+            for target, samples in zip(targets, self._own(stored, targets), strict=True):
                 target[:] = samples
             return frame
         rgb = colors(plate, self._alpha, self._background)
-        mask = None if own is None else self._padded(own_colors(plate, rgb))
         planes = planes_from_rgb(rgb, self._matrix, self._bits, full_range=self.full_range)
-        for place, (target, samples) in enumerate(zip(targets, planes, strict=True)):
-            height, width = target.shape
-            target[:] = subsampled(self._padded(samples), width, height)
-            if own is not None and mask is not None:
-                # A chroma sample is the source's own if all the pixels that it is a mean of are.
-                own_here = subsampled(mask, width, height) == 255
-                np.copyto(target, own[place], where=own_here)
+        for target, samples in zip(targets, planes, strict=True):
+            target[:] = subsampled(self._padded(samples), target.shape[1], target.shape[0])
+        if stored is not None and (mask := own_colors(plate, rgb)).any():
+            mask = self._padded(mask)
+            masks = [mask, *own_chroma(mask, targets[1].shape)]
+            for target, samples, where in zip(targets, self._own(stored, targets), masks, strict=True):
+                cv2.copyTo(samples, where, target)
         return frame
 
-    def _own(self, plate: Plate, chroma: tuple[int, int]) -> list[np.ndarray] | None:
-        """The source's own samples as the encoder takes them, if they mean what is to be written."""
-        stored = plate.frame.samples
-        if (
-            stored is None
-            or self._background is not None
-            or self._alpha != "straight"
-            or stored.matrix != self._matrix
-            or plate.frame.rgb.is_floating_point()
-        ):
+    def _stored(self, plate: Plate) -> StoredSamples | None:
+        """The source's own samples, if they mean what is to be written wherever the plate's colours are the frame's."""
+        stored, rgb = plate.frame.samples, plate.frame.rgb
+        if stored is None or rgb.is_floating_point() or self._background is not None or self._alpha != "straight":
             return None
-        luma, *others = own_planes(stored, chroma, self._bits, full_range=self.full_range)
-        return [self._padded(luma), *others]
+        padding = self._height - rgb.shape[1], self._width - rgb.shape[2]
+        return stored if stored.matrix == self._matrix and max(padding) <= 1 else None
+
+    def _own(self, stored: StoredSamples, targets: list[Samples]) -> list[Samples]:
+        luma, *chroma = own_planes(stored, targets[1].shape, self._bits, full_range=self.full_range)
+        return [self._padded(luma), *chroma]
 
     def _matte(self, plate: Plate) -> av.VideoFrame:
         """Luma is alpha over the whole studio swing, so that white is white; chroma is neutral."""

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from heapq import heappop, heappush
 from pathlib import Path
 from types import TracebackType
@@ -147,7 +148,7 @@ class FileSource:
             rgb, samples = to_rgb.read(decoded)
             if turns := _quarter_turns(decoded):
                 rgb = np.ascontiguousarray(np.rot90(rgb, turns))
-                samples = samples and replace(samples, turns=turns)
+                samples = samples and replace(samples, upright=partial(np.rot90, k=turns))
             yield Frame(torch.from_numpy(rgb).permute(2, 0, 1), pts, index, samples), decoded
             previous = pts
             index += 1

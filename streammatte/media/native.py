@@ -13,7 +13,7 @@ from streammatte.frame import Plate, StoredSamples
 from streammatte.media.color import Samples, subsampled, upsampled
 from streammatte.media.composing import quantised
 
-_EIGHT_IN_SIXTEEN = 257  # white stays white
+_EIGHT_IN_SIXTEEN = np.uint16(257)  # white stays white
 
 
 def own_colors(plate: Plate, foreground: Samples) -> NDArray[np.uint8]:
@@ -25,8 +25,15 @@ def own_colors(plate: Plate, foreground: Samples) -> NDArray[np.uint8]:
     """
     own = quantised(plate.frame.rgb)
     if own.dtype == np.uint8:
-        own = cv2.multiply(own, (_EIGHT_IN_SIXTEEN,) * 4, dtype=cv2.CV_16U)  # type: ignore[call-overload]
+        own = np.multiply(own, _EIGHT_IN_SIXTEEN, dtype=np.uint16)
     return cv2.inRange(foreground, own, own).astype(np.uint8, copy=False)
+
+
+def own_chroma(own: Samples, shape: tuple[int, int]) -> tuple[Samples, Samples]:
+    """The same for two chroma planes: a sample is the source's if all the pixels that it is a mean of are."""
+    if own.shape != shape:
+        own = cv2.inRange(subsampled(own, shape[1], shape[0]), 255, 255)
+    return own, own
 
 
 def own_planes(
@@ -46,15 +53,13 @@ def own_planes(
         _scaled(plane, stored, bits, full_range=full_range, chroma=place > 0)
         for place, plane in enumerate(stored.planes)
     )
+    if stored.upright is None and not stored.centred and others[0].shape == chroma:
+        return luma, others[0], others[1]
     height, width = luma.shape
-    if stored.turns or stored.centred or others[0].shape != chroma:
-        others = [
-            subsampled(
-                _turned(upsampled(plane, width, height, centred=stored.centred), stored.turns), chroma[1], chroma[0]
-            )
-            for plane in others
-        ]
-    return _turned(luma, stored.turns), others[0], others[1]
+    planes = [luma, *(upsampled(plane, width, height, centred=stored.centred) for plane in others)]
+    if stored.upright is not None:
+        planes = [np.ascontiguousarray(stored.upright(plane)) for plane in planes]
+    return planes[0], subsampled(planes[1], chroma[1], chroma[0]), subsampled(planes[2], chroma[1], chroma[0])
 
 
 def _scaled(plane: Samples, stored: StoredSamples, bits: int, *, full_range: bool, chroma: bool) -> Samples:
@@ -64,6 +69,8 @@ def _scaled(plane: Samples, stored: StoredSamples, bits: int, *, full_range: boo
     zero, span = _swing(stored.bits, full_range=stored.full_range, chroma=chroma)
     new_zero, new_span = _swing(bits, full_range=full_range, chroma=chroma)
     gain = new_span / span
+    if gain in (4, 16, 64, 256) and not full_range:
+        return np.left_shift(plane, bits - stored.bits, dtype=np.uint16)
     depth = cv2.CV_8U if bits == 8 else cv2.CV_16U
     scaled: Samples = cv2.addWeighted(plane, gain, plane, 0, new_zero - zero * gain, dtype=depth)
     if gain < 1 or full_range:
@@ -77,7 +84,3 @@ def _swing(bits: int, *, full_range: bool, chroma: bool) -> tuple[float, float]:
     span = 2**bits - 1 if full_range else (224 if chroma else 219) * unit
     zero = 128 * unit if chroma else 0 if full_range else 16 * unit
     return zero, span
-
-
-def _turned(plane: Samples, turns: int) -> Samples:
-    return np.ascontiguousarray(np.rot90(plane, turns)) if turns else plane
