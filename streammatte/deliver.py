@@ -6,7 +6,7 @@ import contextlib
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,10 @@ from streammatte.options import Options
 
 if TYPE_CHECKING:
     from streammatte.media.composing import Content
+
+
+_LOGS = ("logc3", "slog3")
+_CURVES = {"srgb": 13, "rec709": 1, "linear": 8, "pq": 16, "hlg": 18}  # as H.273 numbers them
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +56,23 @@ def targets_of(options: Options) -> list[Target]:
         targets.append(Target(options.foreground, "foreground"))
     if options.matte is not None:
         targets.append(Target(options.matte, "matte"))
+    if options.input_transfer in _LOGS and any(
+        target.path.lower().endswith(".exr") for target in targets if target.content != "matte"
+    ):
+        raise OutputError(
+            f"EXR is linear, and {options.input_transfer} is not made linear", hint="write .mov, .mkv, .png or .tif"
+        )
     if options.deliver is not None:
         targets += _delivery(Path(options.deliver), name_of(options.input), options.background or "checker")
     return targets
+
+
+def info_for(target: Target, info: StreamInfo, options: Options) -> StreamInfo:
+    """The stream as a target's sink is to take it: EXR is made linear from what --input-transfer names."""
+    code = _CURVES.get(options.input_transfer or "")
+    if code is None or not target.path.lower().endswith(".exr"):
+        return info
+    return replace(info, color=replace(info.color, transfer=code))
 
 
 def name_of(source: str) -> str:

@@ -38,6 +38,9 @@ class Summary:
         decode_fps, network_fps, stages_fps, encode_fps: What each would reach by itself, on this machine under this
             load, of stages by name; zero where there was nothing to do.
         lost: What of the source could not be decoded, in words; ``None`` if nothing was lost.
+        assumed: What the source does not say of its colours and is taken for, in words; ``None`` if it says it.
+        input_transfer: What the source's colours were taken to be encoded in, for the network's eyes; ``None``: for a
+            screen, as they are.
         findings: What the plates tell of themselves; ``None`` unless a report or a limit asked for it.
         crossed: A line for each limit that a score is above.
     """
@@ -57,6 +60,8 @@ class Summary:
     stages_fps: dict[str, float] = field(default_factory=dict)
     encode_fps: float = 0.0
     lost: str | None = None
+    assumed: str | None = None
+    input_transfer: str | None = None
     findings: Findings | None = None
     crossed: list[str] = field(default_factory=list)
 
@@ -88,13 +93,14 @@ def run(options: Options, display: Display) -> Summary:
     Decoding, the network, every stage and encoding each have a thread. No output gets its name before all of them are
     complete.
     """
-    from streammatte.deliver import delivery_folder, name_of, note_of, targets_of
-    from streammatte.matting import cores_left_to, load_matter
+    from streammatte.deliver import delivery_folder, info_for, name_of, note_of, targets_of
+    from streammatte.matting import AsShown, cores_left_to, load_matter, transfer_for
     from streammatte.media import open_sink, open_source
+    from streammatte.media.color import assumed_matrix
     from streammatte.media.output import TextFile, check_target
     from streammatte.pipeline import matte, prefetch
     from streammatte.report import lengths_of_all, open_page
-    from streammatte.stages import SURE_OF_ITSELF, stages_for
+    from streammatte.stages import COLOR_STAGES, SURE_OF_ITSELF, stages_for
 
     targets = targets_of(options)
     _check_targets(options, [target.path for target in targets])
@@ -123,7 +129,7 @@ def run(options: Options, display: Display) -> Summary:
         for target in targets:
             sink: Sink = open_sink(
                 target.path,
-                source.info,
+                info_for(target, source.info, options),
                 alpha=options.alpha,
                 background=target.background,
                 content=target.content,
@@ -154,6 +160,8 @@ def run(options: Options, display: Display) -> Summary:
             precision=matter.precision,
             size=matter.size,
             alpha=options.alpha or "straight",
+            assumed=assumed_matrix(source.info.color, source.info.width, source.info.height),
+            input_transfer=transfer_for(options.input_transfer, source.info.color),
         )
         display.started(source.info, matter)
         decode, network, encode = Clock(), Clock(), Clock()
@@ -180,7 +188,14 @@ def run(options: Options, display: Display) -> Summary:
         if matter.device.type == "cpu" and max(matter.size) < SURE_OF_ITSELF:
             writing.enter_context(cores_left_to(len(stages)))
         start = time.perf_counter()
-        plates = matte(prefetch(decode.over(source)), timed_matter, stages, batch=options.batch, ahead=AHEAD)
+        frames: Iterable[Frame] = decode.over(source)
+        passed: list[Stage] = [*stages]
+        if summary.input_transfer is not None:
+            shown = AsShown(summary.input_transfer)
+            frames = shown.over(frames)
+            places = (place for place, stage in enumerate(wanted) if isinstance(stage, COLOR_STAGES))
+            passed.insert(next(places, len(wanted)), shown)
+        plates = matte(prefetch(frames), timed_matter, passed, batch=options.batch, ahead=AHEAD)
         with closing(prefetch(plates)) as ready:
             for plate in ready:
                 with encode:

@@ -27,6 +27,7 @@ class Options:
     bits: int | None = None
     exr_compression: Literal["zip", "piz", "dwaa", "dwab"] = "zip"
     frame_rate: Fraction | None = None
+    input_transfer: str | None = None
     model: str = "auto"
     weights: str | None = None
     device: str | None = None

@@ -113,6 +113,13 @@ def matting_parser() -> argparse.ArgumentParser:
         "--strict", action="store_true", help="refuse damaged footage instead of keeping what is whole"
     )
 
+    reading.add_argument(
+        "--input-transfer",
+        choices=("srgb", "rec709", "linear", "logc3", "slog3", "pq", "hlg"),
+        help="how the footage encodes light: what the network sees is made for a screen from it, colours leave as they "
+        "came (default: as tagged; camera logs have no tag)",
+    )
+
     network = parser.add_argument_group("the network")
     network.add_argument(
         "--model",

@@ -247,6 +247,16 @@ def test_a_comp_in_exr_is_the_comp_that_players_show(tmp_path):
     assert np.abs(from_linear(channels["RGB"], BT709) - shown).max() < 1e-4
 
 
+def test_a_curve_that_is_named_decides_over_a_tag(tmp_path):
+    source = clips.write_clip(tmp_path / "clip.mp4", pts=clips.even_pts(1), b_frames=0)
+    for named, transfer in (("linear", LINEAR), ("srgb", SRGB)):
+        asked = ["-o", str(tmp_path / f"{named}.####.exr"), "--alpha", "straight", "--bits", "32"]
+        assert main([str(source), *asked, "--decontaminate", "off", "--input-transfer", named, *QUICK]) == 0
+        _, channels = exr(tmp_path / f"{named}.0001.exr")
+        shown = from_linear(channels["RGBA"][..., :3], transfer)
+        assert np.abs(shown * 255 - rgb_of(source)[0]).max() < 1e-3
+
+
 def save(path, channels, **header):
     with OpenEXR.File(
         {"type": OpenEXR.scanlineimage, "compression": OpenEXR.ZIP_COMPRESSION, **header}, channels
@@ -453,6 +463,7 @@ def test_nothing_of_a_delivery_is_left_by_a_run_that_fails(tmp_path, capsys):
         (["--pair", "above"], "there is none", "-o"),
         (["--pair", "above", "-o", "a.mp4", "--bg", "red"], "no alpha", "leave"),
         (["--pair", "above", "-o", "a.exr"], "EXR", "--pair"),
+        (["-o", "a.exr", "--input-transfer", "slog3"], "not made linear", ".mov"),
         (["-o", "a.mp4"], "cannot hold alpha", "--pair"),
         (["-o", "a.png", "--bits", "10"], "10 bits", "8 or 16"),
         (["-o", "a.exr", "--bits", "8"], "8 bits", "16 or 32"),

@@ -224,7 +224,8 @@ def test_color_tags_are_carried(tmp_path, kind):
     write(tmp_path / name, info_for(color=ColorSpec(True, 9, 9, 14, 10)), **options)
     frame = decoded(tmp_path / name)[0]
     found = (frame.color_range, frame.colorspace, frame.color_primaries, frame.color_trc)
-    assert tuple(int(value) for value in found) == (1, 9, 9, 14)
+    whole_range = 1 if name.endswith(".mov") else 2  # ProRes has no way to say it
+    assert tuple(int(value) for value in found) == (whole_range, 9, 9, 14)
 
 
 @pytest.mark.parametrize("matrix", [1, 6, 9])

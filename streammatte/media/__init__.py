@@ -88,11 +88,12 @@ def open_sink(
     ``name.####.exr``     R, G, B, A in linear light   R, G, B             Y
     ====================  ===========================  ==================  ===================
 
-    Colours are written in studio swing with the source's own matrix, primaries and transfer, where they are Y'CbCr; the
-    pixel aspect goes along in ``.mov``, ``.mp4`` and ``.exr``. EXR is linear whatever the source is, and a source in
-    linear light is written by BT.709's curve to video and by sRGB's to PNG and TIFF. Nothing lies under the final name
-    before the sink has been left without an exception. ``sink.description`` says what is written, in a line; what of
-    that concerns the alpha stands in the file, too: as a comment, of TIFF in ExtraSamples.
+    Colours are written with the source's own matrix, primaries and transfer and, but in ProRes, its range; where they
+    are the frame's own, as the source's own samples (``Frame.samples``). The pixel aspect goes along in ``.mov``,
+    ``.mp4`` and ``.exr``. EXR is linear whatever the source is, and RGB in linear light is written by BT.709's curve to
+    video and by sRGB's to PNG and TIFF. Nothing lies under the final name before the sink has been left without an
+    exception. ``sink.description`` says what is written, in a line; what of that concerns the alpha stands in the file,
+    too: as a comment, of TIFF in ExtraSamples.
 
     Args:
         path: A single ``name.png`` takes one frame.

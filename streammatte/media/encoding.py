@@ -11,10 +11,19 @@ import cv2
 import numpy as np
 
 from streammatte.errors import UnsupportedOutput
-from streammatte.frame import Plate, StreamInfo
-from streammatte.media.color import RGB_MATRIX, Samples, matrix_for, plane_view, planes_from_rgb, subsampled
+from streammatte.frame import Plate, StoredSamples, StreamInfo
+from streammatte.media.color import (
+    RGB_MATRIX,
+    Samples,
+    matrix_for,
+    plane_view,
+    planes_from_rgb,
+    spans_whole_range,
+    subsampled,
+)
 from streammatte.media.composing import AlphaKind, Background, Content, opacity, picture, says, stepped
 from streammatte.media.linear import BT709, is_light
+from streammatte.media.native import own_chroma, own_colors, own_planes
 
 Quality = Literal["draft", "standard", "best"]
 Codec = Literal["prores4444", "prores4444xq", "png"]
@@ -41,6 +50,8 @@ class Encoding:
         options: The encoder's private options.
         container_options: The muxer's.
         quantiser: Fixed quantiser, for ProRes.
+        says_range: The file can say that samples span their whole range. ProRes cannot: MOV's tag for colours has no
+            place for it, and FFmpeg's decoder reports studio swing always.
         says: What it is, for people.
     """
 
@@ -51,6 +62,7 @@ class Encoding:
     options: dict[str, str] = field(default_factory=dict)
     container_options: dict[str, str] = field(default_factory=dict)
     quantiser: int | None = None
+    says_range: bool = False
 
 
 def encoding_for(
@@ -99,6 +111,7 @@ def encoding_for(
             f"H.264, {what}",
             options={"crf": _H264_CRF[quality], "preset": "medium"},
             container_options={"movflags": "+faststart"},
+            says_range=True,
         )
     raise UnsupportedOutput(
         f"{path} has {f'a suffix that nothing writes, {suffix}' if suffix else 'no suffix to say what to write'}",
@@ -143,6 +156,7 @@ def _vp9(what: str, kind: _Kind, quality: Quality) -> Encoding:
         "yuva420p" if kind == "alpha" else "yuv420p",
         f"VP9, {what}",
         options={"crf": _VP9_CRF[quality], **options},
+        says_range=True,
     )
 
 
@@ -164,7 +178,8 @@ def _ffv1(path: Path, what: str, kind: _Kind, bits: int | None, info: StreamInfo
         pixels = f"yuva444p{end}" if kind == "alpha" else f"yuv444p{end}"
     # Every frame by itself, in slices that have a checksum each.
     options = {"level": "3", "slices": "12", "slicecrc": "1", "g": "1"}
-    return Encoding("matroska", "ffv1", pixels, f"FFV1 {bits} bit, lossless, {what}", options=options)
+    says = f"FFV1 {bits} bit, lossless, {what}"
+    return Encoding("matroska", "ffv1", pixels, says, options=options, says_range=True)
 
 
 def _png(path: Path, what: str, kind: _Kind, bits: int) -> Encoding:
@@ -176,13 +191,19 @@ def _png(path: Path, what: str, kind: _Kind, bits: int) -> Encoding:
 
 
 class PlatePainter:
-    """Turns plates into the frames an encoder takes: studio swing, in the source's own matrix.
+    """Turns plates into the frames an encoder takes, in the source's own matrix and, if the file can say so, range.
+
+    Where a plate's straight colours are the frame's own, they are the source's own samples; elsewhere, and where a
+    source or an output has none that fit, they come from RGB.
 
     Args:
         encoding: What the encoder takes.
         info: The stream the plates are of.
         size: (width, height) that the encoder was set up for; a plate that is smaller is continued by its last row or
             column.
+
+    Attributes:
+        full_range: Of the frames' colours; an alpha spans its whole range always, and a matte in grey studio swing.
     """
 
     def __init__(
@@ -200,6 +221,7 @@ class PlatePainter:
         self._has_alpha = len(self._pixels.components) == 4
         self._width, self._height = size
         self._matrix = matrix_for(info.color, info.width, info.height)
+        self.full_range = spans_whole_range(info.color) and encoding.says_range and content != "matte"
         self._content = content
         self._alpha = alpha
         self._background = background
@@ -215,13 +237,37 @@ class PlatePainter:
         return frame
 
     def _colors(self, plate: Plate) -> av.VideoFrame:
-        rgb = picture(plate, self._content, self._alpha, self._background, curve=self._curve)
-        planes = planes_from_rgb(rgb, self._matrix, self._bits)
         frame = av.VideoFrame(self._width, self._height, self._pixels.name)
-        for plane, samples in zip(frame.planes, planes, strict=False):  # the frame's fourth plane is alpha
-            stored = plane_view(plane, self._bits)
-            stored[:] = subsampled(self._padded(samples), stored.shape[1], stored.shape[0])
+        targets = [plane_view(plane, self._bits) for plane in frame.planes[:3]]
+        stored = self._stored(plate)
+        if stored is not None and plate.foreground is None:
+            for target, samples in zip(targets, self._own(stored, targets), strict=True):
+                target[:] = samples
+            return frame
+        rgb = picture(plate, self._content, self._alpha, self._background, curve=self._curve)
+        planes = planes_from_rgb(rgb, self._matrix, self._bits, full_range=self.full_range)
+        for target, samples in zip(targets, planes, strict=True):
+            target[:] = subsampled(self._padded(samples), target.shape[1], target.shape[0])
+        if stored is not None and (mask := own_colors(plate, rgb)).any():
+            mask = self._padded(mask)
+            masks = [mask, *own_chroma(mask, targets[1].shape)]
+            for target, samples, where in zip(targets, self._own(stored, targets), masks, strict=True):
+                cv2.copyTo(samples, where, target)
         return frame
+
+    def _stored(self, plate: Plate) -> StoredSamples | None:
+        """The source's own samples, if they mean what is to be written wherever the plate's colours are the frame's."""
+        stored, rgb = plate.frame.samples, plate.frame.rgb
+        if stored is None or rgb.is_floating_point() or self._background is not None:
+            return None
+        if self._content != "foreground" and (self._content != "plate" or self._alpha != "straight"):
+            return None
+        padding = self._height - rgb.shape[1], self._width - rgb.shape[2]
+        return stored if stored.matrix == self._matrix and max(padding) <= 1 else None
+
+    def _own(self, stored: StoredSamples, targets: list[Samples]) -> list[Samples]:
+        luma, *chroma = own_planes(stored, targets[1].shape, self._bits, full_range=self.full_range)
+        return [self._padded(luma), *chroma]
 
     def _matte(self, plate: Plate) -> av.VideoFrame:
         """Luma is alpha over the whole studio swing, so that white is white; chroma is neutral."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from heapq import heappop, heappush
 from pathlib import Path
 from types import TracebackType
@@ -143,8 +145,11 @@ class FileSource:
         index = 0
         while decoded is not None:
             pts = _presentation_time(decoded, previous, self._info)
-            rgb = np.ascontiguousarray(np.rot90(to_rgb(decoded), _quarter_turns(decoded)))
-            yield Frame(torch.from_numpy(rgb).permute(2, 0, 1), pts, index), decoded
+            rgb, samples = to_rgb.read(decoded)
+            if turns := _quarter_turns(decoded):
+                rgb = np.ascontiguousarray(np.rot90(rgb, turns))
+                samples = samples and replace(samples, upright=partial(np.rot90, k=turns))
+            yield Frame(torch.from_numpy(rgb).permute(2, 0, 1), pts, index, samples), decoded
             previous = pts
             index += 1
             decoded = next(self._decoded, None)

@@ -13,7 +13,7 @@ import av
 from streammatte.errors import WriteFailed
 from streammatte.frame import UNSPECIFIED, Plate, StreamInfo
 from streammatte.media.audio import AudioTrack
-from streammatte.media.color import FULL, RGB_MATRIX, STUDIO, matrix_for
+from streammatte.media.color import FULL, RGB_MATRIX, STUDIO, matrix_for, spans_whole_range
 from streammatte.media.composing import AlphaKind, Background, Content, says, size_of
 from streammatte.media.encoding import Encoding, PlatePainter
 from streammatte.media.file_source import open_container
@@ -87,7 +87,10 @@ class VideoSink:
             self._range, self._matrix = FULL, RGB_MATRIX if whole.is_rgb else UNSPECIFIED
         else:
             self._paint = PlatePainter(encoding, info, self._size, content=content, alpha=alpha, background=background)
-            self._range, self._matrix = STUDIO, matrix_for(info.color, info.width, info.height)
+            self._range = FULL if self._paint.full_range else STUDIO
+            self._matrix = matrix_for(info.color, info.width, info.height)
+            if spans_whole_range(info.color) and not encoding.says_range:
+                self.description += ", full range written as studio range"
         self._transfer = BT709 if is_light(info.color) else info.color.transfer
         self._states = says(content, alpha, composite=background is not None)
         self._clock = _MILLISECOND if encoding.container in _IN_MILLISECONDS else info.time_base
