@@ -71,7 +71,7 @@ def ramp() -> dict[str, object]:
         with streammatte.open_source(clip) as source:
             info, picture = source.info, next(iter(source))
         plate = Plate(picture, torch.from_numpy((codes / 1023).astype(np.float32)))
-        usual = encoding_for(out, content="plate", alpha="straight", composite=False)
+        usual = encoding_for(out, info, content="plate", alpha="straight", composite=False)
         for quantiser in (1, 2, 3, 4):
             encoding = replace(usual, quantiser=quantiser)
             with VideoSink(

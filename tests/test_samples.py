@@ -76,7 +76,7 @@ def decoded(path):
 
 def painted(info, plate, name="out.mov", **options):
     """(planes as the encoder would get them, whether they are full range)."""
-    encoding = encoding_for(Path(name), content="plate", alpha="straight", composite=False)
+    encoding = encoding_for(Path(name), info, content="plate", alpha="straight", composite=False)
     settings = {"content": "plate", "alpha": "straight", "background": None, **options}
     painter = PlatePainter(encoding, info, (info.width, info.height), **settings)
     frame = painter(plate)
@@ -102,7 +102,7 @@ def test_a_ramp_of_all_levels_comes_back_from_prores(tmp_path, codec):
 @pytest.mark.parametrize(("quantiser", "levels"), [(1, 1), (3, 2)], ids=["best", "default"])
 def test_a_ramp_of_luma_and_alpha_by_quality(tmp_path, quantiser, levels):
     info, frame = frame_of(write_planes(tmp_path / "ramp.mkv", ramp(), "yuv444p10le"))
-    encoding = encoding_for(tmp_path / "out.mov", content="plate", alpha="straight", composite=False)
+    encoding = encoding_for(tmp_path / "out.mov", info, content="plate", alpha="straight", composite=False)
     sink = VideoSink(
         tmp_path / "out.mov",
         info,
@@ -316,6 +316,6 @@ def test_tagged_colours_and_rgb_assume_nothing(tmp_path, capsys):
 
 def test_rgb_sources_are_written_in_studio_range(tmp_path):
     info = StreamInfo(48, 32, Fraction(1, 25), Fraction(25), None, ColorSpec(True, 0, 1, 13, 8))
-    encoding = encoding_for(Path("out.webm"), content="plate", alpha="straight", composite=False)
+    encoding = encoding_for(Path("out.webm"), info, content="plate", alpha="straight", composite=False)
     painter = PlatePainter(encoding, info, (48, 32), content="plate", alpha="straight", background=None)
     assert not painter.full_range
