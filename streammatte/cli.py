@@ -71,7 +71,7 @@ def _matte(arguments: Sequence[str]) -> int:
         return 2
     given = parser.parse_args(arguments)
     meant = difflib.get_close_matches(given.input, COMMANDS, n=1, cutoff=0.7)
-    if meant and not given.outputs and given.matte is None:
+    if meant and not (given.outputs or given.matte or given.foreground or given.deliver):
         parser.error(f"{given.input} is not a command: did you mean `streammatte {meant[0]}`?")
     options = Options(**{each.name: _value(getattr(given, each.name)) for each in fields(Options)})
     from streammatte.display import TerminalDisplay

@@ -117,6 +117,10 @@ class TerminalDisplay:
         if self._quiet:
             return
         out = Console(highlight=False)
+        if summary.assumed:
+            out.print(summary.assumed, markup=False, soft_wrap=True)
+        if summary.input_transfer:
+            out.print(f"the network saw {summary.input_transfer} as a screen shows it", soft_wrap=True)
         for output in summary.outputs:
             out.print(f"{output['path']}  ({output['description']})", markup=False, soft_wrap=True)
         frames = "frame" if summary.frames == 1 else "frames"

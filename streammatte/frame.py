@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:  # torch takes a second to import, and nothing here computes
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 UNSPECIFIED = 2
@@ -59,6 +61,29 @@ class StreamInfo:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class StoredSamples:
+    """A picture's Y'CbCr as it was decoded, which RGB can hold neither beyond black and white nor without rounding.
+
+    Attributes:
+        planes: Y', Cb and Cr, 2-D uint8 or uint16 code values, chroma on its own grid; read-only views of what the
+            decoder made, which live as long as this does.
+        bits: Of a code value: 8, 10, 12, 14 or 16.
+        full_range: As of ``ColorSpec``.
+        matrix: MatrixCoefficients that ``Frame.rgb`` was made with, which an untagged picture's are taken for.
+        centred: Chroma lies midway between the luma columns that share it, as in JPEG, not on the first of them.
+        upright: What makes a plane stand as ``Frame.rgb`` does; ``None`` if it does. Turned chroma lies elsewhere
+            between its luma samples than any codec has it, so it has to be interpolated first.
+    """
+
+    planes: tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]
+    bits: int
+    full_range: bool
+    matrix: int
+    centred: bool
+    upright: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One picture as decoded.
 
@@ -67,11 +92,14 @@ class Frame:
             the source is.
         pts: Presentation time in the stream's ``time_base``; may be negative.
         index: Counts decoded frames from 0.
+        samples: What ``rgb`` was made of, if it was Y'CbCr of this size: sinks write these wherever the plate's colour
+            is the frame's own. Whatever changes ``rgb`` has to leave them out.
     """
 
     rgb: Tensor
     pts: int
     index: int
+    samples: StoredSamples | None = None
 
     def as_float(self) -> Tensor:
         """``rgb`` as float32 in [0, 1], on its device; not copied if it is that already."""

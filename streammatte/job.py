@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from streammatte.errors import InputError, OutputError
 from streammatte.frame import Frame, Plate, Sink, Stage, StreamInfo
@@ -38,6 +38,9 @@ class Summary:
         decode_fps, network_fps, stages_fps, encode_fps: What each would reach by itself, on this machine under this
             load, of stages by name; zero where there was nothing to do.
         lost: What of the source could not be decoded, in words; ``None`` if nothing was lost.
+        assumed: What the source does not say of its colours and is taken for, in words; ``None`` if it says it.
+        input_transfer: What the source's colours were taken to be encoded in, for the network's eyes; ``None``: for a
+            screen, as they are.
         findings: What the plates tell of themselves; ``None`` unless a report or a limit asked for it.
         crossed: A line for each limit that a score is above.
     """
@@ -57,6 +60,8 @@ class Summary:
     stages_fps: dict[str, float] = field(default_factory=dict)
     encode_fps: float = 0.0
     lost: str | None = None
+    assumed: str | None = None
+    input_transfer: str | None = None
     findings: Findings | None = None
     crossed: list[str] = field(default_factory=list)
 
@@ -88,16 +93,17 @@ def run(options: Options, display: Display) -> Summary:
     Decoding, the network, every stage and encoding each have a thread. No output gets its name before all of them are
     complete.
     """
-    from streammatte.matting import cores_left_to, load_matter
+    from streammatte.deliver import delivery_folder, info_for, name_of, note_of, targets_of
+    from streammatte.matting import AsShown, cores_left_to, load_matter, transfer_for
     from streammatte.media import open_sink, open_source
+    from streammatte.media.color import assumed_matrix
+    from streammatte.media.output import TextFile, check_target
     from streammatte.pipeline import matte, prefetch
     from streammatte.report import lengths_of_all, open_page
-    from streammatte.stages import SURE_OF_ITSELF, stages_for
+    from streammatte.stages import COLOR_STAGES, SURE_OF_ITSELF, stages_for
 
-    targets: list[tuple[str, Literal["plate", "matte"]]] = [(path, "plate") for path in options.outputs]
-    if options.matte is not None:
-        targets.append((options.matte, "matte"))
-    _check_targets(options, [path for path, _ in targets])
+    targets = targets_of(options)
+    _check_targets(options, [target.path for target in targets])
     _check_lookahead(options)
     limits = dict(options.limits)
     if "mended" in limits and options.smooth == "off":
@@ -112,19 +118,28 @@ def run(options: Options, display: Display) -> Summary:
             raise InputError(f"--fps is for image sequences: {options.input} states its own rate", hint="leave it out")
         # Entered first, the page is left last: there is none of outputs that could not be put in their place.
         page = None if options.report is None else writing.enter_context(open_page(options.report, options.overwrite))
+        note = None
+        if options.deliver is not None:
+            folder = writing.enter_context(delivery_folder(options.deliver))
+            path = folder / f"{name_of(options.input)}.txt"
+            check_target(path, overwrite=options.overwrite)
+            note = writing.enter_context(TextFile(path, overwrite=options.overwrite))
         # The sinks come before the model: a name that cannot be written is known at once, not after a download.
         sinks: list[Sink] = []
-        for path, content in targets:
+        for target in targets:
             sink: Sink = open_sink(
-                path,
-                source.info,
+                target.path,
+                info_for(target, source.info, options),
                 alpha=options.alpha,
-                background=options.background if content == "plate" else None,
-                content=content,
+                background=target.background,
+                content=target.content,
                 audio=options.input,
                 overwrite=options.overwrite,
                 bits=options.bits,
                 first_number=source.first_number,
+                codec=options.codec,
+                quality=options.quality,
+                compression=options.exr_compression,
             )
             sinks.append(sink)
             writing.enter_context(sink)
@@ -144,11 +159,13 @@ def run(options: Options, display: Display) -> Summary:
             device=str(matter.device),
             precision=matter.precision,
             size=matter.size,
-            alpha=options.alpha,
+            alpha=options.alpha or "straight",
+            assumed=assumed_matrix(source.info.color, source.info.width, source.info.height),
+            input_transfer=transfer_for(options.input_transfer, source.info.color),
         )
         display.started(source.info, matter)
         decode, network, encode = Clock(), Clock(), Clock()
-        colors_shown = bool(options.outputs) or options.matte is None  # of a matte alone, nobody sees the colours
+        colors_shown = any(target.content != "matte" for target in targets)  # of a matte alone, nobody sees them
         wanted = stages_for(
             matter.size,
             options.colors,
@@ -171,7 +188,14 @@ def run(options: Options, display: Display) -> Summary:
         if matter.device.type == "cpu" and max(matter.size) < SURE_OF_ITSELF:
             writing.enter_context(cores_left_to(len(stages)))
         start = time.perf_counter()
-        plates = matte(prefetch(decode.over(source)), timed_matter, stages, batch=options.batch, ahead=AHEAD)
+        frames: Iterable[Frame] = decode.over(source)
+        passed: list[Stage] = [*stages]
+        if summary.input_transfer is not None:
+            shown = AsShown(summary.input_transfer)
+            frames = shown.over(frames)
+            places = (place for place, stage in enumerate(wanted) if isinstance(stage, COLOR_STAGES))
+            passed.insert(next(places, len(wanted)), shown)
+        plates = matte(prefetch(frames), timed_matter, passed, batch=options.batch, ahead=AHEAD)
         with closing(prefetch(plates)) as ready:
             for plate in ready:
                 with encode:
@@ -197,6 +221,9 @@ def run(options: Options, display: Display) -> Summary:
         if page is not None and observer is not None:
             page.write(_page(options, summary, observer))
             summary.outputs.append({"path": str(page.path), "description": "report"})
+        if note is not None:
+            note.write(note_of(options, source.info, targets, sinks, summary.frames))
+            summary.outputs.append({"path": str(note.path), "description": "what is in the others, and who shows it"})
         with _uninterrupted():  # all of them are complete; what is left is renaming
             writing.close()
     return summary
@@ -271,7 +298,9 @@ def _check_targets(options: Options, targets: Sequence[str]) -> None:
     if options.report is not None:
         targets = [*targets, options.report]
     if not targets:
-        raise OutputError("there is nothing to write", hint="name a file with -o, or with --matte")
+        raise OutputError(
+            "there is nothing to write", hint="name a file with -o, --matte or --foreground, or a folder with --deliver"
+        )
     for place, target in enumerate(targets):
         if same_files(target, options.input):
             raise OutputError(f"{target} is the input itself", hint="choose another name for the output")

@@ -16,11 +16,18 @@ class Options:
 
     input: str
     outputs: tuple[str, ...] = ()
+    foreground: str | None = None
     matte: str | None = None
+    pair: Literal["above", "beside"] | None = None
+    deliver: str | None = None
     background: str | None = None
-    alpha: Literal["straight", "premultiplied"] = "straight"
+    alpha: Literal["straight", "premultiplied"] | None = None
+    quality: Literal["draft", "standard", "best"] = "standard"
+    codec: Literal["prores4444", "prores4444xq", "png"] = "prores4444"
     bits: int | None = None
+    exr_compression: Literal["zip", "piz", "dwaa", "dwab"] = "zip"
     frame_rate: Fraction | None = None
+    input_transfer: str | None = None
     model: str = "auto"
     weights: str | None = None
     device: str | None = None

@@ -30,6 +30,7 @@ LEVELS = {
     "pipeline": 3,
     "report": 3,
     "doctor": 3,
+    "deliver": 3,
     "job": 4,
     "evaluate": 4,
     "display": 5,

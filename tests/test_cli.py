@@ -350,7 +350,7 @@ def test_an_error_prints_no_markup(tmp_path: Path, capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--fps", "0"], ["--fps", "fast"], ["--size", "64"], ["--batch", "0"], ["--bits", "12"], ["--alpha", "some"]],
+    [["--fps", "0"], ["--fps", "fast"], ["--size", "64"], ["--batch", "0"], ["--bits", "11"], ["--alpha", "some"]],
 )
 def test_wrong_usage_exits_with_2(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as leaving:

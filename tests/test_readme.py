@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import OpenEXR
 import pytest
 from clips import write_clip
 from conftest import SAMPLES
@@ -36,6 +37,9 @@ def footage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     grey = np.full((36, 64, 3), 128, np.uint8)
     for name in ("beach.jpg", "photo.jpg", "plate.0001.png", "plate.0002.png"):
         cv2.imwrite(str(tmp_path / name), grey)
+    for name in ("plate.0001.exr", "plate.0002.exr"):
+        with OpenEXR.File({"type": OpenEXR.scanlineimage}, {"RGB": grey.astype(np.float32) / 255}) as exr:
+            exr.write(str(tmp_path / name))
     for name, picture in (("images/a.jpg", grey), ("alphas/a.png", grey[..., 0])):
         (tmp_path / "pairs" / name).parent.mkdir(parents=True)
         cv2.imwrite(str(tmp_path / "pairs" / name), picture)

@@ -19,9 +19,17 @@ _TAKEN = {
     "mov": ("aac", "alac", "mp3", "ac3", "eac3", *_MOV_PCM),
     "mp4": ("aac", "alac", "mp3", "ac3", "eac3", "opus", "flac"),
     "webm": ("opus", "vorbis"),
+    "matroska": (
+        *("aac", "alac", "mp3", "mp2", "ac3", "eac3", "dts", "opus", "vorbis", "flac"),
+        *("pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_s16be", "pcm_s24be", "pcm_f32le", "pcm_f64le", "pcm_u8"),
+    ),
 }
-_ENCODER = {"mov": "aac", "mp4": "aac", "webm": "libopus"}
-_ENCODER_RATES = {"aac": (32000, 44100, 48000, 88200, 96000), "libopus": (48000,)}
+_ENCODER = {"mov": "aac", "mp4": "aac", "webm": "libopus", "matroska": "flac"}
+_ENCODER_RATES = {
+    "aac": (32000, 44100, 48000, 88200, 96000),
+    "libopus": (48000,),
+    "flac": (8000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 192000),
+}
 
 
 class AudioTrack:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from heapq import heappop, heappush
 from pathlib import Path
 from types import TracebackType
@@ -143,8 +145,11 @@ class FileSource:
         index = 0
         while decoded is not None:
             pts = _presentation_time(decoded, previous, self._info)
-            rgb = np.ascontiguousarray(np.rot90(to_rgb(decoded), _quarter_turns(decoded)))
-            yield Frame(torch.from_numpy(rgb).permute(2, 0, 1), pts, index), decoded
+            rgb, samples = to_rgb.read(decoded)
+            if turns := _quarter_turns(decoded):
+                rgb = np.ascontiguousarray(np.rot90(rgb, turns))
+                samples = samples and replace(samples, upright=partial(np.rot90, k=turns))
+            yield Frame(torch.from_numpy(rgb).permute(2, 0, 1), pts, index, samples), decoded
             previous = pts
             index += 1
             decoded = next(self._decoded, None)
@@ -366,7 +371,7 @@ def open_container(url: str) -> av.container.InputContainer:
     except (FileNotFoundError, NotADirectoryError) as exc:
         hint = "check the path; names are case-sensitive"
         if "#" in Path(url).name:
-            hint = "numbered pictures can be PNG, JPEG, TIFF, BMP or WebP"
+            hint = "numbered pictures can be PNG, JPEG, TIFF, EXR, BMP or WebP"
         raise SourceNotFound(f"there is no file {url}", hint=hint) from exc
     except PermissionError as exc:
         raise SourceNotFound(f"{url} cannot be read: permission denied", hint="check the file's permissions") from exc

@@ -1,28 +1,34 @@
-"""Plates as PNG pictures, one a frame."""
+"""Plates as pictures, one a frame."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import cv2
-import numpy as np
 
 from streammatte.errors import UnsupportedOutput, WriteFailed
 from streammatte.frame import Plate
-from streammatte.media.color import Samples
-from streammatte.media.composing import AlphaKind, Background, Content, colors, opacity, stepped
+from streammatte.media.composing import Background
 from streammatte.media.output import publish, temporary_beside, write_failed
 from streammatte.media.sequence import NumberedName
 
-# zlib's quicker end: level 6 takes three times as long for a tenth less.
-_COMPRESSION = [cv2.IMWRITE_PNG_COMPRESSION, 3]
+
+class PictureWriter(Protocol):
+    """Encodes a plate as one picture. The same plate gives the same bytes."""
+
+    @property
+    def says(self) -> str:
+        """What is written, for people."""
+        ...
+
+    def __call__(self, plate: Plate) -> bytes: ...
 
 
 class PictureSink:
-    """Writes ``name.####.png``, one picture a frame, or a single ``name.png``.
+    """Writes ``name.####.png`` or alike, one picture a frame, or a single ``name.png``.
 
     A frame's number is ``first_number`` plus its index. The pictures are written into a hidden folder beside their
     place, and moved when the last of them is whole. Where a sequence is replaced, its old pictures beyond the numbers
@@ -30,7 +36,8 @@ class PictureSink:
 
     Args:
         path: The name, with a place for the number or without.
-        bits: Of one component: 8 or 16.
+        writer: Encodes a plate as a picture.
+        background: What the writer composes with, to be closed in the end.
         first_number: Number of the frame with index 0.
         overwrite: Replace what has the name; otherwise a picture that appears there meanwhile is an error.
 
@@ -41,10 +48,8 @@ class PictureSink:
     def __init__(
         self,
         path: Path,
+        writer: PictureWriter,
         *,
-        bits: int,
-        content: Content,
-        alpha: AlphaKind,
         background: Background | None,
         first_number: int = 1,
         overwrite: bool = False,
@@ -52,21 +57,13 @@ class PictureSink:
         self.path = path
         self._numbered = NumberedName.parse(path)
         self._temporary = temporary_beside(path)
-        self._bits = bits
-        self._content = content
-        self._alpha = alpha
+        self._writer = writer
         self._background = background
         self._first_number = first_number
         self._overwrite = overwrite
         self._finished = False
         self._written: list[str] = []
-        if content == "matte":
-            what = "grey {} bit, matte"
-        elif background is not None:
-            what = "RGB {} bit, composite"
-        else:
-            what = f"RGBA {{}} bit, {alpha} alpha"
-        self.description = f"PNG, {what.format(bits)}"
+        self.description = writer.says
 
     def __enter__(self) -> Self:
         try:
@@ -94,8 +91,7 @@ class PictureSink:
                 hint=f"number them: {self.path.with_suffix('')}.####{self.path.suffix}",
             )
         try:
-            _, data = cv2.imencode(".png", self._picture(plate), _COMPRESSION)
-            (self._temporary / name).write_bytes(data.tobytes())
+            (self._temporary / name).write_bytes(self._writer(plate))
         except (cv2.error, OSError) as exc:
             raise write_failed(self.path, exc) from exc
         self._written.append(name)
@@ -144,23 +140,3 @@ class PictureSink:
             if isinstance(exc, OSError):
                 raise write_failed(self.path, exc) from exc
             raise
-
-    def _picture(self, plate: Plate) -> Samples:
-        """In OpenCV's order: grey, BGR or BGRA."""
-        dtype: type[np.uint8] | type[np.uint16] = np.uint8 if self._bits == 8 else np.uint16
-        peak = np.iinfo(dtype).max
-        if self._content == "matte":
-            return stepped(opacity(plate), peak).astype(dtype)
-        rgb = _at_depth(colors(plate, self._alpha, self._background), self._bits)
-        if self._background is not None:
-            return rgb[..., ::-1]
-        return np.dstack([rgb[..., ::-1], stepped(opacity(plate), peak).astype(dtype)])
-
-
-def _at_depth(rgb: Samples, bits: int) -> Samples:
-    """White stays white: 8 bits are repeated into 16, 16 are divided by 257 and rounded."""
-    if bits == 8 and rgb.dtype == np.uint16:
-        return ((rgb.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if bits == 16 and rgb.dtype == np.uint8:
-        return rgb.astype(np.uint16) * np.uint16(257)
-    return rgb

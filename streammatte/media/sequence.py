@@ -10,13 +10,16 @@ from fractions import Fraction
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from streammatte.errors import DecodeFailed, SourceNotFound
 from streammatte.frame import Frame, Plate, StreamInfo
 from streammatte.media.file_source import FileSource
 
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+if TYPE_CHECKING:
+    from streammatte.media.exr import ExrPicture
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".exr")
 DEFAULT_RATE = Fraction(24)
 
 # One # alone is a place only where a number would stand, as in plate.#.png; "photo #2.png" is a picture's name.
@@ -82,7 +85,7 @@ class SequenceSource:
 
     Args:
         paths: The pictures in order, all of one size and depth.
-        frame_rate: Frames a second, which pictures do not carry.
+        frame_rate: Frames a second, which pictures but EXR do not carry; ``None`` for what they say, or 24.
         first_number: The number of the first of them, so that an output can be numbered alike.
 
     Attributes:
@@ -96,13 +99,16 @@ class SequenceSource:
 
     lost: str | None = None
 
-    def __init__(self, paths: list[Path], *, frame_rate: Fraction = DEFAULT_RATE, first_number: int = 1) -> None:
+    def __init__(self, paths: list[Path], *, frame_rate: Fraction | None = None, first_number: int = 1) -> None:
         self.first_number = first_number
         self._paths = paths
-        with FileSource(str(paths[0]), strict=True) as picture:
+        with _open_picture(paths[0]) as picture:
             first = picture.info
             self.has_alpha = picture.has_alpha
-        self._info = replace(first, time_base=1 / frame_rate, frame_rate=frame_rate, frame_count=len(paths))
+            if frame_rate is None and not isinstance(picture, FileSource) and picture.states_rate:
+                frame_rate = first.frame_rate
+        rate = frame_rate or DEFAULT_RATE
+        self._info = replace(first, time_base=1 / rate, frame_rate=rate, frame_count=len(paths))
 
     @property
     def info(self) -> StreamInfo:
@@ -126,18 +132,18 @@ class SequenceSource:
             plate = next(picture.plates())
             yield replace(plate, frame=replace(plate.frame, pts=index, index=index))
 
-    def _pictures(self) -> Iterator[FileSource]:
+    def _pictures(self) -> Iterator[FileSource | ExrPicture]:
         """Each file, opened and like the first."""
         expected = self._info
         for path in self._paths:
-            with FileSource(str(path), strict=True) as picture:
+            with _open_picture(path) as picture:
                 found = picture.info
                 if (found.width, found.height) != (expected.width, expected.height):
                     raise DecodeFailed(
                         f"{path} is {found.width}×{found.height}, the first {expected.width}×{expected.height}",
                         hint="bring the pictures of a sequence to one size",
                     )
-                if (found.color.bit_depth > 8) != (expected.color.bit_depth > 8):
+                if (found.color.bit_depth > 8) != (expected.color.bit_depth > 8):  # frames would change their type
                     raise DecodeFailed(
                         f"{path} has {found.color.bit_depth} bits, the first {expected.color.bit_depth}",
                         hint="bring the pictures of a sequence to one depth",
@@ -145,7 +151,15 @@ class SequenceSource:
                 yield picture
 
 
-def open_sequence(name: NumberedName, *, frame_rate: Fraction = DEFAULT_RATE) -> SequenceSource:
+def _open_picture(path: Path) -> FileSource | ExrPicture:
+    if path.suffix.lower() != ".exr":
+        return FileSource(str(path), strict=True)
+    from streammatte.media.exr import ExrPicture
+
+    return ExrPicture(path)
+
+
+def open_sequence(name: NumberedName, *, frame_rate: Fraction | None = None) -> SequenceSource:
     """Read every picture that has the name, from the lowest number to the highest.
 
     Raises:

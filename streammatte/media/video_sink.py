@@ -1,4 +1,4 @@
-"""Plates as a video file: ProRes 4444, VP9 or H.264, the sound kept."""
+"""Plates as a video file: ProRes 4444, VP9, H.264, FFV1 or PNG, the sound kept."""
 
 from __future__ import annotations
 
@@ -11,25 +11,29 @@ from typing import Self
 import av
 
 from streammatte.errors import WriteFailed
-from streammatte.frame import Plate, StreamInfo
+from streammatte.frame import UNSPECIFIED, Plate, StreamInfo
 from streammatte.media.audio import AudioTrack
-from streammatte.media.color import STUDIO, matrix_for
-from streammatte.media.composing import AlphaKind, Background, Content
+from streammatte.media.color import FULL, RGB_MATRIX, STUDIO, matrix_for, spans_whole_range
+from streammatte.media.composing import AlphaKind, Background, Content, says, size_of
 from streammatte.media.encoding import Encoding, PlatePainter
 from streammatte.media.file_source import open_container
 from streammatte.media.lengths import Lengths, lengths_in
+from streammatte.media.linear import BT709, is_light
 from streammatte.media.output import publish, temporary_beside, write_failed
+from streammatte.media.rgb_painter import RgbPainter
 
 # A first pts later than this is an arbitrary clock (a broadcast, a camera's uptime), not a delay that was meant.
 _LONGEST_DELAY = 60
 
-_MILLISECOND = Fraction(1, 1000)  # WebM's one time base
+_INTRA = ("prores_ks", "png")  # FFV1 has slices to share, and frame threads besides
+_IN_MILLISECONDS = ("webm", "matroska")
+_MILLISECOND = Fraction(1, 1000)  # the one time base of WebM and Matroska
 
 
 class VideoSink:
-    """Encodes plates to one file. Each frame keeps its pts: exactly in MOV and MP4, to the millisecond in WebM,
-    where a frame that would fall on the millisecond of the one before it gets the next. The pixels' aspect is kept in
-    MOV and MP4; of WebM, the description says that it is not.
+    """Encodes plates to one file. Each frame keeps its pts: exactly in MOV and MP4, to the millisecond in WebM and
+    Matroska, where a frame that would fall on the millisecond of the one before it gets the next. The pixels' aspect is
+    kept in MOV and MP4; of the others, the description says that it is not.
 
     A clip whose first pts is negative, or later than a minute, is moved so that it begins at 0, its sound with it:
     MOV would cut frames before 0 out of the presentation.
@@ -68,15 +72,28 @@ class VideoSink:
         self._audio: AudioTrack | None = None
         self._background = background
         self._container: av.container.OutputContainer | None = None
-        self._size = _encodable_size(encoding, info)
-        if self._size != (info.width, info.height):
-            self.description += f", padded from {info.width}×{info.height} to {self._size[0]}×{self._size[1]}"
-        if encoding.container == "webm" and info.pixel_aspect != 1:
-            # WebM could say it (DisplayWidth), and PyAV has no way to set what FFmpeg's muxer writes there.
+        size = size_of(content, info.width, info.height)
+        self._size = _encodable_size(encoding, size)
+        if self._size != size:
+            self.description += f", padded from {size[0]}×{size[1]} to {self._size[0]}×{self._size[1]}"
+        if self._encoding.container in _IN_MILLISECONDS and info.pixel_aspect != 1:
+            # They could say it (DisplayWidth), and PyAV has no way to set what FFmpeg's muxer writes there.
             aspect = info.pixel_aspect
             self.description += f", pixel aspect {aspect.numerator}:{aspect.denominator} left out"
-        self._paint = PlatePainter(encoding, info, self._size, content=content, alpha=alpha, background=background)
-        self._clock = _MILLISECOND if encoding.container == "webm" else info.time_base
+        self._paint: PlatePainter | RgbPainter
+        whole = av.VideoFormat(encoding.pixels)
+        if whole.is_rgb or len(whole.components) == 1:
+            self._paint = RgbPainter(encoding.pixels, info, content=content, alpha=alpha, background=background)
+            self._range, self._matrix = FULL, RGB_MATRIX if whole.is_rgb else UNSPECIFIED
+        else:
+            self._paint = PlatePainter(encoding, info, self._size, content=content, alpha=alpha, background=background)
+            self._range = FULL if self._paint.full_range else STUDIO
+            self._matrix = matrix_for(info.color, info.width, info.height)
+            if spans_whole_range(info.color) and not encoding.says_range:
+                self.description += ", full range written as studio range"
+        self._transfer = BT709 if is_light(info.color) else info.color.transfer
+        self._states = says(content, alpha, composite=background is not None)
+        self._clock = _MILLISECOND if encoding.container in _IN_MILLISECONDS else info.time_base
         self._shift: int | None = None
         self._last: int | None = None
 
@@ -93,6 +110,7 @@ class VideoSink:
                     **self._encoding.container_options,
                 },
             )
+            out.metadata["comment"] = self._states  # the only place that all of the containers have
             self._stream = self._add_video(out)
             if self._audio_path is not None:
                 self._audio = AudioTrack.open(self._audio_path, out)
@@ -121,10 +139,10 @@ class VideoSink:
         self._last = frame.pts = pts if self._last is None else max(pts, self._last + 1)
         frame.time_base = self._clock
         frame.duration = max(1, round(1 / (self._info.frame_rate * self._clock)))
-        frame.color_range = STUDIO
+        frame.color_range = self._range
         frame.colorspace = self._stream.codec_context.colorspace
         frame.color_primaries = self._info.color.primaries  # ProRes stores each frame's own tags
-        frame.color_trc = self._info.color.transfer
+        frame.color_trc = self._transfer
         try:
             if self._audio is not None:
                 self._audio.advance(frame.pts * self._clock, -self._shift * self._info.time_base)
@@ -193,11 +211,11 @@ class VideoSink:
         context = stream.codec_context
         context.time_base = self._clock
         context.sample_aspect_ratio = info.pixel_aspect
-        context.thread_type = "FRAME" if encoding.codec == "prores_ks" else "AUTO"
-        context.color_range = STUDIO
-        context.colorspace = matrix_for(info.color, info.width, info.height)
+        context.thread_type = "FRAME" if encoding.codec in _INTRA else "AUTO"
+        context.color_range = self._range
+        context.colorspace = self._matrix
         context.color_primaries = info.color.primaries
-        context.color_trc = info.color.transfer
+        context.color_trc = self._transfer
         if encoding.quantiser is not None:
             context.global_quality = encoding.quantiser  # in prores_ks that is the quantiser, without FFmpeg's lambda
         return stream
@@ -220,8 +238,9 @@ class VideoSink:
             self._background.close()
 
 
-def _encodable_size(encoding: Encoding, info: StreamInfo) -> tuple[int, int]:
+def _encodable_size(encoding: Encoding, size: tuple[int, int]) -> tuple[int, int]:
     """x264 takes even sizes only in 4:2:0; an odd edge is padded, because cropping would lose pixels."""
     if encoding.codec != "libx264":
-        return info.width, info.height
-    return info.width + info.width % 2, info.height + info.height % 2
+        return size
+    width, height = size
+    return width + width % 2, height + height % 2

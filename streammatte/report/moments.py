@@ -73,5 +73,5 @@ def thumbnail(frame: Frame, width: int = PICTURE_WIDTH) -> NDArray[np.uint8]:
     if picture.dtype == np.uint16:
         return np.asarray(picture // 257, np.uint8)
     if picture.dtype != np.uint8:
-        return np.asarray(np.rint(picture * 255), np.uint8)
+        return np.asarray(np.rint(picture.clip(0, 1) * 255), np.uint8)
     return picture

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "COLOR_STAGES",
     "ClipColors",
     "Despill",
     "DetailRefiner",
@@ -24,6 +25,9 @@ __all__ = [
     "estimate_foreground",
     "stages_for",
 ]
+
+COLOR_STAGES = (ForegroundEstimator, Despill)
+"""Those that give colours, in the source's own encoding; those before them decide on the alpha."""
 
 SURE_OF_ITSELF = 512
 """Input size in pixels from which a network needs no help from the clip's colours, and may be helped by its edges."""
