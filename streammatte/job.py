@@ -201,7 +201,7 @@ def run(options: Options, display: Display) -> Summary:
             with clock:
                 sink.finish()
         summary.seconds = time.perf_counter() - start
-        slowest = max(encode, key=lambda clock: clock.seconds)
+        slowest = max(encode, key=lambda clock: clock.seconds, default=Clock())  # a report alone has no output
         summary.decode_fps, summary.network_fps, summary.encode_fps = (
             clock.rate(summary.frames) for clock in (decode, network, slowest)
         )
