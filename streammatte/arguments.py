@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from fractions import Fraction
 
+FARTHEST = 500
+"""Pixels that an edge can be moved by or be wide: beyond, something else is meant."""
+
 
 def rate(text: str) -> Fraction:
     """``25``, ``23.976`` or ``30000/1001``; NTSC's rounded rates become the exact ones."""
@@ -36,6 +39,22 @@ def above_zero(text: str) -> float:
         value = 0.0
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("inf")
+    if not abs(value) <= FARTHEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels, up to {FARTHEST}")
+    return value
+
+
+def up_from_zero(text: str) -> float:
+    if (value := number(text)) < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is below 0")
     return value
 
 

@@ -114,6 +114,9 @@ class TerminalDisplay:
         self._stop()
         if summary.lost:
             self.notice(f"warning: {summary.lost}")
+        for matte in summary.mattes:
+            if matte["lost"]:
+                self.notice(f"warning: {matte['path']}: {matte['lost']}")
         if self._quiet:
             return
         out = Console(highlight=False)

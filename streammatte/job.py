@@ -6,7 +6,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from streammatte.matting import BiRefNetMatter
+    from streammatte.media.file_source import FileSource
+    from streammatte.media.guide import GuideMatte
+    from streammatte.media.sequence import SequenceSource
     from streammatte.report.observer import Findings, Observer
 
 T = TypeVar("T")
@@ -36,11 +39,12 @@ class Summary:
         seconds: Wall time of the run, the model's loading apart.
         stages: What the plates passed between the network and the files, by name.
         decode_fps, network_fps, stages_fps, encode_fps: What each would reach by itself, on this machine under this
-            load, of stages by name; zero where there was nothing to do.
+            load, of stages by name, of outputs the slowest; zero where there was nothing to do.
         lost: What of the source could not be decoded, in words; ``None`` if nothing was lost.
         assumed: What the source does not say of its colours and is taken for, in words; ``None`` if it says it.
         input_transfer: What the source's colours were taken to be encoded in, for the network's eyes; ``None``: for a
             screen, as they are.
+        mattes: Path of each one given, what it was taken as, and what of it could not be decoded.
         findings: What the plates tell of themselves; ``None`` unless a report or a limit asked for it.
         crossed: A line for each limit that a score is above.
     """
@@ -62,6 +66,7 @@ class Summary:
     lost: str | None = None
     assumed: str | None = None
     input_transfer: str | None = None
+    mattes: list[dict[str, str | None]] = field(default_factory=list)
     findings: Findings | None = None
     crossed: list[str] = field(default_factory=list)
 
@@ -90,15 +95,15 @@ class Display(Protocol):
 def run(options: Options, display: Display) -> Summary:
     """Matte ``options.input`` into every output asked for, in one pass.
 
-    Decoding, the network, every stage and encoding each have a thread. No output gets its name before all of them are
-    complete.
+    Decoding, the network, every stage and every output have a thread of their own. No output gets its name
+    before all of them are complete.
     """
     from streammatte.deliver import delivery_folder, info_for, name_of, note_of, targets_of
     from streammatte.matting import AsShown, cores_left_to, load_matter, transfer_for
     from streammatte.media import open_sink, open_source
     from streammatte.media.color import assumed_matrix
     from streammatte.media.output import TextFile, check_target
-    from streammatte.pipeline import matte, prefetch
+        from streammatte.pipeline import Following, matte, prefetch
     from streammatte.report import lengths_of_all, open_page
     from streammatte.stages import COLOR_STAGES, SURE_OF_ITSELF, stages_for
 
@@ -143,6 +148,7 @@ def run(options: Options, display: Display) -> Summary:
             )
             sinks.append(sink)
             writing.enter_context(sink)
+        guides = _guides(options, source, display, writing)
         matter = load_matter(
             options.model,
             weights=options.weights,
@@ -164,14 +170,18 @@ def run(options: Options, display: Display) -> Summary:
             input_transfer=transfer_for(options.input_transfer, source.info.color),
         )
         display.started(source.info, matter)
-        decode, network, encode = Clock(), Clock(), Clock()
+        decode, network = Clock(), Clock()
+        encode = [Clock() for _ in sinks]
         colors_shown = any(target.content != "matte" for target in targets)  # of a matte alone, nobody sees them
         wanted = stages_for(
             matter.size,
             options.colors,
             options.smooth,
             options.lookahead,
+            **guides,
             detail=options.detail,
+            choke=options.choke,
+            feather=options.feather,
             decontaminate=options.decontaminate == "on" and colors_shown,
             screen=screen if colors_shown else None,
             device=matter.device,
@@ -196,25 +206,33 @@ def run(options: Options, display: Display) -> Summary:
             places = (place for place, stage in enumerate(wanted) if isinstance(stage, COLOR_STAGES))
             passed.insert(next(places, len(wanted)), shown)
         plates = matte(prefetch(frames), timed_matter, passed, batch=options.batch, ahead=AHEAD)
-        with closing(prefetch(plates)) as ready:
+        with ExitStack() as threads:
+            ready = threads.enter_context(closing(prefetch(plates)))
+            writers = [
+                threads.enter_context(Following(clock.timed(sink.write)))
+                for sink, clock in zip(sinks, encode, strict=True)
+            ]
             for plate in ready:
-                with encode:
-                    for sink in sinks:
-                        sink.write(plate)
+                for writer in writers:
+                    writer.put(plate)
                 if observer is not None:
                     observer.write(plate)
                 summary.frames += 1
                 display.written(summary.frames)
-        with encode:
-            for sink in sinks:
+            for writer in writers:
+                writer.finish()
+        for sink, clock in zip(sinks, encode, strict=True):
+            with clock:
                 sink.finish()
         summary.seconds = time.perf_counter() - start
+        slowest = max(encode, key=lambda clock: clock.seconds, default=Clock())  # a report alone has no output
         summary.decode_fps, summary.network_fps, summary.encode_fps = (
-            clock.rate(summary.frames) for clock in (decode, network, encode)
+            clock.rate(summary.frames) for clock in (decode, network, slowest)
         )
         summary.stages_fps = {each.name: each.clock.rate(summary.frames) for each in stages}
         summary.outputs = [{"path": str(sink.path), "description": sink.description} for sink in sinks]
         summary.lost = source.lost
+        summary.mattes = [{"path": each.path, "as": name, "lost": each.lost} for name, each in guides.items()]
         if observer is not None:
             summary.findings = observer.findings(lengths_of_all(options.input, source, sinks))
             summary.crossed = summary.findings.crossed(limits)
@@ -252,6 +270,15 @@ class Clock:
                 except StopIteration:
                     return
             yield item
+
+    def timed(self, work: Callable[[T], None]) -> Callable[[T], None]:
+        """``work``, the time spent on it summed."""
+
+        def working(item: T) -> None:
+            with self:
+                work(item)
+
+        return working
 
     def rate(self, count: int) -> float:
         return count / self.seconds if self.seconds else 0.0
@@ -293,6 +320,7 @@ def _uninterrupted() -> Iterator[None]:
 
 def _check_targets(options: Options, targets: Sequence[str]) -> None:
     """Refuse a run whose outputs would overwrite what it reads, or each other."""
+    from streammatte.media.guide import guide_path
     from streammatte.media.output import same_files
 
     if options.report is not None:
@@ -306,8 +334,33 @@ def _check_targets(options: Options, targets: Sequence[str]) -> None:
             raise OutputError(f"{target} is the input itself", hint="choose another name for the output")
         if options.background is not None and same_files(target, options.background):
             raise OutputError(f"{target} is the background itself", hint="choose another name for the output")
+        if any(same_files(target, guide_path(spec)) for spec in _guides_named(options).values()):
+            raise OutputError(f"{target} is one of the mattes given", hint="choose another name for the output")
         if any(same_files(target, other) for other in targets[:place]):
             raise OutputError(f"{target} is named twice", hint="every output needs a name of its own")
+
+
+def _guides_named(options: Options) -> dict[str, str]:
+    """What was given of the mattes to be kept to."""
+    named = {"core": options.core_matte, "garbage": options.garbage_matte, "holdout": options.holdout_matte}
+    return {name: spec for name, spec in named.items() if spec is not None}
+
+
+def _guides(
+    options: Options, source: FileSource | SequenceSource, display: Display, running: ExitStack
+) -> dict[str, GuideMatte]:
+    """These, opened; what should be known of them is said."""
+    from streammatte.media.guide import GuideMatte
+    from streammatte.media.sequence import NumberedName
+
+    number = None if NumberedName.parse(options.input) is None else source.first_number
+    guides = {}
+    for name, spec in _guides_named(options).items():
+        guide = GuideMatte(spec, source.info, first_number=number, strict=options.strict)
+        guides[name] = running.enter_context(guide)
+        for note in guide.notes:
+            display.notice(f"{guide.path}: {note}")
+    return guides
 
 
 def _check_lookahead(options: Options) -> None:

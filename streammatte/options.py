@@ -37,7 +37,12 @@ class Options:
     colors: Literal["auto", "on", "off"] = "auto"
     smooth: Literal["off", "low", "medium", "high"] = "medium"
     lookahead: int | None = None
+    garbage_matte: str | None = None
+    core_matte: str | None = None
+    holdout_matte: str | None = None
     detail: Literal["auto", "on", "off"] = "auto"
+    choke: float = 0.0
+    feather: float = 0.0
     decontaminate: Literal["on", "off"] = "on"
     despill: str | None = None
     offline: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from streammatte.arguments import limit, positive, rate, size, whole
+from streammatte.arguments import limit, number, positive, rate, size, up_from_zero, whole
 
 EXAMPLES = """\
 examples:
@@ -165,6 +165,17 @@ def matting_parser() -> argparse.ArgumentParser:
         help="how many of these may lie ahead; 0 looks back only (default: half of them)",
     )
 
+    mattes = parser.add_argument_group(
+        "mattes that you have",
+        "each a picture, or a clip or name.####.png in step with the footage: its alpha or else its brightness, grey "
+        "doing its share; invert:PATH exchanges black and white",
+    )
+    mattes.add_argument("--garbage-matte", metavar="PATH", help="white is thrown away: alpha is 0 there")
+    mattes.add_argument("--core-matte", metavar="PATH", help="white is the subject: alpha is 1 there")
+    mattes.add_argument(
+        "--holdout-matte", metavar="PATH", help="white stands before the subject, which is held out there"
+    )
+
     edge = parser.add_argument_group("the edge")
     edge.add_argument(
         "--detail",
@@ -172,6 +183,20 @@ def matting_parser() -> argparse.ArgumentParser:
         default="auto",
         help="lift the matte from the network's size to the footage's by the picture's own edges; auto: for networks "
         "whose input has 512 pixels or more (default: %(default)s)",
+    )
+    edge.add_argument(
+        "--choke",
+        metavar="N",
+        type=number,
+        default=0.0,
+        help="move it N pixels of the footage inwards, below 0 outwards; fractions count (default: 0)",
+    )
+    edge.add_argument(
+        "--feather",
+        metavar="N",
+        type=up_from_zero,
+        default=0.0,
+        help="soften it: a hard edge becomes N pixels wide, half of them inside (default: 0)",
     )
     edge.add_argument(
         "--decontaminate",

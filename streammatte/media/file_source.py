@@ -14,13 +14,14 @@ from types import TracebackType
 from typing import Self
 
 import av
+import cv2
 import numpy as np
 import torch
 
 from streammatte.errors import DecodeFailed, InputError, NoVideoStream, SourceNotFound
 from streammatte.frame import Frame, Plate, StreamInfo
 from streammatte.media.alpha import AlphaReader, decoder_for, has_alpha, is_grey
-from streammatte.media.color import RgbReader, color_of, fitted
+from streammatte.media.color import RgbReader, Samples, color_of, fitted
 from streammatte.media.lengths import Lengths, lengths_in
 
 # Demuxers whose header states how long the file is meant to be, so that one that was cut can be told.
@@ -30,6 +31,7 @@ _INDEX_THEIR_PACKETS = ("mov", "avi")
 # Codecs whose packets are one picture each. Others have packets that show nothing: VP8's references, MPEG-4's N-VOPs.
 _ONE_PICTURE_A_PACKET = ("h264", "hevc", "vp9", "av1", "mpeg2video", "prores", "dnxhd", "mjpeg", "ffv1")
 _MOST_FAILURES_IN_A_ROW = 16
+_ROTATIONS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 _BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -132,7 +134,7 @@ class FileSource:
                     f"{self._url} holds no alpha, and is no matte: it has colours",
                     hint="give a plate (.mov, .webm, RGBA pictures) or a matte in grey",
                 )
-            alpha = np.ascontiguousarray(np.rot90(to_alpha(decoded), _quarter_turns(decoded)))
+            alpha = _upright(to_alpha(decoded), decoded)
             yield Plate(frame, torch.from_numpy(fitted(alpha, self._info.width, self._info.height)))
 
     def _pictures(self) -> Iterator[tuple[Frame, av.VideoFrame]]:
@@ -146,9 +148,9 @@ class FileSource:
         while decoded is not None:
             pts = _presentation_time(decoded, previous, self._info)
             rgb, samples = to_rgb.read(decoded)
-            if turns := _quarter_turns(decoded):
-                rgb = np.ascontiguousarray(np.rot90(rgb, turns))
-                samples = samples and replace(samples, upright=partial(np.rot90, k=turns))
+            if samples and _quarter_turns(decoded):
+                samples = replace(samples, upright=partial(_upright, frame=decoded))
+            rgb = _upright(rgb, decoded)
             yield Frame(torch.from_numpy(rgb).permute(2, 0, 1), pts, index, samples), decoded
             previous = pts
             index += 1
@@ -404,6 +406,12 @@ def _presentation_time(frame: av.VideoFrame, previous: int | None, info: StreamI
         return 0
     step = frame.duration or round(1 / (info.frame_rate * info.time_base))
     return previous + max(1, step)
+
+
+def _upright(samples: Samples, frame: av.VideoFrame) -> Samples:
+    """Turned as the frame is to be shown, contiguous."""
+    turns = _quarter_turns(frame)
+    return cv2.rotate(samples, _ROTATIONS[turns]) if turns else np.ascontiguousarray(samples)
 
 
 def _quarter_turns(frame: av.VideoFrame) -> int:
