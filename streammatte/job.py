@@ -38,6 +38,7 @@ class Summary:
         decode_fps, network_fps, stages_fps, encode_fps: What each would reach by itself, on this machine under this
             load, of stages by name; zero where there was nothing to do.
         lost: What of the source could not be decoded, in words; ``None`` if nothing was lost.
+        notes: What else a user should know of how the source was read, a line each.
         findings: What the plates tell of themselves; ``None`` unless a report or a limit asked for it.
         crossed: A line for each limit that a score is above.
     """
@@ -57,6 +58,7 @@ class Summary:
     stages_fps: dict[str, float] = field(default_factory=dict)
     encode_fps: float = 0.0
     lost: str | None = None
+    notes: list[str] = field(default_factory=list)
     findings: Findings | None = None
     crossed: list[str] = field(default_factory=list)
 
@@ -99,13 +101,23 @@ def run(options: Options, display: Display) -> Summary:
         targets.append((options.matte, "matte"))
     _check_targets(options, [path for path, _ in targets])
     _check_lookahead(options)
+    if options.handles and options.mark_in is None and options.mark_out is None:
+        raise InputError("--handles are frames around --in and --out, and there are none", hint="give one of them")
     limits = dict(options.limits)
     if "mended" in limits and options.smooth == "off":
         raise InputError("what smoothing mends has a limit, and --smooth is off", hint="leave one of the two out")
     screen = None if options.despill is None else _screen(options.despill)
 
     with (
-        open_source(options.input, frame_rate=options.frame_rate, strict=options.strict) as source,
+        open_source(
+            options.input,
+            frame_rate=options.frame_rate,
+            strict=options.strict,
+            first=options.mark_in,
+            last=options.mark_out,
+            handles=options.handles,
+            interlaced=options.interlaced,
+        ) as source,
         ExitStack() as writing,
     ):
         if options.frame_rate is not None and source.info.frame_rate != options.frame_rate:
@@ -121,7 +133,8 @@ def run(options: Options, display: Display) -> Summary:
                 alpha=options.alpha,
                 background=options.background if content == "plate" else None,
                 content=content,
-                audio=options.input,
+                audio=None if options.no_audio else options.input,
+                subtitles=options.input,
                 overwrite=options.overwrite,
                 bits=options.bits,
                 first_number=source.first_number,
@@ -191,8 +204,10 @@ def run(options: Options, display: Display) -> Summary:
         summary.stages_fps = {each.name: each.clock.rate(summary.frames) for each in stages}
         summary.outputs = [{"path": str(sink.path), "description": sink.description} for sink in sinks]
         summary.lost = source.lost
+        summary.notes = source.notes
         if observer is not None:
-            summary.findings = observer.findings(lengths_of_all(options.input, source, sinks))
+            lengths = lengths_of_all(options.input, source, sinks, silent=options.no_audio)
+            summary.findings = observer.findings(lengths)
             summary.crossed = summary.findings.crossed(limits)
         if page is not None and observer is not None:
             page.write(_page(options, summary, observer))

@@ -21,6 +21,11 @@ class Options:
     alpha: Literal["straight", "premultiplied"] = "straight"
     bits: int | None = None
     frame_rate: Fraction | None = None
+    mark_in: str | None = None
+    mark_out: str | None = None
+    handles: int = 0
+    interlaced: Literal["refuse", "deinterlace", "as-is"] = "refuse"
+    no_audio: bool = False
     model: str = "auto"
     weights: str | None = None
     device: str | None = None

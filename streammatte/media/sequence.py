@@ -15,6 +15,7 @@ from typing import Self
 from streammatte.errors import DecodeFailed, SourceNotFound
 from streammatte.frame import Frame, Plate, StreamInfo
 from streammatte.media.file_source import FileSource
+from streammatte.media.span import Marks
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 DEFAULT_RATE = Fraction(24)
@@ -84,6 +85,8 @@ class SequenceSource:
         paths: The pictures in order, all of one size and depth.
         frame_rate: Frames a second, which pictures do not carry.
         first_number: The number of the first of them, so that an output can be numbered alike.
+        marks: Which of them come, by their numbers or by timecode that begins at 00:00:00:00. ``index`` and ``pts``
+            are those of the whole.
 
     Attributes:
         info, lost, has_alpha: As of :class:`~streammatte.media.file_source.FileSource`; nothing is ever lost, because a
@@ -92,17 +95,35 @@ class SequenceSource:
     Raises:
         SourceNotFound: A picture is not there.
         DecodeFailed: A picture cannot be decoded, or is not like the first.
+        InputError: A picture that is marked is none of them.
     """
 
     lost: str | None = None
 
-    def __init__(self, paths: list[Path], *, frame_rate: Fraction = DEFAULT_RATE, first_number: int = 1) -> None:
+    def __init__(
+        self,
+        paths: list[Path],
+        *,
+        frame_rate: Fraction = DEFAULT_RATE,
+        first_number: int = 1,
+        marks: Marks | None = None,
+    ) -> None:
         self.first_number = first_number
-        self._paths = paths
-        with FileSource(str(paths[0]), strict=True) as picture:
+        self.notes: list[str] = []
+        self._frames = range(len(paths))
+        if marks:
+            numbered = paths[0] if len(paths) == 1 else f"{paths[0]} to {paths[-1].name}"
+            self._frames = marks.within(
+                str(numbered), len(paths), lambda after: after, rate=frame_rate, first_number=first_number
+            )
+        self._paths = [paths[index] for index in self._frames]
+        with FileSource(str(self._paths[0]), strict=True) as picture:
             first = picture.info
             self.has_alpha = picture.has_alpha
-        self._info = replace(first, time_base=1 / frame_rate, frame_rate=frame_rate, frame_count=len(paths))
+        span = (self._frames.start / frame_rate, self._frames.stop / frame_rate) if marks else None
+        self._info = replace(
+            first, time_base=1 / frame_rate, frame_rate=frame_rate, frame_count=len(self._paths), span=span
+        )
 
     @property
     def info(self) -> StreamInfo:
@@ -117,14 +138,14 @@ class SequenceSource:
         """Nothing is held open between two pictures."""
 
     def __iter__(self) -> Iterator[Frame]:
-        for index, picture in enumerate(self._pictures()):
-            yield replace(next(iter(picture)), pts=index, index=index)
+        for index, picture in zip(self._frames, self._pictures(), strict=True):
+            yield replace(next(iter(picture)), pts=index, index=index, duration=1)
 
     def plates(self) -> Iterator[Plate]:
         """As of :class:`~streammatte.media.file_source.FileSource`."""
-        for index, picture in enumerate(self._pictures()):
+        for index, picture in zip(self._frames, self._pictures(), strict=True):
             plate = next(picture.plates())
-            yield replace(plate, frame=replace(plate.frame, pts=index, index=index))
+            yield replace(plate, frame=replace(plate.frame, pts=index, index=index, duration=1))
 
     def _pictures(self) -> Iterator[FileSource]:
         """Each file, opened and like the first."""
@@ -145,10 +166,13 @@ class SequenceSource:
                 yield picture
 
 
-def open_sequence(name: NumberedName, *, frame_rate: Fraction = DEFAULT_RATE) -> SequenceSource:
-    """Read every picture that has the name, from the lowest number to the highest.
+def open_sequence(
+    name: NumberedName, *, frame_rate: Fraction = DEFAULT_RATE, marks: Marks | None = None
+) -> SequenceSource:
+    """Read every picture that has the name, from the lowest number to the highest, or those that are marked.
 
     Raises:
+        InputError: A picture that is marked is none of them.
         SourceNotFound: There is none, or one between the first and the last is missing: a gap would shift all that
             follow against their sound and against other sequences of the shot.
     """
@@ -163,4 +187,5 @@ def open_sequence(name: NumberedName, *, frame_rate: Fraction = DEFAULT_RATE) ->
             f"{name.path(missing[0])} is missing{others}, between frames {first} and {last}",
             hint="render the missing frames, or move one side of the gap to another folder",
         )
-    return SequenceSource([name.path(number) for number in numbers], frame_rate=frame_rate, first_number=first)
+    paths = [name.path(number) for number in numbers]
+    return SequenceSource(paths, frame_rate=frame_rate, first_number=first, marks=marks)
