@@ -29,6 +29,7 @@ _TAKEN = {
 }
 _ENCODER = {"mov": "aac", "mp4": "aac", "webm": "libopus"}
 _ENCODER_RATES = {"aac": (32000, 44100, 48000, 88200, 96000), "libopus": (48000,)}
+_ROUNDING = Fraction(1, 500)  # seconds by which two times may be apart that mean one
 # Seconds of sound that a decoder is given before the first that is kept, so that it has settled.
 _RUN_UP = Fraction(1, 2)
 
@@ -84,10 +85,12 @@ class AudioTrack:
         self._read = 0
         self._damaged = 0
         self._shift = Fraction(0)
+        self._clock = _SampleClock()
         self._lane = Lane(self._copied() if self._copy else self._encoded(), out)
         if span is not None and stream.time_base:
             before = math.floor((span[0] - _RUN_UP) / stream.time_base)
-            if before > (stream.start_time or 0) and can_be_sought(url, index, before):
+            exact = stream.time_base <= Fraction(2, stream.rate)  # or else samples are counted from the first
+            if exact and before > (stream.start_time or 0) and can_be_sought(url, index, before):
                 self._source.seek(before, stream=stream)
 
     def advance(self, until: Fraction, shift: Fraction) -> None:
@@ -158,13 +161,14 @@ class AudioTrack:
         start, duration = packet.pts * packet.time_base, (packet.duration or 0) * packet.time_base
         if self._sample_size:
             data, size, rate = bytes(packet), self._sample_size, self._stream.rate
-            samples = self._kept(round(start * rate), len(data) // size, rate)
-            if len(samples) * size == len(data) or not samples:
-                return packet if samples else None
+            place = self._clock.place(start, len(data) // size, rate)
+            samples = self._kept(place, len(data) // size, rate)
+            if not samples:
+                return None
             piece: av.Packet[Any] = av.Packet(data[samples.start * size : samples.stop * size])
-            piece.time_base = packet.time_base
-            piece.pts = piece.dts = packet.pts + round(Fraction(samples.start, rate) / packet.time_base)
-            piece.duration = round(Fraction(len(samples), rate) / packet.time_base)
+            piece.time_base = Fraction(1, rate)
+            piece.pts = piece.dts = place + samples.start
+            piece.duration = len(samples)
             return piece
         if self._length is not None and start >= self._length:
             return None
@@ -223,7 +227,8 @@ class AudioTrack:
     def _piece(self, frame: av.AudioFrame) -> av.AudioFrame | None:
         """What of decoded sound belongs to the picture's time, on a clock of samples."""
         rate = frame.sample_rate
-        start = round((frame.pts or 0) * (frame.time_base or Fraction(1, rate)) * rate)
+        seconds = (frame.pts or 0) * (frame.time_base or Fraction(1, rate))
+        start = self._clock.place(seconds, frame.samples, rate)
         samples = self._kept(start, frame.samples, rate)
         if not samples:
             return None
@@ -234,6 +239,21 @@ class AudioTrack:
             frame.sample_rate = rate
         frame.pts, frame.time_base = start + samples.start, Fraction(1, rate)
         return frame
+
+
+class _SampleClock:
+    """Counts samples, so that times which a container has rounded, as Matroska's to a millisecond, do not move them."""
+
+    def __init__(self) -> None:
+        self._due: int | None = None
+
+    def place(self, seconds: Fraction, count: int, rate: int) -> int:
+        """The number of the first of ``count`` samples that are said to begin then."""
+        start = round(seconds * rate)
+        if self._due is not None and abs(start - self._due) <= rate * _ROUNDING:
+            start = self._due
+        self._due = start + count
+        return start
 
 
 def open_sounds(url: str, out: av.container.OutputContainer, span: Span = None) -> list[AudioTrack]:
