@@ -3,6 +3,7 @@
 from fractions import Fraction
 
 import av
+import clips
 import footage
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from streammatte.cli import main
 from streammatte.errors import InputError
 from streammatte.media import open_source
+from streammatte.media.color import RgbReader
+from streammatte.media.deinterlace import deinterlaced
 
 QUICK = ["--model", "birefnet-nano", "--size", "64x64", "--smooth", "off", "--decontaminate", "off"]
 
@@ -92,38 +95,52 @@ def test_progressive_footage_passes_a_deinterlacer_untouched(tmp_path):
     assert all(one.rgb.equal(other.rgb) and one.pts == other.pts for one, other in zip(taken, made, strict=True))
 
 
+def end_to_end(runs, to):
+    """The packets of clips of 25 frames a second in one transport stream."""
+    with av.open(str(to), "w") as out, av.open(str(runs[0])) as first:
+        stream = out.add_stream_from_template(first.streams.video[0])
+        offset = 0
+        for path in runs:
+            with av.open(str(path)) as file:
+                packets = [packet for packet in file.demux(video=0) if packet.size]
+            begin = packets[0].dts
+            for packet in packets:
+                packet.pts += offset - begin
+                packet.dts += offset - begin
+                packet.stream = stream
+                out.mux(packet)
+            offset += len(packets) * 40
+    return to
+
+
 def test_fields_that_begin_after_a_while_are_found_or_told(tmp_path):
-    whole = footage.write_footage(
-        tmp_path / "fields.mkv", codec="mpeg2video", time_base=Fraction(1, 25), pts=range(12), interlaced=True
-    )
-    plain = footage.write_footage(tmp_path / "plain.mkv", codec="mpeg2video", time_base=Fraction(1, 25), pts=range(12))
-    for before, refused in ((2, True), (24, False)):
-        path = tmp_path / f"mixed{before}.ts"
-        with av.open(str(path), "w") as out, av.open(str(plain)) as first, av.open(str(whole)) as second:
-            stream = out.add_stream_from_template(first.streams.video[0])
-            packets = [p for p in first.demux(video=0) if p.size][: 12 if before > 12 else 1]
-            runs = [packets] * (before // max(1, len(packets))) + [[p for p in second.demux(video=0) if p.size]]
-            offset = 0
-            for run in runs:
-                for packet in run:
-                    copy = av.Packet(bytes(packet))
-                    copy.time_base, copy.stream = packet.time_base, stream
-                    base = run[0].dts
-                    copy.dts = packet.dts - base + offset
-                    copy.pts = packet.pts - base + offset
-                    copy.is_keyframe = packet.is_keyframe
-                    out.mux(copy)
-                offset += len(run) * 40
-        if refused:
-            with pytest.raises(InputError, match="interlaced"):
-                open_source(path, interlaced="refuse")
-        else:
-            with open_source(path, interlaced="refuse") as source:
-                list(source)
-                assert any(
-                    "interlaced, the first at 1.0" in note or "interlaced, the first at 2." in note
-                    for note in source.notes
-                ), source.notes
+    options = {"codec": "mpeg2video", "time_base": Fraction(1, 25)}
+    fields = footage.write_footage(tmp_path / "fields.mkv", pts=range(12), interlaced=True, **options)
+    short = footage.write_footage(tmp_path / "short.mkv", pts=range(3), **options)
+    long = footage.write_footage(tmp_path / "long.mkv", pts=range(24), **options)
+    with pytest.raises(InputError, match="interlaced"):
+        open_source(end_to_end([short, fields], tmp_path / "soon.ts"), interlaced="refuse")
+    with open_source(end_to_end([long, fields], tmp_path / "late.ts"), interlaced="refuse") as source:
+        assert len(list(source)) == len(footage.shown_times(tmp_path / "late.ts"))
+        assert len(source.notes) == 1 and source.notes[0].startswith("12 frames are interlaced, the first at ")
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuv422p10le", "yuva444p12le", "nv12", "uyvy422", "p010le"])
+def test_a_deinterlacer_keeps_what_samples_mean(pixels):
+    frames = []
+    for stamp in range(3):
+        frame = av.VideoFrame.from_ndarray(clips.picture(3), "rgb24").reformat(
+            format=pixels, dst_colorspace=9, dst_color_range=1
+        )
+        frame.pts, frame.time_base = stamp, Fraction(1, 25)
+        frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc = 9, 1, 9, 16
+        frames.append(frame)
+    taken = [RgbReader(64, 48)(frame).astype(int) for frame in frames]
+    made = list(deinterlaced(frames, Fraction(1, 25)))
+    assert [frame.pts for frame in made] == [0, 1, 2]
+    for before, after in zip(taken, made, strict=True):
+        assert (after.colorspace, after.color_range, after.color_primaries, after.color_trc) == (9, 1, 9, 16)
+        assert np.abs(RgbReader(64, 48)(after).astype(int) - before).max() <= (32 if pixels == "yuva444p12le" else 0)
 
 
 def test_the_command_refuses_and_deinterlaces(tmp_path, capsys):

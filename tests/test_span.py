@@ -96,6 +96,7 @@ def test_pictures_go_by_their_numbers(tmp_path):
     with open_source(tmp_path / "plate.####.png", first=1004, last=1006, handles=1) as source:
         frames = list(source)
         assert (source.first_number, source.info.frame_count) == (1001, 5)
+        assert source.notes[0].startswith("frames 1003 to 1007 of ")
     assert [frame.index for frame in frames] == [2, 3, 4, 5, 6]
     assert [clips.index_of(frame.rgb.permute(1, 2, 0).numpy()) for frame in frames] == [2, 3, 4, 5, 6]
     footage.matted(
@@ -145,7 +146,9 @@ def test_the_command_cuts_picture_sound_and_timecode(tmp_path, capsys):
     quick = ["--model", "birefnet-nano", "--size", "64x64", "--smooth", "off", "--decontaminate", "off"]
     outputs = ["-o", str(tmp_path / "out.mov"), "-o", str(tmp_path / "out.####.png")]
     assert main([str(path), *outputs, "--in", "10:00:00:10", "--out", "19", "--handles", "2", *quick]) == 0
-    assert "timecode from 10:00:00:08" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "timecode from 10:00:00:08" in told
+    assert "frames 8 to 21 of " in told and "of these 2 before and 2 after as handles" in told
     with av.open(str(tmp_path / "out.mov")) as file:
         assert file.streams.video[0].metadata["timecode"] == "10:00:00:08"
     assert footage.shown_times(tmp_path / "out.mov") == [Fraction(n, 25) for n in range(14)]

@@ -64,6 +64,7 @@ class FileSource:
         self._strict = strict
         self._handling = interlaced
         self._span: Span | None = None
+        self._part = ""
         self._interlaced_frames = 0
         self._first_interlaced = 0
         self._decoding = Decoding(url, strict=strict)
@@ -110,7 +111,7 @@ class FileSource:
     @property
     def notes(self) -> list[str]:
         """What a user should know of how it is read, a line each; complete once the frames have run out."""
-        notes = []
+        notes = [self._part] if self._part else []
         videos = [stream for stream in self._decoding.container.streams.video if not is_attached(stream)]
         if len(videos) > 1:
             notes.append(
@@ -167,7 +168,7 @@ class FileSource:
             times_by_packets(self._url, self._decoding.stream.index, begin, interlaced=first.interlaced_frame)
             or self._times_by_decoding()
         )
-        frames = marks.within(
+        frames, self._part = marks.within(
             self._url,
             len(times),
             shown_at(times, info.time_base, info.frame_rate),

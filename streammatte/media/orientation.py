@@ -55,7 +55,9 @@ class Orientation:
             degrees = 180 if self.reversed_rows else 0
         said = ["mirrored"] if mirrored else []
         if degrees:
-            said.append(f"turned by {degrees}° counter-clockwise" if degrees != 180 else "turned by 180°")
+            said.append(
+                {90: "turned by 90° counter-clockwise", 180: "turned by 180°", 270: "turned by 90° clockwise"}[degrees]
+            )
         return " and ".join(said) or None
 
 

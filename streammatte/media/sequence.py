@@ -113,9 +113,10 @@ class SequenceSource:
         self._frames = range(len(paths))
         if marks:
             numbered = paths[0] if len(paths) == 1 else f"{paths[0]} to {paths[-1].name}"
-            self._frames = marks.within(
+            self._frames, says = marks.within(
                 str(numbered), len(paths), lambda after: after, rate=frame_rate, first_number=first_number
             )
+            self.notes.append(says)
         self._paths = [paths[index] for index in self._frames]
         with FileSource(str(self._paths[0]), strict=True) as picture:
             first = picture.info

@@ -45,8 +45,8 @@ class Marks:
         rate: Fraction,
         start: Timecode | None = None,
         first_number: int = 0,
-    ) -> range:
-        """The frames that are meant, handles included, of ``count`` that there are.
+    ) -> tuple[range, str]:
+        """The frames that are meant, handles included, of ``count`` that there are; and that in words.
 
         Args:
             name: The clip's, for errors.
@@ -92,7 +92,11 @@ class Marks:
                 f"--out {self.last} is before --in {self.first or first_number}",
                 hint="the frame at --out is the last that is taken",
             )
-        return range(max(0, first - self.handles), min(count, last + self.handles + 1))
+        frames = range(max(0, first - self.handles), min(count, last + self.handles + 1))
+        says = f"frames {first_number + frames.start} to {first_number + frames.stop - 1} of {name}"
+        if self.handles:
+            says += f", of these {first - frames.start} before and {frames.stop - 1 - last} after as handles"
+        return frames, says
 
 
 @dataclass(frozen=True, slots=True)
