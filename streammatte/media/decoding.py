@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 
 import av
 
-from streammatte.errors import NoVideoStream
+from streammatte.errors import DecodeFailed, NoVideoStream
 from streammatte.media.alpha import decoder_for
 from streammatte.media.containers import open_container
 from streammatte.media.damage import Ledger
@@ -48,6 +48,11 @@ class Decoding:
                     f"{url} has no video stream", hint="it holds sound or data only; give a file with pictures"
                 )
             self.stream = stream
+            if stream.codec_context is None:
+                raise DecodeFailed(
+                    f"{url} holds pictures of a codec that FFmpeg does not know",
+                    hint="the file may be damaged; fetch it again",
+                )
             if key is not None:
                 self.container.seek(key, stream=stream)
             self._decoder = decoder_for(stream)
