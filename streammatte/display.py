@@ -126,6 +126,8 @@ class TerminalDisplay:
             out.print(f"the network saw {summary.input_transfer} as a screen shows it", soft_wrap=True)
         for output in summary.outputs:
             out.print(f"{output['path']}  ({output['description']})", markup=False, soft_wrap=True)
+        for note in summary.notes:
+            out.print(note, markup=False, soft_wrap=True)
         frames = "frame" if summary.frames == 1 else "frames"
         out.print(f"{summary.frames} {frames} in {_duration(summary.seconds)}, {summary.rates()}", soft_wrap=True)
         if summary.findings is not None:

@@ -49,6 +49,9 @@ class StreamInfo:
         frame_count: As the container states it; ``None`` for live or unknown.
         color: Range, matrix, primaries, transfer, bit depth.
         pixel_aspect: Width of a pixel over its height, after rotation; anamorphic footage has one other than 1.
+        timecode: Of the first frame, as editors write it, ``01:00:00;02``; ``None`` if the footage has none.
+        span: Seconds on the clock of pts at which the frames begin and end, where they are a part of the footage only;
+            an end of ``None`` is the footage's own.
     """
 
     width: int
@@ -58,6 +61,8 @@ class StreamInfo:
     frame_count: int | None
     color: ColorSpec
     pixel_aspect: Fraction = Fraction(1)
+    timecode: str | None = None
+    span: tuple[Fraction, Fraction | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +96,8 @@ class Frame:
         rgb: (3, H, W), uint8, uint16 or float32; integers span their whole type, floats [0, 1]. Gamma-encoded as
             the source is.
         pts: Presentation time in the stream's ``time_base``; may be negative.
-        index: Counts decoded frames from 0.
+        index: Counts decoded frames from 0; of a part of a clip, from its place in the whole.
+        duration: How long it is shown, in ``time_base``; 0 for unknown.
         samples: What ``rgb`` was made of, if it was Y'CbCr of this size: sinks write these wherever the plate's colour
             is the frame's own. Whatever changes ``rgb`` has to leave them out.
     """
@@ -99,6 +105,7 @@ class Frame:
     rgb: Tensor
     pts: int
     index: int
+    duration: int = 0
     samples: StoredSamples | None = None
 
     def as_float(self) -> Tensor:

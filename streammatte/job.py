@@ -45,6 +45,7 @@ class Summary:
         input_transfer: What the source's colours were taken to be encoded in, for the network's eyes; ``None``: for a
             screen, as they are.
         mattes: Path of each one given, what it was taken as, and what of it could not be decoded.
+        notes: What else a user should know of how the source was read, a line each.
         findings: What the plates tell of themselves; ``None`` unless a report or a limit asked for it.
         crossed: A line for each limit that a score is above.
     """
@@ -67,6 +68,7 @@ class Summary:
     assumed: str | None = None
     input_transfer: str | None = None
     mattes: list[dict[str, str | None]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     findings: Findings | None = None
     crossed: list[str] = field(default_factory=list)
 
@@ -103,20 +105,30 @@ def run(options: Options, display: Display) -> Summary:
     from streammatte.media import open_sink, open_source
     from streammatte.media.color import assumed_matrix
     from streammatte.media.output import TextFile, check_target
-        from streammatte.pipeline import Following, matte, prefetch
+    from streammatte.pipeline import Following, matte, prefetch
     from streammatte.report import lengths_of_all, open_page
     from streammatte.stages import COLOR_STAGES, SURE_OF_ITSELF, stages_for
 
     targets = targets_of(options)
     _check_targets(options, [target.path for target in targets])
     _check_lookahead(options)
+    if options.handles and options.mark_in is None and options.mark_out is None:
+        raise InputError("--handles are frames around --in and --out, and there are none", hint="give one of them")
     limits = dict(options.limits)
     if "mended" in limits and options.smooth == "off":
         raise InputError("what smoothing mends has a limit, and --smooth is off", hint="leave one of the two out")
     screen = None if options.despill is None else _screen(options.despill)
 
     with (
-        open_source(options.input, frame_rate=options.frame_rate, strict=options.strict) as source,
+        open_source(
+            options.input,
+            frame_rate=options.frame_rate,
+            strict=options.strict,
+            first=options.mark_in,
+            last=options.mark_out,
+            handles=options.handles,
+            interlaced=options.interlaced,
+        ) as source,
         ExitStack() as writing,
     ):
         if options.frame_rate is not None and source.info.frame_rate != options.frame_rate:
@@ -138,7 +150,8 @@ def run(options: Options, display: Display) -> Summary:
                 alpha=options.alpha,
                 background=target.background,
                 content=target.content,
-                audio=options.input,
+                audio=None if options.no_audio else options.input,
+                subtitles=options.input,
                 overwrite=options.overwrite,
                 bits=options.bits,
                 first_number=source.first_number,
@@ -233,8 +246,10 @@ def run(options: Options, display: Display) -> Summary:
         summary.outputs = [{"path": str(sink.path), "description": sink.description} for sink in sinks]
         summary.lost = source.lost
         summary.mattes = [{"path": each.path, "as": name, "lost": each.lost} for name, each in guides.items()]
+        summary.notes = source.notes
         if observer is not None:
-            summary.findings = observer.findings(lengths_of_all(options.input, source, sinks))
+            lengths = lengths_of_all(options.input, source, sinks, silent=options.no_audio)
+            summary.findings = observer.findings(lengths)
             summary.crossed = summary.findings.crossed(limits)
         if page is not None and observer is not None:
             page.write(_page(options, summary, observer))
@@ -356,7 +371,7 @@ def _guides(
     number = None if NumberedName.parse(options.input) is None else source.first_number
     guides = {}
     for name, spec in _guides_named(options).items():
-        guide = GuideMatte(spec, source.info, first_number=number, strict=options.strict)
+        guide = GuideMatte(spec, source.info, begins=source.begins, first_number=number, strict=options.strict)
         guides[name] = running.enter_context(guide)
         for note in guide.notes:
             display.notice(f"{guide.path}: {note}")

@@ -28,6 +28,11 @@ class Options:
     exr_compression: Literal["zip", "piz", "dwaa", "dwab"] = "zip"
     frame_rate: Fraction | None = None
     input_transfer: str | None = None
+    mark_in: str | None = None
+    mark_out: str | None = None
+    handles: int = 0
+    interlaced: Literal["refuse", "deinterlace", "as-is"] = "refuse"
+    no_audio: bool = False
     model: str = "auto"
     weights: str | None = None
     device: str | None = None

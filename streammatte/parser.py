@@ -119,6 +119,32 @@ def matting_parser() -> argparse.ArgumentParser:
         help="how the footage encodes light: what the network sees is made for a screen from it, colours leave as they "
         "came (default: as tagged; camera logs have no tag)",
     )
+    time = parser.add_argument_group("which part, and its time")
+    time.add_argument(
+        "--in",
+        dest="mark_in",
+        metavar="MARK",
+        help="the first frame: a number, from 0 (of numbered pictures, the picture's), or timecode HH:MM:SS:FF, with ; "
+        "before FF for drop frame, on the clip's own if it has one and else from 00:00:00:00",
+    )
+    time.add_argument(
+        "--out", dest="mark_out", metavar="MARK", help="the last frame, which is taken too, as where editors mark out"
+    )
+    time.add_argument(
+        "--handles",
+        metavar="N",
+        type=whole,
+        default=0,
+        help="frames more before --in and after --out, where there are any; outputs begin with the first of them",
+    )
+    time.add_argument("--no-audio", action="store_true", help="leave all sound out")
+    time.add_argument(
+        "--interlaced",
+        choices=("refuse", "deinterlace", "as-is"),
+        default="refuse",
+        help="of footage whose frames hold two moments: deinterlace makes one whole picture of each "
+        "(default: %(default)s)",
+    )
 
     network = parser.add_argument_group("the network")
     network.add_argument(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from streammatte.errors import UnsupportedOutput
 from streammatte.frame import StreamInfo
@@ -25,7 +25,14 @@ __all__ = ["open_sink", "open_source"]
 
 
 def open_source(
-    url: str | PathLike[str], *, frame_rate: Fraction | None = None, strict: bool = False
+    url: str | PathLike[str],
+    *,
+    frame_rate: Fraction | None = None,
+    strict: bool = False,
+    first: str | int | None = None,
+    last: str | int | None = None,
+    handles: int = 0,
+    interlaced: Literal["refuse", "deinterlace", "as-is"] = "as-is",
 ) -> FileSource | SequenceSource:
     """Open footage: any file FFmpeg reads, one picture, or numbered pictures.
 
@@ -40,21 +47,29 @@ def open_source(
         frame_rate: Of pictures, by default what EXR states, or else 24, as film and compositors have it; a clip states
             its own.
         strict: Raise ``DecodeFailed`` at the first damage instead of delivering what can be decoded.
+        first, last: The first and the last frame that come, both of them included, as a frame's number (from 0; of
+            numbered pictures, the picture's) or as timecode, ``01:00:00:00``, on the clip's own timecode if it has one
+            and else from 00:00:00:00. A frame keeps the ``index`` and the ``pts`` it has in the whole.
+        handles: Frames more at both ends, where there are any.
+        interlaced: Whether interlaced footage is refused, made progressive, or taken as it is.
 
     Raises:
+        InputError: There are no such frames, or interlaced ones that are refused.
         SourceNotFound: There is nothing readable at that path.
         NoVideoStream: The file holds no pictures.
         DecodeFailed: It cannot be decoded.
     """
     from streammatte.media.file_source import FileSource
     from streammatte.media.sequence import PICTURES, NumberedName, SequenceSource, open_sequence
+    from streammatte.media.span import Marks
 
+    marks = Marks(None if first is None else str(first), None if last is None else str(last), handles)
     name = NumberedName.parse(url)
     if name is not None:
-        return open_sequence(name, frame_rate=frame_rate)
+        return open_sequence(name, frame_rate=frame_rate, marks=marks)
     if Path(url).suffix.lower() in PICTURES and "://" not in str(url):
-        return SequenceSource([Path(url)], frame_rate=frame_rate)
-    return FileSource(str(url), strict=strict)
+        return SequenceSource([Path(url)], frame_rate=frame_rate, marks=marks)
+    return FileSource(str(url), strict=strict, marks=marks, interlaced=interlaced)
 
 
 def open_sink(
@@ -65,6 +80,7 @@ def open_sink(
     background: str | PathLike[str] | None = None,
     content: Content = "plate",
     audio: str | PathLike[str] | None = None,
+    subtitles: str | PathLike[str] | None = None,
     overwrite: bool = False,
     bits: int | None = None,
     first_number: int = 1,
@@ -103,8 +119,10 @@ def open_sink(
         background: Makes a composite: anything that :func:`~streammatte.media.background.open_background` takes.
         content: ``"matte"`` writes the alpha alone, in grey; ``"foreground"`` the straight colours alone, the fill;
             ``"above"`` and ``"beside"`` both in one picture, for players that know no alpha.
-        audio: A media file; its first audio stream is copied, or re-encoded where the container does not take it (AAC,
-            or Opus in WebM). Pictures have no sound, as a source or as an output.
+        audio: A media file; each of its audio streams is copied, or re-encoded where the container does not take it
+            (AAC, Opus in WebM, FLAC in Matroska). Of ``info.span``, if there is one. Pictures have no sound, as a
+            source or an output.
+        subtitles: A media file; its subtitles are copied where the container takes them as they are.
         overwrite: Replace what is there; of numbered pictures, all that have the name, whatever their number.
         bits: Of a component, where a format has several depths: PNG (in ``.mov``, too) and TIFF 8 or 16, FFV1 8, 10, 12
             or 16, EXR 16 (half, the default) or 32 (float). By default what holds the source's; FFV1 has 10 at least.
@@ -124,7 +142,6 @@ def open_sink(
     from streammatte.media.encoding import encoding_for
     from streammatte.media.output import check_target
     from streammatte.media.picture_sink import PictureSink
-    from streammatte.media.sequence import PICTURES, NumberedName
     from streammatte.media.video_sink import VideoSink
 
     target = Path(path)
@@ -153,7 +170,6 @@ def open_sink(
             first_number=first_number,
             overwrite=overwrite,
         )
-    silent = audio is None or NumberedName.parse(audio) is not None or Path(audio).suffix.lower() in PICTURES
     return VideoSink(
         target,
         info,
@@ -161,7 +177,8 @@ def open_sink(
         content=content,
         alpha=kind,
         background=backdrop,
-        audio=None if silent or audio is None else str(audio),
+        audio=_media_file(audio),
+        subtitles=_media_file(subtitles),
         overwrite=overwrite,
     )
 
@@ -199,3 +216,12 @@ def _writer(
     bits = bits or (8 if info.color.bit_depth <= 8 else 16)
     pictures = IntegerPictures(info, bits=bits, content=content, alpha=alpha, background=background)
     return PngWriter(pictures) if suffix == ".png" else TiffWriter(pictures, alpha)
+
+
+def _media_file(path: str | PathLike[str] | None) -> str | None:
+    """The path, unless it is of pictures, which have neither sound nor subtitles."""
+    from streammatte.media.sequence import PICTURES, NumberedName
+
+    if path is None or NumberedName.parse(path) is not None or Path(path).suffix.lower() in PICTURES:
+        return None
+    return str(path)

@@ -201,7 +201,7 @@ class _Clip:
 
         begin = Fraction(0)
         while True:
-            with open_source(self._url) as source:
+            with open_source(self._url, interlaced="deinterlace") as source:
                 time = begin
                 first: int | None = None
                 for frame in source:

@@ -2,102 +2,93 @@
 
 from __future__ import annotations
 
-import os
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from functools import partial
-from heapq import heappop, heappush
-from pathlib import Path
+from itertools import chain, islice
 from types import TracebackType
 from typing import Self
 
 import av
-import cv2
-import numpy as np
 import torch
 
-from streammatte.errors import DecodeFailed, InputError, NoVideoStream, SourceNotFound
+from streammatte.errors import DecodeFailed, InputError
 from streammatte.frame import Frame, Plate, StreamInfo
-from streammatte.media.alpha import AlphaReader, decoder_for, has_alpha, is_grey
-from streammatte.media.color import RgbReader, Samples, color_of, fitted
+from streammatte.media.alpha import AlphaReader, has_alpha, is_grey
+from streammatte.media.color import RgbReader, color_of, fitted
+from streammatte.media.decoding import Decoding, is_attached
+from streammatte.media.deinterlace import Interlaced, deinterlaced
 from streammatte.media.lengths import Lengths, lengths_in
+from streammatte.media.orientation import Orientation
+from streammatte.media.span import Marks, Span, can_be_sought, shown_at, span_of, times_by_packets
+from streammatte.media.timecode import Timecode
 
-# Demuxers whose header states how long the file is meant to be, so that one that was cut can be told.
-_STATE_THEIR_LENGTH = ("mov", "matroska", "flv")
-# Demuxers that know every packet before the first is read.
-_INDEX_THEIR_PACKETS = ("mov", "avi")
-# Codecs whose packets are one picture each. Others have packets that show nothing: VP8's references, MPEG-4's N-VOPs.
-_ONE_PICTURE_A_PACKET = ("h264", "hevc", "vp9", "av1", "mpeg2video", "prores", "dnxhd", "mjpeg", "ffv1")
-_MOST_FAILURES_IN_A_ROW = 16
-_ROTATIONS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
-_BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_LOOKED_AT = 12  # frames, before footage is taken for progressive; of hard telecine, two in five are interlaced
 
 
 class FileSource:
     """The frames of a file's best video stream (as FFmpeg ranks them), attached pictures left out. Read once.
 
-    A rotation in the display matrix, as phones write it, is applied to the pixels; ``info`` is of the
+    A rotation or mirroring in the display matrix, as phones write it, is applied to the pixels; ``info`` is of the
     picture as shown. Iterating gives frames, without the alpha that the file may hold, and ``plates()`` frames with it;
-    one of the two, once. Memory does not grow with the clip.
+    one of the two, once. Memory does not grow with the clip, but for a few numbers a frame where ``marks`` are given.
 
     Args:
         url: Path of anything FFmpeg opens, or an address with a scheme.
         strict: Raise ``DecodeFailed`` at the first damage instead of going on and telling it in ``lost``.
+        marks: Which part of it comes. A frame's ``index`` and ``pts`` are those that it has in the whole clip.
+        interlaced: What is done with interlaced footage: refuse it, make one progressive picture of each frame, or
+            take frames as they are.
 
     Attributes:
         info: What is known before the first frame. ``frame_count`` is what the container states, or else its duration
             times its rate; the truth is what comes.
         lost: One line on what could not be decoded, known once the frames have run out; ``None`` if nothing is missing.
         first_number: The number an image sequence made of this clip begins with.
+        begins: When the first frame of the whole is shown, in seconds.
         has_alpha: The file has an alpha of its own; without one, only a matte has ``plates()``.
 
     Raises:
         SourceNotFound: There is no such file, or it may not be read.
         NoVideoStream: It holds no pictures.
         DecodeFailed: It is not a media file, or not one frame of it can be decoded.
+        InputError: It does not have the frames that are marked, or is interlaced and that is refused.
     """
 
     first_number = 1
 
-    def __init__(self, url: str, *, strict: bool = False) -> None:
+    def __init__(
+        self, url: str, *, strict: bool = False, marks: Marks | None = None, interlaced: Interlaced = "as-is"
+    ) -> None:
         self.lost: str | None = None
         self._url = url
         self._strict = strict
-        self._container = open_container(url)
+        self._handling = interlaced
+        self._span: Span | None = None
+        self._part = ""
+        self._interlaced_frames = 0
+        self._first_interlaced = 0
+        self._decoding = Decoding(url, strict=strict)
         try:
-            stream = self._container.streams.best("video")
-            if not isinstance(stream, av.VideoStream) or stream.disposition & av.stream.Disposition.attached_pic:
-                raise NoVideoStream(
-                    f"{url} has no video stream", hint="it holds sound or data only; give a file with pictures"
-                )
-            self._stream = stream
-            self._decoder = decoder_for(stream)
-            self._decoder.thread_type = "AUTO"
-            self._bad_packets = 0
-            self._bad_frames = 0
-            self._indexed = indexed_packets(self._container, stream)
-            self._read = 0
-            self._due = self._last_due = 0
-            self._shown = self._last_shown = 0
-            self._interlaced = False
-            self._first_key: int | None = None
-            self._has_checksums = False
-            self._stamps_are_of_decoding = False
-            self._stamps: list[int] = []
-            self._end = Fraction(0)
-            self._decoded = self._decode()
-            first = next(self._decoded, None)
+            first = next(self._decoding.frames, None)
             if first is None:
                 raise DecodeFailed(
                     f"{url} has no frame that can be decoded", hint="the file is cut or damaged; fetch it again"
                 )
+            if interlaced == "refuse" and (first.interlaced_frame or self._is_interlaced_soon()):
+                raise InputError(
+                    f"{url} is interlaced: its frames hold two moments, a line each in turn",
+                    hint="--interlaced deinterlace makes progressive pictures of it; as-is takes it as it is",
+                )
             self._first: av.VideoFrame | None = first
             self.has_alpha = has_alpha(first)
+            self._upright = Orientation.of(first)
             self._info = self._describe(first)
+            self.begins = _presentation_time(first, None, self._info) * self._info.time_base
+            if marks:
+                self._go_to(marks, first)
         except BaseException:
-            self._container.close()
+            self._decoding.close()
             raise
 
     @property
@@ -106,7 +97,39 @@ class FileSource:
 
     @property
     def lengths(self) -> Lengths:
-        return lengths_in(self._container)
+        """Of what comes, as the container states it."""
+        whole = lengths_in(self._decoding.container)
+        if self._info.span is None:
+            return whole
+        begin, end = (None if each is None else float(each) for each in self._info.span)
+
+        def part(length: float | None) -> float | None:
+            if length is None or begin is None:
+                return None
+            return max(0.0, (length if end is None else min(end, length)) - begin)
+
+        return Lengths(part(whole.video), part(whole.audio))
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of how it is read, a line each; complete once the frames have run out."""
+        notes = [self._part] if self._part else []
+        videos = [stream for stream in self._decoding.container.streams.video if not is_attached(stream)]
+        if len(videos) > 1:
+            notes.append(
+                f"read video stream {self._decoding.stream.index}, the best of {len(videos)}: "
+                f"{self._decoding.stream.width}×{self._decoding.stream.height}"
+            )
+        if self._upright.says:
+            notes.append(f"{self._upright.says}, as the file asks for")
+        if self._info.timecode is not None:
+            notes.append(f"timecode from {self._info.timecode}")
+        if self._interlaced_frames:
+            done = "deinterlaced" if self._handling == "deinterlace" else "taken as they are"
+            frames = "1 frame is" if self._interlaced_frames == 1 else f"{self._interlaced_frames} frames are"
+            seconds = float(self._first_interlaced * self._info.time_base)
+            notes.append(f"{frames} interlaced, the first at {seconds:.2f} s: {done}")
+        return notes
 
     def __enter__(self) -> Self:
         return self
@@ -114,7 +137,7 @@ class FileSource:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._container.close()
+        self._decoding.close()
 
     def __iter__(self) -> Iterator[Frame]:
         for frame, _ in self._pictures():
@@ -128,273 +151,123 @@ class FileSource:
             DecodeFailed: As iterating.
         """
         to_alpha = AlphaReader()
+        looked = self.has_alpha
         for frame, decoded in self._pictures():
-            if frame.index == 0 and not self.has_alpha and not is_grey(frame.rgb.permute(1, 2, 0).numpy()):
+            if not looked and not is_grey(frame.rgb.permute(1, 2, 0).numpy()):
                 raise InputError(
                     f"{self._url} holds no alpha, and is no matte: it has colours",
                     hint="give a plate (.mov, .webm, RGBA pictures) or a matte in grey",
                 )
-            alpha = _upright(to_alpha(decoded), decoded)
+            looked = True
+            alpha = self._upright(to_alpha(decoded))
             yield Plate(frame, torch.from_numpy(fitted(alpha, self._info.width, self._info.height)))
+
+    def _go_to(self, marks: Marks, first: av.VideoFrame) -> None:
+        """Find the frames that are marked, and begin anew where they can be decoded from."""
+        info = self._info
+        begin = _presentation_time(first, None, info)
+        times, keys = (
+            times_by_packets(self._url, self._decoding.stream.index, begin, interlaced=first.interlaced_frame)
+            or self._times_by_decoding()
+        )
+        frames, self._part = marks.within(
+            self._url,
+            len(times),
+            shown_at(times, info.time_base, info.frame_rate),
+            rate=info.frame_rate,
+            start=None if info.timecode is None else Timecode.parse(info.timecode, info.frame_rate),
+        )
+        span = self._span = span_of(frames, times, keys)
+        key = span.key
+        if key is not None and not can_be_sought(self._url, self._decoding.stream.index, key):
+            key = None
+        self._decoding.close()
+        self._decoding = Decoding(self._url, strict=self._strict, wanted=(span.begin, span.last), key=key)
+        self._first = next(self._decoding.frames, None)
+        seconds = span.begin * info.time_base, None if span.end is None else span.end * info.time_base
+        code = info.timecode
+        if code is not None:
+            passed = round((span.begin - times[0]) * info.time_base * info.frame_rate)
+            code = str(Timecode.parse(code, info.frame_rate) + passed)
+        self._info = replace(info, frame_count=span.count, span=seconds, timecode=code)
+
+    def _times_by_decoding(self) -> tuple[Sequence[int], Sequence[int]]:
+        """When each frame is shown, where only decoding tells; none of them is to be sought."""
+        with FileSource(self._url) as whole:
+            return [pts for _, pts, _ in whole._timed()], []
+
+    def _is_interlaced_soon(self) -> bool:
+        """Whether one of the first frames is, though not the first."""
+        with FileSource(self._url) as again:
+            return any(frame.interlaced_frame for frame in islice(again._decoding.frames, _LOOKED_AT))
 
     def _pictures(self) -> Iterator[tuple[Frame, av.VideoFrame]]:
         """Every frame, and what it was decoded as."""
-        decoded, self._first = self._first, None
-        if decoded is None:
+        first = self._first
+        if first is None:
             raise DecodeFailed(f"{self._url} has been read already", hint="open it again to read it again")
-        to_rgb = RgbReader(decoded.width, decoded.height, codec=self._stream.codec_context.name)
-        previous: int | None = None
-        index = 0
-        while decoded is not None:
-            pts = _presentation_time(decoded, previous, self._info)
+        to_rgb = RgbReader(first.width, first.height, codec=self._decoding.stream.codec_context.name)
+        span = self._span
+        before = 0 if span is None else span.first
+        delivered = 0
+        for decoded, pts, duration in self._timed():
+            if span is not None and pts < span.begin:
+                continue
+            if span is not None and pts > span.last:
+                break
             rgb, samples = to_rgb.read(decoded)
-            if samples and _quarter_turns(decoded):
-                samples = replace(samples, upright=partial(_upright, frame=decoded))
-            rgb = _upright(rgb, decoded)
-            yield Frame(torch.from_numpy(rgb).permute(2, 0, 1), pts, index, samples), decoded
-            previous = pts
-            index += 1
-            decoded = next(self._decoded, None)
-        self.lost = self._account(index)
+            if samples and self._upright.says:
+                samples = replace(samples, upright=self._upright)
+            picture = torch.from_numpy(self._upright(rgb)).permute(2, 0, 1)
+            yield Frame(picture, pts, before + delivered, duration, samples), decoded
+            delivered += 1
+            if span is not None and pts == span.last:
+                break
+        _, end = self._decoding.stated_span()
+        self.lost = self._decoding.ledger.account(delivered, self._info.frame_rate, end)
         if self.lost and self._strict:
             raise DecodeFailed(f"{self._url}: {self.lost}", hint="without --strict what can be decoded is delivered")
 
+    def _timed(self) -> Iterator[tuple[av.VideoFrame, int, int]]:
+        """Every frame, its pts, and how long it is shown: until the next one comes."""
+        first, self._first = self._first, None
+        frames = self._noting_interlaced(chain([first] if first is not None else [], self._decoding.frames))
+        if self._handling == "deinterlace":
+            frames = deinterlaced(frames, self._info.time_base)
+        held: tuple[av.VideoFrame, int] | None = None
+        for decoded in frames:
+            pts = _presentation_time(decoded, None if held is None else held[1], self._info)
+            if held is not None:
+                yield *held, pts - held[1]
+            held = decoded, pts
+        if held is not None:
+            yield *held, held[0].duration or _usual_duration(self._info)
+
+    def _noting_interlaced(self, frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        """The frames, those counted that hold two moments."""
+        begin = None if self._span is None else self._span.begin
+        for frame in frames:
+            if frame.interlaced_frame and (begin is None or frame.pts is None or frame.pts >= begin):
+                if not self._interlaced_frames:
+                    self._first_interlaced = frame.pts or 0
+                self._interlaced_frames += 1
+            yield frame
+
     def _describe(self, first: av.VideoFrame) -> StreamInfo:
-        stream = self._stream
+        stream = self._decoding.stream
         width, height = first.width, first.height
-        if _quarter_turns(first) % 2:
-            width, height = height, width
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        if self._upright.transposed:
+            width, height, aspect = height, width, 1 / aspect
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         time_base = stream.time_base or 1 / rate
         count = stream.frames or None
-        if count is None and self._container.duration:
-            begin, end = self._stated_span()
+        if count is None and self._decoding.container.duration:
+            begin, end = self._decoding.stated_span()
             count = max(1, round((end - begin) * rate))
-        aspect = stream.sample_aspect_ratio or Fraction(1)
-        if _quarter_turns(first) % 2:
-            aspect = 1 / aspect
-        return StreamInfo(width, height, time_base, rate, count, color_of(first), aspect)
-
-    def _stated_span(self) -> tuple[Fraction, Fraction]:
-        """When the container says that it begins and ends, in seconds."""
-        begin = Fraction(max(0, self._container.start_time or 0), av.time_base)
-        length = Fraction(self._container.duration or 0, av.time_base)
-        # Matroska's duration counts from 0, whenever the first frame is due.
-        from_zero = self._container.format.name.startswith("matroska")
-        return begin, length if from_zero else begin + length
-
-    def _decode(self) -> Iterator[av.VideoFrame]:
-        """Every frame that can be decoded; counts what cannot."""
-        for packet in self._whole_packets():
-            try:
-                frames = self._decoder.decode(packet)
-            except av.FFmpegError as exc:
-                self._bad_packets += 1
-                self._refuse("a packet that cannot be decoded", exc)
-                if self._stamps:
-                    heappop(self._stamps)
-                continue
-            for frame in frames:
-                if frame.is_corrupt:
-                    self._bad_frames += 1
-                    self._refuse("a damaged frame")
-                self._interlaced |= frame.interlaced_frame
-                if self._first_key is not None and (frame.pts is None or frame.pts >= self._first_key):
-                    self._shown += 1
-                    self._last_shown = max(frame.pts or 0, self._last_shown)
-                if self._stamps:
-                    frame.pts = heappop(self._stamps)
-                yield frame
-        if self._shown and self._last_shown < self._last_due and not self._strict and "://" not in self._url:
-            for frame in self._decode_again(self._last_shown):
-                self._shown += 1
-                yield frame
-
-    def _decode_again(self, after: int) -> Iterator[av.VideoFrame]:
-        """The last frames, by one thread: where several work, an error at the end throws away what the others hold."""
-        with open_container(self._url) as container:
-            stream = container.streams[self._stream.index]
-            assert isinstance(stream, av.VideoStream)
-            decoder = decoder_for(stream)
-            decoder.thread_type = "NONE"
-            try:
-                container.seek(after, stream=stream)
-                for packet in container.demux(stream):
-                    if packet.is_corrupt:
-                        continue
-                    try:
-                        frames = decoder.decode(packet)
-                    except av.FFmpegError:
-                        continue  # counted already
-                    yield from (frame for frame in frames if frame.pts is not None and frame.pts > after)
-            except av.FFmpegError:
-                return  # it cannot seek, or is cut here: counted already, too
-
-    def _expect(self, packet: av.Packet[av.stream.Stream]) -> None:
-        """Count the frames that are due: none before the first key frame, none that an edit list discards."""
-        self._read += 1
-        stamp = packet.dts if packet.pts is None else packet.pts
-        if self._first_key is None and packet.is_keyframe:
-            self._first_key = stamp
-        if self._first_key is not None and stamp is not None and stamp >= self._first_key and not packet.is_discard:
-            self._due += 1
-            self._last_due = max(self._last_due, stamp)
-        if self._read == 1:
-            self._stamps_are_of_decoding = packet.pts is None or self._container.format.name == "avi"
-        # When packets are decoded is when frames are shown, though not the same ones: sorted, the frames take them.
-        if self._stamps_are_of_decoding and stamp is not None:
-            heappush(self._stamps, stamp)
-
-    def _whole_packets(self) -> Iterator[av.Packet[av.stream.Stream] | None]:
-        """The packets without a last one that was cut off: its error would throw away what the decoder still holds."""
-        damaged: av.Packet[av.stream.Stream] | None = None
-        for packet in self._packets():
-            if packet is not None and packet.size:
-                self._expect(packet)
-                if damaged is not None:
-                    yield damaged
-            damaged = None
-            if packet is not None and packet.is_corrupt:
-                self._bad_packets += 1
-                self._refuse("a damaged packet")
-                damaged = packet
-            elif packet is not None and packet.size and self._breaks_its_checksum(packet):
-                self._bad_packets += 1
-                self._refuse("a packet whose checksum does not match")
-                yield packet
-            else:
-                yield packet
-
-    def _breaks_its_checksum(self, packet: av.Packet[av.stream.Stream]) -> bool:
-        """Whether a file of FFV1 that has checksums has a wrong one here: the decoder hides that with older pixels."""
-        if self._stream.codec_context.codec.canonical_name != "ffv1":
-            return False
-        matches = ffv1_checksums_match(bytes(packet))
-        self._has_checksums |= matches
-        return self._has_checksums and not matches
-
-    def _packets(self) -> Iterator[av.Packet[av.stream.Stream] | None]:
-        """The stream's packets; last an empty one or ``None``, either of which flushes the decoder.
-
-        All streams are read, though one is kept: where the last of them ends tells whether the file was cut.
-        """
-        failures = 0
-        while True:
-            try:
-                for packet in self._container.demux():
-                    failures = 0
-                    if packet.pts is not None:
-                        self._end = max(self._end, (packet.pts + (packet.duration or 0)) * packet.time_base)
-                    if packet.stream is self._stream:
-                        yield packet
-                return
-            except av.FFmpegError as exc:
-                self._bad_packets += 1
-                self._refuse("a stretch that cannot be read", exc)
-                failures += 1
-                if failures > _MOST_FAILURES_IN_A_ROW:
-                    yield None
-                    return
-
-    def _refuse(self, what: str, exc: av.FFmpegError | None = None) -> None:
-        if self._strict:
-            raise DecodeFailed(
-                f"{self._url} has {what}", hint="without --strict what can be decoded is delivered"
-            ) from exc
-
-    def _account(self, delivered: int) -> str | None:
-        reasons = []
-        damage = max(self._bad_packets, self._bad_frames)  # a bad packet mostly shows up as a bad frame, too
-        if damage:
-            reasons.append("1 damaged packet" if damage == 1 else f"{damage} damaged packets")
-        unread = self._indexed - self._read
-        if unread > 0:
-            reasons.append(f"{unread} packets cut off" if unread > 1 else "1 packet cut off")
-        if self._stream.codec_context.codec.canonical_name in _ONE_PICTURE_A_PACKET:
-            due = self._due // 2 if self._interlaced else self._due  # a packet may be one of two fields
-            skipped = due - self._shown - damage
-            if skipped > 0:
-                reasons.append(f"{skipped} frames that the decoder skipped" if skipped > 1 else "1 skipped frame")
-        _, end = self._stated_span()
-        slack = max(Fraction(1, 5), 3 / self._info.frame_rate)
-        if self._container.format.name.startswith(_STATE_THEIR_LENGTH) and self._end < end - slack:
-            reasons.append(f"the file ends at {float(self._end):.2f} s of {float(end):.2f} s")
-        if not reasons:
-            return None
-        count = self._stream.frames
-        of = f" of {count}" if count >= delivered else ""
-        return f"{', '.join(reasons)}; {delivered}{of} frames were decodable"
-
-
-def ffv1_checksums_match(data: bytes) -> bool:
-    """Whether a frame of FFV1 consists of slices with right checksums (RFC 9043, section 4.9).
-
-    A slice ends with its size in 3 bytes, a status of 1, and 4 that make the CRC-32 over the whole slice 0. It is the
-    CRC of zlib with bits in the other order, and without its inversions.
-    """
-    end = len(data)
-    while end >= 8:
-        begin = end - 8 - int.from_bytes(data[end - 8 : end - 5], "big")
-        if begin < 0 or zlib.crc32(data[begin:end].translate(_BITS_REVERSED), 0xFFFFFFFF) != 0xFFFFFFFF:
-            return False
-        end = begin
-    return end == 0
-
-
-def indexed_packets(container: av.container.InputContainer, stream: av.stream.Stream) -> int:
-    """How many packets the container's index says that the stream has; 0 if it has no index or an open one."""
-    if not container.format.name.startswith(_INDEX_THEIR_PACKETS):
-        return 0
-    return sum(entry.size > 0 for entry in stream.index_entries)
-
-
-def open_container(url: str) -> av.container.InputContainer:
-    """``av.open`` for reading, its errors translated.
-
-    What has no ``://`` or is there under that name is a file, whatever colons it has: ``take:3.mov`` is not read by a
-    protocol ``take``.
-
-    Raises:
-        SourceNotFound: There is no such file or address, or it may not be read.
-        DecodeFailed: It is empty, or not a media file.
-    """
-    if not url:
-        raise SourceNotFound("no file is named: the name is empty", hint="is a variable of the shell's not set?")
-    local = "://" not in url or os.path.exists(url)  # noqa: PTH110 - Path.exists raises on names that are too long
-    try:
-        if local and Path(url).is_dir():
-            raise SourceNotFound(
-                f"{url} is a folder", hint="give a file, or an image sequence such as folder/plate.####.png"
-            )
-        if local and Path(url).stat().st_size == 0:
-            raise DecodeFailed(f"{url} is empty", hint="the recording or the download did not finish")
-        # A file's own name is never a pattern here: numbered pictures are told before.
-        return av.open(f"file:{url}" if local else url, options={"pattern_type": "none"})
-    except (FileNotFoundError, NotADirectoryError) as exc:
-        hint = "check the path; names are case-sensitive"
-        if "#" in Path(url).name:
-            hint = "numbered pictures can be PNG, JPEG, TIFF, EXR, BMP or WebP"
-        raise SourceNotFound(f"there is no file {url}", hint=hint) from exc
-    except PermissionError as exc:
-        raise SourceNotFound(f"{url} cannot be read: permission denied", hint="check the file's permissions") from exc
-    except av.InvalidDataError as exc:
-        hint = _why_unreadable(Path(url)) if local else "is there a media file or stream at that address?"
-        raise DecodeFailed(f"{url} cannot be decoded", hint=hint) from exc
-    except (av.FFmpegError, OSError, ValueError) as exc:
-        hint = "check the path" if local else "check the address, and that its server can be reached from here"
-        if isinstance(exc, av.error.ProtocolNotFoundError):
-            hint = "addresses begin with http://, https://, rtsp:// or another protocol that FFmpeg has"
-        raise SourceNotFound(f"{url} cannot be opened: {getattr(exc, 'strerror', None) or exc}", hint=hint) from exc
-
-
-def _why_unreadable(path: Path) -> str:
-    with path.open("rb") as file:
-        head = file.read(12)
-    if head[4:8] in (b"ftyp", b"mdat", b"moov"):
-        return "its index (the moov atom) is missing, so the recording or download stopped early; fetch it again"
-    if head[:4] in (b"RIFF", b"\x1aE\xdf\xa3", b"FLV\x01", b"\x89PNG"):
-        return "it is cut or damaged at its beginning; fetch it again"
-    return "it is not a media file that FFmpeg knows, whatever its name says"
+        return StreamInfo(
+            width, height, time_base, rate, count, color_of(first), aspect, timecode=_timecode(stream, rate)
+        )
 
 
 def _presentation_time(frame: av.VideoFrame, previous: int | None, info: StreamInfo) -> int:
@@ -404,19 +277,20 @@ def _presentation_time(frame: av.VideoFrame, previous: int | None, info: StreamI
             return stamp
     if previous is None:
         return 0
-    step = frame.duration or round(1 / (info.frame_rate * info.time_base))
-    return previous + max(1, step)
+    return previous + (frame.duration or _usual_duration(info))
 
 
-def _upright(samples: Samples, frame: av.VideoFrame) -> Samples:
-    """Turned as the frame is to be shown, contiguous."""
-    turns = _quarter_turns(frame)
-    return cv2.rotate(samples, _ROTATIONS[turns]) if turns else np.ascontiguousarray(samples)
+def _usual_duration(info: StreamInfo) -> int:
+    return max(1, round(1 / (info.frame_rate * info.time_base)))
 
 
-def _quarter_turns(frame: av.VideoFrame) -> int:
-    """How often the picture is to be turned by 90° counter-clockwise to stand upright; other angles are left alone.
-
-    ``frame.side_data`` would tell mirroring too, and fails on kinds of side data that PyAV has no name for (EXIF).
-    """
-    return round(frame.rotation / 90) % 4
+def _timecode(stream: av.VideoStream, rate: Fraction) -> str | None:
+    """When its first frame was shot, as a timecode track or the container states it; one that cannot be is left out."""
+    for metadata in (stream.metadata, stream.container.metadata):
+        for key, value in metadata.items():
+            if key.lower() == "timecode":
+                try:
+                    return str(Timecode.parse(value, rate))
+                except InputError:
+                    continue
+    return None

@@ -35,8 +35,9 @@ class GuideMatte:
     Args:
         spec: A path as :func:`~streammatte.media.open_source` takes it; with ``invert:`` before it, black and white are
             exchanged.
-        info: The footage.
-        first_number: The number of the footage's first frame if it is numbered pictures; ``None`` if it is a clip.
+        info: The footage, or the part of it that is taken: the matte is in step with the whole.
+        begins: When the first frame of the whole footage is shown, in seconds.
+        first_number: The number of the whole footage's first frame if it is numbered pictures; ``None`` if it is a clip.
         strict: Raise ``DecodeFailed`` at the first damage.
 
     Attributes:
@@ -49,11 +50,20 @@ class GuideMatte:
         InputError: It cannot be read, holds neither alpha nor a matte, or is not in step with the footage.
     """
 
-    def __init__(self, spec: str, info: StreamInfo, *, first_number: int | None = None, strict: bool = False) -> None:
+    def __init__(
+        self,
+        spec: str,
+        info: StreamInfo,
+        *,
+        begins: Fraction = Fraction(0),
+        first_number: int | None = None,
+        strict: bool = False,
+    ) -> None:
         self.path = guide_path(spec)
         self.notes: list[str] = []
         self._inverted = spec != self.path
         self._info = info
+        self._begins = begins
         self._source = open_source(self.path, frame_rate=info.frame_rate, strict=strict)
         try:
             self._numbered = NumberedName.parse(self.path) is not None
@@ -62,7 +72,6 @@ class GuideMatte:
             own = self._source.info.frame_count
             if not self._still and own is not None and info.frame_count is not None and own < info.frame_count:
                 self.notes.append(f"says that it has {own} frames, and the footage {info.frame_count}")
-            self._start: Fraction | None = None  # of the footage, in seconds
             self._begin: Fraction | None = None  # of the matte
             self._last = Fraction(-1)  # place of the frame before
             self._mattes = self._read()
@@ -99,8 +108,7 @@ class GuideMatte:
             assert self._next is not None
             return self._next[1]
         time = frame.pts * self._info.time_base
-        self._start = time if self._start is None else self._start
-        since = (time - self._start) * self._info.frame_rate
+        since = (time - self._begins) * self._info.frame_rate
         place = Fraction(frame.index + self._ahead) if self._numbered else since
         while self._next is not None and (
             self._here is None or abs(self._next[0] - place) <= abs(self._here[0] - place)
@@ -138,12 +146,13 @@ class GuideMatte:
             yield place, 1 - alpha if self._inverted else alpha
 
     def _check_numbers(self, first: int) -> int:
-        """How many of its pictures come before the footage's first."""
+        """How many of its pictures come before the whole footage's first."""
         own, count = self._source.first_number, self._source.info.frame_count or 0
-        last = first + (self._info.frame_count or 1) - 1
-        if not own <= first <= last < own + count:
+        begin = first if self._info.span is None else first + round(self._info.span[0] * self._info.frame_rate)
+        last = begin + (self._info.frame_count or 1) - 1
+        if not own <= begin <= last < own + count:
             raise InputError(
-                f"{self.path} has the frames {own} to {own + count - 1}, the footage {first} to {last}",
+                f"{self.path} has the frames {own} to {own + count - 1}, the footage {begin} to {last}",
                 hint="a matte needs a picture for every frame, with the footage's numbers; one without a number holds "
                 "for all",
             )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 from streammatte.errors import DecodeFailed, SourceNotFound
 from streammatte.frame import Frame, Plate, StreamInfo
 from streammatte.media.file_source import FileSource
+from streammatte.media.span import Marks
 
 if TYPE_CHECKING:
     from streammatte.media.exr import ExrPicture
@@ -87,28 +88,48 @@ class SequenceSource:
         paths: The pictures in order, all of one size and depth.
         frame_rate: Frames a second, which pictures but EXR do not carry; ``None`` for what they say, or 24.
         first_number: The number of the first of them, so that an output can be numbered alike.
+        marks: Which of them come, by their numbers or by timecode that begins at 00:00:00:00. ``index`` and ``pts``
+            are those of the whole.
 
     Attributes:
-        info, lost, has_alpha: As of :class:`~streammatte.media.file_source.FileSource`; nothing is ever lost, because a
+        info, lost, begins, has_alpha: As of :class:`~streammatte.media.file_source.FileSource`; nothing is ever lost, because a
             picture that cannot be decoded is an error: left out, it would renumber all that follow.
 
     Raises:
         SourceNotFound: A picture is not there.
         DecodeFailed: A picture cannot be decoded, or is not like the first.
+        InputError: A picture that is marked is none of them.
     """
 
     lost: str | None = None
+    begins = Fraction(0)
 
-    def __init__(self, paths: list[Path], *, frame_rate: Fraction | None = None, first_number: int = 1) -> None:
+    def __init__(
+        self,
+        paths: list[Path],
+        *,
+        frame_rate: Fraction | None = None,
+        first_number: int = 1,
+        marks: Marks | None = None,
+    ) -> None:
         self.first_number = first_number
-        self._paths = paths
+        self.notes: list[str] = []
         with _open_picture(paths[0]) as picture:
             first = picture.info
             self.has_alpha = picture.has_alpha
             if frame_rate is None and not isinstance(picture, FileSource) and picture.states_rate:
                 frame_rate = first.frame_rate
         rate = frame_rate or DEFAULT_RATE
-        self._info = replace(first, time_base=1 / rate, frame_rate=rate, frame_count=len(paths))
+        self._frames = range(len(paths))
+        if marks:
+            numbered = paths[0] if len(paths) == 1 else f"{paths[0]} to {paths[-1].name}"
+            self._frames, says = marks.within(
+                str(numbered), len(paths), lambda after: after, rate=rate, first_number=first_number
+            )
+            self.notes.append(says)
+        self._paths = [paths[index] for index in self._frames]
+        span = (self._frames.start / rate, self._frames.stop / rate) if marks else None
+        self._info = replace(first, time_base=1 / rate, frame_rate=rate, frame_count=len(self._paths), span=span)
 
     @property
     def info(self) -> StreamInfo:
@@ -123,14 +144,14 @@ class SequenceSource:
         """Nothing is held open between two pictures."""
 
     def __iter__(self) -> Iterator[Frame]:
-        for index, picture in enumerate(self._pictures()):
-            yield replace(next(iter(picture)), pts=index, index=index)
+        for index, picture in zip(self._frames, self._pictures(), strict=True):
+            yield replace(next(iter(picture)), pts=index, index=index, duration=1)
 
     def plates(self) -> Iterator[Plate]:
         """As of :class:`~streammatte.media.file_source.FileSource`."""
-        for index, picture in enumerate(self._pictures()):
+        for index, picture in zip(self._frames, self._pictures(), strict=True):
             plate = next(picture.plates())
-            yield replace(plate, frame=replace(plate.frame, pts=index, index=index))
+            yield replace(plate, frame=replace(plate.frame, pts=index, index=index, duration=1))
 
     def _pictures(self) -> Iterator[FileSource | ExrPicture]:
         """Each file, opened and like the first."""
@@ -159,10 +180,13 @@ def _open_picture(path: Path) -> FileSource | ExrPicture:
     return ExrPicture(path)
 
 
-def open_sequence(name: NumberedName, *, frame_rate: Fraction | None = None) -> SequenceSource:
-    """Read every picture that has the name, from the lowest number to the highest.
+def open_sequence(
+    name: NumberedName, *, frame_rate: Fraction | None = None, marks: Marks | None = None
+) -> SequenceSource:
+    """Read every picture that has the name, from the lowest number to the highest, or those that are marked.
 
     Raises:
+        InputError: A picture that is marked is none of them.
         SourceNotFound: There is none, or one between the first and the last is missing: a gap would shift all that
             follow against their sound and against other sequences of the shot.
     """
@@ -177,4 +201,5 @@ def open_sequence(name: NumberedName, *, frame_rate: Fraction | None = None) -> 
             f"{name.path(missing[0])} is missing{others}, between frames {first} and {last}",
             hint="render the missing frames, or move one side of the gap to another folder",
         )
-    return SequenceSource([name.path(number) for number in numbers], frame_rate=frame_rate, first_number=first)
+    paths = [name.path(number) for number in numbers]
+    return SequenceSource(paths, frame_rate=frame_rate, first_number=first, marks=marks)

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import av
+from av.codec.context import Flags
 
 from streammatte.errors import WriteFailed
 from streammatte.frame import UNSPECIFIED, Plate, StreamInfo
-from streammatte.media.audio import AudioTrack
+from streammatte.media.audio import AudioTrack, open_sounds
 from streammatte.media.color import FULL, RGB_MATRIX, STUDIO, matrix_for, spans_whole_range
 from streammatte.media.composing import AlphaKind, Background, Content, says, size_of
+from streammatte.media.containers import open_container
 from streammatte.media.encoding import Encoding, PlatePainter
-from streammatte.media.file_source import open_container
 from streammatte.media.lengths import Lengths, lengths_in
 from streammatte.media.linear import BT709, is_light
 from streammatte.media.output import publish, temporary_beside, write_failed
 from streammatte.media.rgb_painter import RgbPainter
+from streammatte.media.subtitles import SubtitleTrack, open_subtitles
 
 # A first pts later than this is an arbitrary clock (a broadcast, a camera's uptime), not a delay that was meant.
 _LONGEST_DELAY = 60
@@ -36,13 +39,15 @@ class VideoSink:
     kept in MOV and MP4; of the others, the description says that it is not.
 
     A clip whose first pts is negative, or later than a minute, is moved so that it begins at 0, its sound with it:
-    MOV would cut frames before 0 out of the presentation.
+    MOV would cut frames before 0 out of the presentation. So is one that is a part of its footage. The timecode of its
+    first frame goes along in MOV and MP4, as a track.
 
     Args:
         path: Where the file will be.
         info: The stream the plates are of.
         encoding: How.
-        audio: A media file whose first audio stream goes along.
+        audio: A media file whose sound goes along, every stream of it.
+        subtitles: One whose subtitles go along, where the container takes them.
         overwrite: Replace what has the name; otherwise a file that appears there meanwhile is an error.
 
     Attributes:
@@ -59,6 +64,7 @@ class VideoSink:
         alpha: AlphaKind,
         background: Background | None,
         audio: str | None,
+        subtitles: str | None,
         overwrite: bool = False,
     ) -> None:
         self.path = path
@@ -69,7 +75,9 @@ class VideoSink:
         self._overwrite = overwrite
         self._finished = False
         self._audio_path = audio
-        self._audio: AudioTrack | None = None
+        self._subtitles_path = subtitles
+        self._sounds: list[AudioTrack] = []
+        self._subtitles: list[SubtitleTrack] = []
         self._background = background
         self._container: av.container.OutputContainer | None = None
         size = size_of(content, info.width, info.height)
@@ -80,6 +88,8 @@ class VideoSink:
             # They could say it (DisplayWidth), and PyAV has no way to set what FFmpeg's muxer writes there.
             aspect = info.pixel_aspect
             self.description += f", pixel aspect {aspect.numerator}:{aspect.denominator} left out"
+        if encoding.container in _IN_MILLISECONDS and info.timecode is not None:
+            self.description += f", timecode {info.timecode} left out"
         self._paint: PlatePainter | RgbPainter
         whole = av.VideoFormat(encoding.pixels)
         if whole.is_rgb or len(whole.components) == 1:
@@ -112,10 +122,7 @@ class VideoSink:
             )
             out.metadata["comment"] = self._states  # the only place that all of the containers have
             self._stream = self._add_video(out)
-            if self._audio_path is not None:
-                self._audio = AudioTrack.open(self._audio_path, out)
-            if self._audio is not None:
-                self.description += f", {self._audio.says}"
+            self._add_what_goes_along(out)
             out.start_encoding()
         except (av.FFmpegError, OSError) as exc:
             self._discard()
@@ -138,14 +145,15 @@ class VideoSink:
         pts = round((plate.frame.pts - self._shift) * self._info.time_base / self._clock)
         self._last = frame.pts = pts if self._last is None else max(pts, self._last + 1)
         frame.time_base = self._clock
-        frame.duration = max(1, round(1 / (self._info.frame_rate * self._clock)))
+        seconds = plate.frame.duration * self._info.time_base or 1 / self._info.frame_rate
+        frame.duration = max(1, round(seconds / self._clock))
         frame.color_range = self._range
         frame.colorspace = self._stream.codec_context.colorspace
         frame.color_primaries = self._info.color.primaries  # ProRes stores each frame's own tags
         frame.color_trc = self._transfer
         try:
-            if self._audio is not None:
-                self._audio.advance(frame.pts * self._clock, -self._shift * self._info.time_base)
+            for track in self._tracks:
+                track.advance(frame.pts * self._clock, -self._shift * self._info.time_base)
             out.mux(self._stream.encode(frame))
         except (av.FFmpegError, OSError) as exc:
             raise write_failed(self.path, exc) from exc
@@ -161,14 +169,14 @@ class VideoSink:
             raise WriteFailed(f"{self.path} would have no frames", hint="nothing was handed to it")
         try:
             out.mux(self._stream.encode(None))
-            if self._audio is not None:
-                self._audio.finish(-self._shift * self._info.time_base)
+            for track in self._tracks:
+                track.finish(-self._shift * self._info.time_base)
             out.close()
         except (av.FFmpegError, OSError) as exc:
             raise write_failed(self.path, exc) from exc
         self._finished = True
-        if self._audio is not None and self._audio.lost:
-            self.description += f" ({self._audio.lost} lost)"
+        for lost in (sound.lost for sound in self._sounds if sound.lost):
+            self.description += f" ({lost} lost)"
         if self._background is not None and self._background.lost:
             self.description += f" (the background is damaged: {self._background.lost})"
 
@@ -201,6 +209,21 @@ class VideoSink:
             raise RuntimeError("a sink takes plates inside its with statement, and none once it is finished")
         return self._container
 
+    @property
+    def _tracks(self) -> list[AudioTrack | SubtitleTrack]:
+        return [*self._sounds, *self._subtitles]
+
+    def _add_what_goes_along(self, out: av.container.OutputContainer) -> None:
+        span = self._info.span
+        if self._audio_path is not None:
+            self._sounds = open_sounds(self._audio_path, out, span)
+            for says, count in Counter(sound.says for sound in self._sounds).items():
+                self.description += f", {says}" if count == 1 else f", {count} × {says}"
+        if self._subtitles_path is not None:
+            length = None if span is None or span[1] is None else span[1] - span[0]
+            self._subtitles, done = open_subtitles(self._subtitles_path, out, length)
+            self.description += f", {done}" if done else ""
+
     def _add_video(self, out: av.container.OutputContainer) -> av.VideoStream:
         encoding, info = self._encoding, self._info
         stream = out.add_stream(encoding.codec, rate=info.frame_rate, options=dict(encoding.options))
@@ -218,10 +241,15 @@ class VideoSink:
         context.color_trc = self._transfer
         if encoding.quantiser is not None:
             context.global_quality = encoding.quantiser  # in prores_ks that is the quantiser, without FFmpeg's lambda
+        context.flags |= Flags.frame_duration  # without it, FFmpeg has the last frame last as long as all do on average
+        if info.timecode is not None and encoding.container not in _IN_MILLISECONDS:
+            stream.metadata["timecode"] = info.timecode
         return stream
 
     def _initial_shift(self, pts: int) -> int:
-        return pts if pts < 0 or pts * self._info.time_base > _LONGEST_DELAY else 0
+        if self._info.span is not None or pts < 0 or pts * self._info.time_base > _LONGEST_DELAY:
+            return pts
+        return 0
 
     def _discard(self) -> None:
         self._release()
@@ -232,8 +260,8 @@ class VideoSink:
         self._temporary.unlink(missing_ok=True)
 
     def _release(self) -> None:
-        if self._audio is not None:
-            self._audio.close()
+        for track in self._tracks:
+            track.close()
         if self._background is not None:
             self._background.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from streammatte.errors import UnsupportedOutput
@@ -28,7 +29,13 @@ def open_page(name: str, overwrite: bool) -> TextFile:
     return TextFile(path, overwrite=overwrite)
 
 
-def lengths_of_all(name: str, source: object, sinks: Iterable[Sink]) -> dict[str, Lengths]:
-    """How long the streams are, first of the footage and then of each video made of it, which is finished."""
+def lengths_of_all(name: str, source: object, sinks: Iterable[Sink], *, silent: bool = False) -> dict[str, Lengths]:
+    """How long the streams are, first of the footage and then of each video made of it, which is finished.
+
+    Args:
+        silent: The sound is left out on purpose, so that its length is none to compare with.
+    """
     read = source.lengths if isinstance(source, FileSource) else Lengths(None, None)
+    if silent:
+        read = replace(read, audio=None)
     return {name: read} | {str(sink.path): sink.lengths() for sink in sinks if isinstance(sink, VideoSink)}

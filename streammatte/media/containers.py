@@ -1,0 +1,69 @@
+"""Opening media files for reading, and what their index says of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import av
+
+from streammatte.errors import DecodeFailed, SourceNotFound
+
+# Demuxers that know every packet before the first is read.
+_INDEX_THEIR_PACKETS = ("mov", "avi")
+
+
+def open_container(url: str) -> av.container.InputContainer:
+    """``av.open`` for reading, its errors translated.
+
+    What has no ``://`` or is there under that name is a file, whatever colons it has: ``take:3.mov`` is not read by a
+    protocol ``take``.
+
+    Raises:
+        SourceNotFound: There is no such file or address, or it may not be read.
+        DecodeFailed: It is empty, or not a media file.
+    """
+    if not url:
+        raise SourceNotFound("no file is named: the name is empty", hint="is a variable of the shell's not set?")
+    local = "://" not in url or os.path.exists(url)  # noqa: PTH110 - Path.exists raises on names that are too long
+    try:
+        if local and Path(url).is_dir():
+            raise SourceNotFound(
+                f"{url} is a folder", hint="give a file, or an image sequence such as folder/plate.####.png"
+            )
+        if local and Path(url).stat().st_size == 0:
+            raise DecodeFailed(f"{url} is empty", hint="the recording or the download did not finish")
+        # A file's own name is never a pattern here: numbered pictures are told before.
+        return av.open(f"file:{url}" if local else url, options={"pattern_type": "none"})
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        hint = "check the path; names are case-sensitive"
+        if "#" in Path(url).name:
+            hint = "numbered pictures can be PNG, JPEG, TIFF, EXR, BMP or WebP"
+        raise SourceNotFound(f"there is no file {url}", hint=hint) from exc
+    except PermissionError as exc:
+        raise SourceNotFound(f"{url} cannot be read: permission denied", hint="check the file's permissions") from exc
+    except av.InvalidDataError as exc:
+        hint = _why_unreadable(Path(url)) if local else "is there a media file or stream at that address?"
+        raise DecodeFailed(f"{url} cannot be decoded", hint=hint) from exc
+    except (av.FFmpegError, OSError, ValueError) as exc:
+        hint = "check the path" if local else "check the address, and that its server can be reached from here"
+        if isinstance(exc, av.error.ProtocolNotFoundError):
+            hint = "addresses begin with http://, https://, rtsp:// or another protocol that FFmpeg has"
+        raise SourceNotFound(f"{url} cannot be opened: {getattr(exc, 'strerror', None) or exc}", hint=hint) from exc
+
+
+def _why_unreadable(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] in (b"ftyp", b"mdat", b"moov"):
+        return "its index (the moov atom) is missing, so the recording or download stopped early; fetch it again"
+    if head[:4] in (b"RIFF", b"\x1aE\xdf\xa3", b"FLV\x01", b"\x89PNG"):
+        return "it is cut or damaged at its beginning; fetch it again"
+    return "it is not a media file that FFmpeg knows, whatever its name says"
+
+
+def indexed_packets(container: av.container.InputContainer, stream: av.stream.Stream) -> int:
+    """How many packets the container's index says that the stream has; 0 if it has no index or an open one."""
+    if not container.format.name.startswith(_INDEX_THEIR_PACKETS):
+        return 0
+    return sum(entry.size > 0 for entry in stream.index_entries)

@@ -1,0 +1,157 @@
+"""What of a stream was due, what came, and what was damaged."""
+
+from __future__ import annotations
+
+import zlib
+from fractions import Fraction
+
+import av
+
+from streammatte.errors import DecodeFailed
+from streammatte.media.containers import indexed_packets
+
+# Demuxers whose header states how long the file is meant to be, so that one that was cut can be told.
+_STATE_THEIR_LENGTH = ("mov", "matroska", "flv")
+# Codecs whose packets are one picture each. Others have packets that show nothing: VP8's references, MPEG-4's N-VOPs.
+ONE_PICTURE_A_PACKET = ("h264", "hevc", "vp9", "av1", "mpeg2video", "prores", "dnxhd", "mjpeg", "ffv1")
+_BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+class Ledger:
+    """Keeps account of one stream while it is read.
+
+    Args:
+        url: The file, for errors.
+        strict: Raise ``DecodeFailed`` at the first damage.
+        span: First and last pts that are wanted, where that is not all of it; what lies outside is not missed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        container: av.container.InputContainer,
+        stream: av.VideoStream,
+        *,
+        strict: bool,
+        span: tuple[int, int] | None = None,
+    ) -> None:
+        self._url = url
+        self._strict = strict
+        self._container = container
+        self._stream = stream
+        self._span = span
+        self._codec = stream.codec_context.codec.canonical_name
+        self._bad_packets = 0
+        self._bad_frames = 0
+        self._indexed = 0 if span else indexed_packets(container, stream)
+        self._read = 0
+        self._due = self._last_due = 0
+        self._shown = self._last_shown = 0
+        self._interlaced = False
+        self._first_key: int | None = None
+        self._has_checksums = False
+        self._end = Fraction(0)
+
+    def expect(self, packet: av.Packet[av.stream.Stream]) -> None:
+        """Count the frames that are due: none before the first key frame, none that an edit list discards."""
+        self._read += 1
+        stamp = packet.dts if packet.pts is None else packet.pts
+        if self._first_key is None and packet.is_keyframe:
+            self._first_key = stamp
+        if self._first_key is None or stamp is None or packet.is_discard:
+            return
+        if stamp >= self._first_key and self._wants(stamp):
+            self._due += 1
+            self._last_due = max(self._last_due, stamp)
+
+    def reaches(self, packet: av.Packet[av.stream.Stream]) -> None:
+        """Note how far the file goes, by a packet of any of its streams."""
+        if packet.pts is not None:
+            self._end = max(self._end, (packet.pts + (packet.duration or 0)) * packet.time_base)
+
+    def came(self, frame: av.VideoFrame) -> None:
+        """Count a frame that was decoded."""
+        if frame.is_corrupt:
+            self._bad_frames += 1
+            self._refuse("a damaged frame")
+        self._interlaced |= frame.interlaced_frame
+        if self._first_key is not None and (
+            frame.pts is None or (frame.pts >= self._first_key and self._wants(frame.pts))
+        ):
+            self._shown += 1
+            self._last_shown = max(frame.pts or 0, self._last_shown)
+
+    def damaged(self, what: str, exc: av.FFmpegError | None = None) -> None:
+        """Count a packet, or a stretch of them.
+
+        Raises:
+            DecodeFailed: The run is strict.
+        """
+        self._bad_packets += 1
+        self._refuse(what, exc)
+
+    def breaks_its_checksum(self, packet: av.Packet[av.stream.Stream]) -> bool:
+        """Whether a file of FFV1 that has checksums has a wrong one here: the decoder hides that with older pixels."""
+        if self._codec != "ffv1":
+            return False
+        matches = ffv1_checksums_match(bytes(packet))
+        self._has_checksums |= matches
+        return self._has_checksums and not matches
+
+    def end_is_missing_after(self) -> int | None:
+        """The pts of the last frame that came, if frames were due after it."""
+        if self._shown and self._last_shown < self._last_due and not self._strict and "://" not in self._url:
+            return self._last_shown
+        return None
+
+    def caught_up(self) -> None:
+        """Count a frame that came after all."""
+        self._shown += 1
+
+    def account(self, delivered: int, rate: Fraction, end: Fraction) -> str | None:
+        """One line on what is missing, if anything is; ``end`` is when the container says that it ends, in seconds."""
+        reasons = []
+        damage = max(self._bad_packets, self._bad_frames)  # a bad packet mostly shows up as a bad frame, too
+        if damage:
+            reasons.append("1 damaged packet" if damage == 1 else f"{damage} damaged packets")
+        unread = self._indexed - self._read
+        if unread > 0:
+            reasons.append(f"{unread} packets cut off" if unread > 1 else "1 packet cut off")
+        if self._codec in ONE_PICTURE_A_PACKET:
+            due = self._due // 2 if self._interlaced else self._due  # a packet may be one of two fields
+            skipped = due - self._shown - damage
+            if skipped > 0:
+                reasons.append(f"{skipped} frames that the decoder skipped" if skipped > 1 else "1 skipped frame")
+        slack = max(Fraction(1, 5), 3 / rate)
+        states = self._container.format.name.startswith(_STATE_THEIR_LENGTH)
+        if states and self._span is None and self._end < end - slack:
+            reasons.append(f"the file ends at {float(self._end):.2f} s of {float(end):.2f} s")
+        if not reasons:
+            return None
+        count = self._stream.frames
+        of = f" of {count}" if count >= delivered and self._span is None else ""
+        return f"{', '.join(reasons)}; {delivered}{of} frames were decodable"
+
+    def _wants(self, stamp: int) -> bool:
+        return self._span is None or self._span[0] <= stamp <= self._span[1]
+
+    def _refuse(self, what: str, exc: av.FFmpegError | None = None) -> None:
+        if self._strict:
+            raise DecodeFailed(
+                f"{self._url} has {what}", hint="without --strict what can be decoded is delivered"
+            ) from exc
+
+
+def ffv1_checksums_match(data: bytes) -> bool:
+    """Whether a frame of FFV1 consists of slices with right checksums (RFC 9043, section 4.9).
+
+    A slice ends with its size in 3 bytes, a status of 1, and 4 that make the CRC-32 over the whole slice 0. It is the
+    CRC of zlib with bits in the other order, and without its inversions.
+    """
+    end = len(data)
+    while end >= 8:
+        begin = end - 8 - int.from_bytes(data[end - 8 : end - 5], "big")
+        if begin < 0 or zlib.crc32(data[begin:end].translate(_BITS_REVERSED), 0xFFFFFFFF) != 0xFFFFFFFF:
+            return False
+        end = begin
+    return end == 0

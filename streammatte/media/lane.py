@@ -1,0 +1,71 @@
+"""Packets on their way into a file, held until its picture has come as far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import av
+
+# Of languages with two codes, ISO 639-2 names one for bibliographies, which MOV's own table and Matroska have.
+_BIBLIOGRAPHIC = {
+    **{"deu": "ger", "fra": "fre", "nld": "dut", "ces": "cze", "ell": "gre", "isl": "ice", "ron": "rum"},
+    **{"slk": "slo", "sqi": "alb", "zho": "chi", "fas": "per", "hye": "arm", "eus": "baq", "mya": "bur"},
+}
+_OF_MOV = {"fre": "fra", "rum": "ron", "slo": "slk"}  # its table is not consistent
+
+
+class Lane:
+    """Muxes the packets of one stream, in step with the picture so that memory stays constant.
+
+    Args:
+        packets: At their times in the output, their stream set; read as they are needed.
+    """
+
+    def __init__(self, packets: Iterator[av.Packet[Any]], out: av.container.OutputContainer) -> None:
+        self._packets = packets
+        self._out = out
+        self._waiting: av.Packet[Any] | None = None
+
+    def advance(self, until: Fraction) -> None:
+        """Mux what begins before ``until``, in seconds of the output."""
+        while True:
+            packet = self._waiting or next(self._packets, None)
+            self._waiting = packet
+            if packet is None or _starts(packet) > until:
+                return
+            self._waiting = None
+            self._out.mux(packet)
+
+    def finish(self) -> None:
+        """Mux the rest."""
+        if self._waiting is not None:
+            self._out.mux(self._waiting)
+            self._waiting = None
+        for packet in self._packets:
+            self._out.mux(packet)
+
+
+def carry_tags(source: av.stream.Stream, target: av.stream.Stream, container: str) -> None:
+    """Language, title and what a stream is for, as far as the container has them."""
+    language = source.metadata.get("language")
+    if language:
+        language = _BIBLIOGRAPHIC.get(language, language)
+        target.metadata["language"] = _OF_MOV.get(language, language) if container == "mov" else language
+    title = source.metadata.get("title") or source.metadata.get("name")  # MOV's word for it
+    if title:
+        target.metadata["title"] = title
+    target.disposition = source.disposition
+
+
+def only(container: av.container.InputContainer, stream: av.stream.Stream) -> None:
+    """Have the demuxer skip what other streams hold."""
+    for other in container.streams:
+        if other is not stream:
+            other.discard = av.stream.Discard.all
+
+
+def _starts(packet: av.Packet[Any]) -> Fraction:
+    stamp = packet.dts if packet.dts is not None else packet.pts or 0
+    return stamp * packet.time_base
