@@ -120,7 +120,13 @@ class Matter(Protocol):
 
 
 class Stage(Protocol):
-    """Makes plates better. May hold plates back to look ahead; never drops one, never changes their order."""
+    """Makes plates better. May hold plates back to look ahead; never drops one, never changes their order.
+
+    So that an interrupted run need not begin at the first frame again, a stage says how many plates before one decide
+    over it, in an attribute ``memory``; or, if there is no bound, has ``state()``, a dictionary of arrays that says all
+    that it remembers before the next plate, and ``restore(state)`` for a fresh one. One without either is given every
+    plate again.
+    """
 
     def push(self, plate: Plate) -> Iterable[Plate]: ...
     def flush(self) -> Iterable[Plate]: ...
@@ -132,6 +138,9 @@ class Sink(Protocol):
     A context manager. ``write`` and ``finish`` raise ``WriteFailed`` when the disk or the encoder refuses. ``finish``
     completes what is written, still under the temporary name: where several sinks belong together, all are finished
     before any is renamed. Leaving the sink finishes it if that was not done.
+
+    An interrupted run may have left frames that a sink goes on with: the first ``whole`` of them are not written again,
+    but each is skipped, in order, before the first plate is written.
     """
 
     @property
@@ -144,6 +153,12 @@ class Sink(Protocol):
         """What is written, in a few words for the summary: "ProRes 4444, straight alpha, AAC copied"."""
         ...
 
+    @property
+    def whole(self) -> int:
+        """How many frames are there from a run before; known once the sink is entered."""
+        ...
+
+    def skip(self, frame: Frame) -> None: ...
     def write(self, plate: Plate) -> None: ...
     def finish(self) -> None: ...
     def __enter__(self) -> Self: ...

@@ -6,19 +6,23 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, fields
+from itertools import islice
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from streammatte.errors import InputError, OutputError
-from streammatte.frame import Frame, Plate, Sink, Stage, StreamInfo
+from streammatte.frame import Frame, Plate, Stage, StreamInfo
 from streammatte.options import Options
+from streammatte.resume import Course, asked_of, begin, doubting, held
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from streammatte.matting import BiRefNetMatter
+    from streammatte.media.picture_sink import PictureSink
+    from streammatte.media.video_sink import VideoSink
     from streammatte.report.observer import Findings, Observer
 
 T = TypeVar("T")
@@ -32,7 +36,8 @@ class Summary:
 
     Attributes:
         outputs: Path and description of each file, in the order asked for.
-        frames: Plates written.
+        frames: Frames of each output.
+        resumed: How many of them an interrupted run had written.
         seconds: Wall time of the run, the model's loading apart.
         stages: What the plates passed between the network and the files, by name.
         decode_fps, network_fps, stages_fps, encode_fps: What each would reach by itself, on this machine under this
@@ -51,6 +56,7 @@ class Summary:
     stages: list[str] = field(default_factory=list)
     outputs: list[dict[str, str]] = field(default_factory=list)
     frames: int = 0
+    resumed: int = 0
     seconds: float = 0.0
     decode_fps: float = 0.0
     network_fps: float = 0.0
@@ -64,7 +70,7 @@ class Summary:
         """Frames a second, of the run and of each part alone."""
         parts = [f"decode {self.decode_fps:.0f}", f"network {self.network_fps:.1f}"]
         parts += [f"{name} {rate:.1f}" for name, rate in self.stages_fps.items()] + [f"encode {self.encode_fps:.0f}"]
-        return f"{self.frames / (self.seconds or 1):.1f} fps (alone: {', '.join(parts)})"
+        return f"{(self.frames - self.resumed) / (self.seconds or 1):.1f} fps (alone: {', '.join(parts)})"
 
     def as_json(self) -> str:
         said = asdict(self)
@@ -113,9 +119,9 @@ def run(options: Options, display: Display) -> Summary:
         # Entered first, the page is left last: there is none of outputs that could not be put in their place.
         page = None if options.report is None else writing.enter_context(open_page(options.report, options.overwrite))
         # The sinks come before the model: a name that cannot be written is known at once, not after a download.
-        sinks: list[Sink] = []
+        sinks: list[VideoSink | PictureSink] = []
         for path, content in targets:
-            sink: Sink = open_sink(
+            sink = open_sink(
                 path,
                 source.info,
                 alpha=options.alpha,
@@ -127,7 +133,10 @@ def run(options: Options, display: Display) -> Summary:
                 first_number=source.first_number,
             )
             sinks.append(sink)
-            writing.enter_context(sink)
+        parts = [sink.part for sink in sinks]
+        writing.enter_context(held(parts))
+        for part in parts:
+            part.claim()
         matter = load_matter(
             options.model,
             weights=options.weights,
@@ -146,6 +155,15 @@ def run(options: Options, display: Display) -> Summary:
             size=matter.size,
             alpha=options.alpha,
         )
+        if options.resume:
+            for sink in (sink for sink in sinks if not sink.resumable):
+                display.notice(f"{sink.path} cannot be resumed, as its frames depend on each other: it begins anew")
+        begin(
+            [sink.part for sink in sinks if sink.resumable], asked_of(options, matter), options, notice=display.notice
+        )
+        for sink in sinks:
+            writing.enter_context(sink)
+        writing.enter_context(doubting(parts))
         display.started(source.info, matter)
         decode, network, encode = Clock(), Clock(), Clock()
         colors_shown = bool(options.outputs) or options.matte is None  # of a matte alone, nobody sees the colours
@@ -159,9 +177,19 @@ def run(options: Options, display: Display) -> Summary:
             screen=screen if colors_shown else None,
             device=matter.device,
         )
-        stages = [Timed(stage) for stage in wanted]
-        summary.stages = [each.name for each in stages]
         observer = _observer(options, source.info, wanted, colors=colors_shown)
+        course = Course(
+            sinks,
+            wanted,
+            batch=options.batch,
+            whole_clip=observer is not None,
+            folder=next((sink.part.folder for sink in sinks if sink.resumable), None),
+        )
+        stages = [Timed(stage, course.watch(stage)) for stage in wanted]
+        summary.stages = [each.name for each in stages]
+        summary.frames, summary.resumed = course.first, course.whole
+        if course.whole:
+            display.notice(f"going on after {course.whole} whole frames")
 
         def timed_matter(frames: Sequence[Frame]) -> list[Tensor]:
             with network:
@@ -171,24 +199,35 @@ def run(options: Options, display: Display) -> Summary:
         if matter.device.type == "cpu" and max(matter.size) < SURE_OF_ITSELF:
             writing.enter_context(cores_left_to(len(stages)))
         start = time.perf_counter()
-        plates = matte(prefetch(decode.over(source)), timed_matter, stages, batch=options.batch, ahead=AHEAD)
+        frames = iter(source)
+        for frame in islice(frames, course.first):
+            for sink in sinks:
+                sink.skip(frame)
+        plates = matte(prefetch(decode.over(frames)), timed_matter, stages, batch=options.batch, ahead=AHEAD)
+        computed = 0
         with closing(prefetch(plates)) as ready:
             for plate in ready:
                 with encode:
                     for sink in sinks:
-                        sink.write(plate)
+                        if plate.frame.index < sink.whole:
+                            sink.skip(plate.frame)
+                        else:
+                            sink.write(plate)
+                    course.written(plate.frame.index)
                 if observer is not None:
                     observer.write(plate)
-                summary.frames += 1
-                display.written(summary.frames)
+                computed += 1
+                summary.frames = plate.frame.index + 1
+                if summary.frames > course.whole:
+                    display.written(summary.frames)
         with encode:
             for sink in sinks:
                 sink.finish()
         summary.seconds = time.perf_counter() - start
         summary.decode_fps, summary.network_fps, summary.encode_fps = (
-            clock.rate(summary.frames) for clock in (decode, network, encode)
+            clock.rate(computed) for clock in (decode, network, encode)
         )
-        summary.stages_fps = {each.name: each.clock.rate(summary.frames) for each in stages}
+        summary.stages_fps = {each.name: each.clock.rate(computed) for each in stages}
         summary.outputs = [{"path": str(sink.path), "description": sink.description} for sink in sinks]
         summary.lost = source.lost
         if observer is not None:
@@ -231,16 +270,18 @@ class Clock:
 
 
 class Timed:
-    """A stage, the time it takes summed."""
+    """A stage, the time it takes summed; ``watch`` sees each plate before it."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage, self.clock = stage, Clock()
+    def __init__(self, stage: Stage, watch: Callable[[Plate], None] | None = None) -> None:
+        self.stage, self.clock, self._watch = stage, Clock(), watch
 
     @property
     def name(self) -> str:
         return type(self.stage).__name__
 
     def push(self, plate: Plate) -> Iterable[Plate]:
+        if self._watch is not None:
+            self._watch(plate)
         with self.clock:
             return list(self.stage.push(plate))
 

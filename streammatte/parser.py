@@ -61,6 +61,11 @@ def matting_parser() -> argparse.ArgumentParser:
         "--bits", type=int, choices=(8, 16), help="of .png files (default: 8 for 8-bit sources, else 16)"
     )
     writing.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    writing.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the same command's interrupted run, to the same bytes; .mov and pictures",
+    )
 
     reading = parser.add_argument_group("what to read")
     reading.add_argument(

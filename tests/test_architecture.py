@@ -11,7 +11,7 @@ import streammatte
 
 PACKAGE = Path(streammatte.__file__).parent
 
-# cli → commands → display → job, evaluate → pipeline, report → matting, media → nets, weights → frame, errors. A
+# cli → commands → display → job, evaluate → pipeline, report, resume → matting, media → nets, weights → frame, errors. A
 # room may import from lower levels and from itself. `training` uses networks and knows nothing of the command, which
 # alone uses it.
 LEVELS = {
@@ -30,6 +30,7 @@ LEVELS = {
     "pipeline": 3,
     "report": 3,
     "doctor": 3,
+    "resume": 3,
     "job": 4,
     "evaluate": 4,
     "display": 5,

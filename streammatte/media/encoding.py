@@ -43,6 +43,12 @@ class Encoding:
     container_options: dict[str, str] = field(default_factory=dict)
     quantiser: int | None = None
 
+    @property
+    def intra(self) -> bool:
+        """Each packet is a picture, and what it is does not depend on any other."""
+        alone = self.codec == "png" or (self.codec == "ffv1" and self.options.get("g") == "1")
+        return alone or av.Codec(self.codec, "w").intra_only
+
 
 def encoding_for(path: Path, *, content: Content, alpha: AlphaKind, composite: bool) -> Encoding:
     """The encoding that a file's name asks for.

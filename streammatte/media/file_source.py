@@ -69,6 +69,7 @@ class FileSource:
                     f"{url} has no video stream", hint="it holds sound or data only; give a file with pictures"
                 )
             self._stream = stream
+            self._size = size_of(url)
             self._decoder = decoder_for(stream)
             self._decoder.thread_type = "AUTO"
             self._bad_packets = 0
@@ -148,6 +149,7 @@ class FileSource:
             previous = pts
             index += 1
             decoded = next(self._decoded, None)
+        self._refuse_a_change()
         self.lost = self._account(index)
         if self.lost and self._strict:
             raise DecodeFailed(f"{self._url}: {self.lost}", hint="without --strict what can be decoded is delivered")
@@ -289,8 +291,20 @@ class FileSource:
                     yield None
                     return
 
+    def _refuse_a_change(self) -> None:
+        """What ends because it was cut, or replaced, while it was read has not ended."""
+        size = size_of(self._url)
+        damaged = self._bad_packets or self._bad_frames or self._indexed > self._read
+        cut = size is not None and self._size is not None and size < self._size
+        if cut or (damaged and size != self._size):
+            now = "is gone" if size is None else f"had {self._size} bytes, and has {size}"
+            raise SourceNotFound(
+                f"{self._url} changed while it was read: it {now}", hint="bring it back, or its drive, and run again"
+            )
+
     def _refuse(self, what: str, exc: av.FFmpegError | None = None) -> None:
         if self._strict:
+            self._refuse_a_change()
             raise DecodeFailed(
                 f"{self._url} has {what}", hint="without --strict what can be decoded is delivered"
             ) from exc
@@ -378,6 +392,14 @@ def open_container(url: str) -> av.container.InputContainer:
         if isinstance(exc, av.error.ProtocolNotFoundError):
             hint = "addresses begin with http://, https://, rtsp:// or another protocol that FFmpeg has"
         raise SourceNotFound(f"{url} cannot be opened: {getattr(exc, 'strerror', None) or exc}", hint=hint) from exc
+
+
+def size_of(url: str) -> int | None:
+    """Bytes of a file; ``None`` of an address, and of what is not there."""
+    try:
+        return Path(url).stat().st_size
+    except (OSError, ValueError):
+        return None
 
 
 def _why_unreadable(path: Path) -> str:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import cv2
 import numpy as np
+import torch
 
 from streammatte.errors import UnsupportedOutput, WriteFailed
-from streammatte.frame import Plate
+from streammatte.frame import Frame, Plate
 from streammatte.media.color import Samples
 from streammatte.media.composing import AlphaKind, Background, Content, colors, opacity, stepped
-from streammatte.media.output import publish, temporary_beside, write_failed
+from streammatte.media.output import publish, write_failed
+from streammatte.media.part import Part
 from streammatte.media.sequence import NumberedName
 
 # zlib's quicker end: level 6 takes three times as long for a tenth less.
@@ -36,7 +38,10 @@ class PictureSink:
 
     Attributes:
         description: One line on what is written.
+        part, whole: As of :class:`~streammatte.media.video_sink.VideoSink`.
     """
+
+    resumable = True
 
     def __init__(
         self,
@@ -51,7 +56,9 @@ class PictureSink:
     ) -> None:
         self.path = path
         self._numbered = NumberedName.parse(path)
-        self._temporary = temporary_beside(path)
+        self.part = Part(path)
+        self.whole = 0
+        self._temporary = self.part.folder / "pictures"
         self._bits = bits
         self._content = content
         self._alpha = alpha
@@ -70,8 +77,13 @@ class PictureSink:
 
     def __enter__(self) -> Self:
         try:
-            self._temporary.mkdir()
+            self.part.begin()
+            self._temporary.mkdir(exist_ok=True)
+            while self.whole < self.part.before and self._is_whole(self.whole):
+                self.whole += 1
+            self.part.go_on_after(self.whole)
         except OSError as exc:
+            self.part.leave()
             raise write_failed(self.path, exc) from exc
         return self
 
@@ -84,21 +96,20 @@ class PictureSink:
         """
         if self._finished:
             raise RuntimeError("a sink takes no plates once it is finished")
-        if self._numbered is not None:
-            name = self._numbered.name(self._first_number + plate.frame.index)
-        elif not self._written:
-            name = self.path.name
-        else:
-            raise UnsupportedOutput(
-                f"{self.path} holds one frame, and there are more",
-                hint=f"number them: {self.path.with_suffix('')}.####{self.path.suffix}",
-            )
+        name = self._name(plate.frame.index)
         try:
             _, data = cv2.imencode(".png", self._picture(plate), _COMPRESSION)
             (self._temporary / name).write_bytes(data.tobytes())
+            self.part.note(data.tobytes())
         except (cv2.error, OSError) as exc:
             raise write_failed(self.path, exc) from exc
         self._written.append(name)
+
+    def skip(self, frame: Frame) -> None:
+        """Take a frame's picture from what is whole already."""
+        if frame.index == 0 and self._background is not None:  # a clip counts from the first plate
+            self._background.frame(Plate(frame, torch.zeros(frame.rgb.shape[1:])))
+        self._written.append(self._name(frame.index))
 
     def finish(self) -> None:
         """Take no more plates; the pictures are whole already. Leaving does it if it was not done.
@@ -115,15 +126,17 @@ class PictureSink:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
+        whole = len(self._written)
         try:
             if kind is None:
                 if not self._finished:
                     self.finish()
                 self._publish()
+                whole = 0
         finally:
             if self._background is not None:
                 self._background.close()
-            shutil.rmtree(self._temporary, ignore_errors=True)
+            self.part.leave(max(self.whole, whole))
 
     def _publish(self) -> None:
         written = set(self._written)
@@ -131,7 +144,8 @@ class PictureSink:
         try:
             for name in self._written:
                 picture = self.path.with_name(name)
-                publish(self._temporary / name, picture, overwrite=self._overwrite)
+                if (self._temporary / name).exists():  # else an interrupted run has moved it
+                    publish(self._temporary / name, picture, overwrite=self._overwrite)
                 published.append(picture)
             if self._overwrite and self._numbered is not None:
                 for left in map(self._numbered.path, self._numbered.numbers()):
@@ -144,6 +158,25 @@ class PictureSink:
             if isinstance(exc, OSError):
                 raise write_failed(self.path, exc) from exc
             raise
+
+    def _name(self, index: int) -> str:
+        if self._numbered is not None:
+            return self._numbered.name(self._first_number + index)
+        if self._written:
+            raise UnsupportedOutput(
+                f"{self.path} holds one frame, and there are more",
+                hint=f"number them: {self.path.with_suffix('')}.####{self.path.suffix}",
+            )
+        return self.path.name
+
+    def _is_whole(self, index: int) -> bool:
+        """Whether an interrupted run has left the picture of a frame, here or, if it was moving them, in its place."""
+        name = self._name(index)
+        for place in (self._temporary / name, self.path.with_name(name)):
+            with contextlib.suppress(OSError):
+                if self.part.matches(index, place.read_bytes()):
+                    return True
+        return False
 
     def _picture(self, plate: Plate) -> Samples:
         """In OpenCV's order: grey, BGR or BGRA."""
