@@ -68,6 +68,10 @@ class FileSource:
                 raise NoVideoStream(
                     f"{url} has no video stream", hint="it holds sound or data only; give a file with pictures"
                 )
+            if stream.codec_context is None:
+                raise DecodeFailed(
+                    f"{url} has video of a kind that FFmpeg does not know", hint="its header may be damaged; fetch it again"
+                )
             self._stream = stream
             self._size = size_of(url)
             self._decoder = decoder_for(stream)

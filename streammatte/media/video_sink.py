@@ -74,7 +74,7 @@ class VideoSink:
         self._temporary = self.part.folder / f"plates.{encoding.container}"
         self._file: GrowingFile | None = None
         self._kept: Iterator[bytes] = iter(())
-        self._started = False
+        self._started = self._has_packets = False
         self._count = 0
         self._overwrite = overwrite
         self._finished = False
@@ -238,6 +238,7 @@ class VideoSink:
                 if not known:
                     self.part.note(bytes(packet))
             self._out.mux(packet)
+            self._has_packets = True
 
     def _next_pts(self, frame: Frame) -> int:
         if self._shift is None:
@@ -278,7 +279,7 @@ class VideoSink:
         if self._file is not None:
             self._file.let_go()
         if self._container is not None:
-            if self._file is not None and self._started and self._last is None:
+            if self._file is not None and self._started and not self._has_packets:
                 self._spare_the_muxer()
             # What is half written is thrown away; that its end cannot be written either tells nothing new.
             with contextlib.suppress(av.FFmpegError, OSError):
