@@ -126,7 +126,7 @@ class PictureSink:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        whole = len(self._written)
+        whole = max(self.whole, len(self._written))
         try:
             if kind is None:
                 if not self._finished:
@@ -136,7 +136,7 @@ class PictureSink:
         finally:
             if self._background is not None:
                 self._background.close()
-            self.part.leave(max(self.whole, whole))
+            self.part.leave(whole)
 
     def _publish(self) -> None:
         written = set(self._written)
