@@ -54,7 +54,7 @@ def asked_of(options: Options, matter: BiRefNetMatter) -> dict[str, str]:
     asked = {each.name: _told(getattr(options, each.name)) for each in fields(options) if each.name not in _NO_MATTER}
     asked["outputs"] = ", ".join(sorted(Path(output).name for output in options.outputs))
     asked["matte"] = "" if options.matte is None else Path(options.matte).name
-    asked["source"] = signature(options.input)
+    asked["source"] = signature(options.input) or options.input
     asked["model"] = matter.name
     asked["device"], asked["precision"], asked["size"] = str(matter.device), matter.precision, str(matter.size)
     versions = {"streammatte": __version__, "torch": torch.__version__, "av": av.__version__, "cv2": cv2.__version__}

@@ -70,7 +70,8 @@ class FileSource:
                 )
             if stream.codec_context is None:
                 raise DecodeFailed(
-                    f"{url} has video of a kind that FFmpeg does not know", hint="its header may be damaged; fetch it again"
+                    f"{url} has video of a kind that FFmpeg does not know",
+                    hint="its header may be damaged; fetch it again",
                 )
             self._stream = stream
             self._size = size_of(url)

@@ -8,10 +8,12 @@ in place of the encoder's. At any moment the file holds no less than before.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import BinaryIO
 
 import av
 
@@ -19,38 +21,24 @@ from streammatte.errors import InputError
 from streammatte.media.file_source import open_container
 from streammatte.media.part import Part, write_at_once
 
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
-
 RECOVERABLE = {"mov": {"movflags": "+hybrid_fragmented+frag_keyframe"}, "matroska": {"cluster_time_limit": "1"}}
 """By container: what the muxer is asked, so that every frame reaches the file by itself."""
 
 _HEAD = "head"  # of a MOV: what closing it writes over
 
 
-class GrowingFile(io.FileIO):
+class GrowingFile:
     """A file that is written, or written over, from its beginning.
 
-    libav ends a file that it lets go of, and what it writes then makes the fragments before it unreadable, if the disk
-    is full; after ``let_go`` nothing is written any more.
+    Attributes:
+        file: For libav. It has no method in Python, in which a signal would be handled, and its exception lost.
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.exists():
-            path.touch()
-        super().__init__(path, "r+b")
+        path.touch()
+        self.file = path.open("r+b")
         self._path = path
-        self._end = 0
-        self._over = False
         self._has_head = False
-
-    def write(self, data: ReadableBuffer, /) -> int:
-        view = memoryview(data)
-        done = 0
-        while done < len(view) and not self._over:
-            done += super().write(view[done:]) or 0
-        self._end = max(self._end, self.tell())
-        return len(view)
 
     def save_head(self) -> None:
         """Put aside what closing the file will write over, once it is there; a file without such a thing has none.
@@ -58,6 +46,7 @@ class GrowingFile(io.FileIO):
         Raises:
             OSError: The disk refused.
         """
+        self.file.flush()
         if self._has_head:
             return
         with self._path.open("rb") as file:
@@ -69,17 +58,20 @@ class GrowingFile(io.FileIO):
                     return
 
     def let_go(self) -> None:
-        self._over = True
+        """Write nothing any more: libav ends a file that is closed, which costs what is whole if the disk is full."""
+        with contextlib.suppress(OSError):
+            self.file.flush()
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nowhere, self.file.fileno(), inheritable=False)
+        os.close(nowhere)
 
-    def end(self) -> None:
-        """Cut what was there before beyond what has been written now; once all is written.
+    def close(self) -> None:
+        """Close it.
 
         Raises:
             OSError: The disk refused.
         """
-        if not self._over:
-            self.truncate(self._end)
-        self.close()
+        self.file.close()
 
 
 def whole_frames(path: Path, part: Part) -> int:
@@ -127,7 +119,7 @@ def fragments_in(path: Path) -> int:
         return 0
 
 
-def _boxes(file: io.BufferedIOBase) -> Iterator[tuple[bytes, int, int]]:
+def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
     """Kind, place and size of the whole boxes that a MOV consists of (ISO/IEC 14496-12, section 4.2)."""
     end = file.seek(0, io.SEEK_END)
     place = 0

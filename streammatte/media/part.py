@@ -51,6 +51,7 @@ class Part:
         self._begun = False
         self._resumable = False
         self._doubtful = 0
+        self._unchecked = False  # what is gone on with: nobody knows yet how much of it is whole
         self._frames: BinaryIO | None = None
         self._before: list[tuple[int, int]] = []
 
@@ -114,6 +115,7 @@ class Part:
         self._begun = True
         self._resumable = asked is not None
         try:
+            self._unchecked = resume
             if resume:
                 for line in (self.folder / _FRAMES).read_text().split("\n")[:-1]:  # the last may be cut
                     checksum, size = line.split()
@@ -148,6 +150,7 @@ class Part:
 
     def go_on_after(self, frames: int) -> None:
         """Forget all but the first frames: what follows is written anew."""
+        self._unchecked = False
         if frames == len(self._before):
             return
         del self._before[frames:]
@@ -162,7 +165,9 @@ class Part:
         if self._lock is None:
             return
         whole -= self._doubtful
-        if self._begun and self._resumable and whole > 0 and (not self._doubtful or self._forget(whole)):
+        if self._unchecked:
+            pass  # interrupted before anything was done: it stays as it was
+        elif self._begun and self._resumable and whole > 0 and (not self._doubtful or self._forget(whole)):
             self.kept = whole
         elif self._begun or not (self.folder / _FRAMES).exists():
             self._clear()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import av
 import torch
@@ -26,6 +26,8 @@ from streammatte.media.part import Part
 
 # A first pts later than this is an arbitrary clock (a broadcast, a camera's uptime), not a delay that was meant.
 _LONGEST_DELAY = 60
+
+_BUFFER = 1 << 20  # bytes: what goes through Python, goes through in few pieces
 
 _MILLISECOND = Fraction(1, 1000)  # WebM's one time base
 
@@ -170,7 +172,7 @@ class VideoSink:
                 self._audio.finish(-self._shift * self._info.time_base)
             out.close()
             if self._file is not None:
-                self._file.end()
+                self._file.close()
         except (av.FFmpegError, OSError) as exc:
             raise write_failed(self.path, exc) from exc
         self._finished = True
@@ -214,7 +216,7 @@ class VideoSink:
         # Timestamps are ours to move, and a second of ProRes is enough to hold back for missing sound.
         options = {"avoid_negative_ts": "disabled", "max_interleave_delta": "1000000"}
         options |= self._encoding.container_options
-        target: str | GrowingFile = name
+        target: str | BinaryIO = name
         if self.resumable:
             for option, value in RECOVERABLE[self._encoding.container].items():
                 options[option] = options.get(option, "") + value if value.startswith("+") else value
@@ -223,8 +225,9 @@ class VideoSink:
                 self.whole = whole_frames(self._temporary, self.part)
             self.part.go_on_after(self.whole)
             self._kept = packets_in(self._temporary, self.part)
-            target = self._file = GrowingFile(self._temporary)
-        return av.open(target, "w", format=self._encoding.container, container_options=options)
+            self._file = GrowingFile(self._temporary)
+            target = self._file.file
+        return av.open(target, "w", format=self._encoding.container, container_options=options, buffer_size=_BUFFER)
 
     def _mux(self, packets: Iterable[av.Packet[av.VideoStream]], *, known: bool = False) -> None:
         """Hand packets over, and the sound up to each: by its time, not by when the encoder's threads give it away."""
@@ -276,7 +279,7 @@ class VideoSink:
 
     def _discard(self) -> None:
         self._release()
-        if self._file is not None:
+        if self._file is not None and not self._finished:
             self._file.let_go()
         if self._container is not None:
             if self._file is not None and self._started and not self._has_packets:
