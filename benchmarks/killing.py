@@ -56,21 +56,25 @@ def main() -> None:
         for number in range(given.times):
             folder = Path(scratch, str(number))
             folder.mkdir()
-            moment = chance.uniform(0, seconds)
-            process = subprocess.Popen(
-                command(given.footage, folder, *more), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-            try:
-                process.wait(moment)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            early = [name for name in contents(folder) if not name.startswith(".")]
+            killed = False
+            while not killed:  # a run that ends before its moment, because others left the machine to it, is run again
+                moment = chance.uniform(0, seconds)
+                process = subprocess.Popen(
+                    command(given.footage, folder, *more, "--overwrite"),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
+                try:
+                    process.wait(moment)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+                    killed = True
+            for name in [name for name in contents(folder) if not name.startswith(".")]:
+                (folder / name).unlink()
             start = time.perf_counter()
-            # Where the run had ended before the kill, its outputs are there, and are made again.
-            again = ["--overwrite"] if early else []
             done = subprocess.run(
-                command(given.footage, folder, *more, "--resume", *again), capture_output=True, text=True, check=True
+                command(given.footage, folder, *more, "--resume"), capture_output=True, text=True, check=True
             )
             told = json.loads(done.stdout)
             same = contents(folder) == expected

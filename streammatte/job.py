@@ -157,7 +157,7 @@ def run(options: Options, display: Display) -> Summary:
         )
         if options.resume:
             for sink in (sink for sink in sinks if not sink.resumable):
-                display.notice(f"{sink.path} cannot be resumed, as its frames depend on each other: it begins anew")
+                display.notice(f"{sink.path} cannot be resumed, but for .mov and numbered pictures: it begins anew")
         begin(
             [sink.part for sink in sinks if sink.resumable], asked_of(options, matter), options, notice=display.notice
         )

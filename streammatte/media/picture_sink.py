@@ -38,10 +38,8 @@ class PictureSink:
 
     Attributes:
         description: One line on what is written.
-        part, whole: As of :class:`~streammatte.media.video_sink.VideoSink`.
+        part, resumable, whole: As of :class:`~streammatte.media.video_sink.VideoSink`.
     """
-
-    resumable = True
 
     def __init__(
         self,
@@ -57,6 +55,7 @@ class PictureSink:
         self.path = path
         self._numbered = NumberedName.parse(path)
         self.part = Part(path)
+        self.resumable = self._numbered is not None
         self.whole = 0
         self._temporary = self.part.folder / "pictures"
         self._bits = bits
