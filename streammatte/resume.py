@@ -162,7 +162,7 @@ class Course:
     def __init__(
         self, sinks: Sequence[Sink], stages: Sequence[Stage], *, batch: int, whole_clip: bool, folder: Path | None
     ) -> None:
-        self.whole = min(sink.whole for sink in sinks)
+        self.whole = min((sink.whole for sink in sinks), default=0)
         self._step = batch * -(-EVERY // batch)
         self._file = None if folder is None else folder / _STATE
         self._recalling = {str(place): each for place, each in enumerate(stages) if isinstance(each, Recalling)}

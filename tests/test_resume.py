@@ -298,7 +298,7 @@ def equal(one: Sequence[Plate], other: Sequence[Plate]) -> bool:
     ids=["smoother", "looking back", "detail", "foreground", "despill"],
 )
 def test_a_stage_remembers_no_more_plates_than_it_says(stage, first: int) -> None:
-    made = moving()
+    made = moving(22)
     memory = stage().memory
     assert equal(through(stage(), made)[first + memory :], through(stage(), made[first:])[memory:])
 
