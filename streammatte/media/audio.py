@@ -90,22 +90,28 @@ class AudioTrack:
             if packet is None or _starts(packet) > until:
                 return
             self._waiting = None
-            self._out.mux(packet)
+            self._mux(packet)
 
     def finish(self, shift: Fraction) -> None:
         """Mux the rest."""
         self._shift = shift
         if self._waiting is not None:
-            self._out.mux(self._waiting)
+            self._mux(self._waiting)
             self._waiting = None
         for packet in self._packets:
-            self._out.mux(packet)
+            self._mux(packet)
         missing = max(self._damaged, self._indexed - self._read)
         if missing:
             self.lost = "1 packet of sound" if missing == 1 else f"{missing} packets of sound"
 
     def close(self) -> None:
         self._source.close()
+
+    def _mux(self, packet: av.Packet[av.AudioStream]) -> None:
+        try:
+            self._out.mux(packet)
+        except av.InvalidDataError:  # what the muxer takes a packet apart by, as AAC's of transport streams, is damaged
+            self._damaged += 1
 
     def _outgoing(self) -> Iterator[av.Packet[av.AudioStream]]:
         return self._copied() if self._copy else self._encoded()
