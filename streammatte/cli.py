@@ -31,12 +31,19 @@ def main(argv: Sequence[str] | None = None) -> int:
                 traceback.print_exc()
             # Native code that an interruption hits may turn it into an error of its own, as safetensors does.
             if received or isinstance(exc, KeyboardInterrupt):
-                print("streammatte: interrupted; nothing was written", file=sys.stderr)
+                print(f"streammatte: interrupted; {_kept(exc) or 'nothing was written'}", file=sys.stderr)
                 return 128 + (received[0] if received else signal.SIGINT)  # as shells have it
             print(f"streammatte: error: {exc}", file=sys.stderr)
             if exc.hint:
                 print(f"  hint: {exc.hint}", file=sys.stderr)
+            if kept := _kept(exc):
+                print(f"  {kept}", file=sys.stderr)
             return 1
+
+
+def _kept(exc: BaseException) -> str:
+    """What a run noted on the exception that ended it."""
+    return "; ".join(getattr(exc, "__notes__", ()))
 
 
 @contextmanager

@@ -47,6 +47,7 @@ class TerminalDisplay:
         self._fetch: TaskID | None = None
         self._total: int | None = None
         self._first_written = 0.0
+        self._resumed: int | None = None
         self._what = ""
 
     def __enter__(self) -> Self:
@@ -73,6 +74,7 @@ class TerminalDisplay:
     def started(self, info: StreamInfo, matter: BiRefNetMatter) -> None:
         self._stop()
         self._total = info.frame_count
+        self._resumed = None
         if self._quiet:
             return
         height, width = matter.size
@@ -90,13 +92,14 @@ class TerminalDisplay:
 
     def written(self, frames: int) -> None:
         now = time.perf_counter()
-        if frames == 1:
-            self._first_written = now
+        if self._resumed is None:
+            self._first_written, self._resumed = now, frames - 1
         if self._progress is None:
             return
-        rate = (frames - 1) / (now - self._first_written) if frames > 1 else 0.0
+        new = frames - self._resumed
+        rate = (new - 1) / (now - self._first_written) if new > 1 else 0.0
         self._progress.update(self._task, completed=frames, rate=f"{rate:.1f} fps" if rate else "")
-        if frames == ESTIMATE_AFTER_FRAMES and self._total and self._total > frames:
+        if new == ESTIMATE_AFTER_FRAMES and self._total and self._total > frames:
             left = _duration((self._total - frames) / rate)
             self.notice(f"{self._total} frames at {rate:.1f} a second: about {left} to go")
 

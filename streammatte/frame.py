@@ -50,6 +50,7 @@ class StreamInfo:
         color: Range, matrix, primaries, transfer, bit depth.
         pixel_aspect: Width of a pixel over its height, after rotation; anamorphic footage has one other than 1.
         timecode: Of the first frame, as editors write it, ``01:00:00;02``; ``None`` if the footage has none.
+        first_index: ``Frame.index`` of the first frame that comes: 0, or its place in the whole.
         span: Seconds on the clock of pts at which the frames begin and end, where they are a part of the footage only;
             an end of ``None`` is the footage's own.
     """
@@ -62,6 +63,7 @@ class StreamInfo:
     color: ColorSpec
     pixel_aspect: Fraction = Fraction(1)
     timecode: str | None = None
+    first_index: int = 0
     span: tuple[Fraction, Fraction | None] | None = None
 
 
@@ -155,7 +157,13 @@ class Matter(Protocol):
 
 
 class Stage(Protocol):
-    """Makes plates better. May hold plates back to look ahead; never drops one, never changes their order."""
+    """Makes plates better. May hold plates back to look ahead; never drops one, never changes their order.
+
+    So that an interrupted run need not begin at the first frame again, a stage says how many plates before one decide
+    over it, in an attribute ``memory``; or, if there is no bound, has ``state()``, a dictionary of arrays that says all
+    that it remembers before the next plate, and ``restore(state)`` for a fresh one. One without either is given every
+    plate again.
+    """
 
     def push(self, plate: Plate) -> Iterable[Plate]: ...
     def flush(self) -> Iterable[Plate]: ...
@@ -167,6 +175,9 @@ class Sink(Protocol):
     A context manager. ``write`` and ``finish`` raise ``WriteFailed`` when the disk or the encoder refuses. ``finish``
     completes what is written, still under the temporary name: where several sinks belong together, all are finished
     before any is renamed. Leaving the sink finishes it if that was not done.
+
+    An interrupted run may have left frames that a sink goes on with: the first ``whole`` of them are not written again,
+    but each is skipped, in order, before the first plate is written.
     """
 
     @property
@@ -179,6 +190,12 @@ class Sink(Protocol):
         """What is written, in a few words for the summary: "ProRes 4444, straight alpha, AAC copied"."""
         ...
 
+    @property
+    def whole(self) -> int:
+        """How many frames are there from a run before; known once the sink is entered."""
+        ...
+
+    def skip(self, frame: Frame) -> None: ...
     def write(self, plate: Plate) -> None: ...
     def finish(self) -> None: ...
     def __enter__(self) -> Self: ...

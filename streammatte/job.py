@@ -9,11 +9,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from streammatte.errors import InputError, OutputError
-from streammatte.frame import Frame, Plate, Sink, Stage, StreamInfo
+from streammatte.frame import Frame, Plate, Stage, StreamInfo
 from streammatte.options import Options
+from streammatte.resume import Course, asked_of, begin, doubting, held
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
     from streammatte.matting import BiRefNetMatter
     from streammatte.media.file_source import FileSource
     from streammatte.media.guide import GuideMatte
+    from streammatte.media.picture_sink import PictureSink
     from streammatte.media.sequence import SequenceSource
+    from streammatte.media.video_sink import VideoSink
     from streammatte.report.observer import Findings, Observer
 
 T = TypeVar("T")
@@ -35,7 +40,8 @@ class Summary:
 
     Attributes:
         outputs: Path and description of each file, in the order asked for.
-        frames: Plates written.
+        frames: Frames of each output.
+        resumed: How many of them an interrupted run had written.
         seconds: Wall time of the run, the model's loading apart.
         stages: What the plates passed between the network and the files, by name.
         decode_fps, network_fps, stages_fps, encode_fps: What each would reach by itself, on this machine under this
@@ -59,6 +65,7 @@ class Summary:
     stages: list[str] = field(default_factory=list)
     outputs: list[dict[str, str]] = field(default_factory=list)
     frames: int = 0
+    resumed: int = 0
     seconds: float = 0.0
     decode_fps: float = 0.0
     network_fps: float = 0.0
@@ -76,7 +83,7 @@ class Summary:
         """Frames a second, of the run and of each part alone."""
         parts = [f"decode {self.decode_fps:.0f}", f"network {self.network_fps:.1f}"]
         parts += [f"{name} {rate:.1f}" for name, rate in self.stages_fps.items()] + [f"encode {self.encode_fps:.0f}"]
-        return f"{self.frames / (self.seconds or 1):.1f} fps (alone: {', '.join(parts)})"
+        return f"{(self.frames - self.resumed) / (self.seconds or 1):.1f} fps (alone: {', '.join(parts)})"
 
     def as_json(self) -> str:
         said = asdict(self)
@@ -142,9 +149,9 @@ def run(options: Options, display: Display) -> Summary:
             check_target(path, overwrite=options.overwrite)
             note = writing.enter_context(TextFile(path, overwrite=options.overwrite))
         # The sinks come before the model: a name that cannot be written is known at once, not after a download.
-        sinks: list[Sink] = []
+        sinks: list[VideoSink | PictureSink] = []
         for target in targets:
-            sink: Sink = open_sink(
+            sink = open_sink(
                 target.path,
                 info_for(target, source.info, options),
                 alpha=options.alpha,
@@ -160,7 +167,10 @@ def run(options: Options, display: Display) -> Summary:
                 compression=options.exr_compression,
             )
             sinks.append(sink)
-            writing.enter_context(sink)
+        parts = [sink.part for sink in sinks]
+        writing.enter_context(held(parts))
+        for part in parts:
+            part.claim()
         guides = _guides(options, source, display, writing)
         matter = load_matter(
             options.model,
@@ -182,6 +192,15 @@ def run(options: Options, display: Display) -> Summary:
             assumed=assumed_matrix(source.info.color, source.info.width, source.info.height),
             input_transfer=transfer_for(options.input_transfer, source.info.color),
         )
+        if options.resume:
+            for sink in (sink for sink in sinks if not sink.resumable):
+                display.notice(f"{sink.path} cannot be resumed, but for .mov and numbered pictures: it begins anew")
+        begin(
+            [sink.part for sink in sinks if sink.resumable], asked_of(options, matter), options, notice=display.notice
+        )
+        for sink in sinks:
+            writing.enter_context(sink)
+        writing.enter_context(doubting(parts))
         display.started(source.info, matter)
         decode, network = Clock(), Clock()
         encode = [Clock() for _ in sinks]
@@ -199,9 +218,20 @@ def run(options: Options, display: Display) -> Summary:
             screen=screen if colors_shown else None,
             device=matter.device,
         )
-        stages = [Timed(stage) for stage in wanted]
-        summary.stages = [each.name for each in stages]
         observer = _observer(options, source.info, wanted, colors=colors_shown)
+        course = Course(
+            sinks,
+            wanted,
+            batch=options.batch,
+            whole_clip=observer is not None,
+            folder=next((sink.part.folder for sink in sinks if sink.resumable), None),
+            first_index=source.info.first_index,
+        )
+        stages = [Timed(stage, course.watch(stage)) for stage in wanted]
+        summary.stages = [each.name for each in stages]
+        summary.frames, summary.resumed = course.first, course.whole
+        if course.whole:
+            display.notice(f"going on after {course.whole} whole frames")
 
         def timed_matter(frames: Sequence[Frame]) -> list[Tensor]:
             with network:
@@ -211,7 +241,11 @@ def run(options: Options, display: Display) -> Summary:
         if matter.device.type == "cpu" and max(matter.size) < SURE_OF_ITSELF:
             writing.enter_context(cores_left_to(len(stages)))
         start = time.perf_counter()
-        frames: Iterable[Frame] = decode.over(source)
+        every = iter(source)
+        for frame in islice(every, course.first):
+            for sink in sinks:
+                sink.skip(frame)
+        frames: Iterable[Frame] = decode.over(every)
         passed: list[Stage] = [*stages]
         if summary.input_transfer is not None:
             shown = AsShown(summary.input_transfer)
@@ -219,19 +253,23 @@ def run(options: Options, display: Display) -> Summary:
             places = (place for place, stage in enumerate(wanted) if isinstance(stage, COLOR_STAGES))
             passed.insert(next(places, len(wanted)), shown)
         plates = matte(prefetch(frames), timed_matter, passed, batch=options.batch, ahead=AHEAD)
+        computed = 0
         with ExitStack() as threads:
             ready = threads.enter_context(closing(prefetch(plates)))
             writers = [
-                threads.enter_context(Following(clock.timed(sink.write)))
+                threads.enter_context(Following(clock.timed(partial(_put, sink))))
                 for sink, clock in zip(sinks, encode, strict=True)
             ]
-            for plate in ready:
+            for place, plate in enumerate(ready, course.first):
                 for writer in writers:
-                    writer.put(plate)
+                    writer.put((place, plate))
+                course.written(place)
                 if observer is not None:
                     observer.write(plate)
-                summary.frames += 1
-                display.written(summary.frames)
+                computed += 1
+                summary.frames = place + 1
+                if summary.frames > course.whole:
+                    display.written(summary.frames)
             for writer in writers:
                 writer.finish()
         for sink, clock in zip(sinks, encode, strict=True):
@@ -240,9 +278,9 @@ def run(options: Options, display: Display) -> Summary:
         summary.seconds = time.perf_counter() - start
         slowest = max(encode, key=lambda clock: clock.seconds, default=Clock())  # a report alone has no output
         summary.decode_fps, summary.network_fps, summary.encode_fps = (
-            clock.rate(summary.frames) for clock in (decode, network, slowest)
+            clock.rate(computed) for clock in (decode, network, slowest)
         )
-        summary.stages_fps = {each.name: each.clock.rate(summary.frames) for each in stages}
+        summary.stages_fps = {each.name: each.clock.rate(computed) for each in stages}
         summary.outputs = [{"path": str(sink.path), "description": sink.description} for sink in sinks]
         summary.lost = source.lost
         summary.mattes = [{"path": each.path, "as": name, "lost": each.lost} for name, each in guides.items()]
@@ -260,6 +298,15 @@ def run(options: Options, display: Display) -> Summary:
         with _uninterrupted():  # all of them are complete; what is left is renaming
             writing.close()
     return summary
+
+
+def _put(sink: VideoSink | PictureSink, item: tuple[int, Plate]) -> None:
+    """Hand over a plate, or what an interrupted run has made of it."""
+    place, plate = item
+    if place < sink.whole:
+        sink.skip(plate.frame)
+    else:
+        sink.write(plate)
 
 
 class Clock:
@@ -300,16 +347,18 @@ class Clock:
 
 
 class Timed:
-    """A stage, the time it takes summed."""
+    """A stage, the time it takes summed; ``watch`` sees each plate before it."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage, self.clock = stage, Clock()
+    def __init__(self, stage: Stage, watch: Callable[[Plate], None] | None = None) -> None:
+        self.stage, self.clock, self._watch = stage, Clock(), watch
 
     @property
     def name(self) -> str:
         return type(self.stage).__name__
 
     def push(self, plate: Plate) -> Iterable[Plate]:
+        if self._watch is not None:
+            self._watch(plate)
         with self.clock:
             return list(self.stage.push(plate))
 

@@ -52,6 +52,7 @@ class Options:
     despill: str | None = None
     offline: bool = False
     overwrite: bool = False
+    resume: bool = False
     strict: bool = False
     report: str | None = None
     limits: tuple[tuple[str, float], ...] = ()

@@ -73,6 +73,11 @@ def matting_parser() -> argparse.ArgumentParser:
         help="without --bg: colour as it is, or multiplied by alpha (default: straight; in .exr premultiplied)",
     )
     writing.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    writing.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the same command's interrupted run, to the same bytes; .mov and pictures",
+    )
 
     encoding = parser.add_argument_group("how to write it")
     encoding.add_argument(

@@ -11,8 +11,8 @@ import streammatte
 
 PACKAGE = Path(streammatte.__file__).parent
 
-# cli → commands → display → job, evaluate → pipeline, report → matting, media → nets, weights → frame, errors. A
-# room may import from lower levels and from itself. `training` uses networks and knows nothing of the command, which
+# cli → commands → display → job, evaluate → pipeline, report, resume → matting, media → nets, weights → frame, errors.
+# A room may import from lower levels and from itself. `training` uses networks and knows nothing of the command, which
 # alone uses it.
 LEVELS = {
     "errors": 0,
@@ -31,6 +31,7 @@ LEVELS = {
     "report": 3,
     "doctor": 3,
     "deliver": 3,
+    "resume": 3,
     "job": 4,
     "evaluate": 4,
     "display": 5,

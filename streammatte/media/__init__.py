@@ -168,6 +168,7 @@ def open_sink(
             _writer(suffix, info, content, kind, backdrop, bits, compression),
             background=backdrop,
             first_number=first_number,
+            first_index=info.first_index,
             overwrite=overwrite,
         )
     return VideoSink(

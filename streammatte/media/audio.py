@@ -110,7 +110,7 @@ class AudioTrack:
         """Mux the rest."""
         self._move(shift)
         self._lane.finish()
-        missing = max(self._damaged, self._indexed - self._read)
+        missing = max(self._damaged + self._lane.refused, self._indexed - self._read)
         if missing:
             self.lost = "1 packet of sound" if missing == 1 else f"{missing} packets of sound"
 

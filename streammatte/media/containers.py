@@ -52,6 +52,14 @@ def open_container(url: str) -> av.container.InputContainer:
         raise SourceNotFound(f"{url} cannot be opened: {getattr(exc, 'strerror', None) or exc}", hint=hint) from exc
 
 
+def size_of(url: str) -> int | None:
+    """Bytes of a file; ``None`` of an address, and of what is not there."""
+    try:
+        return Path(url).stat().st_size
+    except (OSError, ValueError):
+        return None
+
+
 def _why_unreadable(path: Path) -> str:
     with path.open("rb") as file:
         head = file.read(12)

@@ -64,6 +64,12 @@ class Encoding:
     quantiser: int | None = None
     says_range: bool = False
 
+    @property
+    def intra(self) -> bool:
+        """Each packet is a picture, and what it is does not depend on any other."""
+        alone = self.codec == "png" or (self.codec == "ffv1" and self.options.get("g") == "1")
+        return alone or av.Codec(self.codec, "w").intra_only
+
 
 def encoding_for(
     path: Path,

@@ -189,7 +189,7 @@ class FileSource:
         if code is not None:
             passed = round((span.begin - times[0]) * info.time_base * info.frame_rate)
             code = str(Timecode.parse(code, info.frame_rate) + passed)
-        self._info = replace(info, frame_count=span.count, span=seconds, timecode=code)
+        self._info = replace(info, frame_count=span.count, span=seconds, timecode=code, first_index=span.first)
 
     def _times_by_decoding(self) -> tuple[Sequence[int], Sequence[int]]:
         """When each frame is shown, where only decoding tells; none of them is to be sought."""
@@ -223,6 +223,7 @@ class FileSource:
             delivered += 1
             if span is not None and pts == span.last:
                 break
+        self._decoding.ledger.refuse_a_change()
         _, end = self._decoding.stated_span()
         self.lost = self._decoding.ledger.account(delivered, self._info.frame_rate, end)
         if self.lost and self._strict:

@@ -37,7 +37,7 @@ class GuideMatte:
             exchanged.
         info: The footage, or the part of it that is taken: the matte is in step with the whole.
         begins: When the first frame of the whole footage is shown, in seconds.
-        first_number: The number of the whole footage's first frame if it is numbered pictures; ``None`` if it is a clip.
+        first_number: The number of the whole footage's first frame if that is numbered pictures, else ``None``.
         strict: Raise ``DecodeFailed`` at the first damage.
 
     Attributes:
@@ -148,7 +148,7 @@ class GuideMatte:
     def _check_numbers(self, first: int) -> int:
         """How many of its pictures come before the whole footage's first."""
         own, count = self._source.first_number, self._source.info.frame_count or 0
-        begin = first if self._info.span is None else first + round(self._info.span[0] * self._info.frame_rate)
+        begin = first + self._info.first_index
         last = begin + (self._info.frame_count or 1) - 1
         if not own <= begin <= last < own + count:
             raise InputError(

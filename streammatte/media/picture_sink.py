@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 import cv2
+import torch
 
 from streammatte.errors import UnsupportedOutput, WriteFailed
-from streammatte.frame import Plate
+from streammatte.frame import Frame, Plate
 from streammatte.media.composing import Background
-from streammatte.media.output import publish, temporary_beside, write_failed
+from streammatte.media.output import publish, write_failed
+from streammatte.media.part import Part
 from streammatte.media.sequence import NumberedName
 
 
@@ -39,10 +41,12 @@ class PictureSink:
         writer: Encodes a plate as a picture.
         background: What the writer composes with, to be closed in the end.
         first_number: Number of the frame with index 0.
+        first_index: Of the first frame that comes.
         overwrite: Replace what has the name; otherwise a picture that appears there meanwhile is an error.
 
     Attributes:
         description: One line on what is written.
+        part, resumable, whole: As of :class:`~streammatte.media.video_sink.VideoSink`.
     """
 
     def __init__(
@@ -52,14 +56,19 @@ class PictureSink:
         *,
         background: Background | None,
         first_number: int = 1,
+        first_index: int = 0,
         overwrite: bool = False,
     ) -> None:
         self.path = path
         self._numbered = NumberedName.parse(path)
-        self._temporary = temporary_beside(path)
+        self.part = Part(path)
+        self.resumable = self._numbered is not None
+        self.whole = 0
+        self._temporary = self.part.folder / "pictures"
         self._writer = writer
         self._background = background
         self._first_number = first_number
+        self._first_index = first_index
         self._overwrite = overwrite
         self._finished = False
         self._written: list[str] = []
@@ -67,8 +76,13 @@ class PictureSink:
 
     def __enter__(self) -> Self:
         try:
-            self._temporary.mkdir()
+            self.part.begin()
+            self._temporary.mkdir(exist_ok=True)
+            while self.whole < self.part.before and self._is_whole(self.whole):
+                self.whole += 1
+            self.part.go_on_after(self.whole)
         except OSError as exc:
+            self.part.leave()
             raise write_failed(self.path, exc) from exc
         return self
 
@@ -81,20 +95,20 @@ class PictureSink:
         """
         if self._finished:
             raise RuntimeError("a sink takes no plates once it is finished")
-        if self._numbered is not None:
-            name = self._numbered.name(self._first_number + plate.frame.index)
-        elif not self._written:
-            name = self.path.name
-        else:
-            raise UnsupportedOutput(
-                f"{self.path} holds one frame, and there are more",
-                hint=f"number them: {self.path.with_suffix('')}.####{self.path.suffix}",
-            )
+        name = self._name(plate.frame.index)
         try:
-            (self._temporary / name).write_bytes(self._writer(plate))
+            data = self._writer(plate)
+            (self._temporary / name).write_bytes(data)
+            self.part.note(data)
         except (cv2.error, OSError) as exc:
             raise write_failed(self.path, exc) from exc
         self._written.append(name)
+
+    def skip(self, frame: Frame) -> None:
+        """Take a frame's picture from what is whole already."""
+        if not self._written and self._background is not None:  # a clip counts from the first plate
+            self._background.frame(Plate(frame, torch.zeros(frame.rgb.shape[1:])))
+        self._written.append(self._name(frame.index))
 
     def finish(self) -> None:
         """Take no more plates; the pictures are whole already. Leaving does it if it was not done.
@@ -111,15 +125,17 @@ class PictureSink:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
+        whole = max(self.whole, len(self._written))
         try:
             if kind is None:
                 if not self._finished:
                     self.finish()
                 self._publish()
+                whole = 0
         finally:
             if self._background is not None:
                 self._background.close()
-            shutil.rmtree(self._temporary, ignore_errors=True)
+            self.part.leave(whole)
 
     def _publish(self) -> None:
         written = set(self._written)
@@ -127,7 +143,8 @@ class PictureSink:
         try:
             for name in self._written:
                 picture = self.path.with_name(name)
-                publish(self._temporary / name, picture, overwrite=self._overwrite)
+                if (self._temporary / name).exists():  # else an interrupted run has moved it
+                    publish(self._temporary / name, picture, overwrite=self._overwrite)
                 published.append(picture)
             if self._overwrite and self._numbered is not None:
                 for left in map(self._numbered.path, self._numbered.numbers()):
@@ -140,3 +157,22 @@ class PictureSink:
             if isinstance(exc, OSError):
                 raise write_failed(self.path, exc) from exc
             raise
+
+    def _name(self, index: int) -> str:
+        if self._numbered is not None:
+            return self._numbered.name(self._first_number + index)
+        if self._written:
+            raise UnsupportedOutput(
+                f"{self.path} holds one frame, and there are more",
+                hint=f"number them: {self.path.with_suffix('')}.####{self.path.suffix}",
+            )
+        return self.path.name
+
+    def _is_whole(self, place: int) -> bool:
+        """Whether an interrupted run has left a picture, here or, if it was moving them, in its place."""
+        name = self._name(self._first_index + place)
+        for path in (self._temporary / name, self.path.with_name(name)):
+            with contextlib.suppress(OSError):
+                if self.part.matches(place, path.read_bytes()):
+                    return True
+        return False

@@ -92,8 +92,8 @@ class SequenceSource:
             are those of the whole.
 
     Attributes:
-        info, lost, begins, has_alpha: As of :class:`~streammatte.media.file_source.FileSource`; nothing is ever lost, because a
-            picture that cannot be decoded is an error: left out, it would renumber all that follow.
+        info, lost, begins, has_alpha: As of :class:`~streammatte.media.file_source.FileSource`; nothing is ever lost,
+            because a picture that cannot be decoded is an error: left out, it would renumber all that follow.
 
     Raises:
         SourceNotFound: A picture is not there.
@@ -129,7 +129,14 @@ class SequenceSource:
             self.notes.append(says)
         self._paths = [paths[index] for index in self._frames]
         span = (self._frames.start / rate, self._frames.stop / rate) if marks else None
-        self._info = replace(first, time_base=1 / rate, frame_rate=rate, frame_count=len(self._paths), span=span)
+        self._info = replace(
+            first,
+            time_base=1 / rate,
+            frame_rate=rate,
+            frame_count=len(self._paths),
+            first_index=self._frames.start,
+            span=span,
+        )
 
     @property
     def info(self) -> StreamInfo:

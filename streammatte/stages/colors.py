@@ -72,6 +72,26 @@ class ClipColors:
         """Nothing: no plate is held back."""
         return iter(())
 
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All that is remembered before the next plate, as copies."""
+        known: dict[str, NDArray[Any]] = {"age": np.array(self._age)}
+        for name, arrays in (("counts", self._counts), ("mixtures", self._mixtures), ("last", self._last)):
+            known |= {f"{name}.{place}": np.array(array) for place, array in enumerate(arrays or ())}
+        if self._seen is not None:
+            known["seen"] = np.array(self._seen)
+        return known
+
+    def restore(self, state: dict[str, NDArray[Any]]) -> None:
+        """Remember what another one did."""
+
+        def pair(name: str) -> tuple[Any, Any] | None:
+            return (np.array(state[f"{name}.0"]), np.array(state[f"{name}.1"])) if f"{name}.0" in state else None
+
+        counts = pair("counts")
+        self._counts = None if counts is None else list(counts)
+        self._mixtures, self._last = pair("mixtures"), pair("last")
+        self._seen, self._age = state.get("seen"), int(state["age"])
+
     def settle(self, rgb: NDArray[np.uint8], matte: Matte) -> Matte | None:
         """The matte of one picture, settled.
 

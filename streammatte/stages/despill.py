@@ -23,6 +23,8 @@ class Despill:
         ValueError: No channel of the colour leads.
     """
 
+    memory = 0
+
     def __init__(self, color: tuple[float, float, float]) -> None:
         _leading(color)
         self._color = color

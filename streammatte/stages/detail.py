@@ -42,6 +42,8 @@ class DetailRefiner:
         ValueError: A side of the size is not positive.
     """
 
+    memory = 0
+
     def __init__(self, size: tuple[int, int], device: torch.device | str | None = None) -> None:
         if min(size) < 1:
             raise ValueError(f"the matte's size must be positive: {size}")

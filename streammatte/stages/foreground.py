@@ -37,6 +37,8 @@ class ForegroundEstimator:
         device: Where to compute; the plate's own by default. The foreground is given back where the frame lies.
     """
 
+    memory = 0
+
     def __init__(self, device: torch.device | str | None = None) -> None:
         self._device = device
 

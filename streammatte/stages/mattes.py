@@ -29,6 +29,8 @@ class CoreHint:
         core: White is the subject; grey is at least so much of it.
     """
 
+    memory = 0
+
     def __init__(self, core: Guide) -> None:
         self._core = core
         self._kept: dict[int, Tensor] = {}
@@ -55,6 +57,8 @@ class MatteLimits:
         garbage: White is thrown away; grey, so much of it. Where both are white, garbage wins.
     """
 
+    memory = 0
+
     def __init__(self, core: CoreHint | None, garbage: Guide | None) -> None:
         self._core, self._garbage = core, garbage
 
@@ -71,6 +75,8 @@ class MatteLimits:
 
 class Holdout:
     """The stage that comes last: takes out of the alpha what stands before the subject. Colours stay as they are."""
+
+    memory = 0
 
     def __init__(self, holdout: Guide) -> None:
         self._holdout = holdout

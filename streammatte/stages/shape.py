@@ -26,6 +26,8 @@ class EdgeShaper:
         feather: See :func:`feather`.
     """
 
+    memory = 0
+
     def __init__(self, choke: float = 0.0, feather: float = 0.0) -> None:
         self._choke, self._feather = choke, feather
 

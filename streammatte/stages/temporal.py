@@ -62,6 +62,7 @@ class TemporalSmoother:
         ValueError: ``lookahead`` is below 0, or more than are asked.
 
     Attributes:
+        memory: How many plates before one are asked.
         mended: By frame, how much of its matte was turned over, as a share of the larger of its subjects before and
             after: pops, holes and lost frames, not edges. Only frames of which ``MENDED`` or more was.
     """
