@@ -110,7 +110,7 @@ def _matte(arguments: Sequence[str]) -> int:
         overwrite=given.overwrite,
         strict=given.strict,
         report=given.report,
-        limits=dict(given.fail_on),
+        limits=tuple(given.fail_on),
     )
     from streammatte.display import TerminalDisplay
     from streammatte.job import run

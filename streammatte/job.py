@@ -6,7 +6,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
@@ -53,7 +53,7 @@ class Options:
     overwrite: bool = False
     strict: bool = False
     report: str | None = None
-    limits: Mapping[str, float] = field(default_factory=dict)
+    limits: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class Summary:
             load, of stages by name; zero where there was nothing to do.
         lost: What of the source could not be decoded, in words; ``None`` if nothing was lost.
         findings: What the plates tell of themselves; ``None`` unless a report or a limit asked for it.
-        crossed: A line for each limit that a score is above.
+        crossed: A line for each limit that a score is above, or that nothing could be held to.
     """
 
     input: str
@@ -129,8 +129,9 @@ def run(options: Options, display: Display) -> Summary:
         targets.append((options.matte, "matte"))
     _check_targets(options, [path for path, _ in targets])
     _check_lookahead(options)
-    if "mended" in options.limits and options.smooth == "off":
-        raise InputError("what smoothing mends has a limit, and --smooth is off", hint="leave one of the two out")
+    colors_shown = bool(options.outputs) or options.matte is None  # of a matte alone, nobody sees the colours
+    _check_limits(options, colors=colors_shown)
+    limits = dict(options.limits)
     screen = None if options.despill is None else _screen(options.despill)
 
     with (
@@ -177,7 +178,6 @@ def run(options: Options, display: Display) -> Summary:
         )
         display.started(source.info, matter)
         decode, network, encode = Clock(), Clock(), Clock()
-        colors_shown = bool(options.outputs) or options.matte is None  # of a matte alone, nobody sees the colours
         wanted = stages_for(
             matter.size,
             options.colors,
@@ -222,7 +222,7 @@ def run(options: Options, display: Display) -> Summary:
         summary.lost = source.lost
         if observer is not None:
             summary.findings = observer.findings(lengths_of_all(options.input, source, sinks))
-            summary.crossed = summary.findings.crossed(options.limits)
+            summary.crossed = summary.findings.crossed(limits)
         if page is not None and observer is not None:
             page.write(_page(options, summary, observer))
             summary.outputs.append({"path": str(page.path), "description": "report"})
@@ -322,6 +322,21 @@ def _check_lookahead(options: Options) -> None:
         raise InputError(
             f"--lookahead {options.lookahead} is too far: --smooth {options.smooth} asks {most} frames around each",
             hint=f"up to {most}" + ("" if options.smooth == "high" else ", or --smooth high"),
+        )
+
+
+def _check_limits(options: Options, *, colors: bool) -> None:
+    """Refuse limits that nothing will be held to."""
+    names = [name for name, _ in options.limits]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"the limit of {name} is given twice", hint="leave one of the two out")
+    if "mended" in names and options.smooth == "off":
+        raise InputError("what smoothing mends has a limit, and --smooth is off", hint="leave one of the two out")
+    if "contamination" in names and not colors:
+        raise InputError(
+            "the colours of the edge have a limit, and a matte alone has none",
+            hint="leave contamination out, or write a plate with -o",
         )
 
 

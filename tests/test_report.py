@@ -25,7 +25,7 @@ from streammatte.media.file_source import FileSource
 from streammatte.media.lengths import Lengths
 from streammatte.page import small
 from streammatte.report.moments import SPREAD, Spread, thumbnail
-from streammatte.report.observer import Observer
+from streammatte.report.observer import Findings, Observer, Score
 from streammatte.report.scores import SIZE, Flicker, contamination
 from streammatte.stages import TemporalSmoother
 from streammatte.stages.motion import View
@@ -220,12 +220,55 @@ def test_a_limit_that_is_crossed_is_said_and_everything_is_written(
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("wrong", ["flicker", "flicker=", "flicker=much", "flicker=-1", "flicker=nan", "beauty=1"])
-def test_a_limit_that_is_none(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("flicker", "flicker needs a limit, as in flicker=0.5"),
+        ("flicker=", "'' is no limit for flicker"),
+        ("flicker=much", "'much' is no limit for flicker"),
+        ("flicker=-1", "'-1' is no limit for flicker"),
+        ("flicker=nan", "'nan' is no limit for flicker"),
+        ("beauty=1", "'beauty' is no score: There are flicker, contamination, mended, audio"),
+        ("flickers=1", "'flickers' is no score: did you mean flicker?"),
+    ],
+)
+def test_a_limit_that_is_none(wrong: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as leaving:
         main(["clip.mp4", "-o", "out.mov", "--fail-on", wrong])
     assert leaving.value.code == 2
-    assert "flicker, contamination, mended, audio" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
+
+
+def test_a_limit_is_not_above_itself() -> None:
+    findings = Findings({"audio": Score(0.5)}, [], {})
+    assert findings.crossed({"audio": 0.5}) == []
+    assert findings.crossed({"audio": 0.4999}) == ["audio is 0.5, above the limit of 0.4999"]
+
+
+def test_a_limit_on_what_cannot_be_measured_is_no_limit_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Silence would say that all is well."""
+    still = tmp_path / "still.png"
+    cv2.imwrite(str(still), texture(6))
+    limits = [each for name in ("flicker", "contamination", "mended", "audio") for each in ("--fail-on", f"{name}=9")]
+    outputs = ["-o", str(tmp_path / "cut.png"), "--report", str(tmp_path / "page.html")]
+    assert main([str(still), *outputs, *limits, *QUICK, "--quiet"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert "streammatte: flicker could not be measured: no frame follows another of its shot" in said
+    assert {line.split()[1] for line in said} >= {"flicker", "mended", "audio"}
+    assert all(" could not be measured: " in line for line in said)
+    assert (tmp_path / "cut.png").exists(), "everything is written"
+    assert "flicker could not be measured" in Reader((tmp_path / "page.html").read_text()).texts["strong"]
+
+
+def test_without_a_soft_edge_there_is_no_contamination_to_limit() -> None:
+    observer = Observer(Fraction(1, 25), None, colors=True)
+    rgb = torch.from_numpy(texture(5)).permute(2, 0, 1)
+    for index in range(2):
+        observer.write(Plate(Frame(rgb, index, index), torch.ones(HEIGHT, WIDTH)))
+    (said,) = observer.findings({}).crossed({"contamination": 1, "flicker": 0})
+    assert said == "contamination could not be measured: no soft edge lies between colours that differ"
 
 
 def test_nothing_is_looked_at_unasked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -293,6 +336,10 @@ def test_a_page_is_refused_or_whole(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "no page's name" in refused(clip, "--report", str(tmp_path / "report.json"))
     assert "named twice" in refused(clip, "--report", str(tmp_path / "a.html"), "-o", str(tmp_path / "a.html"))
     assert "smooth is off" in refused(clip, "--smooth", "off", "--fail-on", "mended=0.1")
+    assert "is given twice" in refused(clip, "--fail-on", "flicker=1", "--fail-on", "flicker=2")
+    matte = ("--matte", str(tmp_path / "m.mov"), *QUICK, "--quiet", "--fail-on", "contamination=1")
+    assert main([clip, *matte]) == 1
+    assert "a matte alone has none" in capsys.readouterr().err and set(tmp_path.iterdir()) == before
     assert "broken.mkv" in refused(broken, "--strict", "--report", str(tmp_path / "new.html"))
     assert old.read_text() == "mine"
     assert main([clip, "--report", str(old), "--overwrite", *QUICK, "--quiet"]) == 0

@@ -17,6 +17,14 @@ from streammatte.report.moments import Moment, Pictures, Spread, offer, thumbnai
 from streammatte.report.scores import SIZE, Flicker, contamination
 from streammatte.stages.motion import Plane, View
 
+UNTOLD = {
+    "flicker": "no frame follows another of its shot",
+    "contamination": "no soft edge lies between colours that differ",
+    "mended": "a frame alone has no other to be mended by",
+    "audio": "there is no sound of a stated length to compare",
+}
+"""Why a run may have no such score."""
+
 GRID = 640  # pixels of the longer side, at most, that the edge's colours are looked at in: every n-th, as it is
 
 
@@ -49,15 +57,19 @@ class Findings:
     lengths: dict[str, Lengths] = field(default_factory=dict)
 
     def crossed(self, limits: Mapping[str, float]) -> list[str]:
-        """A line for each limit that a score is above."""
+        """A line for each limit that a score is above, or whose score could not be told: silence would say it is met."""
         said = []
         for name, limit in limits.items():
             found = self.scores.get(name)
-            if found is None or found.score <= limit:
+            if found is None:
+                said.append(f"{name} could not be measured: {UNTOLD[name]}")
+                continue
+            if found.score <= limit:
                 continue
             line = f"{name} is {found.score:.3g}, above the limit of {limit:g}"
             if found.frame is not None:
-                line += f"; the worst is frame {found.frame}, at {found.seconds:.2f} s ({found.worst:.3g})"
+                of_what = " of its matte" if name == "mended" else ""
+                line += f"; the worst is frame {found.frame}, at {found.seconds:.2f} s ({found.worst:.3g}{of_what})"
             said.append(line)
         return said
 
@@ -122,7 +134,7 @@ class Observer:
                 mean = sum(value for value, _ in known) / len(known)
                 score = len(known) / len(figures) if name == "mended" else mean
                 scores[name] = Score(score, worst, self._frames[place], self._seconds[place])
-            elif name == "mended" and self._mended is not None:
+            elif name == "mended" and self._mended is not None and len(figures) > 1:
                 scores[name] = Score(0.0)
         read, *written = lengths.values() or [Lengths(None, None)]
         if read.audio is not None and written:
