@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -177,6 +178,15 @@ def test_a_picture_alone_has_no_change(tmp_path: Path, capsys: pytest.CaptureFix
     assert isinstance(scores, dict)
     assert scores["dtssd"] is scores["messddt"] is None
     assert scores["dtssd_rvm"] == 0
+
+
+def test_a_name_that_is_no_text_loses_nothing(pair: tuple[str, str], tmp_path: Path) -> None:
+    pred = write(tmp_path / "pred.mov", truths(2), "plate").rename(os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff.mov"))
+    truth = str(write(tmp_path / "truth.##.png", truths(2)))
+    page, figures = tmp_path / "page.html", tmp_path / "figures.json"
+    assert main(["evaluate", str(pred), truth, "--html", str(page), "--json", str(figures), "--quiet"]) == 0
+    assert "bad\\udcff.mov" in Reader(page.read_text(encoding="utf-8")).texts["h1"]
+    assert json.loads(figures.read_text(encoding="utf-8"))["pred"] == str(pred)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

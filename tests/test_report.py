@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -284,6 +287,20 @@ def test_a_report_alone_and_of_a_matte_alone(tmp_path: Path, capsys: pytest.Capt
     assert "contamination" not in report(capsys, clip, "--matte", str(tmp_path / "m.mov"), *page)["scores"]
     assert "flicker" not in report(capsys, str(tmp_path / "clip.01.png"), *page)["scores"], "a picture does not change"
     assert (tmp_path / "page.html").stat().st_size > 2000
+
+
+def test_a_name_that_is_no_text_loses_nothing(tmp_path: Path) -> None:
+    """As a user runs it, in a locale that is strict about what it prints."""
+    clip = os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff.mp4")
+    write_clip(tmp_path / "clip.mp4", pts=clips.even_pts(2)).rename(clip)
+    folder = os.fsencode(tmp_path)
+    arguments = [clip, "-o", folder + b"/out\xfe.mov", "--report", folder + b"/page.html", "--smooth", "off", *QUICK]
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run([sys.executable, "-m", "streammatte", *arguments], capture_output=True, env=strict)
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
+    assert b"out\\udcfe.mov" in done.stdout
+    assert os.listdir(folder).count(b"out\xfe.mov") == 1  # noqa: PTH208 - as bytes
+    assert "bad\\udcff.mp4" in Reader((tmp_path / "page.html").read_text(encoding="utf-8")).texts["h1"]
 
 
 def test_lengths_are_read_from_every_container(run: Path, tmp_path: Path) -> None:

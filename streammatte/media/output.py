@@ -109,7 +109,7 @@ def publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
 class TextFile:
     """A text file, in UTF-8, beside the other outputs of a run: all of it or none, renamed when it is left.
 
-    Nothing appears where ``write`` was not called, or an exception ends it.
+    Bytes of a file's name that are no UTF-8 are written as ``\\udcff``. Nothing appears where ``write`` was not called, or an exception ends it.
     """
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
@@ -124,7 +124,7 @@ class TextFile:
             WriteFailed: The disk refused.
         """
         try:
-            self._temporary.write_text(text, encoding="utf-8")
+            self._temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
         except OSError as exc:
             raise write_failed(self.path, exc) from exc
 
