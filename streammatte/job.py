@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+STAGES = {
+    "ClipColors": "colors",
+    "TemporalSmoother": "smooth",
+    "DetailRefiner": "detail",
+    "ForegroundEstimator": "decontaminate",
+    "Despill": "despill",
+}
+"""What people call each stage: as the option is called that turns it on."""
+
 AHEAD = 2  # plates between two stages: each holds a frame, an alpha and maybe colours in float
 
 
@@ -93,7 +102,8 @@ class Summary:
     def rates(self) -> str:
         """Frames a second, of the run and of each part alone."""
         parts = [f"decode {self.decode_fps:.0f}", f"network {self.network_fps:.1f}"]
-        parts += [f"{name} {rate:.1f}" for name, rate in self.stages_fps.items()] + [f"encode {self.encode_fps:.0f}"]
+        parts += [f"{STAGES.get(name, name)} {rate:.1f}" for name, rate in self.stages_fps.items()]
+        parts.append(f"encode {self.encode_fps:.0f}")
         return f"{self.frames / (self.seconds or 1):.1f} fps (alone: {', '.join(parts)})"
 
     def as_json(self) -> str:
@@ -120,8 +130,10 @@ def run(options: Options, display: Display) -> Summary:
     """
     from streammatte.matting import cores_left_to, load_matter
     from streammatte.media import open_sink, open_source
+    from streammatte.media.output import open_text
+    from streammatte.page import ENDINGS
     from streammatte.pipeline import matte, prefetch
-    from streammatte.report import lengths_of_all, open_page
+    from streammatte.report import lengths_of_all
     from streammatte.stages import SURE_OF_ITSELF, stages_for
 
     targets: list[tuple[str, Literal["plate", "matte"]]] = [(path, "plate") for path in options.outputs]
@@ -141,7 +153,9 @@ def run(options: Options, display: Display) -> Summary:
         if options.frame_rate is not None and source.info.frame_rate != options.frame_rate:
             raise InputError(f"--fps is for image sequences: {options.input} states its own rate", hint="leave it out")
         # Entered first, the page is left last: there is none of outputs that could not be put in their place.
-        page = None if options.report is None else writing.enter_context(open_page(options.report, options.overwrite))
+        page = None
+        if options.report is not None:
+            page = writing.enter_context(open_text(options.report, ENDINGS, overwrite=options.overwrite))
         # The sinks come before the model: a name that cannot be written is known at once, not after a download.
         sinks: list[Sink] = []
         for path, content in targets:
@@ -295,19 +309,16 @@ def _uninterrupted() -> Iterator[None]:
 
 def _check_targets(options: Options, targets: Sequence[str]) -> None:
     """Refuse a run whose outputs would overwrite what it reads, or each other."""
-    from streammatte.media.output import same_files
+    from streammatte.media.output import check_apart
 
     if options.report is not None:
         targets = [*targets, options.report]
     if not targets:
         raise OutputError("there is nothing to write", hint="name a file with -o, or with --matte")
-    for place, target in enumerate(targets):
-        if same_files(target, options.input):
-            raise OutputError(f"{target} is the input itself", hint="choose another name for the output")
-        if options.background is not None and same_files(target, options.background):
-            raise OutputError(f"{target} is the background itself", hint="choose another name for the output")
-        if any(same_files(target, other) for other in targets[:place]):
-            raise OutputError(f"{target} is named twice", hint="every output needs a name of its own")
+    read = [(options.input, "the input itself")]
+    if options.background is not None:
+        read.append((options.background, "the background itself"))
+    check_apart(targets, read)
 
 
 def _check_lookahead(options: Options) -> None:
@@ -362,15 +373,28 @@ def _page(options: Options, summary: Summary, observer: Observer) -> str:
         "frames written": str(summary.frames),
         "lost": summary.lost or "nothing",
         "model": f"{summary.model}, {width}×{height}, {summary.precision} on {summary.device}",
-        "stages": ", ".join(summary.stages) or "none",
+        "stages": ", ".join(STAGES.get(name, name) for name in summary.stages) or "none",
         "speed": summary.rates(),
     }
     usual = Options(options.input)
     for name in (each.name for each in fields(options)):
         value = getattr(options, name)
         if value != getattr(usual, name) and name not in ("outputs", "report"):
-            about[f"option {name}"] = str(value)
+            about[f"option {name}"] = _said(value)
     return report_page(options.input, about, observer, summary.findings, summary.crossed)
+
+
+def _said(value: object) -> str:
+    """An option's value as it would be given."""
+    match value:
+        case True | False:
+            return "on" if value else "off"
+        case (int(height), int(width)):
+            return f"{width}x{height}"
+        case tuple():
+            return ", ".join(f"{name}={limit:g}" for name, limit in value)
+        case _:
+            return str(value)
 
 
 def _screen(text: str) -> tuple[float, float, float]:

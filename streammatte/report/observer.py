@@ -57,7 +57,7 @@ class Findings:
     lengths: dict[str, Lengths] = field(default_factory=dict)
 
     def crossed(self, limits: Mapping[str, float]) -> list[str]:
-        """A line for each limit that a score is above, or whose score could not be told: silence would say it is met."""
+        """A line for each limit that a score is above, and for each that nothing could be held to."""
         said = []
         for name, limit in limits.items():
             found = self.scores.get(name)
@@ -106,8 +106,7 @@ class Observer:
         """Look at the next plate."""
         alpha, index = opacity(plate), plate.frame.index
         seconds = float(plate.frame.pts * self._time_base)
-        width = max(1, round(SIZE * min(1.0, alpha.shape[1] / alpha.shape[0])))
-        view = View.of(thumbnail(plate.frame, width), np.ascontiguousarray(small(alpha, width)))
+        view = View.of(thumbnail(plate.frame, SIZE, SIZE), np.ascontiguousarray(small(alpha, SIZE, SIZE)))
         flicker = self.flicker(view)
         if self.flicker.cut:
             self.cuts.append(index)
@@ -137,8 +136,9 @@ class Observer:
             elif name == "mended" and self._mended is not None and len(figures) > 1:
                 scores[name] = Score(0.0)
         read, *written = lengths.values() or [Lengths(None, None)]
-        if read.audio is not None and written:
-            scores["audio"] = Score(max(abs((each.audio or 0.0) - read.audio) for each in written))
+        heard = [each.heard for each in written if each.heard is not None]
+        if read.audio is not None and heard:
+            scores["audio"] = Score(max(abs(each - read.audio) for each in heard))
         mended = {
             frame: share
             for frame, share in zip(self._frames, self.per_frame["mended"], strict=True)
