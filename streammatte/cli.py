@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import io
 import signal
 import sys
 import threading
@@ -35,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0, 1 for what went wrong, 2 for wrong usage, 128 + n for signal n."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # As on standard error: a file's name that the terminal has no letters for must not end a run that is done.
+        sys.stdout.reconfigure(errors="backslashreplace")
     with _signals() as received:
         try:
             command = COMMANDS.get(arguments[0]) if arguments else None
@@ -110,7 +114,7 @@ def _matte(arguments: Sequence[str]) -> int:
         overwrite=given.overwrite,
         strict=given.strict,
         report=given.report,
-        limits=dict(given.fail_on),
+        limits=tuple(given.fail_on),
     )
     from streammatte.display import TerminalDisplay
     from streammatte.job import run

@@ -6,7 +6,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     from streammatte.report.observer import Findings, Observer
 
 T = TypeVar("T")
+
+STAGES = {
+    "ClipColors": "colors",
+    "TemporalSmoother": "smooth",
+    "DetailRefiner": "detail",
+    "ForegroundEstimator": "decontaminate",
+    "Despill": "despill",
+}
+"""What people call each stage: as the option is called that turns it on."""
 
 AHEAD = 2  # plates between two stages: each holds a frame, an alpha and maybe colours in float
 
@@ -53,7 +62,7 @@ class Options:
     overwrite: bool = False
     strict: bool = False
     report: str | None = None
-    limits: Mapping[str, float] = field(default_factory=dict)
+    limits: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(slots=True)
@@ -69,7 +78,7 @@ class Summary:
             load, of stages by name; zero where there was nothing to do.
         lost: What of the source could not be decoded, in words; ``None`` if nothing was lost.
         findings: What the plates tell of themselves; ``None`` unless a report or a limit asked for it.
-        crossed: A line for each limit that a score is above.
+        crossed: A line for each limit that a score is above, or that nothing could be held to.
     """
 
     input: str
@@ -93,7 +102,8 @@ class Summary:
     def rates(self) -> str:
         """Frames a second, of the run and of each part alone."""
         parts = [f"decode {self.decode_fps:.0f}", f"network {self.network_fps:.1f}"]
-        parts += [f"{name} {rate:.1f}" for name, rate in self.stages_fps.items()] + [f"encode {self.encode_fps:.0f}"]
+        parts += [f"{STAGES.get(name, name)} {rate:.1f}" for name, rate in self.stages_fps.items()]
+        parts.append(f"encode {self.encode_fps:.0f}")
         return f"{self.frames / (self.seconds or 1):.1f} fps (alone: {', '.join(parts)})"
 
     def as_json(self) -> str:
@@ -120,8 +130,10 @@ def run(options: Options, display: Display) -> Summary:
     """
     from streammatte.matting import cores_left_to, load_matter
     from streammatte.media import open_sink, open_source
+    from streammatte.media.output import open_text
+    from streammatte.page import ENDINGS
     from streammatte.pipeline import matte, prefetch
-    from streammatte.report import lengths_of_all, open_page
+    from streammatte.report import lengths_of_all
     from streammatte.stages import SURE_OF_ITSELF, stages_for
 
     targets: list[tuple[str, Literal["plate", "matte"]]] = [(path, "plate") for path in options.outputs]
@@ -129,8 +141,9 @@ def run(options: Options, display: Display) -> Summary:
         targets.append((options.matte, "matte"))
     _check_targets(options, [path for path, _ in targets])
     _check_lookahead(options)
-    if "mended" in options.limits and options.smooth == "off":
-        raise InputError("what smoothing mends has a limit, and --smooth is off", hint="leave one of the two out")
+    colors_shown = bool(options.outputs) or options.matte is None  # of a matte alone, nobody sees the colours
+    _check_limits(options, colors=colors_shown)
+    limits = dict(options.limits)
     screen = None if options.despill is None else _screen(options.despill)
 
     with (
@@ -140,7 +153,9 @@ def run(options: Options, display: Display) -> Summary:
         if options.frame_rate is not None and source.info.frame_rate != options.frame_rate:
             raise InputError(f"--fps is for image sequences: {options.input} states its own rate", hint="leave it out")
         # Entered first, the page is left last: there is none of outputs that could not be put in their place.
-        page = None if options.report is None else writing.enter_context(open_page(options.report, options.overwrite))
+        page = None
+        if options.report is not None:
+            page = writing.enter_context(open_text(options.report, ENDINGS, overwrite=options.overwrite))
         # The sinks come before the model: a name that cannot be written is known at once, not after a download.
         sinks: list[Sink] = []
         for path, content in targets:
@@ -177,7 +192,6 @@ def run(options: Options, display: Display) -> Summary:
         )
         display.started(source.info, matter)
         decode, network, encode = Clock(), Clock(), Clock()
-        colors_shown = bool(options.outputs) or options.matte is None  # of a matte alone, nobody sees the colours
         wanted = stages_for(
             matter.size,
             options.colors,
@@ -222,7 +236,7 @@ def run(options: Options, display: Display) -> Summary:
         summary.lost = source.lost
         if observer is not None:
             summary.findings = observer.findings(lengths_of_all(options.input, source, sinks))
-            summary.crossed = summary.findings.crossed(options.limits)
+            summary.crossed = summary.findings.crossed(limits)
         if page is not None and observer is not None:
             page.write(_page(options, summary, observer))
             summary.outputs.append({"path": str(page.path), "description": "report"})
@@ -295,19 +309,16 @@ def _uninterrupted() -> Iterator[None]:
 
 def _check_targets(options: Options, targets: Sequence[str]) -> None:
     """Refuse a run whose outputs would overwrite what it reads, or each other."""
-    from streammatte.media.output import same_files
+    from streammatte.media.output import check_apart
 
     if options.report is not None:
         targets = [*targets, options.report]
     if not targets:
         raise OutputError("there is nothing to write", hint="name a file with -o, or with --matte")
-    for place, target in enumerate(targets):
-        if same_files(target, options.input):
-            raise OutputError(f"{target} is the input itself", hint="choose another name for the output")
-        if options.background is not None and same_files(target, options.background):
-            raise OutputError(f"{target} is the background itself", hint="choose another name for the output")
-        if any(same_files(target, other) for other in targets[:place]):
-            raise OutputError(f"{target} is named twice", hint="every output needs a name of its own")
+    read = [(options.input, "the input itself")]
+    if options.background is not None:
+        read.append((options.background, "the background itself"))
+    check_apart(targets, read)
 
 
 def _check_lookahead(options: Options) -> None:
@@ -322,6 +333,21 @@ def _check_lookahead(options: Options) -> None:
         raise InputError(
             f"--lookahead {options.lookahead} is too far: --smooth {options.smooth} asks {most} frames around each",
             hint=f"up to {most}" + ("" if options.smooth == "high" else ", or --smooth high"),
+        )
+
+
+def _check_limits(options: Options, *, colors: bool) -> None:
+    """Refuse limits that nothing will be held to."""
+    names = [name for name, _ in options.limits]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"the limit of {name} is given twice", hint="leave one of the two out")
+    if "mended" in names and options.smooth == "off":
+        raise InputError("what smoothing mends has a limit, and --smooth is off", hint="leave one of the two out")
+    if "contamination" in names and not colors:
+        raise InputError(
+            "the colours of the edge have a limit, and a matte alone has none",
+            hint="leave contamination out, or write a plate with -o",
         )
 
 
@@ -347,15 +373,28 @@ def _page(options: Options, summary: Summary, observer: Observer) -> str:
         "frames written": str(summary.frames),
         "lost": summary.lost or "nothing",
         "model": f"{summary.model}, {width}×{height}, {summary.precision} on {summary.device}",
-        "stages": ", ".join(summary.stages) or "none",
+        "stages": ", ".join(STAGES.get(name, name) for name in summary.stages) or "none",
         "speed": summary.rates(),
     }
     usual = Options(options.input)
     for name in (each.name for each in fields(options)):
         value = getattr(options, name)
         if value != getattr(usual, name) and name not in ("outputs", "report"):
-            about[f"option {name}"] = str(value)
+            about[f"option {name}"] = _said(value)
     return report_page(options.input, about, observer, summary.findings, summary.crossed)
+
+
+def _said(value: object) -> str:
+    """An option's value as it would be given."""
+    match value:
+        case True | False:
+            return "on" if value else "off"
+        case (int(height), int(width)):
+            return f"{width}x{height}"
+        case tuple():
+            return ", ".join(f"{name}={limit:g}" for name, limit in value)
+        case _:
+            return str(value)
 
 
 def _screen(text: str) -> tuple[float, float, float]:
