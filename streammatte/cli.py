@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import signal
 import sys
 import threading
@@ -22,6 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0, 1 for what went wrong, 2 for wrong usage, 128 + n for signal n."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # As on standard error: a file's name that the terminal has no letters for must not end a run that is done.
+        sys.stdout.reconfigure(errors="backslashreplace")
     with _signals() as received:
         try:
             command = COMMANDS.get(arguments[0]) if arguments else None

@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.table import Table
 
 from streammatte.frame import StreamInfo
-from streammatte.job import Summary
+from streammatte.summary import Summary
 
 if TYPE_CHECKING:
     from streammatte.evaluate import Evaluation

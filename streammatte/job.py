@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import fields
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from streammatte.errors import InputError, OutputError
+from streammatte.checks import check_handles, check_limits, check_lookahead, check_targets, guides_named, screen_of
+from streammatte.errors import InputError
 from streammatte.frame import Frame, Plate, Stage, StreamInfo
 from streammatte.options import Options
 from streammatte.resume import Course, asked_of, begin, doubting, held
+from streammatte.summary import STAGES, Clock, Summary, Timed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,69 +28,11 @@ if TYPE_CHECKING:
     from streammatte.media.picture_sink import PictureSink
     from streammatte.media.sequence import SequenceSource
     from streammatte.media.video_sink import VideoSink
-    from streammatte.report.observer import Findings, Observer
+    from streammatte.report.observer import Observer
 
 T = TypeVar("T")
 
 AHEAD = 2  # plates between two stages: each holds a frame, an alpha and maybe colours in float
-
-
-@dataclass(slots=True)
-class Summary:
-    """What was done.
-
-    Attributes:
-        outputs: Path and description of each file, in the order asked for.
-        frames: Frames of each output.
-        resumed: How many of them an interrupted run had written.
-        seconds: Wall time of the run, the model's loading apart.
-        stages: What the plates passed between the network and the files, by name.
-        decode_fps, network_fps, stages_fps, encode_fps: What each would reach by itself, on this machine under this
-            load, of stages by name, of outputs the slowest; zero where there was nothing to do.
-        lost: What of the source could not be decoded, in words; ``None`` if nothing was lost.
-        assumed: What the source does not say of its colours and is taken for, in words; ``None`` if it says it.
-        input_transfer: What the source's colours were taken to be encoded in, for the network's eyes; ``None``: for a
-            screen, as they are.
-        mattes: Path of each one given, what it was taken as, and what of it could not be decoded.
-        notes: What else a user should know of how the source was read, a line each.
-        findings: What the plates tell of themselves; ``None`` unless a report or a limit asked for it.
-        crossed: A line for each limit that a score is above.
-    """
-
-    input: str
-    model: str
-    device: str
-    precision: str
-    size: tuple[int, int]
-    alpha: str
-    stages: list[str] = field(default_factory=list)
-    outputs: list[dict[str, str]] = field(default_factory=list)
-    frames: int = 0
-    resumed: int = 0
-    seconds: float = 0.0
-    decode_fps: float = 0.0
-    network_fps: float = 0.0
-    stages_fps: dict[str, float] = field(default_factory=dict)
-    encode_fps: float = 0.0
-    lost: str | None = None
-    assumed: str | None = None
-    input_transfer: str | None = None
-    mattes: list[dict[str, str | None]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    findings: Findings | None = None
-    crossed: list[str] = field(default_factory=list)
-
-    def rates(self) -> str:
-        """Frames a second, of the run and of each part alone."""
-        parts = [f"decode {self.decode_fps:.0f}", f"network {self.network_fps:.1f}"]
-        parts += [f"{name} {rate:.1f}" for name, rate in self.stages_fps.items()] + [f"encode {self.encode_fps:.0f}"]
-        return f"{(self.frames - self.resumed) / (self.seconds or 1):.1f} fps (alone: {', '.join(parts)})"
-
-    def as_json(self) -> str:
-        said = asdict(self)
-        if self.findings is None:
-            del said["findings"], said["crossed"]
-        return json.dumps(said, indent=2)
 
 
 class Display(Protocol):
@@ -111,20 +54,20 @@ def run(options: Options, display: Display) -> Summary:
     from streammatte.matting import AsShown, cores_left_to, load_matter, transfer_for
     from streammatte.media import open_sink, open_source
     from streammatte.media.color import assumed_matrix
-    from streammatte.media.output import TextFile, check_target
+    from streammatte.media.output import open_text
+    from streammatte.page import ENDINGS
     from streammatte.pipeline import Following, matte, prefetch
-    from streammatte.report import lengths_of_all, open_page
+    from streammatte.report import lengths_of_all
     from streammatte.stages import COLOR_STAGES, SURE_OF_ITSELF, stages_for
 
     targets = targets_of(options)
-    _check_targets(options, [target.path for target in targets])
-    _check_lookahead(options)
-    if options.handles and options.mark_in is None and options.mark_out is None:
-        raise InputError("--handles are frames around --in and --out, and there are none", hint="give one of them")
+    check_targets(options, [target.path for target in targets])
+    check_lookahead(options)
+    colors_shown = not targets or any(each.content != "matte" for each in targets)  # of a matte alone, nobody sees them
+    check_limits(options, colors=colors_shown)
+    check_handles(options)
     limits = dict(options.limits)
-    if "mended" in limits and options.smooth == "off":
-        raise InputError("what smoothing mends has a limit, and --smooth is off", hint="leave one of the two out")
-    screen = None if options.despill is None else _screen(options.despill)
+    screen = None if options.despill is None else screen_of(options.despill)
 
     with (
         open_source(
@@ -141,13 +84,14 @@ def run(options: Options, display: Display) -> Summary:
         if options.frame_rate is not None and source.info.frame_rate != options.frame_rate:
             raise InputError(f"--fps is for image sequences: {options.input} states its own rate", hint="leave it out")
         # Entered first, the page is left last: there is none of outputs that could not be put in their place.
-        page = None if options.report is None else writing.enter_context(open_page(options.report, options.overwrite))
+        page = None
+        if options.report is not None:
+            page = writing.enter_context(open_text(options.report, ENDINGS, overwrite=options.overwrite))
         note = None
         if options.deliver is not None:
             folder = writing.enter_context(delivery_folder(options.deliver))
             path = folder / f"{name_of(options.input)}.txt"
-            check_target(path, overwrite=options.overwrite)
-            note = writing.enter_context(TextFile(path, overwrite=options.overwrite))
+            note = writing.enter_context(open_text(str(path), (".txt",), overwrite=options.overwrite))
         # The sinks come before the model: a name that cannot be written is known at once, not after a download.
         sinks: list[VideoSink | PictureSink] = []
         for target in targets:
@@ -204,7 +148,6 @@ def run(options: Options, display: Display) -> Summary:
         display.started(source.info, matter)
         decode, network = Clock(), Clock()
         encode = [Clock() for _ in sinks]
-        colors_shown = any(target.content != "matte" for target in targets)  # of a matte alone, nobody sees them
         wanted = stages_for(
             matter.size,
             options.colors,
@@ -309,64 +252,6 @@ def _put(sink: VideoSink | PictureSink, item: tuple[int, Plate]) -> None:
         sink.write(plate)
 
 
-class Clock:
-    """Sums the time spent inside it."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._since = 0.0
-
-    def __enter__(self) -> None:
-        self._since = time.perf_counter()
-
-    def __exit__(self, *exc: object) -> None:
-        self.seconds += time.perf_counter() - self._since
-
-    def over(self, items: Iterable[T]) -> Iterator[T]:
-        """``items``, the time spent on getting each of them summed."""
-        iterator = iter(items)
-        while True:
-            with self:
-                try:
-                    item = next(iterator)
-                except StopIteration:
-                    return
-            yield item
-
-    def timed(self, work: Callable[[T], None]) -> Callable[[T], None]:
-        """``work``, the time spent on it summed."""
-
-        def working(item: T) -> None:
-            with self:
-                work(item)
-
-        return working
-
-    def rate(self, count: int) -> float:
-        return count / self.seconds if self.seconds else 0.0
-
-
-class Timed:
-    """A stage, the time it takes summed; ``watch`` sees each plate before it."""
-
-    def __init__(self, stage: Stage, watch: Callable[[Plate], None] | None = None) -> None:
-        self.stage, self.clock, self._watch = stage, Clock(), watch
-
-    @property
-    def name(self) -> str:
-        return type(self.stage).__name__
-
-    def push(self, plate: Plate) -> Iterable[Plate]:
-        if self._watch is not None:
-            self._watch(plate)
-        with self.clock:
-            return list(self.stage.push(plate))
-
-    def flush(self) -> Iterable[Plate]:
-        with self.clock:
-            return list(self.stage.flush())
-
-
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
     """A signal comes too late: the outputs are complete, and what is left takes milliseconds."""
@@ -382,34 +267,6 @@ def _uninterrupted() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _check_targets(options: Options, targets: Sequence[str]) -> None:
-    """Refuse a run whose outputs would overwrite what it reads, or each other."""
-    from streammatte.media.guide import guide_path
-    from streammatte.media.output import same_files
-
-    if options.report is not None:
-        targets = [*targets, options.report]
-    if not targets:
-        raise OutputError(
-            "there is nothing to write", hint="name a file with -o, --matte or --foreground, or a folder with --deliver"
-        )
-    for place, target in enumerate(targets):
-        if same_files(target, options.input):
-            raise OutputError(f"{target} is the input itself", hint="choose another name for the output")
-        if options.background is not None and same_files(target, options.background):
-            raise OutputError(f"{target} is the background itself", hint="choose another name for the output")
-        if any(same_files(target, guide_path(spec)) for spec in _guides_named(options).values()):
-            raise OutputError(f"{target} is one of the mattes given", hint="choose another name for the output")
-        if any(same_files(target, other) for other in targets[:place]):
-            raise OutputError(f"{target} is named twice", hint="every output needs a name of its own")
-
-
-def _guides_named(options: Options) -> dict[str, str]:
-    """What was given of the mattes to be kept to."""
-    named = {"core": options.core_matte, "garbage": options.garbage_matte, "holdout": options.holdout_matte}
-    return {name: spec for name, spec in named.items() if spec is not None}
-
-
 def _guides(
     options: Options, source: FileSource | SequenceSource, display: Display, running: ExitStack
 ) -> dict[str, GuideMatte]:
@@ -419,27 +276,12 @@ def _guides(
 
     number = None if NumberedName.parse(options.input) is None else source.first_number
     guides = {}
-    for name, spec in _guides_named(options).items():
+    for name, spec in guides_named(options).items():
         guide = GuideMatte(spec, source.info, begins=source.begins, first_number=number, strict=options.strict)
         guides[name] = running.enter_context(guide)
         for note in guide.notes:
             display.notice(f"{guide.path}: {note}")
     return guides
-
-
-def _check_lookahead(options: Options) -> None:
-    """Refuse to look further ahead than frames are asked."""
-    from streammatte.stages.temporal import REACH
-
-    if options.lookahead is None:
-        return
-    if options.smooth == "off":
-        raise InputError("--lookahead is for smoothing, and --smooth is off", hint="leave one of the two out")
-    if options.lookahead > (most := 2 * REACH[options.smooth]):
-        raise InputError(
-            f"--lookahead {options.lookahead} is too far: --smooth {options.smooth} asks {most} frames around each",
-            hint=f"up to {most}" + ("" if options.smooth == "high" else ", or --smooth high"),
-        )
 
 
 def _observer(options: Options, info: StreamInfo, stages: Iterable[Stage], *, colors: bool) -> Observer | None:
@@ -464,33 +306,25 @@ def _page(options: Options, summary: Summary, observer: Observer) -> str:
         "frames written": str(summary.frames),
         "lost": summary.lost or "nothing",
         "model": f"{summary.model}, {width}×{height}, {summary.precision} on {summary.device}",
-        "stages": ", ".join(summary.stages) or "none",
+        "stages": ", ".join(STAGES.get(name, name) for name in summary.stages) or "none",
         "speed": summary.rates(),
     }
     usual = Options(options.input)
     for name in (each.name for each in fields(options)):
         value = getattr(options, name)
         if value != getattr(usual, name) and name not in ("outputs", "report"):
-            about[f"option {name}"] = str(value)
+            about[f"option {name}"] = _said(value)
     return report_page(options.input, about, observer, summary.findings, summary.crossed)
 
 
-def _screen(text: str) -> tuple[float, float, float]:
-    """The colour of a screen, (R, G, B) in [0, 1].
-
-    Raises:
-        InputError: It is no colour, or none that a screen could have.
-    """
-    from streammatte.media.background import parse_color
-    from streammatte.stages import Despill
-
-    hint = "green, blue, or the screen's own colour, as #00b140"
-    rgb = parse_color(text)
-    if rgb is None:
-        raise InputError(f"{text!r} is no colour", hint=hint)
-    red, green, blue = (value / 255 for value in rgb)
-    try:
-        Despill((red, green, blue))
-    except ValueError as exc:
-        raise InputError(f"{text!r} is no screen's colour: none of red, green and blue leads", hint=hint) from exc
-    return red, green, blue
+def _said(value: object) -> str:
+    """An option's value as it would be given."""
+    match value:
+        case True | False:
+            return "on" if value else "off"
+        case (int(height), int(width)):
+            return f"{width}x{height}"
+        case tuple():
+            return ", ".join(f"{name}={limit:g}" for name, limit in value)
+        case _:
+            return str(value)

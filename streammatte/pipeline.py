@@ -57,7 +57,7 @@ def _matted(source: Iterable[Frame], matter: Matter, batch: int) -> Generator[Pl
                     raise ModelError(
                         f"the matte of frame {frame.index} is no numbers", hint="try again with --precision fp32"
                     )
-                yield Plate(frame, alpha)
+                yield Plate(frame, alpha.detach())  # stages compute outside of torch, too
 
 
 def _staged(plates: Iterator[Plate], stage: Stage) -> Generator[Plate]:

@@ -11,7 +11,7 @@ import streammatte
 
 PACKAGE = Path(streammatte.__file__).parent
 
-# cli → commands → display → job, evaluate → pipeline, report, resume → matting, media → nets, weights → frame, errors.
+# cli → commands → display → job, evaluate → checks, summary → pipeline, report, resume → matting, media → nets, weights → frame, errors.
 # A room may import from lower levels and from itself. `training` uses networks and knows nothing of the command, which
 # alone uses it.
 LEVELS = {
@@ -31,14 +31,16 @@ LEVELS = {
     "report": 3,
     "doctor": 3,
     "deliver": 3,
+    "summary": 4,
+    "checks": 4,
     "resume": 3,
-    "job": 4,
-    "evaluate": 4,
-    "display": 5,
-    "parser": 6,
-    "commands": 6,
-    "cli": 7,
-    "__main__": 8,
+    "job": 5,
+    "evaluate": 5,
+    "display": 6,
+    "parser": 7,
+    "commands": 7,
+    "cli": 8,
+    "__main__": 9,
 }
 
 

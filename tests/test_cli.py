@@ -360,6 +360,12 @@ def test_wrong_usage_exits_with_2(arguments: list[str], tmp_path: Path, capsys: 
     assert arguments[0] in capsys.readouterr().err
 
 
+def test_a_number_that_is_too_low_is_told_where_numbers_begin(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["in.mp4", "-o", "out.mov", "--lookahead", "-1"])
+    assert "'-1' is not a whole number from 0" in capsys.readouterr().err
+
+
 def test_rates_are_exact() -> None:
     from streammatte.arguments import rate
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from streammatte.errors import ModelError, WriteFailed
 from streammatte.frame import Frame, Plate
 from streammatte.pipeline import Following, matte, prefetch
+from streammatte.stages import stages_for
 
 
 def frames(count: int) -> list[Frame]:
@@ -89,6 +90,19 @@ def test_nothing_is_computed_before_it_is_asked_for() -> None:
 def test_a_matter_that_breaks_its_contract_is_refused(broken) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ModelError):
         list(matte(frames(2), broken))
+
+
+def test_a_matter_that_could_be_trained_hinders_no_stage() -> None:
+    weight = torch.tensor(0.5, requires_grad=True)
+
+    def trainable(batch: Sequence[Frame]) -> list[Tensor]:
+        return [weight * frame.as_float()[0] for frame in batch]
+
+    given = [Frame(torch.randint(256, (3, 90, 120), dtype=torch.uint8), index, index) for index in range(3)]
+    stages = stages_for((64, 64), colors="on", detail="on", screen=(0.0, 1.0, 0.0))
+    plates = list(matte(given, trainable, stages))
+    assert len(plates) == 3
+    assert not any(plate.alpha.requires_grad for plate in plates)
 
 
 def prefetching() -> bool:
