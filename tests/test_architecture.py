@@ -11,7 +11,8 @@ import streammatte
 
 PACKAGE = Path(streammatte.__file__).parent
 
-# cli → commands → display → job, evaluate → checks, summary → pipeline, report, resume → matting, media → nets, weights → frame, errors.
+# cli → commands → display → job, evaluate → checks, summary → pipeline, report, resume → matting, media → nets, weights
+# → frame, errors.
 # A room may import from lower levels and from itself. `training` uses networks and knows nothing of the command, which
 # alone uses it.
 LEVELS = {
