@@ -138,7 +138,9 @@ def run(options: Options, display: Display) -> Summary:
         )
         if options.resume:
             for sink in (sink for sink in sinks if not sink.resumable):
-                display.notice(f"{sink.path} cannot be resumed, but for .mov and numbered pictures: it begins anew")
+                display.notice(
+                    f"{sink.path} cannot be resumed: it begins anew (.mov, .mkv and numbered pictures can, but for .mov with subtitles)"
+                )
         begin(
             [sink.part for sink in sinks if sink.resumable], asked_of(options, matter), options, notice=display.notice
         )

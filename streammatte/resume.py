@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from streammatte.errors import DecodeFailed, OutputError, SourceNotFound
+from streammatte.errors import InputError, OutputError, SourceNotFound
 from streammatte.frame import Plate, Sink, Stage
 from streammatte.options import Options
 
@@ -133,12 +133,12 @@ def held(parts: Sequence[Part]) -> Iterator[None]:
 def doubting(parts: Sequence[Part]) -> Iterator[None]:
     """Where the source ends a run, says how far what was made of it can be gone on from.
 
-    With a damaged one, going on would end likewise. One that has vanished may come back; but the last frames before
-    that may have been decoded from what was there no more.
+    With a damaged one, or a matte that is not in step, going on would end likewise. One that has vanished may come back;
+    but the last frames before that may have been decoded from what was there no more.
     """
     try:
         yield
-    except (DecodeFailed, SourceNotFound) as exc:
+    except InputError as exc:
         for part in parts:
             part.doubt(REORDERED if isinstance(exc, SourceNotFound) else None)
         raise

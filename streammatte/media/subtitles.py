@@ -70,8 +70,7 @@ def open_subtitles(
     url: str, out: av.container.OutputContainer, length: Fraction | None = None
 ) -> tuple[list[SubtitleTrack], str | None]:
     """Add the subtitle streams of ``url`` that ``out`` takes; and say what was done with them, if there are any."""
-    with open_container(url) as container:
-        names = {stream.index: _codec(stream) for stream in container.streams.subtitles}
+    names = _names(url)
     takes = _TAKEN.get(out.format.name)
     tracks = [SubtitleTrack(url, index, out, length) for index, name in names.items() if name == takes]
     left = [name for name in names.values() if name != takes]
@@ -82,6 +81,16 @@ def open_subtitles(
         kinds = " and ".join(sorted({_SPOKEN.get(name, name) for name in left}))
         said.append(f"{kinds} subtitles left out" if len(left) == 1 else f"{len(left)} {kinds} subtitles left out")
     return tracks, ", ".join(said) or None
+
+
+def goes_along(url: str, container: str) -> bool:
+    """Whether some subtitles of a file are copied into that kind of file."""
+    return _TAKEN.get(container) in _names(url).values()
+
+
+def _names(url: str) -> dict[int, str]:
+    with open_container(url) as container:
+        return {stream.index: _codec(stream) for stream in container.streams.subtitles}
 
 
 def _codec(stream: av.stream.Stream) -> str:
