@@ -133,8 +133,8 @@ def held(parts: Sequence[Part]) -> Iterator[None]:
 def doubting(parts: Sequence[Part]) -> Iterator[None]:
     """Where the source ends a run, says how far what was made of it can be gone on from.
 
-    With a damaged one, or a matte that is not in step, going on would end likewise. One that has vanished may come back;
-    but the last frames before that may have been decoded from what was there no more.
+    With a damaged one, or a matte that is not in step, going on would end likewise. One that has vanished may come
+    back; but the last frames before that may have been decoded from what was there no more.
     """
     try:
         yield
