@@ -22,7 +22,7 @@ sys.exit(code)
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
 
 
-def write_clip(path: Path, size: tuple[int, int], frames: int) -> Path:
+def write_clip(path: Path, size: tuple[int, int], frames: int, *, pixels: str = "yuv420p") -> Path:
     """An H.264 clip of ``size`` (width, height), 25 frames a second: a disc over a moving texture with camera noise."""
     import av
     import numpy as np
@@ -36,7 +36,7 @@ def write_clip(path: Path, size: tuple[int, int], frames: int) -> Path:
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=25, options={"preset": "veryfast", "crf": "20"})
         assert isinstance(stream, av.VideoStream)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = width, height, pixels
         stream.time_base = Fraction(1, 25)
         for index in range(frames):
             rgb = np.roll(texture, 4 * index, axis=1) + np.roll(noise, 37 * index, axis=(0, 1))

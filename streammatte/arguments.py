@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 from fractions import Fraction
+
+FARTHEST = 500
+"""Pixels that an edge can be moved by or be wide: beyond, something else is meant."""
 
 
 def rate(text: str) -> Fraction:
@@ -39,6 +43,22 @@ def above_zero(text: str) -> float:
     return value
 
 
+def number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("inf")
+    if not abs(value) <= FARTHEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels, up to {FARTHEST}")
+    return value
+
+
+def up_from_zero(text: str) -> float:
+    if (value := number(text)) < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is below 0")
+    return value
+
+
 def share(text: str) -> float:
     try:
         value = float(text)
@@ -51,7 +71,7 @@ def share(text: str) -> float:
 
 def whole(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
     return int(text)
 
 
@@ -67,13 +87,17 @@ LIMITED = ("flicker", "contamination", "mended", "audio")
 
 def limit(text: str) -> tuple[str, float]:
     """``flicker=0.4``: what may not exceed how much."""
-    name, _, number = text.partition("=")
+    name, equals, number = text.partition("=")
+    if name not in LIMITED:
+        near = difflib.get_close_matches(name, LIMITED, n=1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise argparse.ArgumentTypeError(f"{name!r} is no score: {meant}There are {', '.join(LIMITED)}")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{name} needs a limit, as in {name}=0.5")
     try:
         value = float(number)
     except ValueError:
         value = -1.0
-    if name not in LIMITED or not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not NAME=LIMIT, with a number from 0 and one of {', '.join(LIMITED)}"
-        )
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{number!r} is no limit for {name}: a number from 0 is")
     return name, value

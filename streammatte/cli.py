@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import signal
 import sys
 import threading
@@ -22,6 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0, 1 for what went wrong, 2 for wrong usage, 128 + n for signal n."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # As on standard error: a file's name that the terminal has no letters for must not end a run that is done.
+        sys.stdout.reconfigure(errors="backslashreplace")
     with _signals() as received:
         try:
             command = COMMANDS.get(arguments[0]) if arguments else None
@@ -31,12 +35,19 @@ def main(argv: Sequence[str] | None = None) -> int:
                 traceback.print_exc()
             # Native code that an interruption hits may turn it into an error of its own, as safetensors does.
             if received or isinstance(exc, KeyboardInterrupt):
-                print("streammatte: interrupted; nothing was written", file=sys.stderr)
+                print(f"streammatte: interrupted; {_kept(exc) or 'nothing was written'}", file=sys.stderr)
                 return 128 + (received[0] if received else signal.SIGINT)  # as shells have it
             print(f"streammatte: error: {exc}", file=sys.stderr)
             if exc.hint:
                 print(f"  hint: {exc.hint}", file=sys.stderr)
+            if kept := _kept(exc):
+                print(f"  {kept}", file=sys.stderr)
             return 1
+
+
+def _kept(exc: BaseException) -> str:
+    """What a run noted on the exception that ended it."""
+    return "; ".join(getattr(exc, "__notes__", ()))
 
 
 @contextmanager
@@ -71,7 +82,7 @@ def _matte(arguments: Sequence[str]) -> int:
         return 2
     given = parser.parse_args(arguments)
     meant = difflib.get_close_matches(given.input, COMMANDS, n=1, cutoff=0.7)
-    if meant and not given.outputs and given.matte is None:
+    if meant and not (given.outputs or given.matte or given.foreground or given.deliver):
         parser.error(f"{given.input} is not a command: did you mean `streammatte {meant[0]}`?")
     options = Options(**{each.name: _value(getattr(given, each.name)) for each in fields(Options)})
     from streammatte.display import TerminalDisplay

@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.table import Table
 
 from streammatte.frame import StreamInfo
-from streammatte.job import Summary
+from streammatte.summary import Summary
 
 if TYPE_CHECKING:
     from streammatte.evaluate import Evaluation
@@ -47,6 +47,7 @@ class TerminalDisplay:
         self._fetch: TaskID | None = None
         self._total: int | None = None
         self._first_written = 0.0
+        self._resumed: int | None = None
         self._what = ""
 
     def __enter__(self) -> Self:
@@ -73,6 +74,7 @@ class TerminalDisplay:
     def started(self, info: StreamInfo, matter: BiRefNetMatter) -> None:
         self._stop()
         self._total = info.frame_count
+        self._resumed = None
         if self._quiet:
             return
         height, width = matter.size
@@ -90,13 +92,14 @@ class TerminalDisplay:
 
     def written(self, frames: int) -> None:
         now = time.perf_counter()
-        if frames == 1:
-            self._first_written = now
+        if self._resumed is None:
+            self._first_written, self._resumed = now, frames - 1
         if self._progress is None:
             return
-        rate = (frames - 1) / (now - self._first_written) if frames > 1 else 0.0
+        new = frames - self._resumed
+        rate = (new - 1) / (now - self._first_written) if new > 1 else 0.0
         self._progress.update(self._task, completed=frames, rate=f"{rate:.1f} fps" if rate else "")
-        if frames == ESTIMATE_AFTER_FRAMES and self._total and self._total > frames:
+        if new == ESTIMATE_AFTER_FRAMES and self._total and self._total > frames:
             left = _duration((self._total - frames) / rate)
             self.notice(f"{self._total} frames at {rate:.1f} a second: about {left} to go")
 
@@ -114,9 +117,16 @@ class TerminalDisplay:
         self._stop()
         if summary.lost:
             self.notice(f"warning: {summary.lost}")
+        for matte in summary.mattes:
+            if matte["lost"]:
+                self.notice(f"warning: {matte['path']}: {matte['lost']}")
         if self._quiet:
             return
         out = Console(highlight=False)
+        if summary.assumed:
+            out.print(summary.assumed, markup=False, soft_wrap=True)
+        if summary.input_transfer:
+            out.print(f"the network saw {summary.input_transfer} as a screen shows it", soft_wrap=True)
         for output in summary.outputs:
             out.print(f"{output['path']}  ({output['description']})", markup=False, soft_wrap=True)
         for note in summary.notes:

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streammatte import metrics
-from streammatte.errors import DecodeFailed, InputError, OutputError
+from streammatte.errors import DecodeFailed, InputError
 from streammatte.frame import Frame, Plate
-from streammatte.page import element, grey, heat, page, picture, plot, row, section, signed, small, table
+from streammatte.media.composing import pixels_of
+from streammatte.page import (
+    ENDINGS,
+    MARKED,
+    element,
+    grey,
+    heat,
+    page,
+    picture,
+    plot,
+    row,
+    section,
+    signed,
+    small,
+    table,
+    to_bytes,
+)
 from streammatte.report.moments import Moment, Pictures, offer, thumbnail
 
 if TYPE_CHECKING:
@@ -118,7 +133,7 @@ class Evaluation:
             f"{self.pred} against {self.truth}",
             element("p", f"{self.frames} frames of {self.width}×{self.height}. Best is 0, and 1 for IoU."),
             table(["measure", "mean", "worst", "at frame"], rows),
-            section("Over time", *curves),
+            section("Over time", element("p", MARKED), *curves),
             *(section(title, *(each.element() for each in self.worst[name])) for name, title in _WORST.items()),
             section("Where the error changes", row(flicker)),
         )
@@ -130,11 +145,15 @@ class Scorer:
     Args:
         time_base: Seconds that a unit of the frames' pts lasts.
         has_colors: The mattes are of plates, whose frames are worth a look.
+
+    Attributes:
+        opaque: Which of ``pred`` and ``truth`` has no pixel yet that is not opaque.
     """
 
     def __init__(self, time_base: Fraction, *, has_colors: bool) -> None:
         self.per_frame: dict[str, list[float | None]] = {}
         self.worst: dict[str, list[Moment]] = {name: [] for name in _WORST}
+        self.opaque = {"pred", "truth"}
         self._time_base = time_base
         self._has_colors = has_colors
         self._over_time: dict[str, metrics.DtSSD | metrics.MESSDdt]
@@ -158,15 +177,20 @@ class Scorer:
             if name in figures:
                 self.per_frame.setdefault(name, []).append(figures[name])
 
+        self.opaque -= {name for name, alpha in (("pred", ours), ("truth", theirs)) if alpha.min() < 1}
         error = ours - theirs
         change = None if self._before is None else error - self._before
         if change is not None:
             self._changed = self._changed + np.square(change, dtype=np.float64)
         self._before = error
-        seen = source or (pred.frame if self._has_colors else None)
 
         def pictures() -> Pictures:
-            shown = {} if seen is None else {"frame": thumbnail(seen)}
+            shown = {}
+            if source is not None:
+                shown["frame"] = thumbnail(source)
+            elif self._has_colors:  # its own would show what lies beyond the edge, where nobody sees it
+                light = small(pixels_of(pred.frame.as_float()) * ours[..., None])
+                shown["frame, over grey"] = to_bytes(light + 0.5 * (1 - small(ours))[..., None])
             shown |= {"matte": grey(small(ours)), "truth": grey(small(theirs))}
             shown["error: red is too much, blue too little"] = signed(small(error))
             if change is not None:
@@ -180,6 +204,7 @@ class Scorer:
 class Display(Protocol):
     """Whoever is watching."""
 
+    def notice(self, text: str) -> None: ...
     def working(self, what: str, done: int, total: int | None) -> None: ...
 
 
@@ -195,12 +220,21 @@ def evaluate(options: EvaluationOptions, display: Display) -> Evaluation:
         OutputError: A file cannot be written.
     """
     from streammatte.media import open_source
-    from streammatte.media.output import write_text
+    from streammatte.media.output import check_apart, open_text
 
     inputs = {name: getattr(options, name) for name in ("pred", "truth", "source", "foreground")}
     inputs = {name: path for name, path in inputs.items() if path is not None}
-    _check_targets(options, list(inputs.values()))
-    with ExitStack() as reading:
+    if options.source is not None and options.html is None:
+        raise InputError(
+            f"{options.source} is to be shown on a page, and there is none", hint="add --html, or leave --source out"
+        )
+    targets = [path for path in (options.json, options.html) if path is not None]
+    check_apart(targets, [(path, "one of the inputs") for path in inputs.values()])
+    with ExitStack() as writing, ExitStack() as reading:
+        files = []
+        for path, endings in ((options.json, (".json",)), (options.html, ENDINGS)):
+            if path is not None:
+                files.append(writing.enter_context(open_text(path, endings, overwrite=options.overwrite)))
         sources: dict[str, FileSource | SequenceSource] = {}
         for name, path in inputs.items():
             sources[name] = open_source(path)
@@ -211,12 +245,13 @@ def evaluate(options: EvaluationOptions, display: Display) -> Evaluation:
         for moment in _side_by_side(inputs, sources):
             scorer.push(**moment)
             display.working("evaluating", moment["pred"].frame.index + 1, info.frame_count)
-    evaluation = Evaluation(
-        options.pred, options.truth, info.width, info.height, scorer.per_frame, scorer.worst, scorer.flicker
-    )
-    for path, text in ((options.json, evaluation.as_json), (options.html, evaluation.as_html)):
-        if path is not None:
-            write_text(Path(path), text(), overwrite=options.overwrite)
+        for name in sorted(scorer.opaque):
+            display.notice(f"{inputs[name]} is opaque in every frame: is it a plate?")
+        evaluation = Evaluation(
+            options.pred, options.truth, info.width, info.height, scorer.per_frame, scorer.worst, scorer.flicker
+        )
+        for file in files:  # both are whole before either has its name
+            file.write(evaluation.as_html() if file.path.suffix.lower() in ENDINGS else evaluation.as_json())
     return evaluation
 
 
@@ -268,16 +303,3 @@ def _check_sources(inputs: Mapping[str, str], sources: Mapping[str, FileSource |
             f"{inputs['pred']} is a matte, and has no colours to compare with those of {inputs['foreground']}",
             hint="give the plate, or leave --foreground out",
         )
-
-
-def _check_targets(options: EvaluationOptions, inputs: Sequence[str]) -> None:
-    """Refuse to overwrite what is read, or one file with the other, before anything is computed."""
-    from streammatte.media.output import check_target, same_files
-
-    targets = [path for path in (options.json, options.html) if path is not None]
-    for place, target in enumerate(targets):
-        if any(same_files(target, other) for other in inputs):
-            raise OutputError(f"{target} is one of the inputs", hint="choose another name for the output")
-        if any(same_files(target, other) for other in targets[:place]):
-            raise OutputError(f"{target} is named twice", hint="every output needs a name of its own")
-        check_target(Path(target), overwrite=options.overwrite)

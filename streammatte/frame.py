@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:  # torch takes a second to import, and nothing here computes
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 UNSPECIFIED = 2
@@ -48,6 +50,7 @@ class StreamInfo:
         color: Range, matrix, primaries, transfer, bit depth.
         pixel_aspect: Width of a pixel over its height, after rotation; anamorphic footage has one other than 1.
         timecode: Of the first frame, as editors write it, ``01:00:00;02``; ``None`` if the footage has none.
+        first_index: ``Frame.index`` of the first frame that comes: 0, or its place in the whole.
         span: Seconds on the clock of pts at which the frames begin and end, where they are a part of the footage only;
             an end of ``None`` is the footage's own.
     """
@@ -60,7 +63,31 @@ class StreamInfo:
     color: ColorSpec
     pixel_aspect: Fraction = Fraction(1)
     timecode: str | None = None
+    first_index: int = 0
     span: tuple[Fraction, Fraction | None] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredSamples:
+    """A picture's Y'CbCr as it was decoded, which RGB can hold neither beyond black and white nor without rounding.
+
+    Attributes:
+        planes: Y', Cb and Cr, 2-D uint8 or uint16 code values, chroma on its own grid; read-only views of what the
+            decoder made, which live as long as this does.
+        bits: Of a code value: 8, 10, 12, 14 or 16.
+        full_range: As of ``ColorSpec``.
+        matrix: MatrixCoefficients that ``Frame.rgb`` was made with, which an untagged picture's are taken for.
+        centred: Chroma lies midway between the luma columns that share it, as in JPEG, not on the first of them.
+        upright: What makes a plane stand as ``Frame.rgb`` does; ``None`` if it does. Turned chroma lies elsewhere
+            between its luma samples than any codec has it, so it has to be interpolated first.
+    """
+
+    planes: tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]
+    bits: int
+    full_range: bool
+    matrix: int
+    centred: bool
+    upright: Callable[[NDArray[Any]], NDArray[Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,12 +100,15 @@ class Frame:
         pts: Presentation time in the stream's ``time_base``; may be negative.
         index: Counts decoded frames from 0; of a part of a clip, from its place in the whole.
         duration: How long it is shown, in ``time_base``; 0 for unknown.
+        samples: What ``rgb`` was made of, if it was Y'CbCr of this size: sinks write these wherever the plate's colour
+            is the frame's own. Whatever changes ``rgb`` has to leave them out.
     """
 
     rgb: Tensor
     pts: int
     index: int
     duration: int = 0
+    samples: StoredSamples | None = None
 
     def as_float(self) -> Tensor:
         """``rgb`` as float32 in [0, 1], on its device; not copied if it is that already."""
@@ -127,7 +157,13 @@ class Matter(Protocol):
 
 
 class Stage(Protocol):
-    """Makes plates better. May hold plates back to look ahead; never drops one, never changes their order."""
+    """Makes plates better. May hold plates back to look ahead; never drops one, never changes their order.
+
+    So that an interrupted run need not begin at the first frame again, a stage says how many plates before one decide
+    over it, in an attribute ``memory``; or, if there is no bound, has ``state()``, a dictionary of arrays that says all
+    that it remembers before the next plate, and ``restore(state)`` for a fresh one. One without either is given every
+    plate again.
+    """
 
     def push(self, plate: Plate) -> Iterable[Plate]: ...
     def flush(self) -> Iterable[Plate]: ...
@@ -139,6 +175,9 @@ class Sink(Protocol):
     A context manager. ``write`` and ``finish`` raise ``WriteFailed`` when the disk or the encoder refuses. ``finish``
     completes what is written, still under the temporary name: where several sinks belong together, all are finished
     before any is renamed. Leaving the sink finishes it if that was not done.
+
+    An interrupted run may have left frames that a sink goes on with: the first ``whole`` of them are not written again,
+    but each is skipped, in order, before the first plate is written.
     """
 
     @property
@@ -151,6 +190,12 @@ class Sink(Protocol):
         """What is written, in a few words for the summary: "ProRes 4444, straight alpha, AAC copied"."""
         ...
 
+    @property
+    def whole(self) -> int:
+        """How many frames are there from a run before; known once the sink is entered."""
+        ...
+
+    def skip(self, frame: Frame) -> None: ...
     def write(self, plate: Plate) -> None: ...
     def finish(self) -> None: ...
     def __enter__(self) -> Self: ...

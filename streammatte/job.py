@@ -2,77 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from dataclasses import fields
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from streammatte.errors import InputError, OutputError
-from streammatte.frame import Frame, Plate, Sink, Stage, StreamInfo
+from streammatte.checks import check_handles, check_limits, check_lookahead, check_targets, guides_named, screen_of
+from streammatte.errors import InputError
+from streammatte.frame import Frame, Plate, Stage, StreamInfo
 from streammatte.options import Options
+from streammatte.resume import Course, asked_of, begin, doubting, held
+from streammatte.summary import STAGES, Clock, Summary, Timed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from streammatte.matting import BiRefNetMatter
-    from streammatte.report.observer import Findings, Observer
+    from streammatte.media.file_source import FileSource
+    from streammatte.media.guide import GuideMatte
+    from streammatte.media.picture_sink import PictureSink
+    from streammatte.media.sequence import SequenceSource
+    from streammatte.media.video_sink import VideoSink
+    from streammatte.report.observer import Observer
 
 T = TypeVar("T")
 
 AHEAD = 2  # plates between two stages: each holds a frame, an alpha and maybe colours in float
-
-
-@dataclass(slots=True)
-class Summary:
-    """What was done.
-
-    Attributes:
-        outputs: Path and description of each file, in the order asked for.
-        frames: Plates written.
-        seconds: Wall time of the run, the model's loading apart.
-        stages: What the plates passed between the network and the files, by name.
-        decode_fps, network_fps, stages_fps, encode_fps: What each would reach by itself, on this machine under this
-            load, of stages by name; zero where there was nothing to do.
-        lost: What of the source could not be decoded, in words; ``None`` if nothing was lost.
-        notes: What else a user should know of how the source was read, a line each.
-        findings: What the plates tell of themselves; ``None`` unless a report or a limit asked for it.
-        crossed: A line for each limit that a score is above.
-    """
-
-    input: str
-    model: str
-    device: str
-    precision: str
-    size: tuple[int, int]
-    alpha: str
-    stages: list[str] = field(default_factory=list)
-    outputs: list[dict[str, str]] = field(default_factory=list)
-    frames: int = 0
-    seconds: float = 0.0
-    decode_fps: float = 0.0
-    network_fps: float = 0.0
-    stages_fps: dict[str, float] = field(default_factory=dict)
-    encode_fps: float = 0.0
-    lost: str | None = None
-    notes: list[str] = field(default_factory=list)
-    findings: Findings | None = None
-    crossed: list[str] = field(default_factory=list)
-
-    def rates(self) -> str:
-        """Frames a second, of the run and of each part alone."""
-        parts = [f"decode {self.decode_fps:.0f}", f"network {self.network_fps:.1f}"]
-        parts += [f"{name} {rate:.1f}" for name, rate in self.stages_fps.items()] + [f"encode {self.encode_fps:.0f}"]
-        return f"{self.frames / (self.seconds or 1):.1f} fps (alone: {', '.join(parts)})"
-
-    def as_json(self) -> str:
-        said = asdict(self)
-        if self.findings is None:
-            del said["findings"], said["crossed"]
-        return json.dumps(said, indent=2)
 
 
 class Display(Protocol):
@@ -87,26 +47,27 @@ class Display(Protocol):
 def run(options: Options, display: Display) -> Summary:
     """Matte ``options.input`` into every output asked for, in one pass.
 
-    Decoding, the network, every stage and encoding each have a thread. No output gets its name before all of them are
-    complete.
+    Decoding, the network, every stage and every output have a thread of their own. No output gets its name
+    before all of them are complete.
     """
-    from streammatte.matting import cores_left_to, load_matter
+    from streammatte.deliver import delivery_folder, info_for, name_of, note_of, targets_of
+    from streammatte.matting import AsShown, cores_left_to, load_matter, transfer_for
     from streammatte.media import open_sink, open_source
-    from streammatte.pipeline import matte, prefetch
-    from streammatte.report import lengths_of_all, open_page
-    from streammatte.stages import SURE_OF_ITSELF, stages_for
+    from streammatte.media.color import assumed_matrix
+    from streammatte.media.output import open_text
+    from streammatte.page import ENDINGS
+    from streammatte.pipeline import Following, matte, prefetch
+    from streammatte.report import lengths_of_all
+    from streammatte.stages import COLOR_STAGES, SURE_OF_ITSELF, stages_for
 
-    targets: list[tuple[str, Literal["plate", "matte"]]] = [(path, "plate") for path in options.outputs]
-    if options.matte is not None:
-        targets.append((options.matte, "matte"))
-    _check_targets(options, [path for path, _ in targets])
-    _check_lookahead(options)
-    if options.handles and options.mark_in is None and options.mark_out is None:
-        raise InputError("--handles are frames around --in and --out, and there are none", hint="give one of them")
+    targets = targets_of(options)
+    check_targets(options, [target.path for target in targets])
+    check_lookahead(options)
+    colors_shown = not targets or any(each.content != "matte" for each in targets)  # of a matte alone, nobody sees them
+    check_limits(options, colors=colors_shown)
+    check_handles(options)
     limits = dict(options.limits)
-    if "mended" in limits and options.smooth == "off":
-        raise InputError("what smoothing mends has a limit, and --smooth is off", hint="leave one of the two out")
-    screen = None if options.despill is None else _screen(options.despill)
+    screen = None if options.despill is None else screen_of(options.despill)
 
     with (
         open_source(
@@ -123,24 +84,38 @@ def run(options: Options, display: Display) -> Summary:
         if options.frame_rate is not None and source.info.frame_rate != options.frame_rate:
             raise InputError(f"--fps is for image sequences: {options.input} states its own rate", hint="leave it out")
         # Entered first, the page is left last: there is none of outputs that could not be put in their place.
-        page = None if options.report is None else writing.enter_context(open_page(options.report, options.overwrite))
+        page = None
+        if options.report is not None:
+            page = writing.enter_context(open_text(options.report, ENDINGS, overwrite=options.overwrite))
+        note = None
+        if options.deliver is not None:
+            folder = writing.enter_context(delivery_folder(options.deliver))
+            path = folder / f"{name_of(options.input)}.txt"
+            note = writing.enter_context(open_text(str(path), (".txt",), overwrite=options.overwrite))
         # The sinks come before the model: a name that cannot be written is known at once, not after a download.
-        sinks: list[Sink] = []
-        for path, content in targets:
-            sink: Sink = open_sink(
-                path,
-                source.info,
+        sinks: list[VideoSink | PictureSink] = []
+        for target in targets:
+            sink = open_sink(
+                target.path,
+                info_for(target, source.info, options),
                 alpha=options.alpha,
-                background=options.background if content == "plate" else None,
-                content=content,
+                background=target.background,
+                content=target.content,
                 audio=None if options.no_audio else options.input,
                 subtitles=options.input,
                 overwrite=options.overwrite,
                 bits=options.bits,
                 first_number=source.first_number,
+                codec=options.codec,
+                quality=options.quality,
+                compression=options.exr_compression,
             )
             sinks.append(sink)
-            writing.enter_context(sink)
+        parts = [sink.part for sink in sinks]
+        writing.enter_context(held(parts))
+        for part in parts:
+            part.claim()
+        guides = _guides(options, source, display, writing)
         matter = load_matter(
             options.model,
             weights=options.weights,
@@ -157,24 +132,49 @@ def run(options: Options, display: Display) -> Summary:
             device=str(matter.device),
             precision=matter.precision,
             size=matter.size,
-            alpha=options.alpha,
+            alpha=options.alpha or "straight",
+            assumed=assumed_matrix(source.info.color, source.info.width, source.info.height),
+            input_transfer=transfer_for(options.input_transfer, source.info.color),
         )
+        if options.resume:
+            for sink in (sink for sink in sinks if not sink.resumable):
+                display.notice(f"{sink.path} cannot be resumed, but for .mov and numbered pictures: it begins anew")
+        begin(
+            [sink.part for sink in sinks if sink.resumable], asked_of(options, matter), options, notice=display.notice
+        )
+        for sink in sinks:
+            writing.enter_context(sink)
+        writing.enter_context(doubting(parts))
         display.started(source.info, matter)
-        decode, network, encode = Clock(), Clock(), Clock()
-        colors_shown = bool(options.outputs) or options.matte is None  # of a matte alone, nobody sees the colours
+        decode, network = Clock(), Clock()
+        encode = [Clock() for _ in sinks]
         wanted = stages_for(
             matter.size,
             options.colors,
             options.smooth,
             options.lookahead,
+            **guides,
             detail=options.detail,
+            choke=options.choke,
+            feather=options.feather,
             decontaminate=options.decontaminate == "on" and colors_shown,
             screen=screen if colors_shown else None,
             device=matter.device,
         )
-        stages = [Timed(stage) for stage in wanted]
-        summary.stages = [each.name for each in stages]
         observer = _observer(options, source.info, wanted, colors=colors_shown)
+        course = Course(
+            sinks,
+            wanted,
+            batch=options.batch,
+            whole_clip=observer is not None,
+            folder=next((sink.part.folder for sink in sinks if sink.resumable), None),
+            first_index=source.info.first_index,
+        )
+        stages = [Timed(stage, course.watch(stage)) for stage in wanted]
+        summary.stages = [each.name for each in stages]
+        summary.frames, summary.resumed = course.first, course.whole
+        if course.whole:
+            display.notice(f"going on after {course.whole} whole frames")
 
         def timed_matter(frames: Sequence[Frame]) -> list[Tensor]:
             with network:
@@ -184,26 +184,49 @@ def run(options: Options, display: Display) -> Summary:
         if matter.device.type == "cpu" and max(matter.size) < SURE_OF_ITSELF:
             writing.enter_context(cores_left_to(len(stages)))
         start = time.perf_counter()
-        plates = matte(prefetch(decode.over(source)), timed_matter, stages, batch=options.batch, ahead=AHEAD)
-        with closing(prefetch(plates)) as ready:
-            for plate in ready:
-                with encode:
-                    for sink in sinks:
-                        sink.write(plate)
+        every = iter(source)
+        for frame in islice(every, course.first):
+            for sink in sinks:
+                sink.skip(frame)
+        frames: Iterable[Frame] = decode.over(every)
+        passed: list[Stage] = [*stages]
+        if summary.input_transfer is not None:
+            shown = AsShown(summary.input_transfer)
+            frames = shown.over(frames)
+            places = (place for place, stage in enumerate(wanted) if isinstance(stage, COLOR_STAGES))
+            passed.insert(next(places, len(wanted)), shown)
+        plates = matte(prefetch(frames), timed_matter, passed, batch=options.batch, ahead=AHEAD)
+        computed = 0
+        with ExitStack() as threads:
+            ready = threads.enter_context(closing(prefetch(plates)))
+            writers = [
+                threads.enter_context(Following(clock.timed(partial(_put, sink))))
+                for sink, clock in zip(sinks, encode, strict=True)
+            ]
+            for place, plate in enumerate(ready, course.first):
+                for writer in writers:
+                    writer.put((place, plate))
+                course.written(place)
                 if observer is not None:
                     observer.write(plate)
-                summary.frames += 1
-                display.written(summary.frames)
-        with encode:
-            for sink in sinks:
+                computed += 1
+                summary.frames = place + 1
+                if summary.frames > course.whole:
+                    display.written(summary.frames)
+            for writer in writers:
+                writer.finish()
+        for sink, clock in zip(sinks, encode, strict=True):
+            with clock:
                 sink.finish()
         summary.seconds = time.perf_counter() - start
+        slowest = max(encode, key=lambda clock: clock.seconds, default=Clock())  # a report alone has no output
         summary.decode_fps, summary.network_fps, summary.encode_fps = (
-            clock.rate(summary.frames) for clock in (decode, network, encode)
+            clock.rate(computed) for clock in (decode, network, slowest)
         )
-        summary.stages_fps = {each.name: each.clock.rate(summary.frames) for each in stages}
+        summary.stages_fps = {each.name: each.clock.rate(computed) for each in stages}
         summary.outputs = [{"path": str(sink.path), "description": sink.description} for sink in sinks]
         summary.lost = source.lost
+        summary.mattes = [{"path": each.path, "as": name, "lost": each.lost} for name, each in guides.items()]
         summary.notes = source.notes
         if observer is not None:
             lengths = lengths_of_all(options.input, source, sinks, silent=options.no_audio)
@@ -212,56 +235,21 @@ def run(options: Options, display: Display) -> Summary:
         if page is not None and observer is not None:
             page.write(_page(options, summary, observer))
             summary.outputs.append({"path": str(page.path), "description": "report"})
+        if note is not None:
+            note.write(note_of(options, source.info, targets, sinks, summary.frames))
+            summary.outputs.append({"path": str(note.path), "description": "what is in the others, and who shows it"})
         with _uninterrupted():  # all of them are complete; what is left is renaming
             writing.close()
     return summary
 
 
-class Clock:
-    """Sums the time spent inside it."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._since = 0.0
-
-    def __enter__(self) -> None:
-        self._since = time.perf_counter()
-
-    def __exit__(self, *exc: object) -> None:
-        self.seconds += time.perf_counter() - self._since
-
-    def over(self, items: Iterable[T]) -> Iterator[T]:
-        """``items``, the time spent on getting each of them summed."""
-        iterator = iter(items)
-        while True:
-            with self:
-                try:
-                    item = next(iterator)
-                except StopIteration:
-                    return
-            yield item
-
-    def rate(self, count: int) -> float:
-        return count / self.seconds if self.seconds else 0.0
-
-
-class Timed:
-    """A stage, the time it takes summed."""
-
-    def __init__(self, stage: Stage) -> None:
-        self.stage, self.clock = stage, Clock()
-
-    @property
-    def name(self) -> str:
-        return type(self.stage).__name__
-
-    def push(self, plate: Plate) -> Iterable[Plate]:
-        with self.clock:
-            return list(self.stage.push(plate))
-
-    def flush(self) -> Iterable[Plate]:
-        with self.clock:
-            return list(self.stage.flush())
+def _put(sink: VideoSink | PictureSink, item: tuple[int, Plate]) -> None:
+    """Hand over a plate, or what an interrupted run has made of it."""
+    place, plate = item
+    if place < sink.whole:
+        sink.skip(plate.frame)
+    else:
+        sink.write(plate)
 
 
 @contextmanager
@@ -279,36 +267,21 @@ def _uninterrupted() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _check_targets(options: Options, targets: Sequence[str]) -> None:
-    """Refuse a run whose outputs would overwrite what it reads, or each other."""
-    from streammatte.media.output import same_files
+def _guides(
+    options: Options, source: FileSource | SequenceSource, display: Display, running: ExitStack
+) -> dict[str, GuideMatte]:
+    """These, opened; what should be known of them is said."""
+    from streammatte.media.guide import GuideMatte
+    from streammatte.media.sequence import NumberedName
 
-    if options.report is not None:
-        targets = [*targets, options.report]
-    if not targets:
-        raise OutputError("there is nothing to write", hint="name a file with -o, or with --matte")
-    for place, target in enumerate(targets):
-        if same_files(target, options.input):
-            raise OutputError(f"{target} is the input itself", hint="choose another name for the output")
-        if options.background is not None and same_files(target, options.background):
-            raise OutputError(f"{target} is the background itself", hint="choose another name for the output")
-        if any(same_files(target, other) for other in targets[:place]):
-            raise OutputError(f"{target} is named twice", hint="every output needs a name of its own")
-
-
-def _check_lookahead(options: Options) -> None:
-    """Refuse to look further ahead than frames are asked."""
-    from streammatte.stages.temporal import REACH
-
-    if options.lookahead is None:
-        return
-    if options.smooth == "off":
-        raise InputError("--lookahead is for smoothing, and --smooth is off", hint="leave one of the two out")
-    if options.lookahead > (most := 2 * REACH[options.smooth]):
-        raise InputError(
-            f"--lookahead {options.lookahead} is too far: --smooth {options.smooth} asks {most} frames around each",
-            hint=f"up to {most}" + ("" if options.smooth == "high" else ", or --smooth high"),
-        )
+    number = None if NumberedName.parse(options.input) is None else source.first_number
+    guides = {}
+    for name, spec in guides_named(options).items():
+        guide = GuideMatte(spec, source.info, begins=source.begins, first_number=number, strict=options.strict)
+        guides[name] = running.enter_context(guide)
+        for note in guide.notes:
+            display.notice(f"{guide.path}: {note}")
+    return guides
 
 
 def _observer(options: Options, info: StreamInfo, stages: Iterable[Stage], *, colors: bool) -> Observer | None:
@@ -333,33 +306,25 @@ def _page(options: Options, summary: Summary, observer: Observer) -> str:
         "frames written": str(summary.frames),
         "lost": summary.lost or "nothing",
         "model": f"{summary.model}, {width}×{height}, {summary.precision} on {summary.device}",
-        "stages": ", ".join(summary.stages) or "none",
+        "stages": ", ".join(STAGES.get(name, name) for name in summary.stages) or "none",
         "speed": summary.rates(),
     }
     usual = Options(options.input)
     for name in (each.name for each in fields(options)):
         value = getattr(options, name)
         if value != getattr(usual, name) and name not in ("outputs", "report"):
-            about[f"option {name}"] = str(value)
+            about[f"option {name}"] = _said(value)
     return report_page(options.input, about, observer, summary.findings, summary.crossed)
 
 
-def _screen(text: str) -> tuple[float, float, float]:
-    """The colour of a screen, (R, G, B) in [0, 1].
-
-    Raises:
-        InputError: It is no colour, or none that a screen could have.
-    """
-    from streammatte.media.background import parse_color
-    from streammatte.stages import Despill
-
-    hint = "green, blue, or the screen's own colour, as #00b140"
-    rgb = parse_color(text)
-    if rgb is None:
-        raise InputError(f"{text!r} is no colour", hint=hint)
-    red, green, blue = (value / 255 for value in rgb)
-    try:
-        Despill((red, green, blue))
-    except ValueError as exc:
-        raise InputError(f"{text!r} is no screen's colour: none of red, green and blue leads", hint=hint) from exc
-    return red, green, blue
+def _said(value: object) -> str:
+    """An option's value as it would be given."""
+    match value:
+        case True | False:
+            return "on" if value else "off"
+        case (int(height), int(width)):
+            return f"{width}x{height}"
+        case tuple():
+            return ", ".join(f"{name}={limit:g}" for name, limit in value)
+        case _:
+            return str(value)

@@ -16,11 +16,18 @@ class Options:
 
     input: str
     outputs: tuple[str, ...] = ()
+    foreground: str | None = None
     matte: str | None = None
+    pair: Literal["above", "beside"] | None = None
+    deliver: str | None = None
     background: str | None = None
-    alpha: Literal["straight", "premultiplied"] = "straight"
+    alpha: Literal["straight", "premultiplied"] | None = None
+    quality: Literal["draft", "standard", "best"] = "standard"
+    codec: Literal["prores4444", "prores4444xq", "png"] = "prores4444"
     bits: int | None = None
+    exr_compression: Literal["zip", "piz", "dwaa", "dwab"] = "zip"
     frame_rate: Fraction | None = None
+    input_transfer: str | None = None
     mark_in: str | None = None
     mark_out: str | None = None
     handles: int = 0
@@ -35,11 +42,17 @@ class Options:
     colors: Literal["auto", "on", "off"] = "auto"
     smooth: Literal["off", "low", "medium", "high"] = "medium"
     lookahead: int | None = None
+    garbage_matte: str | None = None
+    core_matte: str | None = None
+    holdout_matte: str | None = None
     detail: Literal["auto", "on", "off"] = "auto"
+    choke: float = 0.0
+    feather: float = 0.0
     decontaminate: Literal["on", "off"] = "on"
     despill: str | None = None
     offline: bool = False
     overwrite: bool = False
+    resume: bool = False
     strict: bool = False
     report: str | None = None
     limits: tuple[tuple[str, float], ...] = ()

@@ -20,6 +20,12 @@ LEFT, BOTTOM = 52, 18  # room for the numbers beside and below it
 MOST_POINTS = 1440  # of a curve: two to a pixel
 PICTURE_WIDTH = 240  # five of them fit side by side
 
+ENDINGS = (".html", ".htm")
+"""Of a page's name; what browsers open."""
+
+MARKED = "Dashed red: the frames that are shown below."
+"""What the marks of plots are, above them."""
+
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1340px; margin: 2em auto; padding: 0 1em; }
@@ -99,9 +105,11 @@ def plot(
         _, y = place(0, value).split(",")
         drawing.append(element("line", kind="grid", x1=LEFT, x2=WIDTH - 6, y1=y, y2=y))
         drawing.append(element("text", f"{value:.3g}", x=LEFT - 6, y=float(y) + 4, text_anchor="end"))
-    for frame in sorted({0, (len(values) - 1) // 2, len(values) - 1}):
+    last = len(values) - 1
+    for frame in sorted({0, last // 2, last}):
         x, _ = place(frame, 0).split(",")
-        drawing.append(element("text", str(frame), x=x, y=HEIGHT - 3, text_anchor="middle"))
+        anchor = "end" if frame == last > 0 else "middle"  # the picture ends there
+        drawing.append(element("text", str(frame), x=x, y=HEIGHT - 3, text_anchor=anchor))
     for frame in sorted(set(marks)):
         x, _ = place(frame, 0).split(",")
         line = element("line", element("title", f"frame {frame}"), kind="mark", x1=x, x2=x, y1=8, y2=floor)
@@ -118,8 +126,14 @@ def plot(
 
 
 def picture(rgb: NDArray[np.uint8], caption: str) -> Element:
-    """(H, W, 3) RGB, embedded as WebP."""
-    _, data = cv2.imencode(".webp", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, 85])
+    """(H, W, 3) RGB, embedded as WebP.
+
+    Raises:
+        ValueError: A side is longer than WebP has it, 16383 pixels.
+    """
+    encoded, data = cv2.imencode(".webp", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, 85])
+    if not encoded:
+        raise ValueError(f"a picture of {rgb.shape[1]}×{rgb.shape[0]} pixels cannot be embedded")
     source = "data:image/webp;base64," + base64.b64encode(data.tobytes()).decode()
     shown = element("img", src=source, alt=caption, width=rgb.shape[1], height=rgb.shape[0])
     return element("figure", shown, element("figcaption", caption))
@@ -130,31 +144,34 @@ def row(*figures: Element) -> Element:
     return element("div", *figures, kind="row")
 
 
-def small(picture: NDArray[Any], width: int = PICTURE_WIDTH) -> NDArray[Any]:
-    """(H, W) or (H, W, 3), no wider than ``width``."""
-    height = max(1, round(width * picture.shape[0] / picture.shape[1]))
-    if picture.shape[1] <= width:
+def small(picture: NDArray[Any], width: int = PICTURE_WIDTH, height: int | None = None) -> NDArray[Any]:
+    """(H, W) or (H, W, 3), no wider than ``width`` and no higher than ``height``, by default four times that."""
+    rows, columns = picture.shape[:2]
+    scale = min(width / columns, (4 * width if height is None else height) / rows)
+    if scale >= 1:
         return picture
-    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA))
+    size = max(1, round(scale * columns)), max(1, round(scale * rows))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
 
 
 def grey(alpha: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """(H, W) in [0, 1] as (H, W, 3): a matte as a picture."""
-    return np.repeat(_bytes(alpha)[..., None], 3, axis=2)
+    return np.repeat(to_bytes(alpha)[..., None], 3, axis=2)
 
 
 def signed(difference: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """(H, W) in [-1, 1] as (H, W, 3): white is none, red above and blue below."""
     above, below = np.clip(difference, 0, 1), np.clip(-difference, 0, 1)
-    return _bytes(1 - np.stack([below, above + below, above], axis=2))
+    return to_bytes(1 - np.stack([below, above + below, above], axis=2))
 
 
 def heat(strength: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """(H, W) in [0, 1] as (H, W, 3), from black through red to pale yellow."""
-    return np.asarray(cv2.applyColorMap(_bytes(strength), cv2.COLORMAP_INFERNO)[..., ::-1], np.uint8)
+    return np.asarray(cv2.applyColorMap(to_bytes(strength), cv2.COLORMAP_INFERNO)[..., ::-1], np.uint8)
 
 
-def _bytes(values: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+def to_bytes(values: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Samples in [0, 1], what lies beyond clipped, as 0 to 255."""
     steps: NDArray[np.uint8] = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
     return steps
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from streammatte.arguments import limit, positive, rate, size, whole
+from streammatte.arguments import limit, number, positive, rate, size, up_from_zero, whole
 
 EXAMPLES = """\
 examples:
@@ -12,7 +12,8 @@ examples:
   streammatte clip.mp4 -o out.webm                  VP9 with alpha, for the web
   streammatte clip.mp4 -o comp.mp4 --bg beach.jpg   another background: picture, clip, colour, blur
   streammatte clip.mp4 -o out.mov --matte matte.mov the plate, and its matte alone, in one pass
-  streammatte plate.####.png -o cut.####.png        an image sequence
+  streammatte plate.####.exr -o cut.####.exr        an image sequence
+  streammatte clip.mp4 --deliver out                the whole set, with a note on which player shows what
   streammatte clip.mp4 -o out.mov --report out.html how steady and how clean it is, the worst frames: a page
   streammatte models                                what can be used, what is already here
   streammatte doctor                                what this machine can do, what is missing
@@ -42,25 +43,68 @@ def matting_parser() -> argparse.ArgumentParser:
         metavar="OUTPUT",
         action="append",
         default=[],
-        help="the name says the format: .mov .webm .mp4 name.####.png; may be given several times",
+        help="the name says the format: .mov .webm .mkv .mp4 name.####.png, .tif or .exr; may be given several times",
     )
-    writing.add_argument("--matte", metavar="PATH", help="the matte alone: .mov .webm .mp4 name.####.png")
+    writing.add_argument("--matte", metavar="PATH", help="the matte alone, in grey: as -o")
+    writing.add_argument(
+        "--foreground",
+        metavar="PATH",
+        help="the fill: the subject's colours alone, carried on beyond its edge: as -o",
+    )
+    writing.add_argument(
+        "--pair",
+        choices=("above", "beside"),
+        help="-o holds fill and matte in one picture, the fill above or left, for players that know no alpha",
+    )
+    writing.add_argument(
+        "--deliver",
+        metavar="DIR",
+        help="the whole set: ProRes 4444, WebM, fill and matte, a comp over a checkerboard (or --bg), a note",
+    )
     writing.add_argument(
         "--bg",
         dest="background",
         metavar="WHAT",
-        help="compose over a colour (green, #00b140), a picture, a clip (looped) or blur[:RADIUS]",
+        help="compose over a colour (green, #00b140), a picture, a clip (looped), checker or blur[:RADIUS]",
     )
     writing.add_argument(
         "--alpha",
         choices=("straight", "premultiplied"),
-        default="straight",
-        help="without --bg: colour as it is, or multiplied by alpha (default: %(default)s)",
-    )
-    writing.add_argument(
-        "--bits", type=int, choices=(8, 16), help="of .png files (default: 8 for 8-bit sources, else 16)"
+        help="without --bg: colour as it is, or multiplied by alpha (default: straight; in .exr premultiplied)",
     )
     writing.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    writing.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the same command's interrupted run, to the same bytes; .mov and pictures",
+    )
+
+    encoding = parser.add_argument_group("how to write it")
+    encoding.add_argument(
+        "--quality",
+        choices=("draft", "standard", "best"),
+        default="standard",
+        help="of ProRes, VP9 and H.264 (default: %(default)s)",
+    )
+    encoding.add_argument(
+        "--codec",
+        choices=("prores4444", "prores4444xq", "png"),
+        default="prores4444",
+        help="of .mov; png is lossless, and so is FFV1, in .mkv (default: %(default)s)",
+    )
+    encoding.add_argument(
+        "--bits",
+        type=int,
+        choices=(8, 10, 12, 16, 32),
+        help="of .png, .tif and PNG in .mov 8 or 16, of .mkv 8 to 16, of .exr 16 or 32 (default: what holds the "
+        "source's, in .mkv 10 at least, in .exr 16)",
+    )
+    encoding.add_argument(
+        "--exr-compression",
+        choices=("zip", "piz", "dwaa", "dwab"),
+        default="zip",
+        help="dwaa and dwab lose a little of the colours (default: %(default)s)",
+    )
 
     reading = parser.add_argument_group("what to read")
     reading.add_argument(
@@ -74,6 +118,12 @@ def matting_parser() -> argparse.ArgumentParser:
         "--strict", action="store_true", help="refuse damaged footage instead of keeping what is whole"
     )
 
+    reading.add_argument(
+        "--input-transfer",
+        choices=("srgb", "rec709", "linear", "logc3", "slog3", "pq", "hlg"),
+        help="how the footage encodes light: what the network sees is made for a screen from it, colours leave as they "
+        "came (default: as tagged; camera logs have no tag)",
+    )
     time = parser.add_argument_group("which part, and its time")
     time.add_argument(
         "--in",
@@ -146,6 +196,17 @@ def matting_parser() -> argparse.ArgumentParser:
         help="how many of these may lie ahead; 0 looks back only (default: half of them)",
     )
 
+    mattes = parser.add_argument_group(
+        "mattes that you have",
+        "each a picture, or a clip or name.####.png in step with the footage: its alpha or else its brightness, grey "
+        "doing its share; invert:PATH exchanges black and white",
+    )
+    mattes.add_argument("--garbage-matte", metavar="PATH", help="white is thrown away: alpha is 0 there")
+    mattes.add_argument("--core-matte", metavar="PATH", help="white is the subject: alpha is 1 there")
+    mattes.add_argument(
+        "--holdout-matte", metavar="PATH", help="white stands before the subject, which is held out there"
+    )
+
     edge = parser.add_argument_group("the edge")
     edge.add_argument(
         "--detail",
@@ -153,6 +214,20 @@ def matting_parser() -> argparse.ArgumentParser:
         default="auto",
         help="lift the matte from the network's size to the footage's by the picture's own edges; auto: for networks "
         "whose input has 512 pixels or more (default: %(default)s)",
+    )
+    edge.add_argument(
+        "--choke",
+        metavar="N",
+        type=number,
+        default=0.0,
+        help="move it N pixels of the footage inwards, below 0 outwards; fractions count (default: 0)",
+    )
+    edge.add_argument(
+        "--feather",
+        metavar="N",
+        type=up_from_zero,
+        default=0.0,
+        help="soften it: a hard edge becomes N pixels wide, half of them inside (default: 0)",
     )
     edge.add_argument(
         "--decontaminate",

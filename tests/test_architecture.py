@@ -11,8 +11,9 @@ import streammatte
 
 PACKAGE = Path(streammatte.__file__).parent
 
-# cli → commands → display → job, evaluate → pipeline, report → matting, media → nets, weights → frame, errors. A
-# room may import from lower levels and from itself. `training` uses networks and knows nothing of the command, which
+# cli → commands → display → job, evaluate → checks, summary → pipeline, report, resume → matting, media → nets, weights
+# → frame, errors.
+# A room may import from lower levels and from itself. `training` uses networks and knows nothing of the command, which
 # alone uses it.
 LEVELS = {
     "errors": 0,
@@ -30,13 +31,17 @@ LEVELS = {
     "pipeline": 3,
     "report": 3,
     "doctor": 3,
-    "job": 4,
-    "evaluate": 4,
-    "display": 5,
-    "parser": 6,
-    "commands": 6,
-    "cli": 7,
-    "__main__": 8,
+    "deliver": 3,
+    "summary": 4,
+    "checks": 4,
+    "resume": 3,
+    "job": 5,
+    "evaluate": 5,
+    "display": 6,
+    "parser": 7,
+    "commands": 7,
+    "cli": 8,
+    "__main__": 9,
 }
 
 

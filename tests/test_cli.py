@@ -320,12 +320,13 @@ def test_strict_refuses_a_file_cut_in_half(half: Path, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interruption_leaves_nothing(number: signal.Signals, sample: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "streammatte", str(sample), "-o", str(tmp_path / "out.mov"), *QUICK]
+    """Of what cannot be resumed."""
+    command = [sys.executable, "-m", "streammatte", str(sample), "-o", str(tmp_path / "out.webm"), *QUICK]
     before = signal.signal(number, signal.SIG_DFL)  # the tests may run under nohup, and a child begins as we are
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     signal.signal(number, before)
     deadline = time.monotonic() + 60
-    while not any(path.stat().st_size for path in tmp_path.iterdir()):  # the temporary file, being written
+    while not list(tmp_path.rglob("plates.*")):  # the file, being written
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -350,13 +351,19 @@ def test_an_error_prints_no_markup(tmp_path: Path, capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--fps", "0"], ["--fps", "fast"], ["--size", "64"], ["--batch", "0"], ["--bits", "12"], ["--alpha", "some"]],
+    [["--fps", "0"], ["--fps", "fast"], ["--size", "64"], ["--batch", "0"], ["--bits", "11"], ["--alpha", "some"]],
 )
 def test_wrong_usage_exits_with_2(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as leaving:
         main(["in.mp4", "-o", str(tmp_path / "out.mov"), *arguments])
     assert leaving.value.code == 2
     assert arguments[0] in capsys.readouterr().err
+
+
+def test_a_number_that_is_too_low_is_told_where_numbers_begin(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["in.mp4", "-o", "out.mov", "--lookahead", "-1"])
+    assert "'-1' is not a whole number from 0" in capsys.readouterr().err
 
 
 def test_rates_are_exact() -> None:

@@ -38,6 +38,11 @@ def test_grey_under_a_screens_light_is_grey_again(screen: tuple[float, float, fl
     torch.testing.assert_close(LUMA @ clean[:, 0], LUMA @ lit[:, 0])
 
 
+def test_a_screens_colour_may_be_whole_numbers() -> None:
+    given = pixels((0.2, 0.9, 0.2), (0.5, 0.6, 0.5))
+    assert torch.equal(despill(given, (0, 1, 0)), despill(given, (0.0, 1.0, 0.0)))
+
+
 def test_the_screens_channel_never_leads_afterwards() -> None:
     given = torch.rand(3, 40, 50, generator=torch.Generator().manual_seed(0))
     for screen, channel in ((GREEN, 1), (BLUE, 2)):

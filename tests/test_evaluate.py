@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
+import shutil
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +22,8 @@ from pages import Reader
 
 from streammatte import metrics
 from streammatte.cli import main
+from streammatte.errors import OutputError
+from streammatte.evaluate import EvaluationOptions, evaluate
 from streammatte.frame import ColorSpec, Frame, Plate, StreamInfo
 from streammatte.media import open_sink
 
@@ -133,7 +138,10 @@ def test_the_page(pair: tuple[str, str], tmp_path: Path) -> None:
     assert "url(" not in html and "@import" not in html
 
     frame, matte, truth, error, change, *_, flicker = pictures(html)
-    assert np.abs(frame.astype(int) - clips.picture(3)).mean() < 6
+    alpha = mattes()[POP][..., None]
+    assert np.abs(frame - (alpha * clips.picture(3) + (1 - alpha) * 127.5)).mean() < 6
+    assert "frame, over grey" in seen.texts["figcaption"]
+    assert "Dashed red" in seen.texts["p"]
     assert np.abs(matte[..., 0] / 255 - mattes()[POP]).mean() < 0.03
     assert np.abs(truth[..., 0] / 255 - truths()[POP]).mean() < 0.03
     y, x = 14, 18 + POP
@@ -150,6 +158,10 @@ def test_footage_is_shown_where_a_matte_has_no_colours(pair: tuple[str, str], tm
         page = tmp_path / f"{shown}.html"
         assert main(["evaluate", *pair, *arguments, "--html", str(page), "--quiet"]) == 0
         assert (">frame<" in page.read_text().replace("\n", "")) == shown
+    plate = write(tmp_path / "pred.##.png", mattes(), "plate", clips.picture(3))
+    assert main(["evaluate", str(plate), pair[1], "--source", str(footage), "--html", str(page), "--overwrite"]) == 0
+    frame = pictures(page.read_text())[0]
+    assert np.abs(frame.astype(int) - clips.picture(POP)).mean() < 9, "the footage, as it is"
 
 
 def test_colours_against_the_true_ones(tmp_path: Path) -> None:
@@ -177,6 +189,62 @@ def test_a_picture_alone_has_no_change(tmp_path: Path, capsys: pytest.CaptureFix
     assert isinstance(scores, dict)
     assert scores["dtssd"] is scores["messddt"] is None
     assert scores["dtssd_rvm"] == 0
+
+
+def test_a_name_that_is_no_text_loses_nothing(pair: tuple[str, str], tmp_path: Path) -> None:
+    pred = write(tmp_path / "pred.mov", truths(2), "plate").rename(os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff.mov"))
+    truth = str(write(tmp_path / "truth.##.png", truths(2)))
+    page, figures = tmp_path / "page.html", tmp_path / "figures.json"
+    assert main(["evaluate", str(pred), truth, "--html", str(page), "--json", str(figures), "--quiet"]) == 0
+    assert "bad\\udcff.mov" in Reader(page.read_text(encoding="utf-8")).texts["h1"]
+    assert json.loads(figures.read_text(encoding="utf-8"))["pred"] == str(pred)
+
+
+def test_the_names_of_outputs_say_what_they_are(
+    pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option, ending in (("--html", ".html"), ("--json", ".json")):
+        for wrong in ("-", str(tmp_path / "page.mov"), str(tmp_path / "page")):
+            assert main(["evaluate", *pair, option, wrong]) == 1
+            error, hint = capsys.readouterr().err.splitlines()
+            assert error == f"streammatte: error: {wrong} does not end in {ending}"
+            assert hint == f"  hint: name it {'out' if wrong == '-' else 'page'}{ending}"
+    assert "there is none" in refused(capsys, *pair, "--source", pair[0], "--json", str(tmp_path / "a.json"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_figures_and_page_are_both_there_or_neither(pair: tuple[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "pages"
+    folder.mkdir()
+
+    class Spoiler:
+        """Takes the page's name while the clips are compared, or its whole folder."""
+
+        def __init__(self, spoil: Callable[[], object]) -> None:
+            self.spoil = spoil
+
+        def notice(self, text: str) -> None: ...
+        def working(self, what: str, done: int, total: int | None) -> None:
+            if done == FRAMES:
+                self.spoil()
+
+    options = EvaluationOptions(*pair, json=str(tmp_path / "out.json"), html=str(folder / "out.html"))
+    for spoil in (lambda: (folder / "out.html").write_text("mine"), lambda: shutil.rmtree(folder)):
+        with pytest.raises(OutputError):
+            evaluate(options, Spoiler(spoil))
+        assert not [path for path in tmp_path.iterdir() if path != folder], "nothing is left behind"
+        (folder / "out.html").unlink(missing_ok=True)
+
+
+def test_a_clip_without_a_hole_is_remarked_upon(
+    pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has an alpha, and most likely is not what was meant."""
+    opaque = str(write(tmp_path / "opaque.##.png", [np.ones((HEIGHT, WIDTH), np.float32)] * FRAMES, "plate"))
+    said = f"streammatte: {opaque} is opaque in every frame: is it a plate?\n"
+    for arguments, expected in (((opaque, pair[1]), said), ((pair[0], opaque), said), (pair, "")):
+        assert main(["evaluate", *arguments, "--quiet"]) == 0
+        assert capsys.readouterr().err == expected
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -223,7 +291,9 @@ def test_outputs_are_never_written_over_what_matters(
     assert old.read_text() == "mine"
     truth = str(write(tmp_path / "truth.mov", truths(2)))
     assert "one of the inputs" in refused(capsys, pair[0], truth, "--html", truth, "--overwrite")
-    assert "named twice" in refused(capsys, *pair, "--json", str(tmp_path / "a"), "--html", str(tmp_path / "a"))
+    (tmp_path / "a.json").symlink_to(tmp_path / "a.html")
+    same = ("--json", str(tmp_path / "a.json"), "--html", str(tmp_path / "a.html"), "--overwrite")
+    assert "named twice" in refused(capsys, *pair, *same)
     assert "no folder" in refused(capsys, *pair, "--json", str(tmp_path / "none" / "a.json"))
     assert main(["evaluate", *pair, "--json", str(old), "--overwrite", "--quiet"]) == 0
     assert json.loads(old.read_text())["frames"] == FRAMES

@@ -64,6 +64,12 @@ def test_two_flat_colours_come_apart() -> None:
     assert near.any() and (found - red)[:, near].abs().max() < 0.1  # carried on beyond the edge
 
 
+def test_long_soft_hair_is_reached_into() -> None:
+    alpha, red, green = disc(256, 100), flat(0.8, 0.2, 0.1, side=256), flat(0.1, 0.7, 0.3, side=256)
+    found = estimate_foreground(mixed(red, green, alpha), alpha)
+    assert (found - red)[:, alpha > 0.1].abs().max() < 0.03
+
+
 def test_solid_pixels_stay_bit_for_bit() -> None:
     rng = torch.Generator().manual_seed(0)
     rgb, alpha = torch.rand(3, 70, 90, generator=rng), torch.rand(70, 90, generator=rng)
@@ -144,6 +150,18 @@ def test_corrected_colours_are_the_least_squares_solution() -> None:
     given = torch.cat([image[None], root * before]).permute(2, 3, 0, 1)
     wanted = torch.linalg.lstsq(equations, given).solution.permute(2, 3, 0, 1)
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
+
+
+def test_corrected_colours_carry_no_more_noise_than_the_picture() -> None:
+    """At no alpha; without a reserve it would be a fifth more."""
+    alpha = torch.linspace(0, 1, 101)[None, None]
+    shares = torch.stack([alpha, 1 - alpha])
+    steadiness = shares.square().sum(0) + foreground.RESERVE
+    before = torch.full((2, 3, 1, 101), 0.25)
+    darker, lighter = (
+        foreground._corrected(torch.full((3, 1, 101), level), shares, steadiness, before)[0] for level in (0.25, 0.5)
+    )
+    assert float((lighter - darker).max()) <= 0.25 + 1e-5
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5), (7, 4), (40, 33)])

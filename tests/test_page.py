@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pages import Reader
 
-from streammatte.page import MOST_POINTS, element, grey, heat, page, picture, plot, signed, small, table
+from streammatte.page import HEIGHT, MOST_POINTS, element, grey, heat, page, picture, plot, signed, small, table
 
 HOSTILE = "<script>alert('x')</script> & \"a\" <b>.mov"
 
@@ -70,6 +70,20 @@ def test_marks_are_at_their_frames() -> None:
     assert float(x or 0) == curves(figure)[0][3][0]
 
 
+def test_frames_beneath_a_curve_are_within_the_picture() -> None:
+    figure = plot("MAD", [1.0] * 123457)
+    assert [
+        (text.text, text.get("text-anchor")) for text in figure.iter("text") if text.get("y") == str(HEIGHT - 3)
+    ] == [("0", "middle"), ("61728", "middle"), ("123456", "end")]
+
+
+def test_what_cannot_be_embedded_is_said(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="2×17000"):
+        picture(np.zeros((17000, 2, 3), np.uint8), "a strip")
+    assert "WebP" in capfd.readouterr().err, "OpenCV's own words"
+    assert next(picture(small(np.zeros((90000, 9, 3), np.uint8)), "a strip").iter("img")).get("height") == "960"
+
+
 def test_pictures_are_embedded() -> None:
     ramp = np.repeat(np.arange(0, 256, 4, dtype=np.uint8)[None], 48, 0)
     rgb = np.dstack([ramp, ramp // 2, 255 - ramp])
@@ -91,5 +105,7 @@ def test_colours_say_what_they_should() -> None:
 def test_small_keeps_the_shape_and_never_enlarges() -> None:
     assert small(np.zeros((90, 1600)), 320).shape == (18, 320)
     assert small(np.zeros((2, 4000, 3)), 320).shape == (1, 320, 3)
+    assert small(np.zeros((4000, 2)), 320, 320).shape == (320, 1)
+    assert small(np.zeros((4000, 400)), 100).shape == (400, 40), "by default at most four times as high"
     picture = np.zeros((9, 16))
     assert small(picture, 320) is picture

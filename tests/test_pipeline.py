@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from streammatte.errors import ModelError
+from streammatte.errors import ModelError, WriteFailed
 from streammatte.frame import Frame, Plate
-from streammatte.pipeline import matte, prefetch
+from streammatte.pipeline import Following, matte, prefetch
+from streammatte.stages import stages_for
 
 
 def frames(count: int) -> list[Frame]:
@@ -89,6 +90,19 @@ def test_nothing_is_computed_before_it_is_asked_for() -> None:
 def test_a_matter_that_breaks_its_contract_is_refused(broken) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ModelError):
         list(matte(frames(2), broken))
+
+
+def test_a_matter_that_could_be_trained_hinders_no_stage() -> None:
+    weight = torch.tensor(0.5, requires_grad=True)
+
+    def trainable(batch: Sequence[Frame]) -> list[Tensor]:
+        return [weight * frame.as_float()[0] for frame in batch]
+
+    given = [Frame(torch.randint(256, (3, 90, 120), dtype=torch.uint8), index, index) for index in range(3)]
+    stages = stages_for((64, 64), colors="on", detail="on", screen=(0.0, 1.0, 0.0))
+    plates = list(matte(given, trainable, stages))
+    assert len(plates) == 3
+    assert not any(plate.alpha.requires_grad for plate in plates)
 
 
 def prefetching() -> bool:
@@ -239,3 +253,48 @@ def test_closing_prefetch_closes_what_it_reads_before_returning() -> None:
     ahead.close()
     assert closed == ["source"]
     assert not prefetching()
+
+
+def test_following_does_all_in_order_in_another_thread():
+    done: list[tuple[int, bool]] = []
+    main_thread = threading.current_thread()
+    with Following(lambda item: done.append((item, threading.current_thread() is main_thread))) as following:
+        for item in range(50):
+            following.put(item)
+        following.finish()
+        assert done == [(item, False) for item in range(50)]
+
+
+@pytest.mark.parametrize("at", [0, 5, 9])
+def test_what_goes_wrong_in_following_is_raised_here_and_the_thread_ends(at):
+    def work(item: int) -> None:
+        if item == at:
+            raise WriteFailed("disk full")
+        done.append(item)
+
+    done: list[int] = []
+    before = threading.active_count()
+    with pytest.raises(WriteFailed, match="disk full"), Following(work) as following:
+        for item in range(10):
+            following.put(item)
+        following.finish()
+    assert done == list(range(at))
+    assert threading.active_count() == before
+
+
+def test_leaving_following_early_forgets_what_waits():
+    begun, go_on = threading.Event(), threading.Event()
+    done: list[int] = []
+
+    def work(item: int) -> None:
+        begun.set()
+        go_on.wait(10)
+        done.append(item)
+
+    with pytest.raises(KeyboardInterrupt), Following(work) as following:
+        following.put(0)
+        following.put(1)
+        begun.wait(10)
+        threading.Timer(0.05, go_on.set).start()
+        raise KeyboardInterrupt
+    assert done == [0]

@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import OpenEXR
 import pytest
 from clips import write_clip
 from conftest import SAMPLES
@@ -36,9 +37,13 @@ def footage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     grey = np.full((36, 64, 3), 128, np.uint8)
     for name in ("beach.jpg", "photo.jpg", "plate.0001.png", "plate.0002.png"):
         cv2.imwrite(str(tmp_path / name), grey)
+    for name in ("plate.0001.exr", "plate.0002.exr"):
+        with OpenEXR.File({"type": OpenEXR.scanlineimage}, {"RGB": grey.astype(np.float32) / 255}) as exr:
+            exr.write(str(tmp_path / name))
     for name, picture in (("images/a.jpg", grey), ("alphas/a.png", grey[..., 0])):
         (tmp_path / "pairs" / name).parent.mkdir(parents=True)
         cv2.imwrite(str(tmp_path / "pairs" / name), picture)
+    cv2.imwrite(str(tmp_path / "rig.png"), np.zeros((48, 64), np.uint8))
     (tmp_path / "samples").symlink_to(SAMPLES)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -67,6 +72,9 @@ def test_command(command: str, footage: Path, capsys: pytest.CaptureFixture[str]
         assert "IoU" in capsys.readouterr().out
         assert (footage / "talking.html").stat().st_size > 10_000
         return
+    if "--fail-on" in arguments:  # there must be something to measure
+        (footage / "clip.mp4").unlink()
+        (footage / "clip.mp4").symlink_to(SAMPLES / "talking.mp4")
     before = set(footage.iterdir())
     if "--weights" in arguments:  # what an earlier line makes
         (footage / arguments[arguments.index("--weights") + 1]).symlink_to(locate(find("birefnet-nano")) or "")

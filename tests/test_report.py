@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import av
 import clips
 import cv2
 import numpy as np
@@ -25,10 +30,12 @@ from streammatte.media.file_source import FileSource
 from streammatte.media.lengths import Lengths
 from streammatte.page import small
 from streammatte.report.moments import SPREAD, Spread, thumbnail
-from streammatte.report.observer import Observer
+from streammatte.report.observer import Findings, Observer, Score
 from streammatte.report.scores import SIZE, Flicker, contamination
-from streammatte.stages import TemporalSmoother
+from streammatte.report.sheet import report_page
+from streammatte.stages import TemporalSmoother, stages_for
 from streammatte.stages.motion import View
+from streammatte.summary import STAGES, Summary
 from streammatte.training.flicker import flickering
 
 QUICK = ["--model", "birefnet-nano", "--size", "64x64", "--device", "cpu", "--offline"]
@@ -163,10 +170,56 @@ def test_the_page(run: Path) -> None:
     assert all(value.startswith("data:image/webp") for value in addresses)
     for caption in ("frame", "matte", "over a checkerboard", "over black", "over white"):
         assert seen.texts["figcaption"].count(caption) >= SPREAD // 2
-    assert "birefnet-nano, 64×64" in seen.texts["td"] and "TemporalSmoother" in seen.texts["td"]
+    cells = re.findall(r"<td>([^<]*)</td>", html)
+    assert any(cell.startswith("birefnet-nano, 64×64") for cell in cells)
+    assert "colors, smooth, decontaminate" in cells, "stages go by the names of their options"
+    assert cells[cells.index("option size") + 1] == "64x64"
+    assert cells[cells.index("option limits") + 1] == "flicker=1000"
     assert "out.webm" in seen.texts["td"]
     assert "strong" not in seen.texts, "nothing is amiss: no limit is crossed, no stream is shorter"
     assert not list(run.glob(".*")), "nothing is left beside it"
+
+
+def test_stages_go_by_their_options_names() -> None:
+    stages = stages_for((512, 512), colors="on", screen=(0.0, 1.0, 0.0))
+    assert [STAGES[type(stage).__name__] for stage in stages] == [
+        *("colors", "smooth", "detail", "decontaminate", "despill")
+    ]
+    summary = Summary("a", "b", "cpu", "fp32", (64, 64), "straight", stages_fps={"ClipColors": 4.0})
+    assert "colors 4.0" in summary.rates()
+
+
+def written_to(observer: Observer, width: int, height: int, frames: int = 3) -> Observer:
+    """Frames of a disc, squeezed into a size."""
+    rgb, alpha = (cv2.resize(each, (width, height)) for each in (texture(7), disc(20)))
+    for index in range(frames):
+        plate = Plate(Frame(torch.from_numpy(rgb).permute(2, 0, 1), index, index), torch.from_numpy(alpha))
+        observer.write(plate)
+    return observer
+
+
+def test_the_share_of_frames_is_not_that_of_a_matte() -> None:
+    observer = written_to(Observer(Fraction(1, 25), {1: 0.25}, colors=False), WIDTH, HEIGHT)
+    findings = observer.findings({})
+    (crossed,) = findings.crossed({"mended": 0})
+    assert crossed.endswith("the worst is frame 1, at 0.04 s (0.25 of its matte)")
+    html = report_page("clip", {}, observer, findings, [])
+    rows = [re.findall("<td[^>]*>([^<]*)</td>", line.replace("\n", "")) for line in html.split("<tr>")]
+    assert ["frames of which the matte was mended, as a share of all", "0.3333", "–", "–"] in rows
+    assert ["what was mended of the frame mended most, as a share of its matte", "–", "0.25", "1"] in rows
+
+
+@pytest.mark.parametrize(("width", "height"), [(4000, 2), (2, 4000), (640, 360), (20, 20000)])
+def test_a_strip_is_looked_at_as_any_other_picture(width: int, height: int) -> None:
+    observer = written_to(Observer(Fraction(1, 25), {}, colors=True), width, height)
+    assert observer.flicker.total is not None
+    assert max(observer.flicker.total.shape) == SIZE
+    assert report_page("clip", {}, observer, observer.findings({}), []).startswith("<!DOCTYPE html>")
+
+
+def test_samples_beyond_white_are_white() -> None:
+    rgb = torch.tensor([-0.2, 0.5, 1.2]).expand(3, 2, 3)
+    assert thumbnail(Frame(rgb, 0, 0))[0, :, 0].tolist() == [0, 128, 255]
 
 
 def report(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
@@ -220,12 +273,55 @@ def test_a_limit_that_is_crossed_is_said_and_everything_is_written(
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("wrong", ["flicker", "flicker=", "flicker=much", "flicker=-1", "flicker=nan", "beauty=1"])
-def test_a_limit_that_is_none(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("flicker", "flicker needs a limit, as in flicker=0.5"),
+        ("flicker=", "'' is no limit for flicker"),
+        ("flicker=much", "'much' is no limit for flicker"),
+        ("flicker=-1", "'-1' is no limit for flicker"),
+        ("flicker=nan", "'nan' is no limit for flicker"),
+        ("beauty=1", "'beauty' is no score: There are flicker, contamination, mended, audio"),
+        ("flickers=1", "'flickers' is no score: did you mean flicker?"),
+    ],
+)
+def test_a_limit_that_is_none(wrong: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as leaving:
         main(["clip.mp4", "-o", "out.mov", "--fail-on", wrong])
     assert leaving.value.code == 2
-    assert "flicker, contamination, mended, audio" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
+
+
+def test_a_limit_is_not_above_itself() -> None:
+    findings = Findings({"audio": Score(0.5)}, [], {})
+    assert findings.crossed({"audio": 0.5}) == []
+    assert findings.crossed({"audio": 0.4999}) == ["audio is 0.5, above the limit of 0.4999"]
+
+
+def test_a_limit_on_what_cannot_be_measured_is_no_limit_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Silence would say that all is well."""
+    still = tmp_path / "still.png"
+    cv2.imwrite(str(still), texture(6))
+    limits = [each for name in ("flicker", "contamination", "mended", "audio") for each in ("--fail-on", f"{name}=9")]
+    outputs = ["-o", str(tmp_path / "cut.png"), "--report", str(tmp_path / "page.html")]
+    assert main([str(still), *outputs, *limits, *QUICK, "--quiet"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert "streammatte: flicker could not be measured: no frame follows another of its shot" in said
+    assert {line.split()[1] for line in said} >= {"flicker", "mended", "audio"}
+    assert all(" could not be measured: " in line for line in said)
+    assert (tmp_path / "cut.png").exists(), "everything is written"
+    assert "flicker could not be measured" in Reader((tmp_path / "page.html").read_text()).texts["strong"]
+
+
+def test_without_a_soft_edge_there_is_no_contamination_to_limit() -> None:
+    observer = Observer(Fraction(1, 25), None, colors=True)
+    rgb = torch.from_numpy(texture(5)).permute(2, 0, 1)
+    for index in range(2):
+        observer.write(Plate(Frame(rgb, index, index), torch.ones(HEIGHT, WIDTH)))
+    (said,) = observer.findings({}).crossed({"contamination": 1, "flicker": 0})
+    assert said == "contamination could not be measured: no soft edge lies between colours that differ"
 
 
 def test_nothing_is_looked_at_unasked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -243,6 +339,20 @@ def test_a_report_alone_and_of_a_matte_alone(tmp_path: Path, capsys: pytest.Capt
     assert (tmp_path / "page.html").stat().st_size > 2000
 
 
+def test_a_name_that_is_no_text_loses_nothing(tmp_path: Path) -> None:
+    """As a user runs it, in a locale that is strict about what it prints."""
+    clip = os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff.mp4")
+    write_clip(tmp_path / "clip.mp4", pts=clips.even_pts(2)).rename(clip)
+    folder = os.fsencode(tmp_path)
+    arguments = [clip, "-o", folder + b"/out\xfe.mov", "--report", folder + b"/page.html", "--smooth", "off", *QUICK]
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run([sys.executable, "-m", "streammatte", *arguments], capture_output=True, env=strict)
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
+    assert b"out\\udcfe.mov" in done.stdout
+    assert os.listdir(folder).count(b"out\xfe.mov") == 1  # noqa: PTH208 - as bytes
+    assert "bad\\udcff.mp4" in Reader((tmp_path / "page.html").read_text(encoding="utf-8")).texts["h1"]
+
+
 def test_lengths_are_read_from_every_container(run: Path, tmp_path: Path) -> None:
     matroska = write_clip(tmp_path / "clip.mkv", audio="aac", time_base=Fraction(1, 1000), pts=range(0, 480, 40))
     for path in (run / "<b>&\"'.mp4", run / "out.mov", run / "out.webm", matroska):
@@ -252,6 +362,19 @@ def test_lengths_are_read_from_every_container(run: Path, tmp_path: Path) -> Non
         assert lengths.audio == pytest.approx(clips.FRAMES / 25, abs=0.1)
     with FileSource(str(SAMPLES / "walk.alpha.mkv")) as file:
         assert file.lengths.audio is None
+
+
+def test_a_length_that_is_no_length_is_not_stated(tmp_path: Path) -> None:
+    path = tmp_path / "clip.nut"  # keeps what others would correct
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("ffv1", rate=25)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height = clips.SIZE
+        stream.metadata["DURATION"] = "5.3"
+        out.mux(stream.encode(av.VideoFrame.from_ndarray(clips.picture(0), "rgb24").reformat(format="yuv420p")))
+        out.mux(stream.encode(None))
+    with FileSource(str(path)) as file:
+        assert file.lengths == Lengths(None, None)
 
 
 def test_sound_that_went_missing_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -271,6 +394,11 @@ def test_a_limit_on_sound_needs_sound() -> None:
     silent, sounding = Lengths(1.0, None), Lengths(1.0, 1.0)
     assert "audio" not in observer.findings({"a": silent, "b": silent}).scores
     assert observer.findings({"a": sounding, "b": Lengths(1.0, 0.7), "c": silent}).scores["audio"].score == 1
+    unstated = Lengths(None, None, audible=True)
+    assert "audio" not in observer.findings({"a": sounding, "b": unstated}).scores, "nobody knows"
+    assert observer.findings({"a": sounding, "b": unstated, "c": sounding}).scores["audio"].score == 0
+    lengths = {"a": sounding, "b": unstated}
+    assert "strong" not in Reader(report_page("clip", {}, observer, Findings({}, [], {}, lengths), [])).texts
 
 
 def test_a_page_is_refused_or_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -290,9 +418,13 @@ def test_a_page_is_refused_or_whole(tmp_path: Path, capsys: pytest.CaptureFixtur
 
     assert "exists" in refused(clip, "--report", str(old))
     assert "there is no folder" in refused(clip, "--report", str(tmp_path / "none" / "a.html"))
-    assert "no page's name" in refused(clip, "--report", str(tmp_path / "report.json"))
+    assert "does not end in .html" in refused(clip, "--report", str(tmp_path / "report.json"))
     assert "named twice" in refused(clip, "--report", str(tmp_path / "a.html"), "-o", str(tmp_path / "a.html"))
     assert "smooth is off" in refused(clip, "--smooth", "off", "--fail-on", "mended=0.1")
+    assert "is given twice" in refused(clip, "--fail-on", "flicker=1", "--fail-on", "flicker=2")
+    matte = ("--matte", str(tmp_path / "m.mov"), *QUICK, "--quiet", "--fail-on", "contamination=1")
+    assert main([clip, *matte]) == 1
+    assert "a matte alone has none" in capsys.readouterr().err and set(tmp_path.iterdir()) == before
     assert "broken.mkv" in refused(broken, "--strict", "--report", str(tmp_path / "new.html"))
     assert old.read_text() == "mine"
     assert main([clip, "--report", str(old), "--overwrite", *QUICK, "--quiet"]) == 0

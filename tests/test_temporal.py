@@ -20,8 +20,8 @@ from streammatte.cli import main
 from streammatte.frame import Frame, Plate
 from streammatte.metrics import dtssd, grad, mad
 from streammatte.stages import TemporalSmoother
-from streammatte.stages.motion import SLACK, Motion, View
-from streammatte.stages.temporal import _view, middle
+from streammatte.stages.motion import SLACK, Motion, View, _relit, same_shot
+from streammatte.stages.temporal import _view, heard, middle
 from streammatte.training.clips import NAMES, make_clip
 from streammatte.training.flicker import flickering
 
@@ -150,14 +150,48 @@ def test_nothing_crosses_a_cut(lookahead: int | None) -> None:
     assert np.array_equal(alphas(together), alphas(apart))
 
 
-def test_a_change_of_light_is_no_cut() -> None:
-    """A lamp flickers a little: the frames around still mend a hole."""
-    plates = still(0, 9)
-    for index, each in enumerate(plates):
-        light = each.frame.rgb.float() * (1 + 0.04 * (-1) ** index)
-        plates[index] = Plate(Frame(light.clamp(0, 255).to(torch.uint8), index, index), each.alpha)
+def in_light(plates: Sequence[Plate], gains: Sequence[float]) -> list[Plate]:
+    """The same plates, each in a light of its own."""
+    return [
+        Plate(Frame((each.frame.rgb.float() * gain).clamp(0, 255).to(torch.uint8), 0, index), each.alpha)
+        for index, (each, gain) in enumerate(zip(plates, gains, strict=True))
+    ]
+
+
+@pytest.mark.parametrize("gains", [[1.04, 0.96] * 4 + [1], [1.2, 0.8] * 4 + [1], [1] * 4 + [1.5] + [1] * 4])
+def test_a_change_of_light_is_no_cut(gains: Sequence[float]) -> None:
+    """A lamp that flickers, a flash: the frames around still mend a hole."""
+    plates = in_light(still(0, 9), gains)
     after = through(TemporalSmoother(), spoilt(plates, 4, 0.0))
     assert mad(after[4].alpha.numpy(), plates[4].alpha.numpy()) < 10
+
+
+@pytest.mark.parametrize("shade", [0, 250])
+def test_a_cut_before_the_same_plain_wall_is_one(shade: int) -> None:
+    """Most of the picture stays as it is; what has texture tells."""
+    shots = []
+    for x, seed in ((30, 0), (66, 3)):
+        alpha = disc(x, radius=14)
+        rgb = np.where(alpha[..., None] > 0.5, texture(seed), np.uint8(shade))
+        shots.append(View.of(rgb.astype(np.uint8), alpha))
+    motion = Motion()
+    trust = motion.trust(shots[1], shots[0], motion.between(*shots)[1])
+    assert trust.mean() > 0.5 and not same_shot(shots[1], shots[0], trust)
+    assert same_shot(shots[0], shots[0], motion.trust(shots[0], shots[0], np.zeros((HEIGHT, WIDTH, 2), np.float32)))
+
+
+@pytest.mark.parametrize("lookahead", [0, None])
+def test_what_turns_and_stays_leaves_no_ghost(lookahead: int | None) -> None:
+    """The network takes half of a disc for background from frame 8 on: every frame has it whole, or not at all."""
+    plates, gone = still(0, 18), np.ones((HEIGHT, WIDTH), np.float32)
+    gone[:, WIDTH // 2 :] = 0.02
+    for index in range(8, 18):
+        plates = spoilt(plates, index, gone)
+    half = disc(WIDTH / 2)[:, WIDTH // 2 :] == 1
+    after = alphas(through(TemporalSmoother(lookahead=lookahead), plates))[:, :, WIDTH // 2 :][:, half]
+    assert ((after > 0.95) | (after < 0.05)).mean(axis=1).min() > 0.98
+    turned = after.mean(axis=1) < 0.5
+    assert turned[-1] and not turned[0] and np.count_nonzero(np.diff(turned.astype(int))) == 1
 
 
 def test_grain_is_not_taken_for_change() -> None:
@@ -179,6 +213,7 @@ def test_no_more_is_held_than_the_window_needs() -> None:
         del mine
     gc.collect()
     assert sum(reference() is not None for reference in alive) <= 2 * 2 + 1
+    assert len(stage._window) <= 2 * 2 + 1
 
 
 def test_what_is_finer_than_it_works_at_stays() -> None:
@@ -202,6 +237,12 @@ def test_frames_of_any_size_and_depth(shape: tuple[int, int], kind: type[np.gene
     assert alphas(after).min() > 0.98
 
 
+def test_a_frame_is_compared_at_the_width_that_is_asked() -> None:
+    stage = TemporalSmoother(width=40)
+    list(stage.push(still(0, 1)[0]))
+    assert stage._window[0].view.alpha.shape == (30, 40)
+
+
 def test_frames_of_another_size_begin_anew() -> None:
     plates = [*still(0, 3), plate(texture(0, 40, 50), np.ones((40, 50), np.float32), 3)]
     after = through(TemporalSmoother(), plates)
@@ -213,7 +254,7 @@ def test_trust_is_what_its_definition_says() -> None:
     here, there = (View.of(texture(seed), disc(40 + seed)) for seed in (1, 2))
     flow = cv2.GaussianBlur(texture(3)[..., :2].astype(np.float32) / 16 - 8, (0, 0), 4)
     motion = Motion()
-    moved = motion.moved(there.rgba, flow)[..., :3]
+    moved = _relit(motion.moved(there.rgba, flow), here.rgba)[..., :3]
     excess = np.square((moved.astype(np.float64) - here.rgba[..., :3]) / 255).sum(2) / here.tolerance
     weight = np.square(here.alpha) + np.float32(1e-3)
 
@@ -246,6 +287,23 @@ def test_the_middle_of_what_is_said() -> None:
     assert middle(values, np.array([[1, 0, 0, 0, 0]], np.float32).T) == pytest.approx(0.1)
     assert middle(values, np.array([[1, 1, 1, 1, 0.01]], np.float32).T) < 0.4
     assert middle(values[:1], np.ones((1, 1), np.float32)) == pytest.approx(0.1)
+
+
+def test_where_frames_are_divided_the_neighbourhood_decides() -> None:
+    """Five of nine say 1 where this frame has 0, but for a spray of pixels at which four do: all are told the same."""
+    alpha, where = np.zeros((40, 40), np.float32), np.ones((40, 40), bool)
+    votes = np.where(np.random.default_rng(0).random((40, 40)) < 0.2, 4, 5)[where]
+    values = (np.arange(9)[:, None] >= 9 - votes).astype(np.float32)
+    weights = np.ones_like(values)
+    alone, together = middle(values, weights), middle(values, weights * heard(alpha, values, weights, where))
+    assert 0.1 < (alone == 0).mean() < 0.3 and (together == 1).all()
+
+
+def test_a_few_divided_pixels_are_an_edge() -> None:
+    alpha, where = np.zeros((40, 40), np.float32), np.zeros((40, 40), bool)
+    where[:, 20] = True
+    values = (np.arange(9)[:, None] >= 4).astype(np.float32).repeat(40, axis=1)
+    assert heard(alpha, values, np.ones_like(values), where).all()
 
 
 @pytest.mark.parametrize("name", ["articulated", "fast", "still"])

@@ -14,8 +14,10 @@ from streammatte.errors import UnsupportedOutput
 from streammatte.frame import StreamInfo
 
 if TYPE_CHECKING:
+    from streammatte.media.composing import AlphaKind, Background, Content
+    from streammatte.media.encoding import Codec, Quality
     from streammatte.media.file_source import FileSource
-    from streammatte.media.picture_sink import PictureSink
+    from streammatte.media.picture_sink import PictureSink, PictureWriter
     from streammatte.media.sequence import SequenceSource
     from streammatte.media.video_sink import VideoSink
 
@@ -39,9 +41,11 @@ def open_source(
     be decoded. Its ``first_number`` is the number of its first picture; ``has_alpha`` tells whether it has any.
 
     Args:
-        url: A path or an address; ``plate.####.png`` or ``plate.%04d.png`` for numbered PNG, JPEG, TIFF, BMP or WebP
-            pictures. A gap in the numbers is an error.
-        frame_rate: Of pictures, 24 by default, as film and compositors have it; a clip states its own.
+        url: A path or an address; ``plate.####.png`` or ``plate.%04d.png`` for numbered PNG, JPEG, TIFF, EXR, BMP or
+            WebP pictures. A gap in the numbers is an error. EXR gives float frames in linear light, whose values may be
+            above 1.
+        frame_rate: Of pictures, by default what EXR states, or else 24, as film and compositors have it; a clip states
+            its own.
         strict: Raise ``DecodeFailed`` at the first damage instead of delivering what can be decoded.
         first, last: The first and the last frame that come, both of them included, as a frame's number (from 0; of
             numbered pictures, the picture's) or as timecode, ``01:00:00:00``, on the clip's own timecode if it has one
@@ -56,15 +60,15 @@ def open_source(
         DecodeFailed: It cannot be decoded.
     """
     from streammatte.media.file_source import FileSource
-    from streammatte.media.sequence import DEFAULT_RATE, PICTURES, NumberedName, SequenceSource, open_sequence
+    from streammatte.media.sequence import PICTURES, NumberedName, SequenceSource, open_sequence
     from streammatte.media.span import Marks
 
     marks = Marks(None if first is None else str(first), None if last is None else str(last), handles)
     name = NumberedName.parse(url)
     if name is not None:
-        return open_sequence(name, frame_rate=frame_rate or DEFAULT_RATE, marks=marks)
+        return open_sequence(name, frame_rate=frame_rate, marks=marks)
     if Path(url).suffix.lower() in PICTURES and "://" not in str(url):
-        return SequenceSource([Path(url)], frame_rate=frame_rate or DEFAULT_RATE, marks=marks)
+        return SequenceSource([Path(url)], frame_rate=frame_rate, marks=marks)
     return FileSource(str(url), strict=strict, marks=marks, interlaced=interlaced)
 
 
@@ -72,45 +76,62 @@ def open_sink(
     path: str | PathLike[str],
     info: StreamInfo,
     *,
-    alpha: Literal["straight", "premultiplied"] = "straight",
+    alpha: AlphaKind | None = None,
     background: str | PathLike[str] | None = None,
-    content: Literal["plate", "matte"] = "plate",
+    content: Content = "plate",
     audio: str | PathLike[str] | None = None,
     subtitles: str | PathLike[str] | None = None,
     overwrite: bool = False,
     bits: int | None = None,
     first_number: int = 1,
+    codec: Codec = "prores4444",
+    quality: Quality = "standard",
+    compression: str = "zip",
 ) -> VideoSink | PictureSink:
     """Open the sink that the name asks for. Enter it, ``write`` plates in order, leave it.
 
-    ====================  ==============================  =============================  ====================
-    name                  plate                           with a background              matte
-    ====================  ==============================  =============================  ====================
-    ``.mov``              ProRes 4444, 16-bit alpha       ProRes 422 HQ                  ProRes 422 HQ
-    ``.webm``             VP9 with alpha                  VP9                            VP9
-    ``.mp4``              refused: H.264 has no alpha     H.264                          H.264
-    ``name.####.png``     RGBA                            RGB                            grey
-    ====================  ==============================  =============================  ====================
+    ====================  ===========================  ==================  ===================
+    name                  plate                        without alpha       matte
+    ====================  ===========================  ==================  ===================
+    ``.mov``              ProRes 4444, 16-bit alpha    ProRes 422 HQ       ProRes 422 HQ
+    ``.mov``, XQ          ProRes 4444 XQ               ProRes 4444 XQ      ProRes 4444 XQ
+    ``.mov``, PNG         RGBA                         RGB                 grey
+    ``.mkv``              FFV1, Y'CbCr 4:4:4 or RGB    the same            FFV1, grey
+    ``.webm``             VP9 with alpha               VP9                 VP9
+    ``.mp4``              refused: H.264 has no alpha  H.264               H.264
+    ``name.####.png``     RGBA                         RGB                 grey
+    ``name.####.tif``     RGBA                         RGB                 grey
+    ``name.####.exr``     R, G, B, A in linear light   R, G, B             Y
+    ====================  ===========================  ==================  ===================
 
-    PNG has 8 or 16 bits, as ``bits`` asks; ProRes has 10 (its alpha 16, of which 10 are used), VP9 and H.264 have 8.
-
-    Colours are written in studio swing with the source's own matrix, primaries and transfer; the pixel aspect goes
-    along in ``.mov`` and ``.mp4``. Nothing lies under the final name before the sink has been left without an
-    exception. ``sink.description`` says what is written, in a line.
+    Colours are written with the source's own matrix, primaries and transfer and, but in ProRes, its range; where they
+    are the frame's own, as the source's own samples (``Frame.samples``). The pixel aspect goes along in ``.mov``,
+    ``.mp4`` and ``.exr``. EXR is linear whatever the source is, and RGB in linear light is written by BT.709's curve to
+    video and by sRGB's to PNG and TIFF. Nothing lies under the final name before the sink has been left without an
+    exception. ``sink.description`` says what is written, in a line; what of that concerns the alpha stands in the file,
+    too: as a comment, of TIFF in ExtraSamples.
 
     Args:
         path: A single ``name.png`` takes one frame.
         info: The stream that the plates are of.
-        alpha: What the colours beside an alpha are; files do not say it, so the description does.
+        alpha: What the colours beside an alpha are. By default ``straight``, in EXR ``premultiplied``, as each is
+            expected to be.
         background: Makes a composite: anything that :func:`~streammatte.media.background.open_background` takes.
-        content: ``"matte"`` writes the alpha alone, in grey.
+        content: ``"matte"`` writes the alpha alone, in grey; ``"foreground"`` the straight colours alone, the fill;
+            ``"above"`` and ``"beside"`` both in one picture, for players that know no alpha.
         audio: A media file; each of its audio streams is copied, or re-encoded where the container does not take it
-            (AAC, or Opus in WebM). Of ``info.span``, if there is one. Pictures have no sound, as a source or an output.
+            (AAC, Opus in WebM, FLAC in Matroska). Of ``info.span``, if there is one. Pictures have no sound, as a
+            source or an output.
         subtitles: A media file; its subtitles are copied where the container takes them as they are.
         overwrite: Replace what is there; of numbered pictures, all that have the name, whatever their number.
-        bits: Of PNG components, 8 or 16; by default 8 for sources of 8 bits, else 16. Video has what its codec has, and
-            ignores it, so that it can be asked for beside pictures.
-        first_number: Number of the first PNG.
+        bits: Of a component, where a format has several depths: PNG (in ``.mov``, too) and TIFF 8 or 16, FFV1 8, 10, 12
+            or 16, EXR 16 (half, the default) or 32 (float). By default what holds the source's; FFV1 has 10 at least.
+            ProRes has 10 (its alpha 16, of which 10 are used), VP9 and H.264 have 8, and ignore it, so that it can be
+            asked for beside others.
+        first_number: Number of the first picture.
+        codec: Of ``.mov``: ``prores4444``, ``prores4444xq`` or ``png``.
+        quality: Of ProRes, VP9 and H.264: ``draft``, ``standard`` or ``best``.
+        compression: Of EXR: ``zip``, ``piz``, ``dwaa`` or ``dwab``.
 
     Raises:
         UnsupportedOutput: No sink writes that name, or not with these options.
@@ -124,22 +145,30 @@ def open_sink(
     from streammatte.media.video_sink import VideoSink
 
     target = Path(path)
-    pictures = target.suffix.lower() == ".png"
-    if pictures and bits not in (None, 8, 16):
-        raise UnsupportedOutput(f"{target} cannot have {bits} bits", hint="PNG has 8 or 16")
-    encoding = (
-        None if pictures else encoding_for(target, content=content, alpha=alpha, composite=background is not None)
-    )
+    suffix = target.suffix.lower()
+    composite = background is not None and content != "matte"
+    if composite and content != "plate":
+        raise UnsupportedOutput(
+            f"{target} would be a fill over a background", hint="leave --bg out, or --pair and --foreground"
+        )
+    kind: AlphaKind = alpha or ("premultiplied" if suffix == ".exr" else "straight")
+    pictures = suffix in _DEPTHS
+    if pictures:
+        _check_picture(target, bits, content)
+        encoding = None
+    else:
+        encoding = encoding_for(
+            target, info, content=content, alpha=kind, composite=composite, codec=codec, quality=quality, bits=bits
+        )
     check_target(target, overwrite=overwrite)
-    backdrop = None if background is None or content == "matte" else open_background(background, info)
+    backdrop = open_background(background, info) if composite and background is not None else None
     if encoding is None:
         return PictureSink(
             target,
-            bits=bits or (8 if info.color.bit_depth <= 8 else 16),
-            content=content,
-            alpha=alpha,
+            _writer(suffix, info, content, kind, backdrop, bits, compression),
             background=backdrop,
             first_number=first_number,
+            first_index=info.first_index,
             overwrite=overwrite,
         )
     return VideoSink(
@@ -147,12 +176,47 @@ def open_sink(
         info,
         encoding,
         content=content,
-        alpha=alpha,
+        alpha=kind,
         background=backdrop,
         audio=_media_file(audio),
         subtitles=_media_file(subtitles),
         overwrite=overwrite,
     )
+
+
+_DEPTHS = {".png": (8, 16), ".tif": (8, 16), ".tiff": (8, 16), ".exr": (16, 32)}
+
+
+def _check_picture(path: Path, bits: int | None, content: Content) -> None:
+    depths = _DEPTHS[path.suffix.lower()]
+    if bits not in (None, *depths):
+        name = path.suffix[1:].upper()
+        raise UnsupportedOutput(f"{path} cannot have {bits} bits", hint=f"{name} has {depths[0]} or {depths[1]}")
+    if content in ("above", "beside") and path.suffix.lower() == ".exr":
+        raise UnsupportedOutput(f"{path} as a pair would mix light and alpha", hint="EXR has alpha: leave --pair out")
+
+
+def _writer(
+    suffix: str,
+    info: StreamInfo,
+    content: Content,
+    alpha: AlphaKind,
+    background: Background | None,
+    bits: int | None,
+    compression: str,
+) -> PictureWriter:
+    """What writes pictures of that suffix; each format's library is imported when it is asked for."""
+    if suffix == ".exr":
+        from streammatte.media.exr import ExrWriter
+
+        return ExrWriter(
+            info, bits=bits or 16, compression=compression, content=content, alpha=alpha, background=background
+        )
+    from streammatte.media.pictures import IntegerPictures, PngWriter, TiffWriter
+
+    bits = bits or (8 if info.color.bit_depth <= 8 else 16)
+    pictures = IntegerPictures(info, bits=bits, content=content, alpha=alpha, background=background)
+    return PngWriter(pictures) if suffix == ".png" else TiffWriter(pictures, alpha)
 
 
 def _media_file(path: str | PathLike[str] | None) -> str | None:

@@ -26,9 +26,17 @@ _TAKEN = {
     "mov": ("aac", "alac", "mp3", "ac3", "eac3", *_MOV_PCM),
     "mp4": ("aac", "alac", "mp3", "ac3", "eac3", "opus", "flac"),
     "webm": ("opus", "vorbis"),
+    "matroska": (
+        *("aac", "alac", "mp3", "mp2", "ac3", "eac3", "dts", "opus", "vorbis", "flac"),
+        *("pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_s16be", "pcm_s24be", "pcm_f32le", "pcm_f64le", "pcm_u8"),
+    ),
 }
-_ENCODER = {"mov": "aac", "mp4": "aac", "webm": "libopus"}
-_ENCODER_RATES = {"aac": (32000, 44100, 48000, 88200, 96000), "libopus": (48000,)}
+_ENCODER = {"mov": "aac", "mp4": "aac", "webm": "libopus", "matroska": "flac"}
+_ENCODER_RATES = {
+    "aac": (32000, 44100, 48000, 88200, 96000),
+    "libopus": (48000,),
+    "flac": (8000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 192000),
+}
 _ROUNDING = Fraction(1, 500)  # seconds by which two times may be apart that mean one
 # Seconds of sound that a decoder is given before the first that is kept, so that it has settled.
 _RUN_UP = Fraction(1, 2)
@@ -77,7 +85,7 @@ class AudioTrack:
             self.says = f"{_spoken(codec)} re-encoded as {_spoken(encoder)}"
         carry_tags(stream, self._target, name)
         self.lost: str | None = None
-        self._hides_what_is_early = name != "webm"
+        self._hides_what_is_early = name in ("mov", "mp4")  # by an edit list
         self._sample_size = _size_of_a_sample(codec) * stream.codec_context.channels
         self._length = None if span is None or span[1] is None else span[1] - span[0]
         self._cuts = span is not None
@@ -102,7 +110,7 @@ class AudioTrack:
         """Mux the rest."""
         self._move(shift)
         self._lane.finish()
-        missing = max(self._damaged, self._indexed - self._read)
+        missing = max(self._damaged + self._lane.refused, self._indexed - self._read)
         if missing:
             self.lost = "1 packet of sound" if missing == 1 else f"{missing} packets of sound"
 

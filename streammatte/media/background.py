@@ -17,6 +17,7 @@ from streammatte.errors import InputError
 from streammatte.frame import Frame, Plate, Source, StreamInfo
 from streammatte.media.color import Samples
 from streammatte.media.composing import Background, opacity, pixels_of
+from streammatte.media.linear import SRGB, from_linear
 
 # CSS's basic colours (CSS Color 4, 6.1), and the two that screens are painted in.
 _NAMED = {
@@ -50,7 +51,8 @@ def open_background(spec: str | PathLike[str], info: StreamInfo) -> Background:
     """What ``spec`` names, at the size of ``info``.
 
     Args:
-        spec: A colour (``green``, ``#00b140``, ``0,177,64``), a picture, a clip (cut to length or looped, by time), or
+        spec: A colour (``green``, ``#00b140``, ``0,177,64``), a picture, a clip (cut to length or looped, by time),
+            ``checker``, as programs show what is clear, or
             ``blur`` or ``blur:RADIUS``: the frame's own surroundings blurred, RADIUS the Gaussian's standard deviation
             in pixels of the frame (as CSS counts it), a 36th of the height by default. Pictures and clips are scaled to
             cover the frame and cropped about their centre.
@@ -62,6 +64,8 @@ def open_background(spec: str | PathLike[str], info: StreamInfo) -> Background:
     text = str(spec).strip()
     if text == "blur" or text.startswith("blur:"):
         return _BlurredSelf(_radius(text, info))
+    if text == "checker":
+        return _Still(_checkerboard(info.width, info.height))
     rgb = parse_color(text)
     if rgb is not None:
         return _Still(torch.tensor(rgb, dtype=torch.float32)[:, None, None].expand(3, info.height, info.width) / 255)
@@ -73,7 +77,8 @@ def open_background(spec: str | PathLike[str], info: StreamInfo) -> Background:
         ) from exc
     if not is_file:
         raise InputError(
-            f"{text!r} is no background", hint="give a colour (green, #00b140, 0,177,64), a file, or blur[:RADIUS]"
+            f"{text!r} is no background",
+            hint="give a colour (green, #00b140, 0,177,64), a file, checker, or blur[:RADIUS]",
         )
     return _from_footage(text, info)
 
@@ -124,9 +129,18 @@ def parse_color(text: str) -> tuple[int, int, int] | None:
     return None
 
 
+def _checkerboard(width: int, height: int) -> Tensor:
+    """(3, height, width): squares of two greys, some forty to the height."""
+    side = max(2, height // 40)
+    y, x = torch.arange(height)[:, None] // side, torch.arange(width) // side
+    return torch.where((x + y) % 2 == 0, 0.6, 0.4).expand(3, height, width)
+
+
 def _cover(frame: Frame, width: int, height: int) -> Tensor:
     """(3, height, width) float32: the frame scaled to cover that size, cropped about its centre."""
     picture = pixels_of(frame.rgb)
+    if frame.rgb.is_floating_point():  # EXR: its light as a screen shows it
+        picture = np.clip(from_linear(picture, SRGB), 0, 1)
     rows, columns = picture.shape[:2]
     scale = max(width / columns, height / rows)
     keep_x, keep_y = min(columns, round(width / scale)), min(rows, round(height / scale))
@@ -135,7 +149,7 @@ def _cover(frame: Frame, width: int, height: int) -> Tensor:
     if picture.shape[:2] != (height, width):
         way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         picture = cv2.resize(picture, (width, height), interpolation=way)
-    peak = float(np.iinfo(picture.dtype).max)
+    peak = 1.0 if frame.rgb.is_floating_point() else float(np.iinfo(picture.dtype).max)
     return torch.from_numpy(picture.astype(np.float32) / np.float32(peak)).permute(2, 0, 1)
 
 

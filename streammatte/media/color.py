@@ -22,7 +22,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from streammatte.errors import DecodeFailed
-from streammatte.frame import UNSPECIFIED, ColorSpec
+from streammatte.frame import UNSPECIFIED, ColorSpec, StoredSamples
 
 RGB_MATRIX = 0
 FULL, STUDIO = 2, 1  # FFmpeg's AVCOL_RANGE_JPEG and AVCOL_RANGE_MPEG
@@ -36,6 +36,9 @@ _LUMA = {
     7: (0.212, 0.087),  # SMPTE 240M
     9: (0.2627, 0.0593),  # BT.2020, non-constant luminance
 }
+
+_CONSTANT_LUMINANCE = 10  # BT.2020's other matrix
+_NAMES = {1: "BT.709", 6: "BT.601"}
 
 # How planar formats are named, by how many luma columns and rows share a chroma sample.
 _SUBSAMPLING = {(1, 1): "444", (2, 1): "422", (2, 2): "420", (1, 2): "440", (4, 1): "411", (4, 4): "410"}
@@ -54,7 +57,21 @@ def matrix_for(color: ColorSpec, width: int, height: int) -> int:
     """
     if color.matrix in _LUMA:
         return color.matrix
+    if color.matrix == _CONSTANT_LUMINANCE:
+        return 9  # players take it for the other, too
     return 1 if height >= 720 or width >= 1280 else 6
+
+
+def spans_whole_range(color: ColorSpec) -> bool:
+    """Whether Y'CbCr of that kind is full range. RGB is by nature, which says nothing of what its plates should be."""
+    return color.full_range and color.matrix != RGB_MATRIX
+
+
+def assumed_matrix(color: ColorSpec, width: int, height: int) -> str | None:
+    """What a picture that names no matrix is taken for, in words; ``None`` if it names one, or is RGB."""
+    if color.matrix in (*_LUMA, RGB_MATRIX, _CONSTANT_LUMINANCE):
+        return None
+    return f"colours untagged: taken for {_NAMES[matrix_for(color, width, height)]}, as players take its size"
 
 
 @lru_cache(maxsize=32)
@@ -88,7 +105,11 @@ def ycbcr_to_rgb(matrix: int, bits: int, *, full_range: bool, peak: int) -> NDAr
 
 
 def color_of(frame: av.VideoFrame) -> ColorSpec:
-    """What a decoded frame says of its own samples."""
+    """What a decoded frame says of its own samples.
+
+    Grey without chroma spans its whole range, whatever the tag (FFmpeg converts to it so and leaves the tag of what it
+    was), and is RGB of three equal channels unless a matrix is named.
+    """
     pixels = frame.format
     bits = max(component.bits for component in pixels.components)
     if pixels.is_rgb or pixels.has_palette:
@@ -96,7 +117,15 @@ def color_of(frame: av.VideoFrame) -> ColorSpec:
     full = frame.color_range == FULL or pixels.name.startswith("yuvj")
     # A YCbCr picture tagged as RGB is mistagged: its planes are what they are.
     matrix = UNSPECIFIED if frame.colorspace == RGB_MATRIX else int(frame.colorspace)
+    if is_colourless(frame):
+        full, matrix = True, RGB_MATRIX if matrix == UNSPECIFIED else matrix
     return ColorSpec(full, matrix, int(frame.color_primaries), int(frame.color_trc), bits)
+
+
+def is_colourless(frame: av.VideoFrame) -> bool:
+    """Whether there is luma alone, or luma and alpha."""
+    pixels = frame.format
+    return len(pixels.components) <= 2 and not (pixels.is_rgb or pixels.has_palette)
 
 
 class RgbReader:
@@ -115,26 +144,40 @@ class RgbReader:
         self._unpacker = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> Samples:
-        color = color_of(frame)
-        rgb = self._from_rgb(frame, color) if color.matrix == RGB_MATRIX else self._from_ycbcr(frame, color)
-        return fitted(rgb, self._width, self._height)
+        return self.read(frame)[0]
 
-    def _from_ycbcr(self, frame: av.VideoFrame, color: ColorSpec) -> Samples:
-        matrix = 9 if color.matrix == 10 else color.matrix  # constant luminance: players take it for the other, too
-        if matrix not in (*_LUMA, UNSPECIFIED, 3):
+    def read(self, frame: av.VideoFrame) -> tuple[Samples, StoredSamples | None]:
+        """RGB, and the Y'CbCr that it was made of, if it was and has the size."""
+        color, stored = color_of(frame), None
+        if is_colourless(frame):
+            rgb = self._from_grey(frame, color)
+        elif color.matrix == RGB_MATRIX:
+            rgb = self._from_rgb(frame, color)
+        else:
+            stored = self._stored(frame, color)
+            rgb = _rgb_of(stored)
+        if rgb.shape[:2] != (self._height, self._width):
+            return fitted(rgb, self._width, self._height), None
+        return rgb, stored
+
+    def _stored(self, frame: av.VideoFrame, color: ColorSpec) -> StoredSamples:
+        if color.matrix not in (*_LUMA, _CONSTANT_LUMINANCE, UNSPECIFIED, 3):
             raise DecodeFailed(
-                f"colour matrix {matrix} is not supported",
+                f"colour matrix {color.matrix} is not supported",
                 hint="convert the clip to BT.709 first, for instance with FFmpeg's colorspace filter",
             )
-        matrix = matrix if matrix in _LUMA else matrix_for(color, self._width, self._height)
+        matrix = matrix_for(color, self._width, self._height)
         bits = working_bits(color.bit_depth)
-        luma, *chroma = ycbcr_planes(frame, bits, self._unpacker, full_range=color.full_range)
-        height, width = luma.shape
+        luma, blue, red = ycbcr_planes(frame, bits, self._unpacker, full_range=color.full_range)
+        for plane in (luma, blue, red):
+            plane.flags.writeable = False  # decoders predict other frames from it
         centred = frame.format.name.startswith("yuvj") if self._codec is None else self._codec in _CENTRED
-        chroma = [upsampled(plane, width, height, centred=centred) for plane in chroma]
-        peak = 255 if bits == 8 else 65535
-        affine = ycbcr_to_rgb(matrix, bits, full_range=color.full_range, peak=peak)
-        return cv2.transform(cv2.merge([luma, *chroma]), affine)
+        return StoredSamples((luma, blue, red), bits, color.full_range, matrix, centred)
+
+    def _from_grey(self, frame: av.VideoFrame, color: ColorSpec) -> Samples:
+        bits = working_bits(color.bit_depth)
+        grey = self._unpacker.reformat(frame, format="gray" if bits == 8 else f"gray{bits}le", threads=1)
+        return _widened(cv2.merge([plane_view(grey.planes[0], bits)] * 3), bits)
 
     def _from_rgb(self, frame: av.VideoFrame, color: ColorSpec) -> Samples:
         bits = working_bits(color.bit_depth)
@@ -142,10 +185,24 @@ class RgbReader:
             return self._unpacker.reformat(frame, format="rgb24", threads=1).to_ndarray()
         planar = self._unpacker.reformat(frame, format=f"gbrp{bits}le", threads=1)
         green, blue, red = (plane_view(plane, bits) for plane in planar.planes)
-        samples = cv2.merge([red, green, blue])
-        if bits < 16:
-            samples = cv2.transform(samples, np.eye(3) * (65535 / (2**bits - 1)))
+        return _widened(cv2.merge([red, green, blue]), bits)
+
+
+def _rgb_of(stored: StoredSamples) -> Samples:
+    """(H, W, 3), as the planes lie, unturned."""
+    luma, *chroma = stored.planes
+    height, width = luma.shape
+    full = [upsampled(plane, width, height, centred=stored.centred) for plane in chroma]
+    peak = 255 if stored.bits == 8 else 65535
+    affine = ycbcr_to_rgb(stored.matrix, stored.bits, full_range=stored.full_range, peak=peak)
+    return cv2.transform(cv2.merge([luma, *full]), affine)
+
+
+def _widened(samples: Samples, bits: int) -> Samples:
+    """Code values from 0 to 2ⁿ-1 spread over their whole type."""
+    if bits in (8, 16):
         return samples
+    return cv2.transform(samples, np.eye(3) * (65535 / (2**bits - 1)))
 
 
 def ycbcr_planes(frame: av.VideoFrame, bits: int, unpacker: VideoReformatter, *, full_range: bool) -> list[Samples]:
@@ -193,10 +250,27 @@ def upsampled(plane: Samples, width: int, height: int, *, centred: bool) -> Samp
     across, down = _share(width, columns), _share(height, rows)
     if across == down == 1:
         return plane
+    if plane.dtype == np.uint16 and across == 2 and down <= 2 and not centred:
+        return _doubled(plane, down)[:height, :width]
     repeated = cv2.resize(plane, (columns * across, rows * down), interpolation=cv2.INTER_NEAREST)[:height, :width]
     beside = _between(across) if centred else np.full(across, 1 / across)
     anchor = (-1 if centred else 0, -1)
     return cv2.sepFilter2D(repeated, -1, beside, _between(down), anchor=anchor, borderType=cv2.BORDER_REPLICATE)
+
+
+def _doubled(plane: Samples, down: int) -> Samples:
+    """The same for 16-bit samples on even columns, a third of the time: OpenCV's own doubling puts rows where they lie.
+
+    Every second column is the sample itself, those between are means; floats hold both exactly until they are rounded.
+    """
+    rows, columns = plane.shape
+    tall: Samples = plane.astype(np.float32)
+    if down == 2:
+        tall = cv2.resize(tall, (columns, 2 * rows), interpolation=cv2.INTER_LINEAR)
+    after = cv2.copyMakeBorder(tall[:, 1:], 0, 0, 0, 1, cv2.BORDER_REPLICATE) if columns > 1 else tall
+    even = cv2.addWeighted(tall, 1, tall, 0, 0, dtype=cv2.CV_16U)
+    between = cv2.addWeighted(tall, 0.5, after, 0.5, 0, dtype=cv2.CV_16U)
+    return cv2.merge([even, between]).reshape(len(tall), 2 * columns)
 
 
 def subsampled(plane: Samples, width: int, height: int) -> Samples:
@@ -224,10 +298,10 @@ def _between(share: int) -> NDArray[np.float64]:
     return np.convolve(np.full(share, 1 / share), [0.5, 0.5]) if share > 1 else np.ones(1)
 
 
-def planes_from_rgb(rgb: Samples, matrix: int, bits: int) -> tuple[Samples, ...]:
-    """(H, W, 3) RGB as three (H, W) planes of studio-swing Y'CbCr 4:4:4, rounded to ``bits`` bits."""
+def planes_from_rgb(rgb: Samples, matrix: int, bits: int, *, full_range: bool = False) -> tuple[Samples, ...]:
+    """(H, W, 3) RGB as three (H, W) planes of Y'CbCr 4:4:4, rounded to ``bits`` bits."""
     peak = int(np.iinfo(rgb.dtype).max)
-    affine = rgb_to_ycbcr(matrix, bits, full_range=False, peak=peak)
+    affine = rgb_to_ycbcr(matrix, bits, full_range=full_range, peak=peak)
     if bits > 8 and rgb.dtype == np.uint8:
         rgb = rgb.astype(np.uint16)
     samples: Samples = cv2.transform(rgb, affine)

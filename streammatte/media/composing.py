@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streammatte.media.color import Samples
+from streammatte.media.linear import from_linear
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
     from streammatte.frame import Plate
 
 AlphaKind = Literal["straight", "premultiplied"]
-Content = Literal["plate", "matte"]
+Content = Literal["plate", "matte", "foreground", "above", "beside"]
+"""What of a plate is stored: colours with alpha (or over a background), the alpha alone in grey, the straight colours
+alone (the fill), or both in one picture, the fill above its matte or to the left of it."""
 
 
 class Background(Protocol):
@@ -36,24 +40,98 @@ class Background(Protocol):
         ...
 
 
-def colors(plate: Plate, alpha: AlphaKind, background: Background | None) -> Samples:
+def says(content: Content, alpha: AlphaKind, *, composite: bool) -> str:
+    """What is stored, in words; this is what files and summaries state of the alpha."""
+    if content == "matte":
+        return "matte"
+    if content == "foreground":
+        return "fill, straight colours without their alpha"
+    if composite:
+        return "composite"
+    if content == "above":
+        return f"fill above its matte, {alpha}"
+    return f"fill beside its matte, {alpha}" if content == "beside" else f"{alpha} alpha"
+
+
+def picture(
+    plate: Plate, content: Content, alpha: AlphaKind, background: Background | None, *, curve: int | None = None
+) -> Samples:
     """(H, W, 3) RGB to be stored: uint8 if the frame's own 8-bit colours are what is asked for, else uint16.
+
+    Of a pair, the picture is twice as high or as wide, with both halves of even size.
+
+    Args:
+        content: Anything but a matte.
+        curve: The plate is in linear light and is stored by this curve (H.273); ``None`` stores it as it is.
+    """
+    if curve is not None:
+        plate = encoded(plate, curve)
+    if content == "foreground":
+        return colors(plate, "straight", None)
+    rgb = colors(plate, alpha, background)
+    return rgb if content == "plate" else _paired(rgb, opacity(plate), content)
+
+
+def colors(plate: Plate, alpha: AlphaKind, background: Background | None) -> Samples:
+    """As :func:`blended`, in integers: uint8 if the frame's own 8-bit colours are what is asked for, else uint16."""
+    return quantised(blended(plate, alpha, background))
+
+
+def blended(plate: Plate, alpha: AlphaKind, background: Background | None) -> NDArray[Any]:
+    """(H, W, 3) RGB as the frame has it or, where it is computed, in float32.
 
     Straight colours are the plate's foreground as it is; premultiplied ones are multiplied by alpha; with a background
     they are the composite ``foreground · alpha + background · (1 - alpha)``, in gamma-encoded RGB as players blend.
     """
     rgb = plate.frame.rgb if plate.foreground is None else plate.foreground
     if background is None and alpha == "straight":
-        return quantised(rgb)
+        return pixels_of(rgb)
     if not rgb.is_floating_point():
         rgb = plate.frame.as_float()
     coverage = cv2.merge([opacity(plate)] * 3)
     if background is None:
-        return quantised(pixels_of(rgb) * coverage)
+        return pixels_of(rgb) * coverage
     behind = pixels_of(background.frame(plate))
     mixed = cv2.subtract(pixels_of(rgb), behind)
     cv2.multiply(mixed, coverage, dst=mixed)
-    return quantised(cv2.add(mixed, behind, dst=mixed))
+    return cv2.add(mixed, behind, dst=mixed)
+
+
+def encoded(plate: Plate, curve: int) -> Plate:
+    """A plate in linear light, as video and pictures of integers hold it."""
+    import torch
+
+    def by_curve(rgb: Tensor) -> Tensor:
+        return torch.from_numpy(from_linear(pixels_of(rgb), curve)).permute(2, 0, 1)
+
+    frame = replace(plate.frame, rgb=by_curve(plate.frame.as_float()))
+    return replace(plate, frame=frame, foreground=None if plate.foreground is None else by_curve(plate.foreground))
+
+
+def _paired(rgb: Samples, alpha: NDArray[np.float32], layout: Content) -> Samples:
+    """Fill and matte in one uint16 picture. An odd edge is continued by one pixel, so that no chroma spans both."""
+    fill = at_depth(rgb, 16)
+    matte: Samples = cv2.merge([stepped(alpha, 65535).astype(np.uint16)] * 3)
+    height, width = alpha.shape
+    halves = [cv2.copyMakeBorder(half, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE) for half in (fill, matte)]
+    return np.concatenate(halves, axis=0 if layout == "above" else 1)
+
+
+def size_of(content: Content, width: int, height: int) -> tuple[int, int]:
+    """(width, height) of what :func:`picture` makes of plates of that size."""
+    if content not in ("above", "beside"):
+        return width, height
+    width, height = width + width % 2, height + height % 2
+    return (width, 2 * height) if content == "above" else (2 * width, height)
+
+
+def at_depth(rgb: Samples, bits: int) -> Samples:
+    """In 8 or 16 bits. White stays white: 8 bits are repeated into 16, 16 are divided by 257 and rounded."""
+    if bits == 8 and rgb.dtype == np.uint16:
+        return ((rgb.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if bits == 16 and rgb.dtype == np.uint8:
+        return rgb.astype(np.uint16) * np.uint16(257)
+    return rgb
 
 
 def pixels_of(rgb: Tensor) -> NDArray[Any]:

@@ -38,7 +38,7 @@ def open_container(url: str) -> av.container.InputContainer:
     except (FileNotFoundError, NotADirectoryError) as exc:
         hint = "check the path; names are case-sensitive"
         if "#" in Path(url).name:
-            hint = "numbered pictures can be PNG, JPEG, TIFF, BMP or WebP"
+            hint = "numbered pictures can be PNG, JPEG, TIFF, EXR, BMP or WebP"
         raise SourceNotFound(f"there is no file {url}", hint=hint) from exc
     except PermissionError as exc:
         raise SourceNotFound(f"{url} cannot be read: permission denied", hint="check the file's permissions") from exc
@@ -50,6 +50,14 @@ def open_container(url: str) -> av.container.InputContainer:
         if isinstance(exc, av.error.ProtocolNotFoundError):
             hint = "addresses begin with http://, https://, rtsp:// or another protocol that FFmpeg has"
         raise SourceNotFound(f"{url} cannot be opened: {getattr(exc, 'strerror', None) or exc}", hint=hint) from exc
+
+
+def size_of(url: str) -> int | None:
+    """Bytes of a file; ``None`` of an address, and of what is not there."""
+    try:
+        return Path(url).stat().st_size
+    except (OSError, ValueError):
+        return None
 
 
 def _why_unreadable(path: Path) -> str:

@@ -7,8 +7,8 @@ from fractions import Fraction
 
 import av
 
-from streammatte.errors import DecodeFailed
-from streammatte.media.containers import indexed_packets
+from streammatte.errors import DecodeFailed, SourceNotFound
+from streammatte.media.containers import indexed_packets, size_of
 
 # Demuxers whose header states how long the file is meant to be, so that one that was cut can be told.
 _STATE_THEIR_LENGTH = ("mov", "matroska", "flv")
@@ -40,6 +40,7 @@ class Ledger:
         self._container = container
         self._stream = stream
         self._span = span
+        self._size = size_of(url)
         self._codec = stream.codec_context.codec.canonical_name
         self._bad_packets = 0
         self._bad_frames = 0
@@ -51,6 +52,21 @@ class Ledger:
         self._first_key: int | None = None
         self._has_checksums = False
         self._end = Fraction(0)
+
+    def refuse_a_change(self) -> None:
+        """What ends because it was cut, or replaced, while it was read has not ended.
+
+        Raises:
+            SourceNotFound: It was.
+        """
+        size = size_of(self._url)
+        damaged = self._bad_packets or self._bad_frames or self._indexed > self._read
+        cut = size is not None and self._size is not None and size < self._size
+        if cut or (damaged and size != self._size):
+            now = "is gone" if size is None else f"had {self._size} bytes, and has {size}"
+            raise SourceNotFound(
+                f"{self._url} changed while it was read: it {now}", hint="bring it back, or its drive, and run again"
+            )
 
     def expect(self, packet: av.Packet[av.stream.Stream]) -> None:
         """Count the frames that are due: none before the first key frame, none that an edit list discards."""
@@ -137,6 +153,7 @@ class Ledger:
 
     def _refuse(self, what: str, exc: av.FFmpegError | None = None) -> None:
         if self._strict:
+            self.refuse_a_change()
             raise DecodeFailed(
                 f"{self._url} has {what}", hint="without --strict what can be decoded is delivered"
             ) from exc

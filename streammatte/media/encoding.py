@@ -4,21 +4,39 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import av
 import cv2
 import numpy as np
 
 from streammatte.errors import UnsupportedOutput
-from streammatte.frame import Plate, StreamInfo
-from streammatte.media.color import Samples, matrix_for, plane_view, planes_from_rgb, subsampled
-from streammatte.media.composing import AlphaKind, Background, Content, colors, opacity, stepped
+from streammatte.frame import Plate, StoredSamples, StreamInfo
+from streammatte.media.color import (
+    RGB_MATRIX,
+    Samples,
+    matrix_for,
+    plane_view,
+    planes_from_rgb,
+    spans_whole_range,
+    subsampled,
+)
+from streammatte.media.composing import AlphaKind, Background, Content, opacity, picture, says, stepped
+from streammatte.media.linear import BT709, is_light
+from streammatte.media.native import own_chroma, own_colors, own_planes
 
-# ProRes quantises by a matrix times q. On 720p animation, one core, 8-bit alpha edge: q = 2 gave 135 Mb/s and 60 dB,
-# 3 gave 108 and 56.8, 4 gave 91 and 54.7, 9 gave 57 and 49.1, each at about 50 frames a second. 3 comes to what Apple
-# states for 4444 (330 Mb/s at 1080p30). Left to itself, prores_ks searches for q within a budget that it multiplies by
-# 20 when there is alpha: 193 Mb/s, at 8.6 frames a second.
-PRORES_QUANTISER = 3
+Quality = Literal["draft", "standard", "best"]
+Codec = Literal["prores4444", "prores4444xq", "png"]
+
+# ProRes quantises by a matrix times q; prores_ks keeps alpha exactly at any. Left to itself it searches for q within a
+# budget that it multiplies by 20 when there is alpha, and ends at 1, at a fourth of the speed or less. prores_aw loses
+# alpha by a step, and takes no quantiser (benchmarks/encoders.py). With q alike, XQ is encoded as 4444 is; Apple states
+# half as many bits again for it (330 and 500 Mb/s at 1080p30), and so it has a finer one.
+PRORES_QUANTISERS: dict[Quality, int] = {"draft": 9, "standard": 3, "best": 1}
+XQ_QUANTISERS: dict[Quality, int] = {"draft": 5, "standard": 2, "best": 1}
+
+_VP9_CRF: dict[Quality, str] = {"draft": "34", "standard": "24", "best": "12"}
+_H264_CRF: dict[Quality, str] = {"draft": "26", "standard": "18", "best": "10"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +50,8 @@ class Encoding:
         options: The encoder's private options.
         container_options: The muxer's.
         quantiser: Fixed quantiser, for ProRes.
+        says_range: The file can say that samples span their whole range. ProRes cannot: MOV's tag for colours has no
+            place for it, and FFmpeg's decoder reports studio swing always.
         says: What it is, for people.
     """
 
@@ -42,78 +62,154 @@ class Encoding:
     options: dict[str, str] = field(default_factory=dict)
     container_options: dict[str, str] = field(default_factory=dict)
     quantiser: int | None = None
+    says_range: bool = False
+
+    @property
+    def intra(self) -> bool:
+        """Each packet is a picture, and what it is does not depend on any other."""
+        alone = self.codec == "png" or (self.codec == "ffv1" and self.options.get("g") == "1")
+        return alone or av.Codec(self.codec, "w").intra_only
 
 
-def encoding_for(path: Path, *, content: Content, alpha: AlphaKind, composite: bool) -> Encoding:
+def encoding_for(
+    path: Path,
+    info: StreamInfo,
+    *,
+    content: Content,
+    alpha: AlphaKind,
+    composite: bool,
+    codec: Codec = "prores4444",
+    quality: Quality = "standard",
+    bits: int | None = None,
+) -> Encoding:
     """The encoding that a file's name asks for.
 
+    Args:
+        codec: Of ``.mov``.
+        quality: Of what is lossy.
+        bits: Of what can have several depths: FFV1 8, 10, 12 or 16, PNG in ``.mov`` 8 or 16. By default the source's,
+            of FFV1 10 at least.
+
     Raises:
-        UnsupportedOutput: Nothing is known to write that suffix, or it cannot hold alpha and has to.
+        UnsupportedOutput: Nothing is known to write that suffix, or not so.
     """
     suffix = path.suffix.lower()
-    what = "matte" if content == "matte" else "composite" if composite else f"{alpha} alpha"
+    what = says(content, alpha, composite=composite)
+    kind: _Kind = "grey" if content == "matte" else "alpha" if content == "plate" and not composite else "colour"
     if suffix == ".mov":
-        return _prores(what, with_alpha=content == "plate" and not composite)
+        if codec == "png":
+            return _png(path, what, kind, bits or (8 if info.color.bit_depth <= 8 else 16))
+        return _prores(what, kind, xq=codec == "prores4444xq", quality=quality)
+    if suffix == ".mkv":
+        return _ffv1(path, what, kind, bits, info)
     if suffix == ".webm":
-        return _vp9(what, with_alpha=content == "plate" and not composite)
+        return _vp9(what, kind, quality)
     if suffix == ".mp4":
-        if content == "plate" and not composite:
+        if kind == "alpha":
             raise UnsupportedOutput(
-                f"{path} cannot hold alpha: H.264 has none", hint="give a background with --bg, or write .mov or .webm"
+                f"{path} cannot hold alpha: H.264 has none",
+                hint="give a background with --bg, both in one picture with --pair, or write .mov or .webm",
             )
         return Encoding(
             "mp4",
             "libx264",
             "yuv420p",
             f"H.264, {what}",
-            options={"crf": "18", "preset": "medium"},
+            options={"crf": _H264_CRF[quality], "preset": "medium"},
             container_options={"movflags": "+faststart"},
+            says_range=True,
         )
     raise UnsupportedOutput(
         f"{path} has {f'a suffix that nothing writes, {suffix}' if suffix else 'no suffix to say what to write'}",
-        hint="known: .mov (ProRes 4444), .webm (VP9), .mp4 (H.264, composite or matte), name.####.png",
+        hint="known: .mov (ProRes 4444), .webm (VP9), .mkv (FFV1), .mp4 (H.264, composite, pair or matte), "
+        "name.####.png, .tif or .exr",
     )
 
 
-def _prores(what: str, *, with_alpha: bool) -> Encoding:
-    if with_alpha:
+_Kind = Literal["alpha", "colour", "grey"]
+
+
+def _prores(what: str, kind: _Kind, *, xq: bool, quality: Quality) -> Encoding:
+    quantiser = (XQ_QUANTISERS if xq else PRORES_QUANTISERS)[quality]
+    name, profile = ("4444 XQ", "4444xq") if xq else ("4444", "4444")
+    if kind == "alpha":
         return Encoding(
             "mov",
             "prores_ks",
             "yuva444p10le",
-            f"ProRes 4444, {what}",
-            options={"profile": "4444", "alpha_bits": "16", "vendor": "apl0"},
-            quantiser=PRORES_QUANTISER,
+            f"ProRes {name}, {what}",
+            options={"profile": profile, "alpha_bits": "16", "vendor": "apl0"},
+            quantiser=quantiser,
         )
+    if not xq:
+        name, profile = "422 HQ", "hq"
     return Encoding(
         "mov",
         "prores_ks",
-        "yuv422p10le",
-        f"ProRes 422 HQ, {what}",
-        options={"profile": "hq", "vendor": "apl0"},
-        quantiser=PRORES_QUANTISER,
+        "yuv444p10le" if xq else "yuv422p10le",
+        f"ProRes {name}, {what}",
+        options={"profile": profile, "vendor": "apl0"},
+        quantiser=quantiser,
     )
 
 
-def _vp9(what: str, *, with_alpha: bool) -> Encoding:
+def _vp9(what: str, kind: _Kind, quality: Quality) -> Encoding:
     # auto-alt-ref=0: libvpx's hidden reference frames and the separate alpha stream do not go together.
+    options = {"b": "0", "auto-alt-ref": "0", "row-mt": "1", "deadline": "good", "cpu-used": "4"}
     return Encoding(
         "webm",
         "libvpx-vp9",
-        "yuva420p" if with_alpha else "yuv420p",
+        "yuva420p" if kind == "alpha" else "yuv420p",
         f"VP9, {what}",
-        options={"crf": "24", "b": "0", "auto-alt-ref": "0", "row-mt": "1", "deadline": "good", "cpu-used": "4"},
+        options={"crf": _VP9_CRF[quality], **options},
+        says_range=True,
     )
 
 
+def _ffv1(path: Path, what: str, kind: _Kind, bits: int | None, info: StreamInfo) -> Encoding:
+    """Y'CbCr 4:4:4 as the other video has it, so that its samples and tags stay; of an RGB source RGB, in 16 bits."""
+    rgb = info.color.matrix == RGB_MATRIX and kind != "grey"
+    depths = (16,) if rgb else (8, 10, 12, 16)
+    bits = bits or next((depth for depth in depths if max(10, info.color.bit_depth) <= depth), 16)
+    if bits not in depths:
+        raise UnsupportedOutput(
+            f"{path} cannot have {bits} bits", hint="FFV1 has 8, 10, 12 or 16; of an RGB source, 16 here"
+        )
+    end = "" if bits == 8 else f"{bits}le"
+    if kind == "grey":
+        pixels = f"gray{end}"
+    elif rgb:
+        pixels = "gbrap16le" if kind == "alpha" else "gbrp16le"
+    else:
+        pixels = f"yuva444p{end}" if kind == "alpha" else f"yuv444p{end}"
+    # Every frame by itself, in slices that have a checksum each.
+    options = {"level": "3", "slices": "12", "slicecrc": "1", "g": "1"}
+    says = f"FFV1 {bits} bit, lossless, {what}"
+    return Encoding("matroska", "ffv1", pixels, says, options=options, says_range=True)
+
+
+def _png(path: Path, what: str, kind: _Kind, bits: int) -> Encoding:
+    if bits not in (8, 16):
+        raise UnsupportedOutput(f"{path} cannot have {bits} bits as PNG", hint="PNG has 8 or 16")
+    pixels = {"alpha": ("rgba", "rgba64be"), "colour": ("rgb24", "rgb48be"), "grey": ("gray", "gray16be")}[kind]
+    options = {"compression_level": "3", "pred": "up"}
+    return Encoding("mov", "png", pixels[bits == 16], f"PNG {bits} bit, lossless, {what}", options=options)
+
+
 class PlatePainter:
-    """Turns plates into the frames an encoder takes: studio swing, in the source's own matrix.
+    """Turns plates into the frames an encoder takes, in the source's own matrix and, if the file can say so, range.
+
+    Where a plate's straight colours are the frame's own, they are the source's own samples; elsewhere, and where a
+    source or an output has none that fit, they come from RGB.
 
     Args:
         encoding: What the encoder takes.
         info: The stream the plates are of.
         size: (width, height) that the encoder was set up for; a plate that is smaller is continued by its last row or
             column.
+
+    Attributes:
+        full_range: Of the frames' colours; an alpha spans its whole range always, and a matte in grey studio swing.
     """
 
     def __init__(
@@ -131,9 +227,11 @@ class PlatePainter:
         self._has_alpha = len(self._pixels.components) == 4
         self._width, self._height = size
         self._matrix = matrix_for(info.color, info.width, info.height)
+        self.full_range = spans_whole_range(info.color) and encoding.says_range and content != "matte"
         self._content = content
         self._alpha = alpha
         self._background = background
+        self._curve = BT709 if is_light(info.color) else None  # video is not kept in linear light
 
     def __call__(self, plate: Plate) -> av.VideoFrame:
         if self._content == "matte":
@@ -145,12 +243,37 @@ class PlatePainter:
         return frame
 
     def _colors(self, plate: Plate) -> av.VideoFrame:
-        planes = planes_from_rgb(colors(plate, self._alpha, self._background), self._matrix, self._bits)
         frame = av.VideoFrame(self._width, self._height, self._pixels.name)
-        for plane, samples in zip(frame.planes, planes, strict=False):  # the frame's fourth plane is alpha
-            stored = plane_view(plane, self._bits)
-            stored[:] = subsampled(self._padded(samples), stored.shape[1], stored.shape[0])
+        targets = [plane_view(plane, self._bits) for plane in frame.planes[:3]]
+        stored = self._stored(plate)
+        if stored is not None and plate.foreground is None:
+            for target, samples in zip(targets, self._own(stored, targets), strict=True):
+                target[:] = samples
+            return frame
+        rgb = picture(plate, self._content, self._alpha, self._background, curve=self._curve)
+        planes = planes_from_rgb(rgb, self._matrix, self._bits, full_range=self.full_range)
+        for target, samples in zip(targets, planes, strict=True):
+            target[:] = subsampled(self._padded(samples), target.shape[1], target.shape[0])
+        if stored is not None and (mask := own_colors(plate, rgb)).any():
+            mask = self._padded(mask)
+            masks = [mask, *own_chroma(mask, targets[1].shape)]
+            for target, samples, where in zip(targets, self._own(stored, targets), masks, strict=True):
+                cv2.copyTo(samples, where, target)
         return frame
+
+    def _stored(self, plate: Plate) -> StoredSamples | None:
+        """The source's own samples, if they mean what is to be written wherever the plate's colours are the frame's."""
+        stored, rgb = plate.frame.samples, plate.frame.rgb
+        if stored is None or rgb.is_floating_point() or self._background is not None:
+            return None
+        if self._content != "foreground" and (self._content != "plate" or self._alpha != "straight"):
+            return None
+        padding = self._height - rgb.shape[1], self._width - rgb.shape[2]
+        return stored if stored.matrix == self._matrix and max(padding) <= 1 else None
+
+    def _own(self, stored: StoredSamples, targets: list[Samples]) -> list[Samples]:
+        luma, *chroma = own_planes(stored, targets[1].shape, self._bits, full_range=self.full_range)
+        return [self._padded(luma), *chroma]
 
     def _matte(self, plate: Plate) -> av.VideoFrame:
         """Luma is alpha over the whole studio swing, so that white is white; chroma is neutral."""

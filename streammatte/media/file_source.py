@@ -45,6 +45,7 @@ class FileSource:
             times its rate; the truth is what comes.
         lost: One line on what could not be decoded, known once the frames have run out; ``None`` if nothing is missing.
         first_number: The number an image sequence made of this clip begins with.
+        begins: When the first frame of the whole is shown, in seconds.
         has_alpha: The file has an alpha of its own; without one, only a matte has ``plates()``.
 
     Raises:
@@ -83,6 +84,7 @@ class FileSource:
             self.has_alpha = has_alpha(first)
             self._upright = Orientation.of(first)
             self._info = self._describe(first)
+            self.begins = _presentation_time(first, None, self._info) * self._info.time_base
             if marks:
                 self._go_to(marks, first)
         except BaseException:
@@ -187,7 +189,7 @@ class FileSource:
         if code is not None:
             passed = round((span.begin - times[0]) * info.time_base * info.frame_rate)
             code = str(Timecode.parse(code, info.frame_rate) + passed)
-        self._info = replace(info, frame_count=span.count, span=seconds, timecode=code)
+        self._info = replace(info, frame_count=span.count, span=seconds, timecode=code, first_index=span.first)
 
     def _times_by_decoding(self) -> tuple[Sequence[int], Sequence[int]]:
         """When each frame is shown, where only decoding tells; none of them is to be sought."""
@@ -213,11 +215,15 @@ class FileSource:
                 continue
             if span is not None and pts > span.last:
                 break
-            rgb = self._upright(to_rgb(decoded))
-            yield Frame(torch.from_numpy(rgb).permute(2, 0, 1), pts, before + delivered, duration), decoded
+            rgb, samples = to_rgb.read(decoded)
+            if samples and self._upright.says:
+                samples = replace(samples, upright=self._upright)
+            picture = torch.from_numpy(self._upright(rgb)).permute(2, 0, 1)
+            yield Frame(picture, pts, before + delivered, duration, samples), decoded
             delivered += 1
             if span is not None and pts == span.last:
                 break
+        self._decoding.ledger.refuse_a_change()
         _, end = self._decoding.stated_span()
         self.lost = self._decoding.ledger.account(delivered, self._info.frame_rate, end)
         if self.lost and self._strict:

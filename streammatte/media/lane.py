@@ -21,12 +21,16 @@ class Lane:
 
     Args:
         packets: At their times in the output, their stream set; read as they are needed.
+
+    Attributes:
+        refused: How many the muxer could not take, because they are damaged.
     """
 
     def __init__(self, packets: Iterator[av.Packet[Any]], out: av.container.OutputContainer) -> None:
         self._packets = packets
         self._out = out
         self._waiting: av.Packet[Any] | None = None
+        self.refused = 0
 
     def advance(self, until: Fraction) -> None:
         """Mux what begins before ``until``, in seconds of the output."""
@@ -36,15 +40,21 @@ class Lane:
             if packet is None or _starts(packet) > until:
                 return
             self._waiting = None
-            self._out.mux(packet)
+            self._mux(packet)
 
     def finish(self) -> None:
         """Mux the rest."""
         if self._waiting is not None:
-            self._out.mux(self._waiting)
+            self._mux(self._waiting)
             self._waiting = None
         for packet in self._packets:
+            self._mux(packet)
+
+    def _mux(self, packet: av.Packet[Any]) -> None:
+        try:
             self._out.mux(packet)
+        except av.InvalidDataError:  # what the muxer takes a packet apart by, as AAC's of transport streams, is damaged
+            self.refused += 1
 
 
 def carry_tags(source: av.stream.Stream, target: av.stream.Stream, container: str) -> None:

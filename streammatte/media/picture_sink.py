@@ -1,28 +1,36 @@
-"""Plates as PNG pictures, one a frame."""
+"""Plates as pictures, one a frame."""
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import cv2
-import numpy as np
+import torch
 
 from streammatte.errors import UnsupportedOutput, WriteFailed
-from streammatte.frame import Plate
-from streammatte.media.color import Samples
-from streammatte.media.composing import AlphaKind, Background, Content, colors, opacity, stepped
-from streammatte.media.output import publish, temporary_beside, write_failed
+from streammatte.frame import Frame, Plate
+from streammatte.media.composing import Background
+from streammatte.media.output import publish, write_failed
+from streammatte.media.part import Part
 from streammatte.media.sequence import NumberedName
 
-# zlib's quicker end: level 6 takes three times as long for a tenth less.
-_COMPRESSION = [cv2.IMWRITE_PNG_COMPRESSION, 3]
+
+class PictureWriter(Protocol):
+    """Encodes a plate as one picture. The same plate gives the same bytes."""
+
+    @property
+    def says(self) -> str:
+        """What is written, for people."""
+        ...
+
+    def __call__(self, plate: Plate) -> bytes: ...
 
 
 class PictureSink:
-    """Writes ``name.####.png``, one picture a frame, or a single ``name.png``.
+    """Writes ``name.####.png`` or alike, one picture a frame, or a single ``name.png``.
 
     A frame's number is ``first_number`` plus its index. The pictures are written into a hidden folder beside their
     place, and moved when the last of them is whole. Where a sequence is replaced, its old pictures beyond the numbers
@@ -30,48 +38,51 @@ class PictureSink:
 
     Args:
         path: The name, with a place for the number or without.
-        bits: Of one component: 8 or 16.
+        writer: Encodes a plate as a picture.
+        background: What the writer composes with, to be closed in the end.
         first_number: Number of the frame with index 0.
+        first_index: Of the first frame that comes.
         overwrite: Replace what has the name; otherwise a picture that appears there meanwhile is an error.
 
     Attributes:
         description: One line on what is written.
+        part, resumable, whole: As of :class:`~streammatte.media.video_sink.VideoSink`.
     """
 
     def __init__(
         self,
         path: Path,
+        writer: PictureWriter,
         *,
-        bits: int,
-        content: Content,
-        alpha: AlphaKind,
         background: Background | None,
         first_number: int = 1,
+        first_index: int = 0,
         overwrite: bool = False,
     ) -> None:
         self.path = path
         self._numbered = NumberedName.parse(path)
-        self._temporary = temporary_beside(path)
-        self._bits = bits
-        self._content = content
-        self._alpha = alpha
+        self.part = Part(path)
+        self.resumable = self._numbered is not None
+        self.whole = 0
+        self._temporary = self.part.folder / "pictures"
+        self._writer = writer
         self._background = background
         self._first_number = first_number
+        self._first_index = first_index
         self._overwrite = overwrite
         self._finished = False
         self._written: list[str] = []
-        if content == "matte":
-            what = "grey {} bit, matte"
-        elif background is not None:
-            what = "RGB {} bit, composite"
-        else:
-            what = f"RGBA {{}} bit, {alpha} alpha"
-        self.description = f"PNG, {what.format(bits)}"
+        self.description = writer.says
 
     def __enter__(self) -> Self:
         try:
-            self._temporary.mkdir()
+            self.part.begin()
+            self._temporary.mkdir(exist_ok=True)
+            while self.whole < self.part.before and self._is_whole(self.whole):
+                self.whole += 1
+            self.part.go_on_after(self.whole)
         except OSError as exc:
+            self.part.leave()
             raise write_failed(self.path, exc) from exc
         return self
 
@@ -84,21 +95,20 @@ class PictureSink:
         """
         if self._finished:
             raise RuntimeError("a sink takes no plates once it is finished")
-        if self._numbered is not None:
-            name = self._numbered.name(self._first_number + plate.frame.index)
-        elif not self._written:
-            name = self.path.name
-        else:
-            raise UnsupportedOutput(
-                f"{self.path} holds one frame, and there are more",
-                hint=f"number them: {self.path.with_suffix('')}.####{self.path.suffix}",
-            )
+        name = self._name(plate.frame.index)
         try:
-            _, data = cv2.imencode(".png", self._picture(plate), _COMPRESSION)
-            (self._temporary / name).write_bytes(data.tobytes())
+            data = self._writer(plate)
+            (self._temporary / name).write_bytes(data)
+            self.part.note(data)
         except (cv2.error, OSError) as exc:
             raise write_failed(self.path, exc) from exc
         self._written.append(name)
+
+    def skip(self, frame: Frame) -> None:
+        """Take a frame's picture from what is whole already."""
+        if not self._written and self._background is not None:  # a clip counts from the first plate
+            self._background.frame(Plate(frame, torch.zeros(frame.rgb.shape[1:])))
+        self._written.append(self._name(frame.index))
 
     def finish(self) -> None:
         """Take no more plates; the pictures are whole already. Leaving does it if it was not done.
@@ -115,15 +125,17 @@ class PictureSink:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
+        whole = max(self.whole, len(self._written))
         try:
             if kind is None:
                 if not self._finished:
                     self.finish()
                 self._publish()
+                whole = 0
         finally:
             if self._background is not None:
                 self._background.close()
-            shutil.rmtree(self._temporary, ignore_errors=True)
+            self.part.leave(whole)
 
     def _publish(self) -> None:
         written = set(self._written)
@@ -131,7 +143,8 @@ class PictureSink:
         try:
             for name in self._written:
                 picture = self.path.with_name(name)
-                publish(self._temporary / name, picture, overwrite=self._overwrite)
+                if (self._temporary / name).exists():  # else an interrupted run has moved it
+                    publish(self._temporary / name, picture, overwrite=self._overwrite)
                 published.append(picture)
             if self._overwrite and self._numbered is not None:
                 for left in map(self._numbered.path, self._numbered.numbers()):
@@ -145,22 +158,21 @@ class PictureSink:
                 raise write_failed(self.path, exc) from exc
             raise
 
-    def _picture(self, plate: Plate) -> Samples:
-        """In OpenCV's order: grey, BGR or BGRA."""
-        dtype: type[np.uint8] | type[np.uint16] = np.uint8 if self._bits == 8 else np.uint16
-        peak = np.iinfo(dtype).max
-        if self._content == "matte":
-            return stepped(opacity(plate), peak).astype(dtype)
-        rgb = _at_depth(colors(plate, self._alpha, self._background), self._bits)
-        if self._background is not None:
-            return rgb[..., ::-1]
-        return np.dstack([rgb[..., ::-1], stepped(opacity(plate), peak).astype(dtype)])
+    def _name(self, index: int) -> str:
+        if self._numbered is not None:
+            return self._numbered.name(self._first_number + index)
+        if self._written:
+            raise UnsupportedOutput(
+                f"{self.path} holds one frame, and there are more",
+                hint=f"number them: {self.path.with_suffix('')}.####{self.path.suffix}",
+            )
+        return self.path.name
 
-
-def _at_depth(rgb: Samples, bits: int) -> Samples:
-    """White stays white: 8 bits are repeated into 16, 16 are divided by 257 and rounded."""
-    if bits == 8 and rgb.dtype == np.uint16:
-        return ((rgb.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if bits == 16 and rgb.dtype == np.uint8:
-        return rgb.astype(np.uint16) * np.uint16(257)
-    return rgb
+    def _is_whole(self, place: int) -> bool:
+        """Whether an interrupted run has left a picture, here or, if it was moving them, in its place."""
+        name = self._name(self._first_index + place)
+        for path in (self._temporary / name, self.path.with_name(name)):
+            with contextlib.suppress(OSError):
+                if self.part.matches(place, path.read_bytes()):
+                    return True
+        return False

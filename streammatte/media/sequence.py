@@ -10,14 +10,17 @@ from fractions import Fraction
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from streammatte.errors import DecodeFailed, SourceNotFound
 from streammatte.frame import Frame, Plate, StreamInfo
 from streammatte.media.file_source import FileSource
 from streammatte.media.span import Marks
 
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+if TYPE_CHECKING:
+    from streammatte.media.exr import ExrPicture
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".exr")
 DEFAULT_RATE = Fraction(24)
 
 # One # alone is a place only where a number would stand, as in plate.#.png; "photo #2.png" is a picture's name.
@@ -83,14 +86,14 @@ class SequenceSource:
 
     Args:
         paths: The pictures in order, all of one size and depth.
-        frame_rate: Frames a second, which pictures do not carry.
+        frame_rate: Frames a second, which pictures but EXR do not carry; ``None`` for what they say, or 24.
         first_number: The number of the first of them, so that an output can be numbered alike.
         marks: Which of them come, by their numbers or by timecode that begins at 00:00:00:00. ``index`` and ``pts``
             are those of the whole.
 
     Attributes:
-        info, lost, has_alpha: As of :class:`~streammatte.media.file_source.FileSource`; nothing is ever lost, because a
-            picture that cannot be decoded is an error: left out, it would renumber all that follow.
+        info, lost, begins, has_alpha: As of :class:`~streammatte.media.file_source.FileSource`; nothing is ever lost,
+            because a picture that cannot be decoded is an error: left out, it would renumber all that follow.
 
     Raises:
         SourceNotFound: A picture is not there.
@@ -99,31 +102,40 @@ class SequenceSource:
     """
 
     lost: str | None = None
+    begins = Fraction(0)
 
     def __init__(
         self,
         paths: list[Path],
         *,
-        frame_rate: Fraction = DEFAULT_RATE,
+        frame_rate: Fraction | None = None,
         first_number: int = 1,
         marks: Marks | None = None,
     ) -> None:
         self.first_number = first_number
         self.notes: list[str] = []
+        with _open_picture(paths[0]) as picture:
+            first = picture.info
+            self.has_alpha = picture.has_alpha
+            if frame_rate is None and not isinstance(picture, FileSource) and picture.states_rate:
+                frame_rate = first.frame_rate
+        rate = frame_rate or DEFAULT_RATE
         self._frames = range(len(paths))
         if marks:
             numbered = paths[0] if len(paths) == 1 else f"{paths[0]} to {paths[-1].name}"
             self._frames, says = marks.within(
-                str(numbered), len(paths), lambda after: after, rate=frame_rate, first_number=first_number
+                str(numbered), len(paths), lambda after: after, rate=rate, first_number=first_number
             )
             self.notes.append(says)
         self._paths = [paths[index] for index in self._frames]
-        with FileSource(str(self._paths[0]), strict=True) as picture:
-            first = picture.info
-            self.has_alpha = picture.has_alpha
-        span = (self._frames.start / frame_rate, self._frames.stop / frame_rate) if marks else None
+        span = (self._frames.start / rate, self._frames.stop / rate) if marks else None
         self._info = replace(
-            first, time_base=1 / frame_rate, frame_rate=frame_rate, frame_count=len(self._paths), span=span
+            first,
+            time_base=1 / rate,
+            frame_rate=rate,
+            frame_count=len(self._paths),
+            first_index=self._frames.start,
+            span=span,
         )
 
     @property
@@ -148,18 +160,18 @@ class SequenceSource:
             plate = next(picture.plates())
             yield replace(plate, frame=replace(plate.frame, pts=index, index=index, duration=1))
 
-    def _pictures(self) -> Iterator[FileSource]:
+    def _pictures(self) -> Iterator[FileSource | ExrPicture]:
         """Each file, opened and like the first."""
         expected = self._info
         for path in self._paths:
-            with FileSource(str(path), strict=True) as picture:
+            with _open_picture(path) as picture:
                 found = picture.info
                 if (found.width, found.height) != (expected.width, expected.height):
                     raise DecodeFailed(
                         f"{path} is {found.width}×{found.height}, the first {expected.width}×{expected.height}",
                         hint="bring the pictures of a sequence to one size",
                     )
-                if (found.color.bit_depth > 8) != (expected.color.bit_depth > 8):
+                if (found.color.bit_depth > 8) != (expected.color.bit_depth > 8):  # frames would change their type
                     raise DecodeFailed(
                         f"{path} has {found.color.bit_depth} bits, the first {expected.color.bit_depth}",
                         hint="bring the pictures of a sequence to one depth",
@@ -167,8 +179,16 @@ class SequenceSource:
                 yield picture
 
 
+def _open_picture(path: Path) -> FileSource | ExrPicture:
+    if path.suffix.lower() != ".exr":
+        return FileSource(str(path), strict=True)
+    from streammatte.media.exr import ExrPicture
+
+    return ExrPicture(path)
+
+
 def open_sequence(
-    name: NumberedName, *, frame_rate: Fraction = DEFAULT_RATE, marks: Marks | None = None
+    name: NumberedName, *, frame_rate: Fraction | None = None, marks: Marks | None = None
 ) -> SequenceSource:
     """Read every picture that has the name, from the lowest number to the highest, or those that are marked.
 

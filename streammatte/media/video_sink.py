@@ -1,38 +1,47 @@
-"""Plates as a video file: ProRes 4444, VP9 or H.264, the sound kept."""
+"""Plates as a video file: ProRes 4444, VP9, H.264, FFV1 or PNG, the sound kept."""
 
 from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, BinaryIO, Self
 
 import av
+import torch
 from av.codec.context import Flags
 
 from streammatte.errors import WriteFailed
-from streammatte.frame import Plate, StreamInfo
+from streammatte.frame import UNSPECIFIED, Frame, Plate, StreamInfo
 from streammatte.media.audio import AudioTrack, open_sounds
-from streammatte.media.color import STUDIO, matrix_for
-from streammatte.media.composing import AlphaKind, Background, Content
+from streammatte.media.color import FULL, RGB_MATRIX, STUDIO, matrix_for, spans_whole_range
+from streammatte.media.composing import AlphaKind, Background, Content, says, size_of
 from streammatte.media.containers import open_container
 from streammatte.media.encoding import Encoding, PlatePainter
+from streammatte.media.growing import RECOVERABLE, GrowingFile, fragments_in, packets_in, whole_frames
 from streammatte.media.lengths import Lengths, lengths_in
-from streammatte.media.output import publish, temporary_beside, write_failed
+from streammatte.media.linear import BT709, is_light
+from streammatte.media.output import publish, write_failed
+from streammatte.media.part import Part
+from streammatte.media.rgb_painter import RgbPainter
 from streammatte.media.subtitles import SubtitleTrack, open_subtitles
 
 # A first pts later than this is an arbitrary clock (a broadcast, a camera's uptime), not a delay that was meant.
 _LONGEST_DELAY = 60
 
-_MILLISECOND = Fraction(1, 1000)  # WebM's one time base
+_BUFFER = 1 << 20  # bytes: what goes through Python, goes through in few pieces
+_INTRA = ("prores_ks", "png")  # FFV1 has slices to share, and frame threads besides
+_IN_MILLISECONDS = ("webm", "matroska")
+_MILLISECOND = Fraction(1, 1000)  # the one time base of WebM and Matroska
 
 
 class VideoSink:
-    """Encodes plates to one file. Each frame keeps its pts: exactly in MOV and MP4, to the millisecond in WebM,
-    where a frame that would fall on the millisecond of the one before it gets the next. The pixels' aspect is kept in
-    MOV and MP4; of WebM, the description says that it is not.
+    """Encodes plates to one file. Each frame keeps its pts: exactly in MOV and MP4, to the millisecond in WebM and
+    Matroska, where a frame that would fall on the millisecond of the one before it gets the next. The pixels' aspect is
+    kept in MOV and MP4; of the others, the description says that it is not.
 
     A clip whose first pts is negative, or later than a minute, is moved so that it begins at 0, its sound with it:
     MOV would cut frames before 0 out of the presentation. So is one that is a part of its footage. The timecode of its
@@ -48,6 +57,9 @@ class VideoSink:
 
     Attributes:
         description: One line on what is written; complete once the sink has been finished.
+        part: The hidden folder in which the file grows.
+        resumable: What was written before an interruption can be gone on with: packets that are one picture each.
+        whole: How many frames an interrupted run has written that this one goes on with; known once it is entered.
     """
 
     def __init__(
@@ -67,7 +79,14 @@ class VideoSink:
         self.description = encoding.says
         self._info = info
         self._encoding = encoding
-        self._temporary = temporary_beside(path)
+        self.part = Part(path)
+        self.resumable = encoding.intra and encoding.container in RECOVERABLE
+        self.whole = 0
+        self._temporary = self.part.folder / f"plates.{encoding.container}"
+        self._file: GrowingFile | None = None
+        self._kept: Iterator[bytes] = iter(())
+        self._started = self._has_packets = False
+        self._count = 0
         self._overwrite = overwrite
         self._finished = False
         self._audio_path = audio
@@ -76,36 +95,42 @@ class VideoSink:
         self._subtitles: list[SubtitleTrack] = []
         self._background = background
         self._container: av.container.OutputContainer | None = None
-        self._size = _encodable_size(encoding, info)
-        if self._size != (info.width, info.height):
-            self.description += f", padded from {info.width}×{info.height} to {self._size[0]}×{self._size[1]}"
-        if encoding.container == "webm" and info.pixel_aspect != 1:
-            # WebM could say it (DisplayWidth), and PyAV has no way to set what FFmpeg's muxer writes there.
+        size = size_of(content, info.width, info.height)
+        self._size = _encodable_size(encoding, size)
+        if self._size != size:
+            self.description += f", padded from {size[0]}×{size[1]} to {self._size[0]}×{self._size[1]}"
+        if self._encoding.container in _IN_MILLISECONDS and info.pixel_aspect != 1:
+            # They could say it (DisplayWidth), and PyAV has no way to set what FFmpeg's muxer writes there.
             aspect = info.pixel_aspect
             self.description += f", pixel aspect {aspect.numerator}:{aspect.denominator} left out"
-        if encoding.container == "webm" and info.timecode is not None:
+        if encoding.container in _IN_MILLISECONDS and info.timecode is not None:
             self.description += f", timecode {info.timecode} left out"
-        self._paint = PlatePainter(encoding, info, self._size, content=content, alpha=alpha, background=background)
-        self._clock = _MILLISECOND if encoding.container == "webm" else info.time_base
+        self._paint: PlatePainter | RgbPainter
+        whole = av.VideoFormat(encoding.pixels)
+        if whole.is_rgb or len(whole.components) == 1:
+            self._paint = RgbPainter(encoding.pixels, info, content=content, alpha=alpha, background=background)
+            self._range, self._matrix = FULL, RGB_MATRIX if whole.is_rgb else UNSPECIFIED
+        else:
+            self._paint = PlatePainter(encoding, info, self._size, content=content, alpha=alpha, background=background)
+            self._range = FULL if self._paint.full_range else STUDIO
+            self._matrix = matrix_for(info.color, info.width, info.height)
+            if spans_whole_range(info.color) and not encoding.says_range:
+                self.description += ", full range written as studio range"
+        self._transfer = BT709 if is_light(info.color) else info.color.transfer
+        self._states = says(content, alpha, composite=background is not None)
+        self._clock = _MILLISECOND if encoding.container in _IN_MILLISECONDS else info.time_base
         self._shift: int | None = None
         self._last: int | None = None
 
     def __enter__(self) -> Self:
         try:
-            out = self._container = av.open(
-                f"file:{self._temporary}",  # without it, FFmpeg takes what is before a colon for a protocol
-                "w",
-                format=self._encoding.container,
-                container_options={
-                    # Timestamps are ours to move, and a second of ProRes is enough to hold back for missing sound.
-                    "avoid_negative_ts": "disabled",
-                    "max_interleave_delta": "1000000",
-                    **self._encoding.container_options,
-                },
-            )
+            self.part.begin()
+            out = self._container = self._open()
+            out.metadata["comment"] = self._states  # the only place that all of the containers have
             self._stream = self._add_video(out)
             self._add_what_goes_along(out)
             out.start_encoding()
+            self._started = True
         except (av.FFmpegError, OSError) as exc:
             self._discard()
             raise write_failed(self.path, exc) from exc
@@ -120,23 +145,39 @@ class VideoSink:
         Raises:
             WriteFailed: The disk or the encoder refused.
         """
-        out = self._out
+        self._out  # noqa: B018 - raises where no plate is taken
         frame = self._paint(plate)
-        if self._shift is None:
-            self._shift = self._initial_shift(plate.frame.pts)
-        pts = round((plate.frame.pts - self._shift) * self._info.time_base / self._clock)
-        self._last = frame.pts = pts if self._last is None else max(pts, self._last + 1)
+        frame.pts = self._next_pts(plate.frame)
         frame.time_base = self._clock
-        seconds = plate.frame.duration * self._info.time_base or 1 / self._info.frame_rate
-        frame.duration = max(1, round(seconds / self._clock))
-        frame.color_range = STUDIO
+        frame.duration = self._duration(plate.frame)
+        frame.color_range = self._range
         frame.colorspace = self._stream.codec_context.colorspace
         frame.color_primaries = self._info.color.primaries  # ProRes stores each frame's own tags
-        frame.color_trc = self._info.color.transfer
+        frame.color_trc = self._transfer
         try:
-            for track in self._tracks:
-                track.advance(frame.pts * self._clock, -self._shift * self._info.time_base)
-            out.mux(self._stream.encode(frame))
+            self._mux(self._stream.encode(frame))
+        except (av.FFmpegError, OSError) as exc:
+            raise write_failed(self.path, exc) from exc
+
+    def skip(self, frame: Frame) -> None:
+        """Take a frame's plate from what is whole already.
+
+        Raises:
+            WriteFailed: The disk refused.
+        """
+        if not self._count and self._background is not None:  # a clip counts from the first plate
+            self._background.frame(Plate(frame, torch.zeros(frame.rgb.shape[1:])))
+        data = next(self._kept, None)
+        if data is None:
+            raise WriteFailed(f"{self.path} was changed while it was gone on with", hint="begin anew with --overwrite")
+        packet: av.Packet[Any] = av.Packet(data)
+        packet.pts = packet.dts = self._next_pts(frame)
+        packet.time_base = self._clock
+        packet.duration = self._duration(frame)
+        packet.is_keyframe = True
+        packet.stream = self._stream
+        try:
+            self._mux([packet], known=True)
         except (av.FFmpegError, OSError) as exc:
             raise write_failed(self.path, exc) from exc
 
@@ -150,10 +191,12 @@ class VideoSink:
         if self._shift is None:
             raise WriteFailed(f"{self.path} would have no frames", hint="nothing was handed to it")
         try:
-            out.mux(self._stream.encode(None))
+            self._mux(self._stream.encode(None))
             for track in self._tracks:
                 track.finish(-self._shift * self._info.time_base)
             out.close()
+            if self._file is not None:
+                self._file.close()
         except (av.FFmpegError, OSError) as exc:
             raise write_failed(self.path, exc) from exc
         self._finished = True
@@ -184,6 +227,7 @@ class VideoSink:
             self._discard()
             raise
         self._release()
+        self.part.leave()
 
     @property
     def _out(self) -> av.container.OutputContainer:
@@ -206,6 +250,50 @@ class VideoSink:
             self._subtitles, done = open_subtitles(self._subtitles_path, out, length)
             self.description += f", {done}" if done else ""
 
+    def _open(self) -> av.container.OutputContainer:
+        name = f"file:{self._temporary}"  # without it, FFmpeg takes what is before a colon for a protocol
+        # Timestamps are ours to move, and a second of ProRes is enough to hold back for missing sound.
+        options = {"avoid_negative_ts": "disabled", "max_interleave_delta": "1000000"}
+        options |= self._encoding.container_options
+        target: str | BinaryIO = name
+        if self.resumable:
+            for option, value in RECOVERABLE[self._encoding.container].items():
+                options[option] = options.get(option, "") + value if value.startswith("+") else value
+            options["flush_packets"] = "1"
+            if self._temporary.exists():
+                self.whole = whole_frames(self._temporary, self.part)
+            self.part.go_on_after(self.whole)
+            self._kept = packets_in(self._temporary, self.part)
+            self._file = GrowingFile(self._temporary)
+            target = self._file.file
+        return av.open(target, "w", format=self._encoding.container, container_options=options, buffer_size=_BUFFER)
+
+    def _mux(self, packets: Iterable[av.Packet[av.VideoStream]], *, known: bool = False) -> None:
+        """Hand packets over, and the sound up to each: by its time, not by when the encoder's threads give it away."""
+        assert self._shift is not None
+        for packet in packets:
+            stamp = packet.pts if packet.dts is None else packet.dts
+            for track in self._tracks:
+                track.advance((stamp or 0) * packet.time_base, -self._shift * self._info.time_base)
+            if self._file is not None:
+                self._file.save_head()
+                if not known:
+                    self.part.note(bytes(packet))
+            self._out.mux(packet)
+            self._has_packets = True
+
+    def _next_pts(self, frame: Frame) -> int:
+        if self._shift is None:
+            self._shift = self._initial_shift(frame.pts)
+        self._count += 1
+        pts = round((frame.pts - self._shift) * self._info.time_base / self._clock)
+        self._last = pts if self._last is None else max(pts, self._last + 1)
+        return self._last
+
+    def _duration(self, frame: Frame) -> int:
+        seconds = frame.duration * self._info.time_base or 1 / self._info.frame_rate
+        return max(1, round(seconds / self._clock))
+
     def _add_video(self, out: av.container.OutputContainer) -> av.VideoStream:
         encoding, info = self._encoding, self._info
         stream = out.add_stream(encoding.codec, rate=info.frame_rate, options=dict(encoding.options))
@@ -216,15 +304,15 @@ class VideoSink:
         context = stream.codec_context
         context.time_base = self._clock
         context.sample_aspect_ratio = info.pixel_aspect
-        context.thread_type = "FRAME" if encoding.codec == "prores_ks" else "AUTO"
-        context.color_range = STUDIO
-        context.colorspace = matrix_for(info.color, info.width, info.height)
+        context.thread_type = "FRAME" if encoding.codec in _INTRA else "AUTO"
+        context.color_range = self._range
+        context.colorspace = self._matrix
         context.color_primaries = info.color.primaries
-        context.color_trc = info.color.transfer
+        context.color_trc = self._transfer
         if encoding.quantiser is not None:
             context.global_quality = encoding.quantiser  # in prores_ks that is the quantiser, without FFmpeg's lambda
         context.flags |= Flags.frame_duration  # without it, FFmpeg has the last frame last as long as all do on average
-        if info.timecode is not None and encoding.container != "webm":
+        if info.timecode is not None and encoding.container not in _IN_MILLISECONDS:
             stream.metadata["timecode"] = info.timecode
         return stream
 
@@ -235,11 +323,29 @@ class VideoSink:
 
     def _discard(self) -> None:
         self._release()
+        if self._file is not None and not self._finished:
+            self._file.let_go()
         if self._container is not None:
+            if self._file is not None and self._started and not self._has_packets:
+                self._spare_the_muxer()
             # What is half written is thrown away; that its end cannot be written either tells nothing new.
             with contextlib.suppress(av.FFmpegError, OSError):
                 self._container.close()
-        self._temporary.unlink(missing_ok=True)
+        whole = 0
+        if self._file is not None:
+            self._file.close()
+            whole = self._count if self._finished else max(self.whole, fragments_in(self._temporary))
+        self.part.leave(whole)
+
+    def _spare_the_muxer(self) -> None:
+        """Give it a packet that goes nowhere: FFmpeg 8.1 crashes when it ends a hybrid MOV without any."""
+        packet: av.Packet[Any] = av.Packet(bytes(16))
+        packet.pts = packet.dts = 0
+        packet.time_base = self._clock
+        packet.is_keyframe = True
+        with contextlib.suppress(av.FFmpegError, OSError):
+            packet.stream = self._stream
+            self._out.mux(packet)
 
     def _release(self) -> None:
         for track in self._tracks:
@@ -248,8 +354,9 @@ class VideoSink:
             self._background.close()
 
 
-def _encodable_size(encoding: Encoding, info: StreamInfo) -> tuple[int, int]:
+def _encodable_size(encoding: Encoding, size: tuple[int, int]) -> tuple[int, int]:
     """x264 takes even sizes only in 4:2:0; an odd edge is padded, because cropping would lose pixels."""
     if encoding.codec != "libx264":
-        return info.width, info.height
-    return info.width + info.width % 2, info.height + info.height % 2
+        return size
+    width, height = size
+    return width + width % 2, height + height % 2

@@ -4,29 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
-from streammatte.errors import UnsupportedOutput
 from streammatte.frame import Sink
 from streammatte.media.file_source import FileSource
 from streammatte.media.lengths import Lengths
-from streammatte.media.output import TextFile, check_target
 from streammatte.media.video_sink import VideoSink
 
-__all__ = ["lengths_of_all", "open_page"]
-
-
-def open_page(name: str, overwrite: bool) -> TextFile:
-    """Where a page will be.
-
-    Raises:
-        OutputError: It could not be there, or no browser would open it.
-    """
-    path = Path(name)
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise UnsupportedOutput(f"{path} is no page's name", hint=f"name it {path.stem}.html")
-    check_target(path, overwrite=overwrite)
-    return TextFile(path, overwrite=overwrite)
+__all__ = ["lengths_of_all"]
 
 
 def lengths_of_all(name: str, source: object, sinks: Iterable[Sink], *, silent: bool = False) -> dict[str, Lengths]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from streammatte.frame import Plate
 from streammatte.media.composing import opacity, pixels_of
-from streammatte.page import PICTURE_WIDTH, grey, heat, small
+from streammatte.page import PICTURE_WIDTH, grey, heat, small, to_bytes
 from streammatte.report.moments import Pictures, thumbnail
 from streammatte.stages.motion import Plane
 
@@ -43,7 +42,7 @@ def edge(plate: Plate, where: Plane) -> Pictures:
     colors = plate.frame.as_float()[:, *part]
     shown = {
         "where the background's colours are": heat(small(strength / max(float(strength.max()), 1e-6))),
-        "the worst of it, in the frame": _bytes(pixels_of(colors)),
+        "the worst of it, in the frame": to_bytes(pixels_of(colors)),
     }
     return shown | _over(_colors(plate)[part] * crop[..., None], crop)
 
@@ -52,13 +51,9 @@ def _over(light: Plane, alpha: Plane) -> Pictures:
     """Premultiplied (h, w, 3) over each background."""
     odd = (np.indices(alpha.shape) // SQUARE).sum(0) % 2
     grounds = {"over a checkerboard": np.where(odd, 0.6, 0.4), "over black": np.zeros(()), "over white": np.ones(())}
-    return {name: _bytes(light + ((1 - alpha) * ground)[..., None]) for name, ground in grounds.items()}
+    return {name: to_bytes(light + ((1 - alpha) * ground)[..., None]) for name, ground in grounds.items()}
 
 
 def _colors(plate: Plate) -> Plane:
     """(H, W, 3) in [0, 1], straight, as written."""
     return np.asarray(pixels_of(plate.frame.as_float() if plate.foreground is None else plate.foreground), np.float32)
-
-
-def _bytes(values: Plane) -> NDArray[np.uint8]:
-    return np.asarray(np.rint(values.clip(0, 1) * 255), np.uint8)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from streammatte.frame import Frame
 from streammatte.media.composing import pixels_of
-from streammatte.page import PICTURE_WIDTH, element, picture, row, small
+from streammatte.page import PICTURE_WIDTH, element, picture, row, small, to_bytes
 
 Pictures = dict[str, NDArray[np.uint8]]
 """(h, w, 3) by caption."""
@@ -67,11 +67,11 @@ class Spread:
             self.kept = [each for each in self.kept if each.index % self._step == 0]
 
 
-def thumbnail(frame: Frame, width: int = PICTURE_WIDTH) -> NDArray[np.uint8]:
-    """(h, w, 3), no wider than ``width``."""
-    picture: NDArray[Any] = small(pixels_of(frame.rgb), width)
+def thumbnail(frame: Frame, width: int = PICTURE_WIDTH, height: int | None = None) -> NDArray[np.uint8]:
+    """(h, w, 3), as :func:`~streammatte.page.small` makes it."""
+    picture: NDArray[Any] = small(pixels_of(frame.rgb), width, height)
     if picture.dtype == np.uint16:
         return np.asarray(picture // 257, np.uint8)
     if picture.dtype != np.uint8:
-        return np.asarray(np.rint(picture * 255), np.uint8)
+        return to_bytes(picture)
     return picture

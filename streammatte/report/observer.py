@@ -17,6 +17,14 @@ from streammatte.report.moments import Moment, Pictures, Spread, offer, thumbnai
 from streammatte.report.scores import SIZE, Flicker, contamination
 from streammatte.stages.motion import Plane, View
 
+UNTOLD = {
+    "flicker": "no frame follows another of its shot",
+    "contamination": "no soft edge lies between colours that differ",
+    "mended": "a frame alone has no other to be mended by",
+    "audio": "there is no sound of a stated length to compare",
+}
+"""Why a run may have no such score."""
+
 GRID = 640  # pixels of the longer side, at most, that the edge's colours are looked at in: every n-th, as it is
 
 
@@ -49,15 +57,19 @@ class Findings:
     lengths: dict[str, Lengths] = field(default_factory=dict)
 
     def crossed(self, limits: Mapping[str, float]) -> list[str]:
-        """A line for each limit that a score is above."""
+        """A line for each limit that a score is above, and for each that nothing could be held to."""
         said = []
         for name, limit in limits.items():
             found = self.scores.get(name)
-            if found is None or found.score <= limit:
+            if found is None:
+                said.append(f"{name} could not be measured: {UNTOLD[name]}")
+                continue
+            if found.score <= limit:
                 continue
             line = f"{name} is {found.score:.3g}, above the limit of {limit:g}"
             if found.frame is not None:
-                line += f"; the worst is frame {found.frame}, at {found.seconds:.2f} s ({found.worst:.3g})"
+                of_what = " of its matte" if name == "mended" else ""
+                line += f"; the worst is frame {found.frame}, at {found.seconds:.2f} s ({found.worst:.3g}{of_what})"
             said.append(line)
         return said
 
@@ -94,8 +106,7 @@ class Observer:
         """Look at the next plate."""
         alpha, index = opacity(plate), plate.frame.index
         seconds = float(plate.frame.pts * self._time_base)
-        width = max(1, round(SIZE * min(1.0, alpha.shape[1] / alpha.shape[0])))
-        view = View.of(thumbnail(plate.frame, width), np.ascontiguousarray(small(alpha, width)))
+        view = View.of(thumbnail(plate.frame, SIZE, SIZE), np.ascontiguousarray(small(alpha, SIZE, SIZE)))
         flicker = self.flicker(view)
         if self.flicker.cut:
             self.cuts.append(index)
@@ -122,11 +133,12 @@ class Observer:
                 mean = sum(value for value, _ in known) / len(known)
                 score = len(known) / len(figures) if name == "mended" else mean
                 scores[name] = Score(score, worst, self._frames[place], self._seconds[place])
-            elif name == "mended" and self._mended is not None:
+            elif name == "mended" and self._mended is not None and len(figures) > 1:
                 scores[name] = Score(0.0)
         read, *written = lengths.values() or [Lengths(None, None)]
-        if read.audio is not None and written:
-            scores["audio"] = Score(max(abs((each.audio or 0.0) - read.audio) for each in written))
+        heard = [each.heard for each in written if each.heard is not None]
+        if read.audio is not None and heard:
+            scores["audio"] = Score(max(abs(each - read.audio) for each in heard))
         mended = {
             frame: share
             for frame, share in zip(self._frames, self.per_frame["mended"], strict=True)

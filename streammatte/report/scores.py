@@ -9,8 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from streammatte.stages.motion import Motion, Plane, View
-from streammatte.stages.temporal import SAME_SHOT
+from streammatte.stages.motion import Motion, Plane, View, same_shot
 
 SIZE = 320
 """Pixels of the longer side at which flicker is measured."""
@@ -58,7 +57,7 @@ class Flicker:
             return None
         _, backward = self._motion.between(last, here)
         trust = self._motion.trust(here, last, backward)
-        self.cut = bool(trust.mean() < SAME_SHOT)
+        self.cut = not same_shot(here, last, trust)
         if self.cut:
             return None
         self.before = last.alpha

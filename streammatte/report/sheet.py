@@ -6,16 +6,18 @@ from collections.abc import Iterable, Mapping
 from xml.etree.ElementTree import Element
 
 from streammatte.media.lengths import Lengths
-from streammatte.page import element, heat, page, picture, plot, row, section, small, table
-from streammatte.report.observer import Findings, Observer
+from streammatte.page import MARKED, element, heat, page, picture, plot, row, section, small, table
+from streammatte.report.observer import Findings, Observer, Score
 
 SCORES = {
     "flicker": "flicker, ‰ of the picture's longer side",
     "contamination": "contamination of the edge, from 0 to 1 and above",
-    "mended": "frames mended, as a share",
+    "mended": "frames of which the matte was mended, as a share of all",
     "audio": "sound longer or shorter than it was, in seconds",
 }
 """What people call each score."""
+
+_MENDED_MOST = "what was mended of the frame mended most, as a share of its matte"
 
 _PLOTTED = {
     "flicker": "flicker: how far the matte's edge jumps where nothing in the picture moves it, ‰ of the longer side",
@@ -47,14 +49,18 @@ def report_page(
         findings: What it found.
         crossed: A line for each limit that was crossed.
     """
-    rows = [[SCORES[name], each.score, each.worst, each.frame] for name, each in findings.scores.items()]
     cuts = ", ".join(map(str, findings.cuts)) or "none"
     marks = {name: [moment.index for moment in moments] for name, moments in observer.worst.items()}
     content = [
         *(element("p", element("strong", line)) for line in crossed),
-        table(["score", "of the run", "worst", "at frame"], rows),
+        table(["score", "of the run", "worst", "at frame"], _rows(findings.scores)),
         section("Frames", *(moment.element() for moment in observer.spread.kept)),
-        section("Over time", *_curves(observer, marks), element("p", f"Frames that begin another shot: {cuts}.")),
+        section(
+            "Over time",
+            element("p", MARKED),
+            *_curves(observer, marks),
+            element("p", f"Frames that begin another shot: {cuts}."),
+        ),
     ]
     for name, said in _WORST.items():
         if observer.worst[name]:
@@ -64,6 +70,16 @@ def report_page(
     content.append(section("Length", *_lengths(findings.lengths)))
     content.append(section("The run", table(["", ""], about.items())))
     return page(title, *content)
+
+
+def _rows(scores: Mapping[str, Score]) -> Iterable[list[str | float | None]]:
+    for name, each in scores.items():
+        if name == "mended":  # of the run it counts frames, and of a frame what was mended in it
+            yield [SCORES[name], each.score, None, None]
+            if each.worst is not None:
+                yield [_MENDED_MOST, None, each.worst, each.frame]
+        else:
+            yield [SCORES[name], each.score, each.worst, each.frame]
 
 
 def _curves(observer: Observer, marks: Mapping[str, list[int]]) -> Iterable[Element]:
@@ -86,7 +102,7 @@ def _lengths(lengths: Mapping[str, Lengths]) -> Iterable[Element]:
     yield table(["file", "picture, s", "sound, s"], ([name, each.video, each.audio] for name, each in lengths.items()))
     (name, read), *written = lengths.items() or [("", Lengths(None, None))]
     for path, each in written:
-        for what, before, after in (("picture", read.video, each.video), ("sound", read.audio, each.audio)):
-            if before is not None and abs((after or 0.0) - before) > SLACK:
-                said = f"The {what} of {path} lasts {after or 0:.2f} s, that of {name} {before:.2f} s."
+        for what, before, after in (("picture", read.video, each.video), ("sound", read.audio, each.heard)):
+            if before is not None and after is not None and abs(after - before) > SLACK:
+                said = f"The {what} of {path} lasts {after:.2f} s, that of {name} {before:.2f} s."
                 yield element("p", element("strong", said))

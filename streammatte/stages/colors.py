@@ -17,9 +17,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 from streammatte.frame import Plate
+from streammatte.stages.tiles import shrunk
 
 Matte = NDArray[np.float32]
 
@@ -58,8 +58,8 @@ class ClipColors:
 
     def push(self, plate: Plate) -> Iterator[Plate]:
         """The plate, its alpha settled; the very plate if there is too little to learn from."""
-        rgb = _shrink(plate.frame.as_float(), self.size).permute(1, 2, 0).cpu().numpy()
-        matte = _shrink(plate.alpha[None], self.size)[0].float().cpu().numpy()
+        rgb = shrunk(plate.frame.as_float(), self.size)[0].permute(1, 2, 0).cpu().numpy()
+        matte = shrunk(plate.alpha[None].float(), self.size)[0, 0].cpu().numpy()
         settled = self.settle(np.rint(rgb.clip(0, 1) * 255).astype(np.uint8), matte)
         if settled is None:
             yield plate
@@ -71,6 +71,26 @@ class ClipColors:
     def flush(self) -> Iterator[Plate]:
         """Nothing: no plate is held back."""
         return iter(())
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All that is remembered before the next plate, as copies."""
+        known: dict[str, NDArray[Any]] = {"age": np.array(self._age)}
+        for name, arrays in (("counts", self._counts), ("mixtures", self._mixtures), ("last", self._last)):
+            known |= {f"{name}.{place}": np.array(array) for place, array in enumerate(arrays or ())}
+        if self._seen is not None:
+            known["seen"] = np.array(self._seen)
+        return known
+
+    def restore(self, state: dict[str, NDArray[Any]]) -> None:
+        """Remember what another one did."""
+
+        def pair(name: str) -> tuple[Any, Any] | None:
+            return (np.array(state[f"{name}.0"]), np.array(state[f"{name}.1"])) if f"{name}.0" in state else None
+
+        counts = pair("counts")
+        self._counts = None if counts is None else list(counts)
+        self._mixtures, self._last = pair("mixtures"), pair("last")
+        self._seen, self._age = state.get("seen"), int(state["age"])
 
     def settle(self, rgb: NDArray[np.uint8], matte: Matte) -> Matte | None:
         """The matte of one picture, settled.
@@ -191,9 +211,3 @@ def _guided(rgb: NDArray[np.uint8], matte: Matte, radius: int = 2, smoothness: f
     middle, average = mean(guide), mean(matte)
     slope = (mean(guide * matte) - middle * average) / (mean(guide * guide) - middle * middle + np.float32(smoothness))
     return np.asarray((mean(slope) * guide + mean(average - slope * middle)).clip(0, 1), np.float32)
-
-
-def _shrink(planes: Tensor, size: tuple[int, int]) -> Tensor:
-    """(C, H, W) to (C, *size), each pixel the mean of what it covers."""
-    # Frames lie with their channels last; one plane after the other, means take half as long.
-    return F.interpolate(planes[None].float().contiguous(), size, mode="area")[0]

@@ -23,6 +23,8 @@ class Despill:
         ValueError: No channel of the colour leads.
     """
 
+    memory = 0
+
     def __init__(self, color: tuple[float, float, float]) -> None:
         _leading(color)
         self._color = color
@@ -55,7 +57,7 @@ def despill(rgb: Tensor, color: tuple[float, float, float]) -> Tensor:
     """
     channel = _leading(color)
     others = [index for index in range(3) if index != channel]
-    screen, luma = torch.tensor(color), torch.tensor(LUMA)
+    screen, luma = torch.tensor(color, dtype=torch.float32), torch.tensor(LUMA)
     shift = ((luma @ screen) - screen) / (screen[channel] - screen[others].max())
     excess = (rgb[channel] - rgb[others].amax(0)).clamp_min(0)
     clean = (rgb + excess * shift.to(rgb)[:, None, None]).clamp(0, 1)

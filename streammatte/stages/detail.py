@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from streammatte.frame import Plate
-from streammatte.stages.tiles import Window, tiles_with, window_sums
+from streammatte.stages.tiles import Window, shrunk, tiles_with, window_sums
 
 SOLID = 0.01  # from 0 or 1; where a pixel of the matte and all its neighbours are, the frame's alpha stays
 RADIUS = 2  # pixels of the matte: of the window in which the relation holds
@@ -41,6 +41,8 @@ class DetailRefiner:
     Raises:
         ValueError: A side of the size is not positive.
     """
+
+    memory = 0
 
     def __init__(self, size: tuple[int, int], device: torch.device | str | None = None) -> None:
         if min(size) < 1:
@@ -91,7 +93,7 @@ def refine_alpha(rgb: Tensor, alpha: Tensor, size: tuple[int, int]) -> Tensor:
     tiles = [tile.own for tile in tiles_with(edge, TILE)]
     if not tiles:
         return alpha
-    image = _shrunk(rgb, small)
+    image = shrunk(rgb, small)
     trusted = _slope(image, matte, unsure) * _gain(rgb, image, matte, subject, behind)
     relation = torch.cat([_mean(trusted, 1), image], 1)
     refined = alpha.clone()
@@ -103,7 +105,7 @@ def refine_alpha(rgb: Tensor, alpha: Tensor, size: tuple[int, int]) -> Tensor:
         part = _stretched(relation, alpha.shape, own)
         add((part[:3] * (rgb[own] - part[3:])).sum(0), own)
     for _ in range(ROUNDS):
-        missing = matte - _shrunk(refined[None], small)
+        missing = matte - shrunk(refined[None], small)
         for own in tiles:
             add(_stretched(missing, alpha.shape, own)[0], own)
     return refined
@@ -149,7 +151,7 @@ def _gain(rgb: Tensor, image: Tensor, matte: Tensor, subject: Tensor, behind: Te
     """
     size = image.shape[-2:]
     # A channel at a time: the frame's squares need not be held at once.
-    energy = sum((_shrunk(channel.square()[None], size) for channel in rgb), -image.square().sum(1, keepdim=True))
+    energy = sum((shrunk(channel.square()[None], size) for channel in rgb), -image.square().sum(1, keepdim=True))
     expected = matte * _filled(energy, subject) + (1 - matte) * _filled(energy, behind)
     energy = _mean(energy, 1)
     return ((energy - EXCESS * expected) / (energy + 1e-9)).clamp(0, 1)
@@ -177,11 +179,6 @@ def _filled(x: Tensor, known: Tensor) -> Tensor:
 def _mean(x: Tensor, radius: int = RADIUS) -> Tensor:
     """Over each pixel's square window, (B, C, h, w)."""
     return window_sums(x, radius).div_((2 * radius + 1) ** 2)
-
-
-def _shrunk(planes: Tensor, size: tuple[int, ...]) -> Tensor:
-    """(C, H, W) to (1, C, *size), each pixel the mean of what it covers."""
-    return F.interpolate(planes[None], size, mode="area")
 
 
 def _stretched(x: Tensor, shape: torch.Size, window: Window) -> Tensor:

@@ -37,6 +37,8 @@ class ForegroundEstimator:
         device: Where to compute; the plate's own by default. The foreground is given back where the frame lies.
     """
 
+    memory = 0
+
     def __init__(self, device: torch.device | str | None = None) -> None:
         self._device = device
 
@@ -56,13 +58,13 @@ def estimate_foreground(rgb: Tensor, alpha: Tensor, *, levels: int = LEVELS) -> 
     """The subject's colours wherever it shows, carried on beyond its edge.
 
     Args:
-        rgb: (3, H, W) float in [0, 1], gamma-encoded as decoded.
+        rgb: (3, H, W) float, encoded as decoded; in [0, 1] but for linear light, whose highlights lie above.
         alpha: (H, W) float in [0, 1], on the same device.
         levels: Of the pyramid, each half as large as the one before; more reach further into soft hair.
 
     Returns:
-        (3, H, W) in [0, 1], bit for bit ``rgb`` wherever alpha is 1, or so near that it is stored as 1. Far from the
-        subject, its mean colour.
+        (3, H, W) from 0 to 1, or to the largest of ``rgb`` if that is more; bit for bit ``rgb`` wherever alpha is 1, or
+        so near that it is stored as 1. Far from the subject, its mean colour.
 
     Raises:
         ValueError: Shapes or types do not fit, or there is no level.
@@ -73,7 +75,8 @@ def estimate_foreground(rgb: Tensor, alpha: Tensor, *, levels: int = LEVELS) -> 
         raise ValueError(f"rgb is {rgb.dtype} and alpha {alpha.dtype}: floats in [0, 1] are needed")
     if levels < 1:
         raise ValueError(f"{levels} levels: at least one is needed")
-    pyramid = [torch.cat([rgb, alpha[None]])[None]]
+    largest = max(1.0, float(rgb.max()))  # all of it is linear in the colours, so that it can be done in [0, 1]
+    pyramid = [torch.cat([rgb if largest == 1 else rgb / largest, alpha[None]])[None]]
     while len(pyramid) < levels:
         pyramid.append(_halved(pyramid[-1]))
     image, matte = pyramid[-1][:, :3], pyramid[-1][:, 3:]
@@ -82,6 +85,8 @@ def estimate_foreground(rgb: Tensor, alpha: Tensor, *, levels: int = LEVELS) -> 
     for picture in reversed(pyramid):
         colors = _refined(picture, colors, kept=3 if picture is pyramid[0] else 6)
     foreground, solid = colors[0], alpha > 1 - SOLID
+    if largest > 1:
+        foreground = foreground * largest
     for found, own in zip(foreground, rgb, strict=True):  # one by one: a mask for all three costs three times as much
         torch.where(solid, own, found, out=found)
     return foreground

@@ -3,8 +3,8 @@
 A matte's edge lies where motion breaks off, which is where flow is worst. Three things help. Flow is told down to
 single pixels (DIS: Kroeger et al., Fast Optical Flow using Dense Inverse Search, ECCV 2016). Where forward and backward
 flow disagree, something is hidden or bared: the flow there is taken from around it, and from the subject first, since
-the edge goes with the subject. And a moved picture is compared with what is there: a difference that grain, or half a
-pixel of error on this very texture, explains is none.
+the edge goes with the subject. And a moved picture is compared with what is there: a difference that grain, half a
+pixel of error on this very texture, or a lamp that flickers explains is none.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ NEAR, FAR = 3.0, 9.0  # pixels that filling reaches
 FAINT = 0.02  # of 1: a difference that is never held against a picture
 MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)  # the difference of two Laplacians
 SLACK = 0.5  # pixels by which flow may be off
+DARK, BRIGHT = 16, 250  # of 255: beyond these, samples may be cut off and tell nothing of the light
+GLIMMER = 0.02  # a change of light below this is left to the tolerance
+SAME_SHOT = 0.4  # of the texture, explained by the frame before: 0.47 and more within a shot, up to 0.32 across a cut
 SQUARES = np.array([[1, 1, 1, 0]], np.float32) / 255**2  # sums the squared differences of red, green and blue
 
 
@@ -39,6 +42,7 @@ class View:
         alpha: (H, W) in [0, 1].
         luma: (H, W) uint8.
         tolerance: (H, W), the squared difference of colours in [0, 1] that is expected of a picture moved here.
+        texture: (H, W), how steep the colours are: what another picture is recognised by.
         weight: (H, W), what a pixel counts for where its neighbourhood is asked: the subject decides.
         around: (H, W), the sum of these about each pixel.
     """
@@ -47,6 +51,7 @@ class View:
     alpha: Plane
     luma: NDArray[np.uint8]
     tolerance: Plane
+    texture: Plane
     weight: Plane
     around: Plane
 
@@ -62,7 +67,7 @@ class View:
         tolerance = np.float32(FAINT**2 + 6 * grain**2) + np.float32(SLACK**2) * steep
         weight = np.square(alpha) + np.float32(1e-3)
         rgba = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA), np.uint8)
-        return cls(rgba, alpha, luma, _plane(tolerance), weight, _near(weight))
+        return cls(rgba, alpha, luma, _plane(tolerance), _plane(cv2.sqrt(_plane(steep))), weight, _near(weight))
 
 
 class Motion:
@@ -113,7 +118,7 @@ class Motion:
         At an edge the subject decides, since the background behind it may move otherwise; but only for what moves as
         the subject does.
         """
-        difference = cv2.absdiff(self.moved(there.rgba, flow), here.rgba)
+        difference = cv2.absdiff(_relit(self.moved(there.rgba, flow), here.rgba), here.rgba)
         squares = cv2.multiply(difference, difference, dtype=cv2.CV_32F)
         excess = cv2.transform(squares, SQUARES) / here.tolerance
         excess = _near(excess * here.weight) / here.around
@@ -129,6 +134,28 @@ class Motion:
         alpha = np.maximum(here.alpha, self.moved(there.alpha, flow))  # either may have been dropped by the network
         distance = (np.square(astray[..., 0]) + np.square(astray[..., 1])) / np.float32(DISAGREEMENT**2)
         return _plane(np.exp(-distance) * (np.square(alpha) + np.float32(BEHIND)))
+
+
+def same_shot(here: View, there: View, trust: Plane) -> bool:
+    """Whether two frames belong together, by what ``Motion.trust`` says of the one in the other.
+
+    Their texture decides: black bars and plain walls are alike in every shot. Of two frames that are flat all over, all
+    of them does.
+    """
+    texture = np.maximum(here.texture, there.texture) + np.float32(1e-6)
+    return bool((trust * texture).sum() >= SAME_SHOT * texture.sum())
+
+
+def _relit(moved: NDArray[np.uint8], here: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A moved picture in the light of this one: a lamp's flicker, a flash or a camera's exposure is no motion.
+
+    By the median of the ratios of green on a sparse grid, which what is new in the picture does not move.
+    """
+    before, now = (picture[::4, ::4, 1].astype(np.float32) for picture in (moved, here))
+    lit = (before > DARK) & (before < BRIGHT) & (now > DARK) & (now < BRIGHT)
+    gain = float(np.median(now[lit] / before[lit])) if lit.any() else 1.0
+    better = np.abs(now - (gain * before).clip(0, 255)).mean() < np.abs(now - before).mean()  # where little is lit
+    return np.asarray(cv2.convertScaleAbs(moved, alpha=gain), np.uint8) if better and abs(gain - 1) > GLIMMER else moved
 
 
 def filled(values: Plane, belief: Plane) -> Plane:

@@ -16,9 +16,10 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from streammatte.frame import Plate
-from streammatte.stages.motion import FINE, Motion, Plane, View, filled
+from streammatte.stages.motion import FINE, Motion, Plane, View, filled, same_shot
 
 Strength = Literal["low", "medium", "high"]
 
@@ -29,7 +30,10 @@ WIDTH = 640
 """Pixels of the longer side at which mattes are compared, at most; what is finer stays each frame's own."""
 
 AGREED = 1 / 512  # a spread of alphas below this is left as it is
-SAME_SHOT = 0.25  # trust in the frame before, on average: 0.6 and more within a shot, up to 0.05 across a cut
+ASTRAY = 0.3  # of alpha: what is further from the middle belongs to another state of the matte, not to this one
+DIVIDED = 0.2  # share of votes: less on one side is outvoted without a question
+AROUND = 25  # pixels of the neighbourhood that decides where they are divided
+CROWD = 0.2  # of that neighbourhood: fewer divided pixels are an edge that trembles, which the mean steadies
 MENDED = 0.01  # of a matte: what steadying an edge stays below, and a hole worth a word does not
 
 
@@ -58,6 +62,7 @@ class TemporalSmoother:
         ValueError: ``lookahead`` is below 0, or more than are asked.
 
     Attributes:
+        memory: How many plates before one are asked.
         mended: By frame, how much of its matte was turned over, as a share of the larger of its subjects before and
             after: pops, holes and lost frames, not edges. Only frames of which ``MENDED`` or more was.
     """
@@ -97,7 +102,7 @@ class TemporalSmoother:
             return False
         forward, backward = self._motion.between(last.view, here)
         trust = self._motion.trust(here, last.view, backward)
-        if trust.mean() < SAME_SHOT:
+        if not same_shot(here, last.view, trust):
             return False
         last.forward, seen.backward, seen.trust = forward, backward, trust
         return True
@@ -136,14 +141,43 @@ class TemporalSmoother:
         values, counts = np.stack(alphas), np.stack(weights)
         open_ = np.ptp(values, axis=0) > AGREED
         change = np.zeros_like(here.alpha)
-        change[open_] = middle(values[:, open_], counts[:, open_]) - here.alpha[open_]
+        if open_.any():
+            said, weight = values[:, open_], counts[:, open_]
+            change[open_] = middle(said, weight * heard(here.alpha, said, weight, open_)) - here.alpha[open_]
         # Where hardly a neighbour can speak, a pixel changes as those beside it do: a lost frame comes back whole.
         change = filled(change[..., None], np.square(counts[1:].sum(0)))[..., 0]
         return np.asarray((here.alpha + change).clip(0, 1), np.float32)
 
 
+def heard(alpha: Plane, values: Plane, weights: Plane, where: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Who is heard where the frames are divided: those who agree with this one, or the others, as most of those around.
+
+    Left to decide by itself, each pixel would turn in another frame: a hand that the network loses would go as a spray.
+
+    Args:
+        alpha: (H, W), this frame's.
+        values: (N, P), for each of P pixels what N frames say, this one included.
+        weights: (N, P).
+        where: (H, W), which pixels these are.
+
+    Returns:
+        (N, P).
+    """
+    agree = np.abs(values - alpha[where]) <= ASTRAY
+    share = (weights * agree).sum(0) / weights.sum(0)
+    torn = (share > DIVIDED) & (share < 1 - DIVIDED)
+    planes = np.zeros((*alpha.shape, 2), np.float32)
+    planes[where] = np.stack([share * torn, torn], axis=1)
+    votes, voters = (plane[where] for plane in cv2.split(cv2.blur(planes, (AROUND, AROUND))))
+    return np.asarray(~(torn & (voters > CROWD)) | (agree == (votes >= voters / 2)))
+
+
 def middle(values: Plane, weights: Plane) -> Plane:
-    """Weighted interquartile mean: as deaf to outliers as the median nearly, and steadier.
+    """Weighted interquartile mean of those who agree with the median.
+
+    As deaf to outliers as the median nearly, and steadier. Where a matte turns from one state to another and stays
+    there, as when a network loses a hand, the mean of both would be a ghost for as long as the window sees both: so
+    only what is within ``ASTRAY`` of the median counts, and the matte turns at once.
 
     Args:
         values: (N, P), for each of P pixels what N frames say.
@@ -155,9 +189,10 @@ def middle(values: Plane, weights: Plane) -> Plane:
     order = np.argsort(values, axis=0)
     values, weights = np.take_along_axis(values, order, 0), np.take_along_axis(weights, order, 0)
     edges = np.cumsum(weights, axis=0)
-    edges = np.clip(edges / edges[-1], 0.25, 0.75)
-    share = np.diff(edges, axis=0, prepend=np.float32(0.25))
-    return np.asarray(2 * (share * values).sum(0), np.float32)
+    edges = edges / edges[-1]
+    median = np.take_along_axis(values, (edges < 0.5).sum(axis=0)[None], 0)
+    share = np.diff(edges.clip(0.25, 0.75), axis=0, prepend=np.float32(0.25)) * (np.abs(values - median) <= ASTRAY)
+    return np.asarray((share * values).sum(0) / share.sum(0), np.float32)
 
 
 def _turned(before: Plane, after: Plane) -> float:

@@ -1,4 +1,4 @@
-"""Work on the parts of a frame that need it, as a subject's edge is a small part of most; sums around a pixel."""
+"""Work on the parts of a frame that need it, as a subject's edge is a small part of most; sums and means of pixels."""
 
 from __future__ import annotations
 
@@ -48,6 +48,12 @@ def _spans(start: int, side: int, margin: int, length: int) -> tuple[slice, slic
     stop = min(start + side, length)
     first, last = max(start - margin, 0), min(stop + margin, length)
     return slice(start, stop), slice(first, last), slice(start - first, stop - first)
+
+
+def shrunk(planes: Tensor, size: tuple[int, ...]) -> Tensor:
+    """(C, H, W) floats to (1, C, *size), each pixel the mean of what it covers."""
+    # Frames lie with their channels last; one plane after the other, means take half as long.
+    return F.interpolate(planes[None].contiguous(), size, mode="area")
 
 
 def window_sums(x: Tensor, radius: int) -> Tensor:

@@ -1,0 +1,171 @@
+"""Speed of the media path without a network: ``python -m benchmarks.media``. See README.md.
+
+A generated clip is decoded, gets an alpha that is given, and is written, at 720p and 1080p, of 8 and of 10 bits. Each
+part is timed alone (decoding, samples to RGB, plates to planes, encoding), and then all of them together, once as a
+loop, which writes one output after the other, and once as the command runs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import av
+import torch
+
+from benchmarks.footage import write_clip
+from benchmarks.report import ROOT, Report, machine
+from streammatte.frame import Plate
+from streammatte.media import open_sink, open_source
+from streammatte.media.color import RgbReader
+from streammatte.media.encoding import PlatePainter
+from streammatte.pipeline import Following, prefetch
+
+REPEATS = 3
+
+OUTPUTS = {
+    "ProRes": ("plate.mov",),
+    "VP9": ("plate.webm",),
+    "PNG": ("plate.####.png",),
+    "ProRes and its matte": ("plate.mov", "matte.mov"),
+    "ProRes, VP9, matte": ("plate.mov", "plate.webm", "matte.mov"),
+}
+
+
+def main() -> int:
+    """Run everything; 1 if anything in it failed."""
+    parser = argparse.ArgumentParser(prog="benchmarks.media", description=__doc__)
+    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks" / "results" / "media.json", help="the report")
+    parser.add_argument("--frames", type=int, default=50)
+    parser.add_argument("--small", action="store_true", help="tiny sizes, to try the code itself")
+    parser.add_argument("--only", choices=tuple(OUTPUTS), help="one kind of outputs; name another --json for it")
+    given = parser.parse_args()
+    given.json.unlink(missing_ok=True)
+    report = Report(given.json)
+    report.facts(**machine(), command=["python", *sys.orig_argv[1:]], small=given.small)
+    sizes = {"tiny": (128, 96)} if given.small else {"720p": (1280, 720), "1080p": (1920, 1080)}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for kind, size in sizes.items():
+            for bits, pixels in ((8, "yuv420p"), (10, "yuv420p10le")):
+                clip = write_clip(folder / f"{kind}-{bits}.mp4", size, given.frames, pixels=pixels)
+                with report.entry("reading", f"{kind}, {bits} bit") as entry:
+                    entry.update(reading(clip, given.frames))
+                for what, outputs in OUTPUTS.items():
+                    if given.only in (None, what):
+                        with report.entry("writing", f"{kind}, {bits} bit, {what}") as entry:
+                            entry.update(writing(clip, folder, outputs, given.frames))
+    for failure in report.failures:
+        print(f"benchmarks: failed: {failure}", file=sys.stderr)
+    return 1 if report.failures else 0
+
+
+def reading(clip: Path, frames: int) -> dict[str, float]:
+    """Frames a second of FFmpeg's decoder alone, of the conversion alone, and of a source that does both."""
+    start = time.perf_counter()
+    with av.open(str(clip)) as file:
+        file.streams.video[0].thread_type = "AUTO"
+        for _ in file.decode(video=0):
+            pass
+    decoded = time.perf_counter() - start
+    with Stopwatch(RgbReader) as conversion, open_source(clip) as source:
+        start = time.perf_counter()
+        for _ in source:
+            pass
+        read = time.perf_counter() - start
+    return rates(frames, decode=decoded, to_rgb=conversion.seconds, source=read)
+
+
+def writing(clip: Path, folder: Path, outputs: tuple[str, ...], frames: int) -> dict[str, float]:
+    """Frames a second of the parts alone, in a loop and as the command does it, in one run on the same plates."""
+
+    def run(write_all: Callable[[Iterable[Plate], list[Callable[[Plate], None]]], None], *, thread: bool) -> float:
+        start = time.perf_counter()
+        with open_source(clip) as source, ExitStack() as stack:
+            sinks = [
+                stack.enter_context(
+                    open_sink(
+                        folder / name,
+                        source.info,
+                        content="matte" if name.startswith("matte") else "plate",
+                        overwrite=True,
+                    )
+                )
+                for name in outputs
+            ]
+            write_all(plates_of(prefetch(source) if thread else source), [sink.write for sink in sinks])
+            for sink in sinks:
+                sink.finish()
+            return time.perf_counter() - start
+
+    def in_turn(plates: Iterable[Plate], writes: list[Callable[[Plate], None]]) -> None:
+        for plate in plates:
+            for write in writes:
+                write(plate)
+
+    def each_in_a_thread(plates: Iterable[Plate], writes: list[Callable[[Plate], None]]) -> None:
+        with ExitStack() as stack, closing(prefetch(plates)) as ready:
+            following = [stack.enter_context(Following(write)) for write in writes]
+            for plate in ready:
+                for each in following:
+                    each.put(plate)
+            for each in following:
+                each.finish()
+
+    with Stopwatch(RgbReader) as reader, Stopwatch(PlatePainter) as painter:
+        loop = run(in_turn, thread=False)
+    runs = [(run(in_turn, thread=True), run(each_in_a_thread, thread=True)) for _ in range(REPEATS)]
+    ahead, threads = map(min, zip(*runs, strict=True))  # in turn, the best of each: a machine is seldom quiet
+    seconds = {"to_planes": painter.seconds} if painter.seconds else {}
+    encode = loop - painter.seconds - reader.seconds
+    return rates(frames, **seconds, decode_and_encode=encode, loop=loop, read_ahead=ahead, a_thread_each=threads)
+
+
+def plates_of(frames: Iterable[Any]) -> Iterator[Plate]:
+    """Each frame with the same soft disc as its alpha, and its own colours."""
+    alpha: torch.Tensor | None = None
+    for frame in frames:
+        if alpha is None:
+            height, width = frame.rgb.shape[-2:]
+            y, x = torch.meshgrid(torch.arange(height) - height / 2, torch.arange(width) - width / 2, indexing="ij")
+            alpha = ((height / 3 - torch.hypot(x, y)) / 8 + 0.5).clamp(0, 1)
+        yield Plate(frame, alpha)
+
+
+class Stopwatch:
+    """Sums the time that all calls of a class's instances take."""
+
+    def __init__(self, kind: type[Any]) -> None:
+        self.seconds = 0.0
+        self._kind = kind
+
+    def __enter__(self) -> Stopwatch:
+        self._call = call = self._kind.__call__
+
+        def timed(instance: object, *arguments: object) -> Any:
+            start = time.perf_counter()
+            try:
+                return call(instance, *arguments)
+            finally:
+                self.seconds += time.perf_counter() - start
+
+        self._kind.__call__ = timed
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._kind.__call__ = self._call
+
+
+def rates(frames: int, **seconds: float) -> dict[str, float]:
+    """Frames a second."""
+    return {name: round(frames / value, 1) for name, value in seconds.items()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""What cannot be asked for, or not together: refused before any work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from streammatte.errors import InputError, OutputError
+from streammatte.options import Options
+
+
+def check_targets(options: Options, targets: Sequence[str]) -> None:
+    """Refuse a run whose outputs would overwrite what it reads, or each other."""
+    from streammatte.media.guide import guide_path
+    from streammatte.media.output import check_apart
+
+    if options.report is not None:
+        targets = [*targets, options.report]
+    if not targets:
+        raise OutputError(
+            "there is nothing to write", hint="name a file with -o, --matte or --foreground, or a folder with --deliver"
+        )
+    read = [(options.input, "the input itself")]
+    if options.background is not None:
+        read.append((options.background, "the background itself"))
+    read += [(guide_path(spec), "one of the mattes given") for spec in guides_named(options).values()]
+    check_apart(targets, read)
+
+
+def guides_named(options: Options) -> dict[str, str]:
+    """What was given of the mattes to be kept to."""
+    named = {"core": options.core_matte, "garbage": options.garbage_matte, "holdout": options.holdout_matte}
+    return {name: spec for name, spec in named.items() if spec is not None}
+
+
+def check_lookahead(options: Options) -> None:
+    """Refuse to look further ahead than frames are asked."""
+    from streammatte.stages.temporal import REACH
+
+    if options.lookahead is None:
+        return
+    if options.smooth == "off":
+        raise InputError("--lookahead is for smoothing, and --smooth is off", hint="leave one of the two out")
+    if options.lookahead > (most := 2 * REACH[options.smooth]):
+        raise InputError(
+            f"--lookahead {options.lookahead} is too far: --smooth {options.smooth} asks {most} frames around each",
+            hint=f"up to {most}" + ("" if options.smooth == "high" else ", or --smooth high"),
+        )
+
+
+def check_handles(options: Options) -> None:
+    """Refuse frames around nothing."""
+    if options.handles and options.mark_in is None and options.mark_out is None:
+        raise InputError("--handles are frames around --in and --out, and there are none", hint="give one of them")
+
+
+def check_limits(options: Options, *, colors: bool) -> None:
+    """Refuse limits that nothing will be held to."""
+    names = [name for name, _ in options.limits]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"the limit of {name} is given twice", hint="leave one of the two out")
+    if "mended" in names and options.smooth == "off":
+        raise InputError("what smoothing mends has a limit, and --smooth is off", hint="leave one of the two out")
+    if "audio" in names and options.no_audio:
+        raise InputError("the length of sound has a limit, and --no-audio is given", hint="leave one of the two out")
+    if "contamination" in names and not colors:
+        raise InputError(
+            "the colours of the edge have a limit, and a matte alone has none",
+            hint="leave contamination out, or write a plate with -o",
+        )
+
+
+def screen_of(text: str) -> tuple[float, float, float]:
+    """The colour of a screen, (R, G, B) in [0, 1].
+
+    Raises:
+        InputError: It is no colour, or none that a screen could have.
+    """
+    from streammatte.media.background import parse_color
+    from streammatte.stages import Despill
+
+    hint = "green, blue, or the screen's own colour, as #00b140"
+    rgb = parse_color(text)
+    if rgb is None:
+        raise InputError(f"{text!r} is no colour", hint=hint)
+    red, green, blue = (value / 255 for value in rgb)
+    try:
+        Despill((red, green, blue))
+    except ValueError as exc:
+        raise InputError(f"{text!r} is no screen's colour: none of red, green and blue leads", hint=hint) from exc
+    return red, green, blue

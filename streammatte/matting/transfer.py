@@ -1,0 +1,142 @@
+"""What a picture looks like on a screen, for networks that have seen nothing else: photographs as sRGB files hold them.
+
+Log, linear and HDR material is flat, dark or both as stored. It is turned into light, of which 1 is a white sheet of
+paper in the scene (diffuse white), and encoded as sRGB; highlights above that white are clipped. Each channel goes
+through one curve by itself: primaries stay the source's, so wide ones look a little pale, and HLG's system gamma is
+applied to channels, not to luminance.
+
+A curve is of code values as RGB holds them, 0 … 1 of the range that the footage is tagged with.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from streammatte.frame import ColorSpec, Frame, Plate
+
+# H.273's TransferCharacteristics that tell what is not made for a screen as it is. Camera logs have none.
+_TAGGED = {8: "linear", 16: "pq", 18: "hlg"}
+
+DIFFUSE_WHITE = 203  # cd/m²; ITU-R BT.2408-7, 2.1: of HDR reference white, in PQ and in HLG on a display of 1000
+HLG_PEAK = 1000
+HLG_GAMMA = 1.2  # ITU-R BT.2100-2, table 5, at that peak
+
+Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+def transfer_for(named: str | None, color: ColorSpec) -> str | None:
+    """Which curve footage has to be converted from to be seen, as named or else as its tags say; mostly ``None``.
+
+    ``srgb`` and ``rec709`` are none: screens show both as they are, and networks have been shown both.
+    """
+    name = named or _TAGGED.get(color.transfer)
+    return name if name in CURVES else None
+
+
+def displayed(frame: Frame, transfer: str) -> Frame:
+    """The frame as a screen would show it, in sRGB.
+
+    Args:
+        frame: As decoded. Integers keep their type: of 8 bits of linear light, the shadows are coarse.
+        transfer: What its colours are encoded in: ``linear``, ``logc3``, ``slog3``, ``pq`` or ``hlg``.
+    """
+    stored = frame.rgb.permute(1, 2, 0).cpu().numpy()
+    if frame.rgb.is_floating_point():  # for a network, 16 bits are as good
+        codes = np.rint(np.clip(stored, 0, 1) * np.float32(65535)).astype(np.uint16)
+        shown = np.take(_table(transfer, 16), codes) / np.float32(65535)
+    else:
+        shown = np.take(_table(transfer, 8 * stored.itemsize), stored)
+    return replace(frame, rgb=torch.from_numpy(shown).permute(2, 0, 1).to(frame.rgb.device), samples=None)
+
+
+class AsShown:
+    """Frames as a screen shows them for all that decides on the matte, and their own again for what follows.
+
+    ``over`` goes before the matter, and this, a stage, behind the last that looks at the picture for its alpha's sake.
+
+    Args:
+        transfer: As of :func:`displayed`.
+    """
+
+    def __init__(self, transfer: str) -> None:
+        self._transfer = transfer
+        self._own: deque[Frame] = deque()  # stages neither drop nor reorder
+
+    def over(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Each frame as a screen shows it."""
+        for frame in frames:
+            self._own.append(frame)
+            yield displayed(frame, self._transfer)
+
+    def push(self, plate: Plate) -> Iterator[Plate]:
+        """The plate with its own frame."""
+        yield replace(plate, frame=self._own.popleft())
+
+    def flush(self) -> Iterator[Plate]:
+        """Nothing: no plate is held back."""
+        return iter(())
+
+
+@cache
+def _table(transfer: str, bits: int) -> NDArray[np.integer]:
+    """What each code value becomes."""
+    peak = 2**bits - 1
+    shown = _shown(np.arange(peak + 1) / peak, transfer)
+    table: NDArray[np.integer] = np.rint(shown * peak).astype(np.uint8 if bits == 8 else np.uint16)
+    return table
+
+
+def _shown(code: NDArray[np.float64], transfer: str) -> NDArray[np.float64]:
+    return srgb_from_light(np.clip(CURVES[transfer](code), 0, 1))
+
+
+def srgb_from_light(light: NDArray[np.float64]) -> NDArray[np.float64]:
+    """IEC 61966-2-1, 4.4: R'G'B' in [0, 1] from light in [0, 1]."""
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055)
+
+
+def light_from_logc3(code: NDArray[np.float64]) -> NDArray[np.float64]:
+    """ARRI LogC3 at EI 800; 18 % grey is 0.391. ARRI, "ALEXA Log C Curve – Usage in VFX" (2017)."""
+    a, b, c, d, e, f, cut = 5.555556, 0.052272, 0.247190, 0.385537, 5.367655, 0.092809, 0.010591
+    return np.where(code > e * cut + f, (10 ** ((code - d) / c) - b) / a, (code - f) / e)
+
+
+def light_from_slog3(code: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sony S-Log3; 18 % grey is 420/1023. Sony, "Technical Summary for S-Gamut3.Cine/S-Log3 and S-Gamut3/S-Log3"."""
+    level, knee = code * 1023, 171.2102946929
+    return np.where(
+        level >= knee, 10 ** ((level - 420) / 261.5) * (0.18 + 0.01) - 0.01, (level - 95) * 0.01125 / (knee - 95)
+    )
+
+
+def nits_from_pq(code: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The display's cd/m², 0 … 10000; 100 of them are 0.508. SMPTE ST 2084:2014, 5.2."""
+    m1, m2 = 2610 / 16384, 2523 / 4096 * 128
+    c1, c2, c3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
+    power = np.maximum(code, 0) ** (1 / m2)
+    return 10000 * (np.maximum(power - c1, 0) / (c2 - c3 * power)) ** (1 / m1)
+
+
+def nits_from_hlg(code: NDArray[np.float64]) -> NDArray[np.float64]:
+    """cd/m² of grey on a display of 1000; 0.75 is 203. ARIB STD-B67 (the inverse OETF), BT.2100-2 (the gamma)."""
+    a, b, c = 0.17883277, 0.28466892, 0.55991073
+    scene = np.where(code <= 0.5, code**2 / 3, (np.exp((code - c) / a) + b) / 12)
+    return HLG_PEAK * np.maximum(scene, 0) ** HLG_GAMMA
+
+
+CURVES: dict[str, Curve] = {  # from a code value to light, 1 being diffuse white
+    "linear": lambda code: code,
+    "logc3": light_from_logc3,
+    "slog3": light_from_slog3,
+    "pq": lambda code: nits_from_pq(code) / DIFFUSE_WHITE,
+    "hlg": lambda code: nits_from_hlg(code) / DIFFUSE_WHITE,
+}

@@ -1,0 +1,222 @@
+"""EXR: pictures in linear light, whose values may lie above 1; read and written by the format's own library."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import OpenEXR
+import torch
+from numpy.typing import NDArray
+
+from streammatte.errors import DecodeFailed, InputError, SourceNotFound
+from streammatte.frame import UNSPECIFIED, ColorSpec, Frame, Plate, StreamInfo
+from streammatte.media.color import RGB_MATRIX
+from streammatte.media.composing import AlphaKind, Background, Content, blended, encoded, opacity, pixels_of, says
+from streammatte.media.linear import LINEAR, SRGB, to_linear, transfer_of
+
+COMPRESSIONS = {
+    "zip": OpenEXR.ZIP_COMPRESSION,
+    "piz": OpenEXR.PIZ_COMPRESSION,
+    "dwaa": OpenEXR.DWAA_COMPRESSION,
+    "dwab": OpenEXR.DWAB_COMPRESSION,
+}
+
+# Red, green, blue and white in x and y, of the primaries that H.273 has numbers for.
+_D65 = (0.3127, 0.3290)
+_CHROMATICITIES = {
+    1: (0.640, 0.330, 0.300, 0.600, 0.150, 0.060, *_D65),
+    5: (0.640, 0.330, 0.290, 0.600, 0.150, 0.060, *_D65),
+    6: (0.630, 0.340, 0.310, 0.595, 0.155, 0.070, *_D65),
+    9: (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, *_D65),
+    12: (0.680, 0.320, 0.265, 0.690, 0.150, 0.060, *_D65),
+}
+_LARGEST_HALF = 65504
+
+
+class ExrWriter:
+    """Encodes a plate as one EXR picture: R, G, B and A, or R, G and B, or Y alone for a matte; scan lines.
+
+    Colours of footage that is not linear are made so by its own curve. Premultiplied ones are multiplied by alpha in
+    linear light. A composite is blended as it is for every other output, and made linear then.
+
+    Args:
+        info: The stream the plates are of.
+        bits: 16 (half) or 32 (float).
+        compression: One of ``COMPRESSIONS``; all but dwaa and dwab are lossless, and these are so of alpha.
+    """
+
+    def __init__(
+        self,
+        info: StreamInfo,
+        *,
+        bits: int,
+        compression: str,
+        content: Content,
+        alpha: AlphaKind,
+        background: Background | None,
+    ) -> None:
+        self._content = content
+        self._alpha = alpha
+        self._background = background
+        self._transfer = transfer_of(info.color)
+        self._type = np.float16 if bits == 16 else np.float32
+        what = says(content, alpha, composite=background is not None)
+        self.says = f"EXR {'half' if bits == 16 else 'float'}, {compression.upper()}, linear, {what}"
+        self._header: dict[str, Any] = {
+            "type": OpenEXR.scanlineimage,
+            "compression": COMPRESSIONS[compression],
+            "pixelAspectRatio": float(info.pixel_aspect),
+            "framesPerSecond": Fraction(info.frame_rate),
+            "comments": what,
+        }
+        if content != "matte" and info.color.primaries in _CHROMATICITIES:
+            self._header["chromaticities"] = _CHROMATICITIES[info.color.primaries]
+
+    def __call__(self, plate: Plate) -> bytes:
+        data = io.BytesIO()
+        with OpenEXR.File(self._header, self._channels(plate)) as file:
+            file.write(data)
+        return data.getvalue()
+
+    def _channels(self, plate: Plate) -> dict[str, NDArray[Any]]:
+        alpha = opacity(plate)
+        if self._content == "matte":
+            return {"Y": alpha.astype(self._type)}
+        light = self._light(plate)
+        if self._content == "foreground" or self._background is not None:
+            return {"RGB": self._stored(light)}
+        if self._alpha == "premultiplied":
+            light = light * alpha[..., None]
+        return {"RGBA": self._stored(np.dstack([light, alpha]))}
+
+    def _light(self, plate: Plate) -> NDArray[np.float32]:
+        """(H, W, 3): the straight colours, or the composite."""
+        if self._background is None:
+            rgb = plate.frame.as_float() if plate.foreground is None else plate.foreground
+            return to_linear(pixels_of(rgb), self._transfer)
+        curve = self._transfer
+        if curve == LINEAR:
+            plate, curve = encoded(plate, SRGB), SRGB
+        return to_linear(blended(plate, self._alpha, self._background), curve)
+
+    def _stored(self, light: NDArray[np.float32]) -> NDArray[Any]:
+        largest = _LARGEST_HALF if self._type is np.float16 else None
+        return np.ascontiguousarray(light if largest is None else np.clip(light, -largest, largest), self._type)
+
+
+class ExrPicture:
+    """One EXR file as a source of one frame: (3, H, W) float32, in linear light, values above 1 as they are.
+
+    The frame is the display window; where the data window does not reach, it is black and clear. What is no number is
+    0, and what is infinite the largest half: either would spread to its surroundings. R, G and B are read, or Y alone
+    as grey, of the first part that has them; alpha in ``plates()`` is A.
+
+    Attributes:
+        info: Its rate is what the file states, or else 24.
+        states_rate: The file states one.
+
+    Raises:
+        SourceNotFound: The file cannot be read.
+        DecodeFailed: It is damaged, or holds no colours that are known.
+    """
+
+    lost: str | None = None
+    first_number = 1
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            with path.open("rb") as stream:
+                content = OpenEXR.File(stream, separate_channels=True)
+        except OSError as exc:
+            raise SourceNotFound(
+                f"{path} cannot be read: {(exc.strerror or str(exc)).lower()}", hint="check its name and permissions"
+            ) from exc
+        except (RuntimeError, ValueError, TypeError, MemoryError) as exc:
+            raise DecodeFailed(f"{path} cannot be decoded", hint="it is cut or damaged, or no EXR picture") from exc
+        if not content.parts or not all(part.channels for part in content.parts):
+            # The library prints what is wrong, and goes on without the pixels.
+            raise DecodeFailed(f"{path} cannot be decoded", hint="it is cut or damaged; fetch or render it again")
+        for part in content.parts:
+            channels = {name: channel.pixels for name, channel in part.channels.items()}
+            if {"R", "G", "B"} <= channels.keys() or "Y" in channels:
+                break
+        else:
+            names = ", ".join(sorted(name for part in content.parts for name in part.channels))
+            raise DecodeFailed(f"{path} has no channels R, G and B; it has {names}", hint="write its main layer as RGB")
+        header = part.header
+        (left, top), (right, bottom) = (np.asarray(corner) for corner in header["displayWindow"])
+        self._size = int(bottom - top) + 1, int(right - left) + 1
+        self._origin = np.asarray(header["dataWindow"][0])[::-1] - (top, left)
+        order = ("R", "G", "B") if "R" in channels else ("Y", "Y", "Y")
+        if any(channels[name].shape != channels[order[0]].shape or "RY" in channels for name in order):
+            raise DecodeFailed(f"{path} has its chroma subsampled", hint="write it as RGB")
+        self._planes = [channels[name] for name in order]
+        self._alpha = channels.get("A")
+        self.has_alpha = self._alpha is not None
+        self.states_rate = "framesPerSecond" in header
+        rate = Fraction(header.get("framesPerSecond", 24)).limit_denominator(1001)
+        deep = any(plane.dtype != np.float16 for plane in self._planes)
+        self.info = StreamInfo(
+            width=self._size[1],
+            height=self._size[0],
+            time_base=1 / rate,
+            frame_rate=rate,
+            frame_count=1,
+            color=ColorSpec(True, RGB_MATRIX, _primaries(header), LINEAR, 32 if deep else 16),
+            pixel_aspect=Fraction(header.get("pixelAspectRatio", 1.0)).limit_denominator(1000) or Fraction(1),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is held open."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        rgb = np.dstack([self._placed(plane) for plane in self._planes])
+        yield Frame(torch.from_numpy(rgb).permute(2, 0, 1), 0, 0)
+
+    def plates(self) -> Iterator[Plate]:
+        """The frame with its alpha; of grey without one, the grey is it.
+
+        Raises:
+            InputError: It holds neither.
+        """
+        frame = next(iter(self))
+        grey = self._planes[0] is self._planes[1]
+        if self._alpha is None and not grey:
+            raise InputError(
+                f"{self._path} holds no alpha, and is no matte: it has colours", hint="give RGBA, or a matte in Y"
+            )
+        alpha = self._placed(self._planes[0] if self._alpha is None else self._alpha)
+        yield Plate(frame, torch.from_numpy(np.clip(alpha, 0, 1)))
+
+    def _placed(self, plane: NDArray[Any]) -> NDArray[np.float32]:
+        """The data window in the display window, in float32."""
+        values = np.nan_to_num(plane.astype(np.float32), nan=0, posinf=_LARGEST_HALF, neginf=0)
+        if values.shape == self._size and not self._origin.any():
+            return values
+        canvas = np.zeros(self._size, np.float32)
+        (rows, columns), (y, x) = values.shape, (int(place) for place in self._origin)
+        height, width = self._size
+        inside = canvas[max(0, y) : min(height, y + rows), max(0, x) : min(width, x + columns)]
+        if inside.size:
+            inside[:] = values[max(0, -y) :, max(0, -x) :][: inside.shape[0], : inside.shape[1]]
+        return canvas
+
+
+def _primaries(header: dict[str, Any]) -> int:
+    stated = header.get("chromaticities")
+    if stated is None:
+        return UNSPECIFIED
+    found = np.asarray(stated, np.float64).ravel()
+    return next((code for code, xy in _CHROMATICITIES.items() if np.allclose(found, xy, atol=1e-3)), UNSPECIFIED)

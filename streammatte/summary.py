@@ -1,0 +1,146 @@
+"""What a run says of itself: what it wrote, and how long each part of it took."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from streammatte.frame import Plate, Stage
+
+if TYPE_CHECKING:
+    from streammatte.report.observer import Findings
+
+T = TypeVar("T")
+
+STAGES = {
+    "ClipColors": "colors",
+    "TemporalSmoother": "smooth",
+    "DetailRefiner": "detail",
+    "ForegroundEstimator": "decontaminate",
+    "Despill": "despill",
+    "CoreHint": "core matte",
+    "EdgeShaper": "choke, feather",
+    "MatteLimits": "core, garbage",
+    "Holdout": "holdout",
+}
+"""What people call each stage: as the option is called that turns it on."""
+
+
+@dataclass(slots=True)
+class Summary:
+    """What was done.
+
+    Attributes:
+        outputs: Path and description of each file, in the order asked for.
+        frames: Frames of each output.
+        resumed: How many of them an interrupted run had written.
+        seconds: Wall time of the run, the model's loading apart.
+        stages: What the plates passed between the network and the files, by name.
+        decode_fps, network_fps, stages_fps, encode_fps: What each would reach by itself, on this machine under this
+            load, of stages by name, of outputs the slowest; zero where there was nothing to do.
+        lost: What of the source could not be decoded, in words; ``None`` if nothing was lost.
+        assumed: What the source does not say of its colours and is taken for, in words; ``None`` if it says it.
+        input_transfer: What the source's colours were taken to be encoded in, for the network's eyes; ``None``: for a
+            screen, as they are.
+        mattes: Path of each one given, what it was taken as, and what of it could not be decoded.
+        notes: What else a user should know of how the source was read, a line each.
+        findings: What the plates tell of themselves; ``None`` unless a report or a limit asked for it.
+        crossed: A line for each limit that a score is above, or that nothing could be held to.
+    """
+
+    input: str
+    model: str
+    device: str
+    precision: str
+    size: tuple[int, int]
+    alpha: str
+    stages: list[str] = field(default_factory=list)
+    outputs: list[dict[str, str]] = field(default_factory=list)
+    frames: int = 0
+    resumed: int = 0
+    seconds: float = 0.0
+    decode_fps: float = 0.0
+    network_fps: float = 0.0
+    stages_fps: dict[str, float] = field(default_factory=dict)
+    encode_fps: float = 0.0
+    lost: str | None = None
+    assumed: str | None = None
+    input_transfer: str | None = None
+    mattes: list[dict[str, str | None]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    findings: Findings | None = None
+    crossed: list[str] = field(default_factory=list)
+
+    def rates(self) -> str:
+        """Frames a second, of the run and of each part alone."""
+        parts = [f"decode {self.decode_fps:.0f}", f"network {self.network_fps:.1f}"]
+        parts += [f"{STAGES.get(name, name)} {rate:.1f}" for name, rate in self.stages_fps.items()]
+        parts.append(f"encode {self.encode_fps:.0f}")
+        return f"{(self.frames - self.resumed) / (self.seconds or 1):.1f} fps (alone: {', '.join(parts)})"
+
+    def as_json(self) -> str:
+        said = asdict(self)
+        if self.findings is None:
+            del said["findings"], said["crossed"]
+        return json.dumps(said, indent=2)
+
+
+class Clock:
+    """Sums the time spent inside it."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._since = 0.0
+
+    def __enter__(self) -> None:
+        self._since = time.perf_counter()
+
+    def __exit__(self, *exc: object) -> None:
+        self.seconds += time.perf_counter() - self._since
+
+    def over(self, items: Iterable[T]) -> Iterator[T]:
+        """``items``, the time spent on getting each of them summed."""
+        iterator = iter(items)
+        while True:
+            with self:
+                try:
+                    item = next(iterator)
+                except StopIteration:
+                    return
+            yield item
+
+    def timed(self, work: Callable[[T], None]) -> Callable[[T], None]:
+        """``work``, the time spent on it summed."""
+
+        def working(item: T) -> None:
+            with self:
+                work(item)
+
+        return working
+
+    def rate(self, count: int) -> float:
+        return count / self.seconds if self.seconds else 0.0
+
+
+class Timed:
+    """A stage, the time it takes summed; ``watch`` sees each plate before it."""
+
+    def __init__(self, stage: Stage, watch: Callable[[Plate], None] | None = None) -> None:
+        self.stage, self.clock, self._watch = stage, Clock(), watch
+
+    @property
+    def name(self) -> str:
+        return type(self.stage).__name__
+
+    def push(self, plate: Plate) -> Iterable[Plate]:
+        if self._watch is not None:
+            self._watch(plate)
+        with self.clock:
+            return list(self.stage.push(plate))
+
+    def flush(self) -> Iterable[Plate]:
+        with self.clock:
+            return list(self.stage.flush())
