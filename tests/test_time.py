@@ -168,6 +168,30 @@ def test_subtitles_go_along_where_they_can_and_are_cut_with_the_picture(tmp_path
     assert "timed text subtitles left out" in sink.description
 
 
+@pytest.mark.parametrize("out", ["out.mov", "out.mp4"])
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [(0.0, 0.4, "one"), (0.5, 1.0, "two")],
+        [(2.2, 2.4, "late")],
+        [(0.0, 0.1, "one"), (0.1, 0.2, "two"), (2.5, 9.0, "long")],
+    ],
+    ids=["early", "late", "pause"],
+)
+def test_subtitles_with_pauses_come_when_they_came(tmp_path, texts, out):
+    path = footage.write_footage(
+        tmp_path / "clip.mov", pts=clips.even_pts(75), subtitles=texts, sounds=[("aac", {}, True)]
+    )
+    footage.matted(path, tmp_path / out, sink={"background": "black"} if out.endswith("mp4") else {})
+    with av.open(str(tmp_path / out)) as file:
+        found = [
+            (float(packet.pts * packet.time_base), bytes(packet)[2:].decode())
+            for packet in file.demux(file.streams.subtitles[0])
+            if packet.size > 2
+        ]
+    assert found == [(pytest.approx(begin), text) for begin, _, text in texts]
+
+
 @pytest.mark.parametrize(
     ("rate", "code", "first", "expected"),
     [

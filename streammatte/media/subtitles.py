@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 import av
 
@@ -11,6 +12,11 @@ from streammatte.media.containers import open_container
 from streammatte.media.lane import Lane, carry_tags, only
 
 _TAKEN = {"mov": "mov_text", "mp4": "mov_text", "webm": "webvtt"}
+# FFmpeg ends a timed text where its track seems to lag behind a packet of another, of which it compares ticks, whatever
+# their clocks are; and it aborts where the next text begins before such an end. Fine ticks and no gaps prevent both.
+_TICK = Fraction(1, 1_000_000)
+_NOTHING = b"\0\0"
+_LONGEST_PAUSE = 1000 * 1_000_000  # ticks; MOV counts how long one is shown in 32 bits
 _SPOKEN = {"mov_text": "timed text", "subrip": "SubRip", "ass": "ASS", "webvtt": "WebVTT"}
 
 
@@ -28,6 +34,8 @@ class SubtitleTrack:
         self._stream = self._source.streams[index]
         only(self._source, self._stream)
         self._target = out.add_stream_from_template(self._stream)
+        self._target.time_base = _TICK
+        self._is_timed_text = out.format.name != "webm"
         carry_tags(self._stream, self._target, out.format.name)
         self._length = length
         self._shift = Fraction(0)
@@ -46,24 +54,36 @@ class SubtitleTrack:
     def close(self) -> None:
         self._source.close()
 
-    def _packets(self) -> Iterator[av.Packet[av.stream.Stream]]:
+    def _packets(self) -> Iterator[av.Packet[Any]]:
+        """What is shown, one after the other; in MOV and MP4 pauses have packets of their own."""
+        done = 0
         try:
             for packet in self._source.demux(self._stream):
                 if packet.pts is None or not packet.size:
                     continue
-                begin = packet.pts + round(self._shift / packet.time_base)
-                end = begin + (packet.duration or 0)
+                begin = round((packet.pts * packet.time_base + self._shift) / _TICK)
+                end = begin + round((packet.duration or 0) * packet.time_base / _TICK)
                 if self._length is not None:
-                    end = min(end, round(self._length / packet.time_base))
-                begin = max(0, begin)
+                    end = min(end, round(self._length / _TICK))
+                begin = max(done, begin)
                 if end <= begin:
                     continue
-                packet.pts = packet.dts = begin
-                packet.duration = end - begin
-                packet.stream = self._target
-                yield packet
+                while self._is_timed_text and done < begin:
+                    until = min(begin, done + _LONGEST_PAUSE)
+                    yield self._packet(_NOTHING, done, until)
+                    done = until
+                yield self._packet(bytes(packet), begin, end)
+                done = end
         except av.FFmpegError:
             return  # it is cut off here, which reading the picture tells
+
+    def _packet(self, data: bytes, begin: int, end: int) -> av.Packet[Any]:
+        packet: av.Packet[Any] = av.Packet(data)
+        packet.time_base = _TICK
+        packet.pts = packet.dts = begin
+        packet.duration = end - begin
+        packet.stream = self._target
+        return packet
 
 
 def open_subtitles(
