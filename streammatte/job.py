@@ -138,7 +138,7 @@ def run(options: Options, display: Display) -> Summary:
         )
         if options.resume:
             for sink in (sink for sink in sinks if not sink.resumable):
-                display.notice(f"{sink.path} cannot be resumed, as .mov and numbered pictures can: it begins anew")
+                display.notice(f"{sink.path} cannot be resumed, as .mov, .mkv and numbered pictures can: it begins anew")
         begin(
             [sink.part for sink in sinks if sink.resumable], asked_of(options, matter), options, notice=display.notice
         )

@@ -103,11 +103,6 @@ def open_subtitles(
     return tracks, ", ".join(said) or None
 
 
-def goes_along(url: str, container: str) -> bool:
-    """Whether some subtitles of a file are copied into that kind of file."""
-    return _TAKEN.get(container) in _names(url).values()
-
-
 def _names(url: str) -> dict[int, str]:
     with open_container(url) as container:
         return {stream.index: _codec(stream) for stream in container.streams.subtitles}

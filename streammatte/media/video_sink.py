@@ -27,7 +27,7 @@ from streammatte.media.linear import BT709, is_light
 from streammatte.media.output import publish, write_failed
 from streammatte.media.part import Part
 from streammatte.media.rgb_painter import RgbPainter
-from streammatte.media.subtitles import SubtitleTrack, goes_along, open_subtitles
+from streammatte.media.subtitles import SubtitleTrack, open_subtitles
 
 # A first pts later than this is an arbitrary clock (a broadcast, a camera's uptime), not a delay that was meant.
 _LONGEST_DELAY = 60
@@ -80,9 +80,7 @@ class VideoSink:
         self._info = info
         self._encoding = encoding
         self.part = Part(path)
-        # FFmpeg 8.1 aborts where subtitles meet a MOV that is fragmented while it is written.
-        told = encoding.container == "mov" and subtitles is not None and goes_along(subtitles, encoding.container)
-        self.resumable = encoding.intra and encoding.container in RECOVERABLE and not told
+        self.resumable = encoding.intra and encoding.container in RECOVERABLE
         self.whole = 0
         self._temporary = self.part.folder / f"plates.{encoding.container}"
         self._file: GrowingFile | None = None
