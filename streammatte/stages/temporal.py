@@ -30,8 +30,8 @@ WIDTH = 640
 """Pixels of the longer side at which mattes are compared, at most; what is finer stays each frame's own."""
 
 AGREED = 1 / 512  # a spread of alphas below this is left as it is
-ASTRAY = 0.3  # of alpha: what is further from the middle belongs to another state of the matte, not to this one
-DIVIDED = 0.2  # share of votes: less on one side is outvoted without a question
+ASTRAY = 0.6  # of alpha: what is further from the middle belongs to another state of the matte, not to this one
+DIVIDED = 0.3  # share of votes: less on one side is outvoted without a question
 AROUND = 25  # pixels of the neighbourhood that decides where they are divided
 CROWD = 0.2  # of that neighbourhood: fewer divided pixels are an edge that trembles, which the mean steadies
 MENDED = 0.01  # of a matte: what steadying an edge stays below, and a hole worth a word does not
