@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-OUTPUTS = ("out.mov", "cut.####.png")
+OUTPUTS = ("out.mov", "out.mkv", "cut.####.png")
 
 
 def command(footage: str, folder: Path, *more: str) -> list[str]:

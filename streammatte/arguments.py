@@ -101,3 +101,14 @@ def limit(text: str) -> tuple[str, float]:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{number!r} is no limit for {name}: a number from 0 is")
     return name, value
+
+
+class Once(argparse.Action):
+    """An option whose second value would replace the first in silence."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option: str | None = None
+    ) -> None:
+        if getattr(namespace, self.dest) is not None:
+            raise argparse.ArgumentError(self, "is given twice, and there is one in a run")
+        setattr(namespace, self.dest, values)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from streammatte.errors import InputError, OutputError
+from streammatte.errors import InputError, OutputError, UnsupportedOutput
 from streammatte.options import Options
 
 
@@ -45,6 +46,18 @@ def check_lookahead(options: Options) -> None:
             f"--lookahead {options.lookahead} is too far: --smooth {options.smooth} asks {most} frames around each",
             hint=f"up to {most}" + ("" if options.smooth == "high" else ", or --smooth high"),
         )
+
+
+def check_single(targets: Sequence[str], frames: int | None) -> None:
+    """Refuse a picture's name without a number for more than one frame, as far as that is known."""
+    from streammatte.media.sequence import PICTURES, NumberedName
+
+    for target in map(Path, targets):
+        if frames not in (None, 1) and target.suffix.lower() in PICTURES and NumberedName.parse(target) is None:
+            raise UnsupportedOutput(
+                f"{target} holds one frame, and there are {frames}",
+                hint=f"number them: {target.with_suffix('')}.####{target.suffix}",
+            )
 
 
 def check_handles(options: Options) -> None:

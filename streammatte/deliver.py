@@ -62,6 +62,15 @@ def targets_of(options: Options) -> list[Target]:
         raise OutputError(
             f"EXR is linear, and {options.input_transfer} is not made linear", hint="write .mov, .mkv, .png or .tif"
         )
+    if options.background is not None and options.alpha == "premultiplied" and options.outputs:
+        raise OutputError("--alpha is of plates, and with --bg there are none", hint="leave one of the two out")
+    for name, suffix, given in (
+        ("--codec", ".mov", options.codec != "prores4444"),
+        ("--exr-compression", ".exr", options.exr_compression != "zip"),
+    ):
+        made = [Path(target.path).suffix.lower() for target in targets] + [".mov"] * (options.deliver is not None)
+        if given and suffix not in made:
+            raise OutputError(f"{name} is of {suffix}, and none is written", hint=f"leave it out, or name a {suffix}")
     if options.deliver is not None:
         targets += _delivery(Path(options.deliver), name_of(options.input), options.background or "checker")
     return targets

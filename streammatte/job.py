@@ -12,7 +12,15 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from streammatte.checks import check_handles, check_limits, check_lookahead, check_targets, guides_named, screen_of
+from streammatte.checks import (
+    check_handles,
+    check_limits,
+    check_lookahead,
+    check_single,
+    check_targets,
+    guides_named,
+    screen_of,
+)
 from streammatte.errors import InputError
 from streammatte.frame import Frame, Plate, Stage, StreamInfo
 from streammatte.options import Options
@@ -111,6 +119,7 @@ def run(options: Options, display: Display) -> Summary:
                 compression=options.exr_compression,
             )
             sinks.append(sink)
+        check_single([target.path for target in targets], source.info.frame_count)
         parts = [sink.part for sink in sinks]
         writing.enter_context(held(parts))
         for part in parts:
@@ -138,7 +147,7 @@ def run(options: Options, display: Display) -> Summary:
         )
         if options.resume:
             for sink in (sink for sink in sinks if not sink.resumable):
-                display.notice(f"{sink.path} cannot be resumed, as .mov, .mkv and numbered pictures can: it begins anew")
+                display.notice(f"{sink.path} cannot be resumed, as .mov, .mkv and pictures can: it begins anew")
         begin(
             [sink.part for sink in sinks if sink.resumable], asked_of(options, matter), options, notice=display.notice
         )

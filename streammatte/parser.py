@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from streammatte.arguments import limit, number, positive, rate, size, up_from_zero, whole
+from streammatte.arguments import Once, limit, number, positive, rate, size, up_from_zero, whole
 
 EXAMPLES = """\
 examples:
@@ -45,10 +45,11 @@ def matting_parser() -> argparse.ArgumentParser:
         default=[],
         help="the name says the format: .mov .webm .mkv .mp4 name.####.png, .tif or .exr; may be given several times",
     )
-    writing.add_argument("--matte", metavar="PATH", help="the matte alone, in grey: as -o")
+    writing.add_argument("--matte", metavar="PATH", action=Once, help="the matte alone, in grey: as -o")
     writing.add_argument(
         "--foreground",
         metavar="PATH",
+        action=Once,
         help="the fill: the subject's colours alone, carried on beyond its edge: as -o",
     )
     writing.add_argument(
@@ -76,7 +77,7 @@ def matting_parser() -> argparse.ArgumentParser:
     writing.add_argument(
         "--resume",
         action="store_true",
-        help="go on with the same command's interrupted run, to the same bytes; .mov and pictures",
+        help="go on with the same command's interrupted run, to the same bytes; .mov, .mkv and numbered pictures",
     )
 
     encoding = parser.add_argument_group("how to write it")

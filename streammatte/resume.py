@@ -16,7 +16,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from streammatte.errors import InputError, OutputError, SourceNotFound
+import numpy as np
+
+from streammatte.checks import guides_named
+from streammatte.errors import InputError, OutputError, SourceNotFound, UnsupportedOutput
 from streammatte.frame import Plate, Sink, Stage
 from streammatte.options import Options
 
@@ -50,10 +53,14 @@ def asked_of(options: Options, matter: BiRefNetMatter) -> dict[str, str]:
     import torch
 
     from streammatte import __version__
+    from streammatte.media.guide import guide_path
 
     asked = {each.name: _told(getattr(options, each.name)) for each in fields(options) if each.name not in _NO_MATTER}
     asked["outputs"] = ", ".join(sorted(Path(output).name for output in options.outputs))
-    asked["matte"] = "" if options.matte is None else Path(options.matte).name
+    for name in ("matte", "foreground", "deliver"):
+        path = getattr(options, name)
+        asked[name] = "" if path is None else Path(path).name
+    asked |= {f"{name}_matte": f"{spec} {signature(guide_path(spec))}" for name, spec in guides_named(options).items()}
     asked["source"] = signature(options.input) or options.input
     asked["model"] = matter.name
     asked["device"], asked["precision"], asked["size"] = str(matter.device), matter.precision, str(matter.size)
@@ -138,10 +145,19 @@ def doubting(parts: Sequence[Part]) -> Iterator[None]:
     """
     try:
         yield
-    except InputError as exc:
+    except (InputError, UnsupportedOutput) as exc:
         for part in parts:
             part.doubt(REORDERED if isinstance(exc, SourceNotFound) else None)
         raise
+
+
+def packed(states: dict[int, dict[str, NDArray[Any]]]) -> bytes:
+    """States, by frame and name, as a safetensors file."""
+    from safetensors.numpy import save
+
+    # In C order: it stores memory as that lies, whatever the order of its axes.
+    tensors = {f"{frame}/{name}": each for frame, state in states.items() for name, each in state.items()}
+    return save({name: np.array(each, order="C") for name, each in tensors.items()})
 
 
 class Course:
@@ -224,8 +240,6 @@ class Course:
         Raises:
             WriteFailed: The disk refused.
         """
-        from safetensors.numpy import save
-
         from streammatte.media.output import write_failed
         from streammatte.media.part import write_at_once
 
@@ -239,9 +253,8 @@ class Course:
             return
         complete = [taken for taken, state in self._saved.items() if self._has_all(state)]
         self._saved = {taken: self._saved[taken] for taken in complete[-SAVED:]}
-        tensors = {f"{taken}/{name}": value for taken, state in self._saved.items() for name, value in state.items()}
         try:
-            write_at_once(self._file, save(tensors))
+            write_at_once(self._file, packed(self._saved))
         except OSError as exc:
             raise write_failed(self._file, exc) from exc
 

@@ -11,7 +11,7 @@ import streammatte
 
 PACKAGE = Path(streammatte.__file__).parent
 
-# cli → commands → display → job, evaluate → checks, summary → pipeline, report, resume → matting, media → nets, weights
+# cli → commands → display → job, evaluate → resume, summary → checks, pipeline, report → matting, media → nets, weights
 # → frame, errors.
 # A room may import from lower levels and from itself. `training` uses networks and knows nothing of the command, which
 # alone uses it.
@@ -33,8 +33,8 @@ LEVELS = {
     "doctor": 3,
     "deliver": 3,
     "summary": 4,
-    "checks": 4,
-    "resume": 3,
+    "checks": 3,
+    "resume": 4,
     "job": 5,
     "evaluate": 5,
     "display": 6,

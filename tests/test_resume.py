@@ -13,6 +13,7 @@ import pytest
 import torch
 from clips import VARIABLE_PTS, even_pts, write_clip
 from forks import End, Forks, Job, forks
+from safetensors.numpy import load
 from test_media_sinks import info_for, plates
 
 import streammatte
@@ -20,6 +21,7 @@ from streammatte.cli import main
 from streammatte.frame import Frame, Plate, Stage
 from streammatte.media import open_sink
 from streammatte.media.part import Part
+from streammatte.resume import packed
 from streammatte.stages import ClipColors, Despill, DetailRefiner, ForegroundEstimator, TemporalSmoother
 
 QUICK = ["--model", "birefnet-nano", "--size", "64x64", "--device", "cpu", "--quiet"]
@@ -40,7 +42,8 @@ def forked() -> Iterator[Forks]:
 
 
 def asked(clip: Path, folder: Path, *more: str) -> list[str]:
-    return [str(clip), "-o", str(folder / "out.mov"), "-o", str(folder / "cut.####.png"), *QUICK, *more]
+    outputs = [each for name in ("out.mov", "out.mkv", "cut.####.png") for each in ("-o", str(folder / name))]
+    return [str(clip), *outputs, *QUICK, *more]
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +271,8 @@ def moving(count: int = 30) -> list[Plate]:
         behind = np.stack([x, y + 60, 255 - x]) if index < count // 2 else np.stack([255 - y, x, x // 2])
         ball = np.array([200, 60, 40])[:, None, None]
         rgb = np.where(distance < 22, ball, behind) + chance.integers(-4, 5, (3, *y.shape))
-        frame = Frame(torch.from_numpy(rgb.clip(0, 255).astype(np.uint8)), index, index)
+        pixels = np.ascontiguousarray(rgb.transpose(1, 2, 0).clip(0, 255).astype(np.uint8))  # as sources have them
+        frame = Frame(torch.from_numpy(pixels).permute(2, 0, 1), index, index)
         made.append(Plate(frame, torch.from_numpy(alpha.astype(np.float32))))
     return made
 
@@ -312,7 +316,7 @@ def test_the_clips_colours_go_on_from_their_state(first: int) -> None:
     state = known.state()
     through(known, made[first:])  # which does not change what was taken
     again = ClipColors((48, 64))
-    again.restore(state)
+    again.restore({name.partition("/")[2]: value for name, value in load(packed({first: state})).items()})
     assert equal(through(again, made[first:]), whole[first:])
     assert not equal(through(ClipColors((48, 64)), made[first:]), whole[first:]), "it is needed"
 

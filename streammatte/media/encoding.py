@@ -130,7 +130,8 @@ _Kind = Literal["alpha", "colour", "grey"]
 
 
 def _prores(what: str, kind: _Kind, *, xq: bool, quality: Quality) -> Encoding:
-    quantiser = (XQ_QUANTISERS if xq else PRORES_QUANTISERS)[quality]
+    # A matte is few bits, and every one of them is asked for.
+    quantiser = (XQ_QUANTISERS if xq else PRORES_QUANTISERS)["best" if kind == "grey" else quality]
     name, profile = ("4444 XQ", "4444xq") if xq else ("4444", "4444")
     if kind == "alpha":
         return Encoding(

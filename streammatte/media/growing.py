@@ -21,8 +21,11 @@ from streammatte.errors import InputError
 from streammatte.media.containers import open_container
 from streammatte.media.part import Part, write_at_once
 
-RECOVERABLE = {"mov": {"movflags": "+hybrid_fragmented+frag_keyframe"}, "matroska": {"cluster_time_limit": "1"}}
-"""By container: what the muxer is asked, so that every frame reaches the file by itself."""
+RECOVERABLE = {
+    "mov": {"movflags": "+hybrid_fragmented+frag_keyframe"},
+    "matroska": {"cluster_time_limit": "1", "fflags": "+bitexact"},  # which draws no random numbers for its streams
+}
+"""By container: what the muxer is asked, so that each frame reaches the file by itself, and files are alike."""
 
 _HEAD = "head"  # of a MOV: what closing it writes over
 

@@ -83,14 +83,16 @@ def stages_for(
         stages.append(TemporalSmoother(smooth, lookahead, min(WIDTH, 2 * max(size))))
     if detail == "on" or (detail == "auto" and not small):
         stages.append(DetailRefiner(size, device))
-    if choke or feather:
-        stages.append(EdgeShaper(choke, feather))
-    if hint is not None or garbage is not None:
-        stages.append(MatteLimits(hint, garbage))
+    shapes = bool(choke or feather)
+    limits = None if hint is None and garbage is None else MatteLimits(hint, garbage, again=shapes)
+    if limits is not None:
+        stages.append(limits)
     if decontaminate:
         stages.append(ForegroundEstimator(device))
     if screen is not None:
         stages.append(Despill(screen))
+    if shapes:  # after the colours, which are told from the alpha that the picture was mixed with
+        stages.append(EdgeShaper(choke, feather, limits))
     if holdout is not None:
         stages.append(Holdout(holdout))
     return stages

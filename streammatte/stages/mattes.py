@@ -55,18 +55,26 @@ class MatteLimits:
     Args:
         core: The stage that came first, if there is a core.
         garbage: White is thrown away; grey, so much of it. Where both are white, garbage wins.
+        again: A later stage will ask for each plate to be limited again.
     """
 
     memory = 0
 
-    def __init__(self, core: CoreHint | None, garbage: Guide | None) -> None:
-        self._core, self._garbage = core, garbage
+    def __init__(self, core: CoreHint | None, garbage: Guide | None, *, again: bool = False) -> None:
+        self._core, self._garbage, self._again = core, garbage, again
+        self._kept: dict[int, tuple[Tensor | None, Tensor | None]] = {}
 
     def push(self, plate: Plate) -> Iterator[Plate]:
         """The plate, its alpha within what the mattes allow."""
         core = None if self._core is None else self._core.taken(plate.frame.index)
         garbage = None if self._garbage is None else self._garbage.at(plate.frame)
+        if self._again:
+            self._kept[plate.frame.index] = core, garbage
         yield replace(plate, alpha=limited(plate.alpha, core, garbage))
+
+    def again(self, plate: Plate) -> Plate:
+        """A plate that has passed, its alpha within the same mattes; once, as of :meth:`CoreHint.taken`."""
+        return replace(plate, alpha=limited(plate.alpha, *self._kept.pop(plate.frame.index)))
 
     def flush(self) -> Iterator[Plate]:
         """Nothing: no plate is held back."""

@@ -67,7 +67,7 @@ class View:
         tolerance = np.float32(FAINT**2 + 6 * grain**2) + np.float32(SLACK**2) * steep
         weight = np.square(alpha) + np.float32(1e-3)
         rgba = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA), np.uint8)
-        return cls(rgba, alpha, luma, _plane(tolerance), _plane(cv2.sqrt(_plane(steep))), weight, _near(weight))
+        return cls(rgba, alpha, luma, _plane(tolerance), np.sqrt(_plane(steep)), weight, _near(weight))
 
 
 class Motion:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from streammatte.frame import Plate
+from streammatte.stages.mattes import MatteLimits
 
 Plane = NDArray[np.float32]
 
@@ -21,22 +22,27 @@ STEEP = 0.7  # slope from which a distance is taken to be one from a single edge
 class EdgeShaper:
     """The stage: chokes, then feathers. No plate is held back.
 
+    It comes after the foreground's colours, which go on beyond the edge: estimated from an alpha that was spread or
+    softened, they would hold a rim of the old background, or of what was taken off for it.
+
     Args:
         choke: See :func:`choke`.
         feather: See :func:`feather`.
+        limits: The stage that the alpha is kept to, again.
     """
 
     memory = 0
 
-    def __init__(self, choke: float = 0.0, feather: float = 0.0) -> None:
-        self._choke, self._feather = choke, feather
+    def __init__(self, choke: float = 0.0, feather: float = 0.0, limits: MatteLimits | None = None) -> None:
+        self._choke, self._feather, self._limits = choke, feather, limits
 
     def push(self, plate: Plate) -> Iterator[Plate]:
         """The plate with the edge of its alpha where it is asked to be."""
         alpha = plate.alpha.float().cpu().numpy().copy()
         near = _around(alpha, abs(self._choke) + self._feather / 2 + 2)
         alpha[near] = feather(choke(np.ascontiguousarray(alpha[near]), self._choke), self._feather)
-        yield replace(plate, alpha=torch.from_numpy(alpha).to(plate.alpha))
+        shaped = replace(plate, alpha=torch.from_numpy(alpha).to(plate.alpha))
+        yield shaped if self._limits is None else self._limits.again(shaped)
 
     def flush(self) -> Iterator[Plate]:
         """Nothing: no plate is held back."""
@@ -69,7 +75,7 @@ def choke(alpha: Plane, pixels: float) -> Plane:
     smooth = cv2.GaussianBlur(depth, (0, 0), SMOOTH, borderType=cv2.BORDER_REPLICATE)
     across = cv2.Scharr(smooth, cv2.CV_32F, 1, 0, scale=1 / 32, borderType=cv2.BORDER_REPLICATE)
     down = cv2.Scharr(smooth, cv2.CV_32F, 0, 1, scale=1 / 32, borderType=cv2.BORDER_REPLICATE)
-    shift = shift / np.maximum(cv2.magnitude(across, down), np.float32(STEEP))
+    shift = shift / np.maximum(np.sqrt(across * across + down * down), np.float32(STEEP))
     y, x = np.indices(alpha.shape, np.float32)
     moved = cv2.remap(alpha, x - shift * across, y - shift * down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(moved, np.float32)
