@@ -2,7 +2,7 @@
 
 A generated clip is decoded, gets an alpha that is given, and is written, at 720p and 1080p, of 8 and of 10 bits. Each
 part is timed alone (decoding, samples to RGB, plates to planes, encoding), and then all of them together, once as a
-loop, which writes one output after the other, and once as the command runs them.
+loop, and once as the command runs them, which decodes ahead.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from streammatte.frame import Plate
 from streammatte.media import open_sink, open_source
 from streammatte.media.color import RgbReader
 from streammatte.media.encoding import PlatePainter
-from streammatte.pipeline import Following, prefetch
+from streammatte.pipeline import prefetch
 
 REPEATS = 3
 
@@ -74,7 +74,7 @@ def reading(clip: Path, frames: int) -> dict[str, float]:
         for _ in file.decode(video=0):
             pass
     decoded = time.perf_counter() - start
-    with Stopwatch(RgbReader) as conversion, open_source(clip) as source:
+    with Stopwatch(RgbReader, "read") as conversion, open_source(clip) as source:
         start = time.perf_counter()
         for _ in source:
             pass
@@ -109,22 +109,12 @@ def writing(clip: Path, folder: Path, outputs: tuple[str, ...], frames: int) -> 
             for write in writes:
                 write(plate)
 
-    def each_in_a_thread(plates: Iterable[Plate], writes: list[Callable[[Plate], None]]) -> None:
-        with ExitStack() as stack, closing(prefetch(plates)) as ready:
-            following = [stack.enter_context(Following(write)) for write in writes]
-            for plate in ready:
-                for each in following:
-                    each.put(plate)
-            for each in following:
-                each.finish()
-
-    with Stopwatch(RgbReader) as reader, Stopwatch(PlatePainter) as painter:
+    with Stopwatch(RgbReader, "read") as reader, Stopwatch(PlatePainter) as painter:
         loop = run(in_turn, thread=False)
-    runs = [(run(in_turn, thread=True), run(each_in_a_thread, thread=True)) for _ in range(REPEATS)]
-    ahead, threads = map(min, zip(*runs, strict=True))  # in turn, the best of each: a machine is seldom quiet
+    ahead = min(run(in_turn, thread=True) for _ in range(REPEATS))  # a machine is seldom quiet
     seconds = {"to_planes": painter.seconds} if painter.seconds else {}
     encode = loop - painter.seconds - reader.seconds
-    return rates(frames, **seconds, decode_and_encode=encode, loop=loop, read_ahead=ahead, a_thread_each=threads)
+    return rates(frames, **seconds, decode_and_encode=encode, loop=loop, read_ahead=ahead)
 
 
 def plates_of(frames: Iterable[Any]) -> Iterator[Plate]:
@@ -139,14 +129,14 @@ def plates_of(frames: Iterable[Any]) -> Iterator[Plate]:
 
 
 class Stopwatch:
-    """Sums the time that all calls of a class's instances take."""
+    """Sums the time that all calls of a method of a class's instances take."""
 
-    def __init__(self, kind: type[Any]) -> None:
+    def __init__(self, kind: type[Any], method: str = "__call__") -> None:
         self.seconds = 0.0
-        self._kind = kind
+        self._kind, self._method = kind, method
 
     def __enter__(self) -> Stopwatch:
-        self._call = call = self._kind.__call__
+        self._call = call = getattr(self._kind, self._method)
 
         def timed(instance: object, *arguments: object) -> Any:
             start = time.perf_counter()
@@ -155,11 +145,11 @@ class Stopwatch:
             finally:
                 self.seconds += time.perf_counter() - start
 
-        self._kind.__call__ = timed
+        setattr(self._kind, self._method, timed)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._kind.__call__ = self._call
+        setattr(self._kind, self._method, self._call)
 
 
 def rates(frames: int, **seconds: float) -> dict[str, float]:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import fields
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -22,7 +21,7 @@ from streammatte.checks import (
     screen_of,
 )
 from streammatte.errors import InputError
-from streammatte.frame import Frame, Plate, Stage, StreamInfo
+from streammatte.frame import Frame, Stage, StreamInfo
 from streammatte.options import Options
 from streammatte.resume import Course, asked_of, begin, doubting, held
 from streammatte.summary import STAGES, Clock, Summary, Timed
@@ -55,8 +54,8 @@ class Display(Protocol):
 def run(options: Options, display: Display) -> Summary:
     """Matte ``options.input`` into every output asked for, in one pass.
 
-    Decoding, the network, every stage and every output have a thread of their own. No output gets its name
-    before all of them are complete.
+    Decoding, the network, every stage and encoding have a thread of their own. No output gets its name before all of
+    them are complete.
     """
     from streammatte.deliver import delivery_folder, info_for, name_of, note_of, targets_of
     from streammatte.matting import AsShown, cores_left_to, load_matter, transfer_for
@@ -64,7 +63,7 @@ def run(options: Options, display: Display) -> Summary:
     from streammatte.media.color import assumed_matrix
     from streammatte.media.output import open_text
     from streammatte.page import ENDINGS
-    from streammatte.pipeline import Following, matte, prefetch
+    from streammatte.pipeline import matte, prefetch
     from streammatte.report import lengths_of_all
     from streammatte.stages import COLOR_STAGES, SURE_OF_ITSELF, stages_for
 
@@ -155,8 +154,7 @@ def run(options: Options, display: Display) -> Summary:
             writing.enter_context(sink)
         writing.enter_context(doubting(parts))
         display.started(source.info, matter)
-        decode, network = Clock(), Clock()
-        encode = [Clock() for _ in sinks]
+        decode, network, encode = Clock(), Clock(), Clock()
         wanted = stages_for(
             matter.size,
             options.colors,
@@ -206,15 +204,14 @@ def run(options: Options, display: Display) -> Summary:
             passed.insert(next(places, len(wanted)), shown)
         plates = matte(prefetch(frames), timed_matter, passed, batch=options.batch, ahead=AHEAD)
         computed = 0
-        with ExitStack() as threads:
-            ready = threads.enter_context(closing(prefetch(plates)))
-            writers = [
-                threads.enter_context(Following(clock.timed(partial(_put, sink))))
-                for sink, clock in zip(sinks, encode, strict=True)
-            ]
+        with closing(prefetch(plates)) as ready:
             for place, plate in enumerate(ready, course.first):
-                for writer in writers:
-                    writer.put((place, plate))
+                with encode:
+                    for sink in sinks:
+                        if place < sink.whole:
+                            sink.skip(plate.frame)
+                        else:
+                            sink.write(plate)
                 course.written(place)
                 if observer is not None:
                     observer.write(plate)
@@ -222,15 +219,12 @@ def run(options: Options, display: Display) -> Summary:
                 summary.frames = place + 1
                 if summary.frames > course.whole:
                     display.written(summary.frames)
-            for writer in writers:
-                writer.finish()
-        for sink, clock in zip(sinks, encode, strict=True):
-            with clock:
+        with encode:
+            for sink in sinks:
                 sink.finish()
         summary.seconds = time.perf_counter() - start
-        slowest = max(encode, key=lambda clock: clock.seconds, default=Clock())  # a report alone has no output
         summary.decode_fps, summary.network_fps, summary.encode_fps = (
-            clock.rate(computed) for clock in (decode, network, slowest)
+            clock.rate(computed) for clock in (decode, network, encode)
         )
         summary.stages_fps = {each.name: each.clock.rate(computed) for each in stages}
         summary.outputs = [{"path": str(sink.path), "description": sink.description} for sink in sinks]
@@ -250,15 +244,6 @@ def run(options: Options, display: Display) -> Summary:
         with _uninterrupted():  # all of them are complete; what is left is renaming
             writing.close()
     return summary
-
-
-def _put(sink: VideoSink | PictureSink, item: tuple[int, Plate]) -> None:
-    """Hand over a plate, or what an interrupted run has made of it."""
-    place, plate = item
-    if place < sink.whole:
-        sink.skip(plate.frame)
-    else:
-        sink.write(plate)
 
 
 @contextmanager

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Generic, Self, TypeVar
+from typing import TypeVar
 
 from streammatte.errors import ModelError
 from streammatte.frame import Frame, Matter, Plate, Stage
@@ -122,59 +122,3 @@ def prefetch(items: Iterable[T], depth: int = 4) -> Generator[T]:
     finally:
         stop.set()
         thread.join()
-
-
-class Following(Generic[T]):
-    """Does ``work`` on one item after the other in a thread of its own, at most ``depth`` of them behind. A context
-    manager; leaving it after an exception forgets what still waits, and either way the thread has ended.
-
-    What goes wrong in the thread is raised by the next ``put``, or by ``finish``.
-    """
-
-    def __init__(self, work: Callable[[T], None], depth: int = 2) -> None:
-        self._work = work
-        self._waiting: queue.Queue[tuple[T] | None] = queue.Queue(maxsize=depth)
-        self._failure: BaseException | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="streammatte-following", daemon=True)
-
-    def put(self, item: T) -> None:
-        """Hand over an item; waits while there are ``depth`` of them."""
-        self._hand_over((item,))
-
-    def finish(self) -> None:
-        """Wait until all is done."""
-        self._hand_over(None)
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _hand_over(self, item: tuple[T] | None) -> None:
-        while True:
-            if self._failure is not None:
-                raise self._failure
-            try:
-                return self._waiting.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-
-    def _run(self) -> None:
-        try:
-            while not self._stop.is_set():
-                try:
-                    item = self._waiting.get(timeout=0.1)
-                except queue.Empty:
-                    continue
-                if item is None:
-                    return
-                self._work(*item)
-        except BaseException as exc:  # carried over, whatever it is: it is the other side's to handle
-            self._failure = exc

@@ -40,7 +40,7 @@ class Summary:
         seconds: Wall time of the run, the model's loading apart.
         stages: What the plates passed between the network and the files, by name.
         decode_fps, network_fps, stages_fps, encode_fps: What each would reach by itself, on this machine under this
-            load, of stages by name, of outputs the slowest; zero where there was nothing to do.
+            load, of stages by name; zero where there was nothing to do.
         lost: What of the source could not be decoded, in words; ``None`` if nothing was lost.
         assumed: What the source does not say of its colours and is taken for, in words; ``None`` if it says it.
         input_transfer: What the source's colours were taken to be encoded in, for the network's eyes; ``None``: for a
@@ -111,15 +111,6 @@ class Clock:
                 except StopIteration:
                     return
             yield item
-
-    def timed(self, work: Callable[[T], None]) -> Callable[[T], None]:
-        """``work``, the time spent on it summed."""
-
-        def working(item: T) -> None:
-            with self:
-                work(item)
-
-        return working
 
     def rate(self, count: int) -> float:
         return count / self.seconds if self.seconds else 0.0

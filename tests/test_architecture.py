@@ -22,6 +22,7 @@ LEVELS = {
     "page": 0,
     "arguments": 0,
     "options": 0,
+    "curves": 0,
     "nets": 1,
     "weights": 1,
     "matting": 2,

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from streammatte.errors import ModelError, WriteFailed
+from streammatte.errors import ModelError
 from streammatte.frame import Frame, Plate
-from streammatte.pipeline import Following, matte, prefetch
+from streammatte.pipeline import matte, prefetch
 from streammatte.stages import stages_for
 
 
@@ -253,48 +253,3 @@ def test_closing_prefetch_closes_what_it_reads_before_returning() -> None:
     ahead.close()
     assert closed == ["source"]
     assert not prefetching()
-
-
-def test_following_does_all_in_order_in_another_thread():
-    done: list[tuple[int, bool]] = []
-    main_thread = threading.current_thread()
-    with Following(lambda item: done.append((item, threading.current_thread() is main_thread))) as following:
-        for item in range(50):
-            following.put(item)
-        following.finish()
-        assert done == [(item, False) for item in range(50)]
-
-
-@pytest.mark.parametrize("at", [0, 5, 9])
-def test_what_goes_wrong_in_following_is_raised_here_and_the_thread_ends(at):
-    def work(item: int) -> None:
-        if item == at:
-            raise WriteFailed("disk full")
-        done.append(item)
-
-    done: list[int] = []
-    before = threading.active_count()
-    with pytest.raises(WriteFailed, match="disk full"), Following(work) as following:
-        for item in range(10):
-            following.put(item)
-        following.finish()
-    assert done == list(range(at))
-    assert threading.active_count() == before
-
-
-def test_leaving_following_early_forgets_what_waits():
-    begun, go_on = threading.Event(), threading.Event()
-    done: list[int] = []
-
-    def work(item: int) -> None:
-        begun.set()
-        go_on.wait(10)
-        done.append(item)
-
-    with pytest.raises(KeyboardInterrupt), Following(work) as following:
-        following.put(0)
-        following.put(1)
-        begun.wait(10)
-        threading.Timer(0.05, go_on.set).start()
-        raise KeyboardInterrupt
-    assert done == [0]

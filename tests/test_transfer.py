@@ -10,17 +10,10 @@ from clips import write_clip
 from conftest import SAMPLES
 
 from streammatte.cli import main
+from streammatte.curves import light_from_logc3, light_from_slog3, nits_from_pq, srgb_from_light
 from streammatte.frame import ColorSpec, Frame, Plate
 from streammatte.matting import AsShown, transfer_for
-from streammatte.matting.transfer import (
-    CURVES,
-    displayed,
-    light_from_logc3,
-    light_from_slog3,
-    nits_from_hlg,
-    nits_from_pq,
-    srgb_from_light,
-)
+from streammatte.matting.transfer import CURVES, displayed, nits_from_hlg
 from streammatte.media import open_source
 
 ALONE = ["--model", "birefnet-nano", "--device", "cpu", "--precision", "fp32", "--overwrite", "--quiet"]

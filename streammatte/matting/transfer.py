@@ -20,13 +20,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from streammatte.curves import (
+    DIFFUSE_WHITE,
+    light_from_logc3,
+    light_from_slog3,
+    nits_from_pq,
+    scene_from_hlg,
+    srgb_from_light,
+)
+
 if TYPE_CHECKING:
     from streammatte.frame import ColorSpec, Frame, Plate
 
 # H.273's TransferCharacteristics that tell what is not made for a screen as it is. Camera logs have none.
 _TAGGED = {8: "linear", 16: "pq", 18: "hlg"}
 
-DIFFUSE_WHITE = 203  # cd/m²; ITU-R BT.2408-7, 2.1: of HDR reference white, in PQ and in HLG on a display of 1000
 HLG_PEAK = 1000
 HLG_GAMMA = 1.2  # ITU-R BT.2100-2, table 5, at that peak
 
@@ -99,37 +107,9 @@ def _shown(code: NDArray[np.float64], transfer: str) -> NDArray[np.float64]:
     return srgb_from_light(np.clip(CURVES[transfer](code), 0, 1))
 
 
-def srgb_from_light(light: NDArray[np.float64]) -> NDArray[np.float64]:
-    """IEC 61966-2-1, 4.4: R'G'B' in [0, 1] from light in [0, 1]."""
-    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055)
-
-
-def light_from_logc3(code: NDArray[np.float64]) -> NDArray[np.float64]:
-    """ARRI LogC3 at EI 800; 18 % grey is 0.391. ARRI, "ALEXA Log C Curve – Usage in VFX" (2017)."""
-    a, b, c, d, e, f, cut = 5.555556, 0.052272, 0.247190, 0.385537, 5.367655, 0.092809, 0.010591
-    return np.where(code > e * cut + f, (10 ** ((code - d) / c) - b) / a, (code - f) / e)
-
-
-def light_from_slog3(code: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sony S-Log3; 18 % grey is 420/1023. Sony, "Technical Summary for S-Gamut3.Cine/S-Log3 and S-Gamut3/S-Log3"."""
-    level, knee = code * 1023, 171.2102946929
-    return np.where(
-        level >= knee, 10 ** ((level - 420) / 261.5) * (0.18 + 0.01) - 0.01, (level - 95) * 0.01125 / (knee - 95)
-    )
-
-
-def nits_from_pq(code: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The display's cd/m², 0 … 10000; 100 of them are 0.508. SMPTE ST 2084:2014, 5.2."""
-    m1, m2 = 2610 / 16384, 2523 / 4096 * 128
-    c1, c2, c3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
-    power = np.maximum(code, 0) ** (1 / m2)
-    return 10000 * (np.maximum(power - c1, 0) / (c2 - c3 * power)) ** (1 / m1)
-
-
 def nits_from_hlg(code: NDArray[np.float64]) -> NDArray[np.float64]:
     """cd/m² of grey on a display of 1000; 0.75 is 203. ARIB STD-B67 (the inverse OETF), BT.2100-2 (the gamma)."""
-    a, b, c = 0.17883277, 0.28466892, 0.55991073
-    scene = np.where(code <= 0.5, code**2 / 3, (np.exp((code - c) / a) + b) / 12)
+    scene = scene_from_hlg(code)
     return HLG_PEAK * np.maximum(scene, 0) ** HLG_GAMMA
 
 

@@ -8,6 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streammatte.curves import (
+    DIFFUSE_WHITE,
+    bt709_from_light,
+    hlg_from_scene,
+    light_from_bt709,
+    light_from_srgb,
+    nits_from_pq,
+    pq_from_nits,
+    scene_from_hlg,
+    srgb_from_light,
+)
 from streammatte.frame import UNSPECIFIED, ColorSpec
 
 LINEAR, SRGB, BT709 = 8, 13, 1
@@ -17,16 +28,8 @@ Light = NDArray[Any]
 """Of float32."""
 _Curve = Callable[[Light], Light]
 
-# BT.709 with the constants that make its two parts meet in every bit (BT.2020's of 12 bits), as H.273 states both.
-_A, _B = 1.09929682680944, 0.018053968510807
-
-# SMPTE ST 2084. 1.0 is the reference white of BT.2408, 203 cd/m², so that SDR and HDR material fit together.
-_M1, _M2, _C1, _C2, _C3 = 2610 / 16384, 2523 / 32, 107 / 128, 2413 / 128, 2392 / 128
-_WHITE = 203 / 10000
-
-# BT.2100's HLG; scaled so that the same white, at 75 % of the signal, is 1.0.
-_HA, _HB, _HC = 0.17883277, 0.28466892, 0.55991073
-_HLG_WHITE = float(np.exp((0.75 - _HC) / _HA) + _HB) / 12
+# 1.0 is diffuse white in both, so that SDR and HDR material fit together; in HLG that is at 75 % of the signal.
+_HLG_WHITE = float(scene_from_hlg(np.array(0.75)))
 
 
 def is_light(color: ColorSpec) -> bool:
@@ -59,41 +62,20 @@ def from_linear(light: Light, transfer: int) -> Light:
     return _CURVES[transfer][1](np.maximum(light, np.float32(0))).astype(np.float32, copy=False)
 
 
-def _bt709(light: Light) -> Light:
-    return np.where(light < _B, 4.5 * light, _A * np.power(light, 0.45) - (_A - 1))
-
-
-def _bt709_light(signal: Light) -> Light:
-    toe = signal / 4.5
-    return np.where(signal < 4.5 * _B, toe, np.power(np.maximum(signal + (_A - 1), 0) / _A, 1 / 0.45))
-
-
-def _srgb(light: Light) -> Light:
-    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.power(light, 1 / 2.4) - 0.055)
-
-
-def _srgb_light(signal: Light) -> Light:
-    return np.where(signal <= 0.04045, signal / 12.92, np.power(np.maximum(signal + 0.055, 0) / 1.055, 2.4))
-
-
 def _pq(light: Light) -> Light:
-    power = np.power(np.minimum(light * _WHITE, 1), _M1)
-    return np.power((_C1 + _C2 * power) / (1 + _C3 * power), _M2)
+    return pq_from_nits(light * DIFFUSE_WHITE)
 
 
 def _pq_light(signal: Light) -> Light:
-    power = np.power(np.maximum(signal, 0), 1 / _M2)
-    return np.power(np.maximum(power - _C1, 0) / (_C2 - _C3 * power), 1 / _M1) / _WHITE
+    return nits_from_pq(signal) / DIFFUSE_WHITE
 
 
 def _hlg(light: Light) -> Light:
-    scene = light * _HLG_WHITE
-    return np.where(scene <= 1 / 12, np.sqrt(3 * scene), _HA * np.log(np.maximum(12 * scene - _HB, 1e-6)) + _HC)
+    return hlg_from_scene(light * _HLG_WHITE)
 
 
 def _hlg_light(signal: Light) -> Light:
-    low = np.square(np.maximum(signal, 0)) / 3
-    return np.where(signal <= 0.5, low, (np.exp((signal - _HC) / _HA) + _HB) / 12) / _HLG_WHITE
+    return scene_from_hlg(signal) / _HLG_WHITE
 
 
 def _gamma(exponent: float) -> tuple[_Curve, _Curve]:
@@ -107,15 +89,15 @@ def _gamma(exponent: float) -> tuple[_Curve, _Curve]:
 
 
 _CURVES: dict[int, tuple[_Curve, _Curve]] = {
-    BT709: (_bt709_light, _bt709),
+    BT709: (light_from_bt709, bt709_from_light),
     4: _gamma(2.2),
     5: _gamma(2.8),
-    6: (_bt709_light, _bt709),
+    6: (light_from_bt709, bt709_from_light),
     LINEAR: _gamma(1.0),
-    11: (_bt709_light, _bt709),
-    SRGB: (_srgb_light, _srgb),
-    14: (_bt709_light, _bt709),
-    15: (_bt709_light, _bt709),
+    11: (light_from_bt709, bt709_from_light),
+    SRGB: (light_from_srgb, srgb_from_light),
+    14: (light_from_bt709, bt709_from_light),
+    15: (light_from_bt709, bt709_from_light),
     16: (_pq_light, _pq),
     18: (_hlg_light, _hlg),
 }
