@@ -89,7 +89,7 @@ def prefetch(items: Iterable[T], depth: int = 4) -> Generator[T]:
     exception in it) stops the thread and closes ``items`` before it returns, so that no file is used after its release.
     """
     ahead: queue.Queue[tuple[T | None, BaseException | None, bool]] = queue.Queue(maxsize=depth)
-    stop = threading.Event()
+    stop, ended = threading.Event(), threading.Event()
 
     def put(item: T | None, exc: BaseException | None = None, *, last: bool) -> None:
         while not stop.is_set():
@@ -108,10 +108,12 @@ def prefetch(items: Iterable[T], depth: int = 4) -> Generator[T]:
             put(None, last=True)
         except BaseException as exc:  # carried over, whatever it is: it is the consumer's to handle
             put(None, exc, last=True)
+        finally:
+            ended.set()
 
     thread = threading.Thread(target=work, name="streammatte-prefetch", daemon=True)
-    thread.start()
     try:
+        thread.start()
         while True:
             item, exc, last = ahead.get()
             if exc is not None:
@@ -121,4 +123,7 @@ def prefetch(items: Iterable[T], depth: int = 4) -> Generator[T]:
             yield item  # type: ignore[misc]  # None stands for "no item" in the last entry only
     finally:
         stop.set()
-        thread.join()
+        if thread.ident is None:  # a signal came while it was starting, which ends the wait for it and not the thread
+            ended.wait(1)
+        if thread.ident is not None:
+            thread.join()

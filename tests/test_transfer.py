@@ -124,7 +124,10 @@ def test_the_matte_is_that_of_the_picture_and_the_colours_are_as_they_came(tmp_p
 
 def test_a_tagged_clip_is_told_and_can_be_overruled(tmp_path, capsys):
     clip = write_clip(
-        tmp_path / "in.mkv", pts=[0, 512], codec="libx265", options={"x265-params": "transfer=16:log-level=none"}
+        tmp_path / "in.mkv",
+        pts=[0, 512],
+        codec="libx265",
+        options={"x265-params": "transfer=16:bframes=0:log-level=none"},
     )
     arguments = [str(clip), "--matte", str(tmp_path / "out.mp4"), "--json", "--size", "64x64", *ALONE]
     for asked, said in (([], "pq"), (["--input-transfer", "slog3"], "slog3"), (["--input-transfer", "srgb"], None)):
