@@ -171,3 +171,12 @@ def test_odd_sizes_come_out_as_they_are(tmp_path, size):
     _, sink = footage.matted(path, tmp_path / "out.mp4", sink={"background": "black"})
     even = tuple(each + each % 2 for each in size)
     assert f"padded from {size[0]}×{size[1]} to {even[0]}×{even[1]}" in sink.description
+
+
+def test_frames_of_another_size_are_scaled_and_told(tmp_path):
+    parts = [clips.write_clip(tmp_path / f"{width}.ts", size=(width, 48)) for width in (64, 96)]
+    joined = clips.end_to_end(*parts, tmp_path / "joined.ts")
+    with open_source(joined) as source:
+        shapes = {frame.rgb.shape for frame in source}
+        assert shapes == {(3, 48, 64)}
+        assert f"{clips.FRAMES} frames have another size, and were scaled" in source.notes

@@ -67,6 +67,7 @@ class FileSource:
         self._span: Span | None = None
         self._part = ""
         self._interlaced_frames = 0
+        self._scaled = 0
         self._first_interlaced = 0
         self._decoding = Decoding(url, strict=strict)
         try:
@@ -124,6 +125,9 @@ class FileSource:
             notes.append(f"{self._upright.says}, as the file asks for")
         if self._info.timecode is not None:
             notes.append(f"timecode from {self._info.timecode}")
+        if self._scaled:
+            frames = "1 frame has" if self._scaled == 1 else f"{self._scaled} frames have"
+            notes.append(f"{frames} another size, and {'was' if self._scaled == 1 else 'were'} scaled")
         if self._interlaced_frames:
             done = "deinterlaced" if self._handling == "deinterlace" else "taken as they are"
             frames = "1 frame is" if self._interlaced_frames == 1 else f"{self._interlaced_frames} frames are"
@@ -215,6 +219,7 @@ class FileSource:
                 continue
             if span is not None and pts > span.last:
                 break
+            self._scaled += (decoded.width, decoded.height) != (first.width, first.height)
             rgb, samples = to_rgb.read(decoded)
             if samples and self._upright.says:
                 samples = replace(samples, upright=self._upright)
