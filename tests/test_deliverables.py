@@ -469,6 +469,10 @@ def test_nothing_of_a_delivery_is_left_by_a_run_that_fails(tmp_path, capsys):
         (["-o", "a.exr", "--bits", "8"], "8 bits", "16 or 32"),
         (["-o", "a.mov", "--codec", "png", "--bits", "12"], "12 bits", "8 or 16"),
         (["-o", "a.mkv", "--bits", "32"], "32 bits", "FFV1"),
+        (["-o", "a.mkv", "--codec", "prores4444xq"], "--codec", ".mov"),
+        (["-o", "a.mkv", "--exr-compression", "piz"], "--exr-compression", ".exr"),
+        (["-o", "a.mp4", "--bg", "red", "--alpha", "premultiplied"], "--alpha", "leave"),
+        (["-o", "a.mov", "-o", "still.png"], "still.png holds one frame, and there are 12", "still.####.png"),
         (["--deliver", "no/where"], "no folder", "mkdir"),
         (["--deliver", "clip.mp4"], "clip.mp4", ""),
     ],
@@ -480,6 +484,13 @@ def test_what_cannot_be_delivered(tmp_path, monkeypatch, capsys, asked, error, h
     said = capsys.readouterr().err
     assert any(each in said for each in error.split("|")) and hint in said
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+@pytest.mark.parametrize("option", ["--matte", "--foreground"])
+def test_a_second_one_is_not_dropped_in_silence(tmp_path, capsys, option):
+    with pytest.raises(SystemExit):
+        main(["clip.mp4", option, str(tmp_path / "a.mov"), option, str(tmp_path / "b.mov")])
+    assert "given twice" in capsys.readouterr().err
 
 
 def test_a_fill_over_a_background_makes_no_sense(tmp_path):

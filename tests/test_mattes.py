@@ -300,3 +300,37 @@ def test_shaping_near_the_frames_border_and_of_nothing() -> None:
         flat = torch.full((64, 96), level)
         (plate,) = EdgeShaper(-2, 6).push(Plate(frame, flat))
         assert torch.allclose(plate.alpha, flat)
+
+
+class _Everywhere:
+    """A matte of one level that has something for every frame."""
+
+    def __init__(self, left: float, right: float) -> None:
+        self._matte = torch.full((64, 96), left)
+        self._matte[:, 48:] = right
+
+    def at(self, frame: Frame) -> Tensor:
+        return self._matte
+
+
+@pytest.mark.parametrize("shape", [{"feather": 12.0}, {"choke": -4.0}])
+def test_shaping_leaves_the_colours_and_what_mattes_make_certain(shape: dict[str, float]) -> None:
+    """Told from an alpha that was softened or spread, colours would hold a rim of what lies behind the subject."""
+    alpha = torch.from_numpy(_disc(20, (96, 64)).astype(np.float32))
+    red, green = (torch.tensor(color)[:, None, None] for color in ([200.0, 20.0, 20.0], [20.0, 200.0, 20.0]))
+    plate = Plate(Frame((red * alpha + green * (1 - alpha)).round().to(torch.uint8), 0, 0), alpha)
+
+    def passed(**options: object) -> Plate:
+        plates = [plate]
+        for stage in stages_for((64, 64), "off", "off", **options):  # type: ignore[arg-type]
+            plates = [after for each in plates for after in stage.push(each)]
+        return plates[0]
+
+    plain, shaped = passed(), passed(**shape)
+    assert plain.foreground is not None and shaped.foreground is not None
+    assert torch.equal(shaped.foreground, plain.foreground) and not torch.equal(shaped.alpha, plain.alpha)
+    seen = shaped.foreground[:, shaped.alpha > 0.05]
+    assert seen[0].min() > 0.6 and seen[1].max() < 0.3, "red, without a rim of green"
+    held = passed(**shape, garbage=_Everywhere(1, 0)).alpha
+    assert (held[:, :48] == 0).all() and held[:, 48:].max() == 1
+    assert (passed(**shape, core=_Everywhere(0, 1)).alpha[:, 48:] == 1).all()
