@@ -161,5 +161,41 @@ def _train_parser() -> argparse.ArgumentParser:
     return parser
 
 
-COMMANDS = {"models": models, "doctor": doctor, "evaluate": evaluate, "train": train}
+def live(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="streammatte live",
+        description="The camera with another background, on a virtual camera, in a window, a stream or a file.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=26),
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "--camera",
+        metavar="CAMERA",
+        help="a number, name, device or address; a file or lavfi:PATTERN in real time",
+    )
+    add("--bg", dest="background", metavar="BG", default="blur", help="as of a file (default: %(default)s)")
+    add("--to", dest="outputs", metavar="TARGET", action="append", default=[], help="where to; several at once")
+    add("--model", metavar="NAME", default="auto", help="(default: %(default)s)")
+    add("--weights", metavar="FILE", help="a checkpoint of your own")
+    add("--seconds", metavar="N", type=above_zero, help="stop after so long")
+    add("--debug", action="store_true", help="show the traceback of an error")
+    given = parser.parse_args(arguments)
+
+    from streammatte.live.options import LiveOptions
+    from streammatte.live.session import run_live
+
+    options = LiveOptions(
+        camera=given.camera,
+        background=given.background,
+        outputs=tuple(given.outputs),
+        model=given.model,
+        weights=given.weights,
+        seconds=given.seconds,
+    )
+    run_live(options, print)
+    return 0
+
+
+COMMANDS = {"models": models, "doctor": doctor, "evaluate": evaluate, "train": train, "live": live}
 """By the first argument; with another one, that is what to matte."""

@@ -38,6 +38,7 @@ LEVELS = {
     "resume": 4,
     "job": 5,
     "evaluate": 5,
+    "live": 5,
     "display": 6,
     "parser": 7,
     "commands": 7,
