@@ -17,6 +17,7 @@ from streammatte.checks import (
     check_lookahead,
     check_single,
     check_targets,
+    check_transparency,
     guides_named,
     screen_of,
 )
@@ -25,6 +26,7 @@ from streammatte.frame import Frame, Stage, StreamInfo
 from streammatte.options import Options
 from streammatte.resume import Course, asked_of, begin, doubting, held
 from streammatte.summary import STAGES, Clock, Summary, Timed
+from streammatte.transparency import KeyframeMatter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,6 +50,7 @@ class Display(Protocol):
     def notice(self, text: str) -> None: ...
     def fetching(self, done: int, total: int | None) -> None: ...
     def started(self, info: StreamInfo, matter: BiRefNetMatter) -> None: ...
+    def keyframe(self, index: int | None) -> None: ...
     def written(self, frames: int) -> None: ...
 
 
@@ -90,6 +93,7 @@ def run(options: Options, display: Display) -> Summary:
     ):
         if options.frame_rate is not None and source.info.frame_rate != options.frame_rate:
             raise InputError(f"--fps is for image sequences: {options.input} states its own rate", hint="leave it out")
+        check_transparency(options, source.info.width, source.info.height)
         # Entered first, the page is left last: there is none of outputs that could not be put in their place.
         page = None
         if options.report is not None:
@@ -134,6 +138,7 @@ def run(options: Options, display: Display) -> Summary:
             on_progress=display.fetching,
             on_notice=display.notice,
         )
+        seen_through = None if options.transparency == "off" else KeyframeMatter(options, matter.device, display)
         summary = Summary(
             input=options.input,
             model=matter.name,
@@ -161,6 +166,9 @@ def run(options: Options, display: Display) -> Summary:
             options.smooth,
             options.lookahead,
             **guides,
+            seen_through=seen_through,
+            box=options.transparent,
+            keyframe_every=options.keyframe_every,
             detail=options.detail,
             choke=options.choke,
             feather=options.feather,
@@ -229,6 +237,8 @@ def run(options: Options, display: Display) -> Summary:
         summary.stages_fps = {each.name: each.clock.rate(computed) for each in stages}
         summary.outputs = [{"path": str(sink.path), "description": sink.description} for sink in sinks]
         summary.lost = source.lost
+        if seen_through is not None:
+            summary.keyframes, summary.keyframe_seconds = seen_through.frames, seen_through.seconds
         summary.mattes = [{"path": each.path, "as": name, "lost": each.lost} for name, each in guides.items()]
         summary.notes = source.notes
         if observer is not None:
