@@ -129,8 +129,8 @@ class _Ignored:
 def _unpickle(path: Path, *, training: bool) -> object:
     """Tensors and plain containers; of a training's file with ``_Ignored`` for every class or function it names.
 
-    SDMatte's is one of those: detectron2 keeps its settings in it as OmegaConf's objects. No code of theirs is imported,
-    so nothing of the file runs.
+    SDMatte's is one of those: detectron2 keeps its settings in it as OmegaConf's objects. Nothing of theirs is
+    imported, and nothing of the file runs.
     """
     zipped = zipfile.is_zipfile(path)  # what torch wrote before 1.6 cannot be mapped into memory
     ignored: list[Any] = []

@@ -8,10 +8,9 @@ middle of the U-Net, its mask in every self-attention, and the box in the time e
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -21,9 +20,10 @@ from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
-from transformers.models.clip.modeling_clip import CLIPTextConfig, CLIPTextModel
+from transformers.models.clip.configuration_clip import CLIPTextConfig
+from transformers.models.clip.modeling_clip import CLIPTextModel
 
-from streammatte.errors import ModelError
+from streammatte.errors import ModelError, WeightsMismatch
 from streammatte.nets.checkpoint import load_strictly, read_tensors
 from streammatte.nets.sdmatte_config import ADDED, LITE_SDMATTE, PARTS, SDMATTE, SDMatteConfig, read_config
 
@@ -48,8 +48,6 @@ class SDMatte(nn.Module):
         self.text_encoder: nn.Module | None = CLIPTextModel(CLIPTextConfig(**_plain(config.text_encoder)))
         self.vae = (AutoencoderTiny if config.lite else AutoencoderKL)(**_plain(config.vae))
         self.unet = PromptedUNet(config.unet, latent_channels=self.vae.config["latent_channels"])
-        # BK-SDM and TAESD are trained on pictures in [0, 1]; that diffusers' encoder of them takes [-1, 1] and halves
-        # them once more is part of what LiteSDMatte has learnt.
         self._scaling = float(self.vae.config["scaling_factor"])
         self.register_buffer("empty_prompt", None, persistent=False)
 
@@ -94,6 +92,7 @@ class SDMatte(nn.Module):
         """The latent's mean, (B, 4, H/8, W/8), scaled as the U-Net takes it, of (B, 3, H, W) in [-1, 1]."""
         picture = picture.to(next(self.vae.parameters()).dtype)
         if self.lite:
+            # Diffusers' encoder takes [-1, 1]; LiteSDMatte has learnt with what it makes of [0, 1].
             return self.vae.encoder((picture + 1) / 2) * self._scaling  # type: ignore[no-any-return]
         mean, _ = self.vae.quant_conv(self.vae.encoder(picture)).chunk(2, dim=1)
         return mean * self._scaling  # type: ignore[no-any-return]
@@ -116,9 +115,9 @@ class PromptedUNet(UNet2DConditionModel):
         self.point_embedding = TimestepEmbedding(points, width)  # of prompts that are points; checkpoints have it
         self.bbox_time_proj = Timesteps(step, self.config["flip_sin_to_cos"], self.config["freq_shift"])
         self.bbox_embedding = TimestepEmbedding(boxes, width)
-        self.set_attn_processor(PromptedAttention())
+        self.set_attn_processor(PromptedAttention())  # type: ignore[arg-type]  # annotated with diffusers' own alone
 
-    def forward(  # type: ignore[override]  # another network with the same parts
+    def forward(  # another network with the same parts
         self, latents: Tensor, prompt_latent: Tensor, text: Tensor, inside: Tensor, box: Tensor, opaque: Tensor
     ) -> Tensor:
         """The alpha's latent, (B, 4, h, w).
@@ -143,20 +142,18 @@ class PromptedUNet(UNet2DConditionModel):
             at_size = F.interpolate(bias, (height, width), mode="nearest")
             masks[height * width] = at_size.flatten(2)[:, :, None]  # (B, 1, 1, tokens): the same for all heads, queries
             height, width = (height + 1) // 2, (width + 1) // 2
-        attend = partial(dict, temb=time, cross_attention_kwargs={"masks": masks})
 
         x = self.conv_in(latents)
         skips = [x]
         for block in self.down_blocks:
-            x, of_block = block(x, **attend(encoder_hidden_states=text) if _attends(block) else {"temb": time})
+            x, of_block = block(x, **_for(block, time, text, masks))
             skips += of_block
         if self.mid_block is not None:
-            x = self.mid_block(x, **attend(encoder_hidden_states=prompt))
+            x = self.mid_block(x, **_for(self.mid_block, time, prompt, masks))
         for block in self.up_blocks:
-            first = len(skips) - len(block.resnets)
+            first = len(skips) - len(cast(nn.ModuleList, block.resnets))
             skips, of_block = skips[:first], tuple(skips[first:])
-            given = attend(encoder_hidden_states=text) if _attends(block) else {"temb": time}
-            x = block(x, res_hidden_states_tuple=of_block, **given)
+            x = block(x, res_hidden_states_tuple=of_block, **_for(block, time, text, masks))
         return self.conv_out(self.conv_act(self.conv_norm_out(x)))  # type: ignore[no-any-return]
 
 
@@ -189,9 +186,7 @@ class PromptedAttention:
         return out
 
 
-def load_sdmatte(
-    checkpoint: str | PathLike[str], config: str | PathLike[str] | SDMatteConfig | None = None
-) -> SDMatte:
+def load_sdmatte(checkpoint: str | PathLike[str], config: str | PathLike[str] | SDMatteConfig | None = None) -> SDMatte:
     """SDMatte, ready to be called, on the CPU in fp32.
 
     Args:
@@ -213,7 +208,7 @@ def load_sdmatte(
         config = path.parent
     if config is not None and not isinstance(config, SDMatteConfig):
         config = read_config(config)
-    tensors = {_named(name): tensor for name, tensor in read_tensors(path, level="model").items()}
+    tensors = _renamed(read_tensors(path, level="model"), path)
     if config is None:
         config = LITE_SDMATTE if any(name.startswith("vae.encoder.layers.") for name in tensors) else SDMATTE
     try:
@@ -249,6 +244,16 @@ def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in config.items() if not name.startswith("_")}
 
 
+def _renamed(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    for name in tensors:
+        if _named(name) != name and _named(name) in tensors:
+            raise WeightsMismatch(
+                f"{path} names the same tensor twice: {name} and {_named(name)}",
+                hint="take the file as it was published",
+            )
+    return {_named(name): tensor for name, tensor in tensors.items()}
+
+
 def _named(name: str) -> str:
     """As the checkpoints name it: transformers 5 has dropped one level of the text encoder's names."""
     own = name.removeprefix("text_encoder.")
@@ -257,5 +262,8 @@ def _named(name: str) -> str:
     return f"text_encoder.text_model.{own}"
 
 
-def _attends(block: nn.Module) -> bool:
-    return bool(getattr(block, "has_cross_attention", False))
+def _for(block: nn.Module, time: Tensor, context: Tensor, masks: Mapping[int, Tensor]) -> dict[str, Any]:
+    """What a block of the U-Net is called with: those without attention take the time alone."""
+    if not getattr(block, "has_cross_attention", False):
+        return {"temb": time}
+    return {"temb": time, "encoder_hidden_states": context, "cross_attention_kwargs": {"masks": masks}}

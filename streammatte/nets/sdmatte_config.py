@@ -43,8 +43,9 @@ def read_config(folder: str | PathLike[str]) -> SDMatteConfig:
     unet, vae, text_encoder = (_read(Path(folder) / part / "config.json") for part in PARTS)
     lacking = [name for name in ADDED if not isinstance(unet.get(name), int)]
     if lacking:
+        path = Path(folder) / "unet" / "config.json"
         raise ModelError(
-            f"{Path(folder) / 'unet' / 'config.json'} lacks {', '.join(lacking)}: it is Stable Diffusion's, not SDMatte's",
+            f"{path} is Stable Diffusion's, not SDMatte's: it lacks {', '.join(lacking)}",
             hint='SDMatte has "bbox_time_embed_dim": 320, "point_embeddings_input_dim": 1680, '
             '"bbox_embeddings_input_dim": 1280',
         )
@@ -98,8 +99,8 @@ SDMATTE = SDMatteConfig(
     },
 )
 
-# BK-SDM v2's base U-Net, which has one layer less in each block, and TAESD. These are what LiteSDMatte's authors name as
-# its beginnings; of its own checkpoint no list of tensors was at hand to compare with.
+# BK-SDM v2's base U-Net, which has one layer less in each block, and TAESD: what LiteSDMatte's authors name as its
+# beginnings. Of its own checkpoint no list of tensors was at hand to compare with.
 LITE_SDMATTE = SDMatteConfig(
     unet={**SDMATTE.unet, "layers_per_block": 1},
     vae={"latent_channels": 4, "scaling_factor": 1.0},
