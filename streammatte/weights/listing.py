@@ -90,6 +90,7 @@ def _as_dict(checkpoint: Checkpoint, path: Path | None) -> dict[str, object]:
         "licence": checkpoint.licence,
         "commercial": checkpoint.commercial,
         "good_at": checkpoint.good_at,
+        "network": checkpoint.network,
         "repo": checkpoint.repo,
         "revision": checkpoint.revision or None,
         "file": checkpoint.file,
