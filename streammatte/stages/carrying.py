@@ -1,7 +1,7 @@
 """How a matte that is known in some frames is carried to those between them.
 
-Which motion a see-through thing has, its picture does not tell: inside a bottle moves what lies behind it, turned inside
-out; smoke is everywhere and nowhere. So a matte is carried in three ways, along the flow of the picture, with
+Which motion a see-through thing has, its picture does not tell: inside a bottle moves what lies behind it, turned
+inside out; smoke is everywhere and nowhere. So a matte is carried in three ways, along the flow of the picture, with
 the region as one piece, and not at all. At the next frame whose matte is known, each of them has foretold it, and the
 one that did best there is believed for all frames between.
 """
@@ -174,7 +174,8 @@ def carried(here: View, sides: Sequence[Side], way: str, crop: Crop, motion: Mot
     Where neither explains it they count by their nearness alone, so that one goes over into the other.
     """
     flows = [side.way.along(way) for side in sides]
-    total, weights = np.float32(0), np.float32(0)
+    size = crop.y1 - crop.y0, crop.x1 - crop.x0
+    total, weights = np.zeros(size, np.float32), np.zeros(size, np.float32)
     for side, flow in zip(sides, flows, strict=True):
         said = crop.moved(side.alpha, flow)
         if len(sides) == 1:

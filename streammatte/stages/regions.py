@@ -64,7 +64,7 @@ class BoxRegion:
 
     def __init__(self, box: Box) -> None:
         self.box = box
-        self.shift = np.zeros(2)
+        self.shift: NDArray[np.float64] = np.zeros(2)
 
     def mask(self, height: int, width: int) -> Mask:
         """(H, W): the box where it is now, as far as it is in the frame."""
@@ -86,7 +86,7 @@ class BoxRegion:
         mine = region & (alpha > DOUBT[0])
         where = mine if mine.any() else region
         if where.any():
-            self.shift = self.shift + np.median(forward[where], axis=0) * scale
+            self.shift = self.shift + np.median(forward[where].astype(np.float64), axis=0) * scale
 
 
 class Finder:

@@ -34,6 +34,7 @@ RAMP = 0.03  # of alpha, over which one goes over into the other
 FEATHER = 0.003  # of the longer side: over which the new matte begins, within the region's border
 LOST = 0.5  # of the trust in the first frame after a keyframe: with less, the keyframe tells too little
 NEW = 0.25  # of a region: what has come to it since the keyframe
+BETTER = 0.8  # of the flow's error: another way must do as well as that to be taken
 SOON = 3  # keyframes lie at least a third of their usual distance apart, whatever happens in between
 
 
@@ -60,10 +61,10 @@ class _Seen:
 
 @dataclass(slots=True, eq=False)
 class _Key:
-    """A keyframe, its matte joined."""
+    """A keyframe."""
 
     index: int
-    alpha: Plane  # (H, W)
+    alpha: Plane  # (H, W), what the matter says of the region, and the plate's own around it
     small: Plane  # (h, w)
     region: Mask  # (h, w)
     view: View
@@ -273,8 +274,8 @@ class TransparencyRefiner:
         if key.since * SOON < self.every:
             return False
         old = motion.moved(key.region.astype(np.float32), seen.past.flow) > 0.5
-        new = np.count_nonzero(seen.small & ~old) > NEW * np.count_nonzero(seen.small)
-        return new or trust < LOST * key.first_trust
+        new = np.count_nonzero(seen.small & ~old)
+        return new > NEW * np.count_nonzero(seen.small) or trust < LOST * key.first_trust
 
     def _new_key(self, seen: _Seen) -> Plate:
         """The plate with what the matter says of it."""
@@ -283,9 +284,11 @@ class TransparencyRefiner:
             self._told(index)
         said = self._matter(seen.plate.frame, torch.from_numpy(seen.region))
         self.keyframes.append(index)
+        answer = np.asarray(said.float().cpu().numpy())
         crop = Crop.around(seen.region, seen.small.shape)
-        plate = joined(seen.plate, seen.region, said.float().cpu().numpy()[crop.window], crop)
-        alpha = plate.alpha.float().cpu().numpy()
+        plate = joined(seen.plate, seen.region, answer[crop.window], crop)
+        # Not what was joined: its border would be feathered again in every frame that it is carried to.
+        alpha = np.where(seen.region, answer, seen.plate.alpha.float().cpu().numpy())
         size = seen.small.shape[1], seen.small.shape[0]
         small = np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA), np.float32)
         self._key = _Key(index, alpha, small, seen.small, seen.view)
@@ -301,7 +304,8 @@ class TransparencyRefiner:
         after = self._key
         assert after is not None
         off = foretold(before.small, after.small, seen.past, seen.small, self._motion)
-        before.way = after.way = min(_WAYS, key=off.__getitem__)
+        best = min(_WAYS, key=off.__getitem__)
+        before.way = after.way = best if off[best] < BETTER * off["flow"] else "flow"
         future, sides = on, []
         for place in range(len(self._held) - 1, -1, -1):
             sides.append(future)
@@ -341,7 +345,7 @@ class _Link:
         self._asked = False
 
     def __call__(self) -> tuple[Plane, Plane, Plane] | None:
-        """Flow from the frame before, back to it, and the trust in that; ``None`` across a cut, and at the beginning."""
+        """Flow from the frame before, back to it, and trust in that; ``None`` across a cut, and at the beginning."""
         if not self._asked:
             self._asked = True
             if self._last is not None and self._last.alpha.shape == self._here.alpha.shape:
@@ -382,7 +386,11 @@ def joined(plate: Plate, region: Mask, said: Plane, crop: Crop) -> Plate:
     weight = (cv2.distanceTransform(part, cv2.DIST_L2, 3) / np.float32(1 + FEATHER * side)).clip(0, 1)
     alpha = plate.alpha.clone()
     own = alpha[crop.window].float().cpu().numpy()
-    sure = np.maximum(np.minimum(own, said), 1 - np.maximum(own, said))  # how sure both are of the same
+    # How sure both are of the same. A pixel from what is solid the old matte's edge is the better one: it is of this
+    # very picture, and was not carried.
+    reach = 2 * max(1, round(1 / max(crop.scale))) + 1
+    solid = cv2.dilate(said, np.ones((reach, reach), np.uint8))
+    sure = np.maximum(np.minimum(own, solid), 1 - np.maximum(own, said))
     weight = weight * ((np.float32(SOLID) - sure) / np.float32(RAMP)).clip(0, 1) * part
     alpha[crop.window] = torch.from_numpy((own + weight * (said - own)).clip(0, 1)).to(alpha)
     return replace(plate, alpha=alpha)

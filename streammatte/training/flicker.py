@@ -74,7 +74,7 @@ def solid_or_nothing(alpha: Picture, region: NDArray[np.bool_], *, seed: int = 0
         (N, H, W) float32 in [0, 1].
     """
     rng = np.random.default_rng([seed, 2])
-    count, height, width = alpha.shape
+    height, width = alpha.shape[1:]
     now, lean = (_lumps(rng, height, width, width / 20) for _ in range(2))
     flip, result = 0, alpha.copy()
     for index, truth in enumerate(alpha):

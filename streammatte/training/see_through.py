@@ -93,12 +93,12 @@ def bottle(stage: Stage) -> Scene:
         for stuck, picture in (((np.abs(v - 0.45) < 0.17) & (np.abs(across) < 0.75), label), (v < -0.82, label)):
             cover = blur(as_picture(stuck * mask), 0.6)
             place = [as_picture((axis * 90 + 128) % 255) for axis in (u / 0.4, v / 0.4)]
-            front = over(_sheet(cv2.remap(picture, *place, cv2.INTER_LINEAR), cover), front)
+            front = over(_sheet(_read(picture, *place), cover), front)
         for finger in range(3):
             middle = 0.02 + 0.13 * finger - 0.06 * u
             cover = blur(as_picture((np.abs(v - middle) < 0.05) & (u > -0.1 - 0.05 * finger)), 0.7)
             place = [as_picture((axis * 100 + 128) % 255) for axis in (u, v)]
-            front = over(_sheet(cv2.remap(skin, *place, cv2.INTER_LINEAR), cover), front)
+            front = over(_sheet(_read(skin, *place), cover), front)
         return Moment(_nothing(stage), as_picture(body), as_picture(bend), front)
 
     return at
@@ -126,7 +126,7 @@ def veil(stage: Stage) -> Scene:
         )
         alpha = (0.3 + 0.09 * folds + 0.25 * np.exp(-np.square((half - np.abs(u)) / 0.012))).clip(0.06, 0.85) * mask
         place = [as_picture((axis * h * 1.5 + 256) % 511) for axis in (u, down)]
-        body = _sheet((0.55 + 0.5 * cv2.remap(weave, *place, cv2.INTER_LINEAR)).clip(0, 1), as_picture(alpha))
+        body = _sheet((0.55 + 0.5 * _read(weave, *place)).clip(0, 1), as_picture(alpha))
         return Moment(stage.stand(figure, cx, 0.03 * np.sin(time / 8)), body, _nothing(stage, 2), _nothing(stage))
 
     return at
@@ -144,16 +144,14 @@ def smoke(stage: Stage) -> Scene:
     def read(field: Picture, u: Picture, v: Picture) -> Picture:
         """Of an endless field that is mirrored at its borders."""
         place = [as_picture(side - 1 - np.abs((axis * side) % (2 * side - 2) - side + 1)) for axis in (u, v)]
-        return as_picture(cv2.remap(field, *place, cv2.INTER_LINEAR))
+        return _read(field, *place)
 
     def at(time: float) -> Moment:
         u, v = x / (1.6 * h), y / (1.6 * h)
         drift, rise = 0.0035 * time, 0.006 * time
         twist = 0.05 * read(curl, as_picture(u - drift / 2), as_picture(v + rise / 2))
         first = read(coarse, as_picture(u - drift + twist), as_picture(v + rise + twist))
-        second = read(
-            fine, as_picture(u - (1 + ADVANCE) * drift - twist), as_picture(v + (1 + ADVANCE) * rise + twist)
-        )
+        second = read(fine, as_picture(u - (1 + ADVANCE) * drift - twist), as_picture(v + (1 + ADVANCE) * rise + twist))
         envelope = np.exp(-np.square((x / w - 0.62) / 0.2)) * (y / h).clip(0, 1) ** 0.5
         density = (0.9 + 0.5 * first + 0.3 * second).clip(0, None) * envelope
         alpha = as_picture(1 - np.exp(-0.75 * density))
@@ -179,23 +177,29 @@ def make_see_through(
     y, x = np.mgrid[:height, :width].astype(np.float32)
     rgb, alpha, foreground, region = [], [], [], []
     for time in range(frames):
-        wall, light, ours, body = behind(time), 0.0, 0.0, 0.0
+        wall = behind(time)
+        light, ours, body = (np.zeros((height, width, *more), np.float32) for more in ((3,), (4,), ()))
         for moment in (scene(time + offset) for offset in SHUTTER):
             place = as_picture(x + moment.bend[..., 0]), as_picture(y + moment.bend[..., 1])
             # Premultiplied colours and alpha of the subject alone, and the light of the whole scene.
-            solid = cv2.remap(moment.solid, *place, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            solid = _read(moment.solid, *place)
             far = cv2.remap(wall, *place, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-            mine = over(moment.front, over(moment.body, as_picture(solid)))
-            ours = ours + mine / len(SHUTTER)
-            light = light + (mine[..., :3] + (1 - mine[..., 3:]) * far) / len(SHUTTER)
-            body = body + moment.body[..., 3] / len(SHUTTER)
-        premultiplied = as_picture(ours).clip(0, 1)
+            mine = over(moment.front, over(moment.body, solid))
+            ours += mine / len(SHUTTER)
+            light += (mine[..., :3] + (1 - mine[..., 3:]) * far) / len(SHUTTER)
+            body += moment.body[..., 3] / len(SHUTTER)
+        premultiplied = ours.clip(0, 1)
         picture = light + rng.normal(0, GRAIN, (height, width, 3))
         rgb.append(np.rint(255 * picture.clip(0, 1)).astype(np.uint8))
         alpha.append(premultiplied[..., 3])
         foreground.append(clip(premultiplied[..., :3] / np.maximum(premultiplied[..., 3:], 1e-3)))
-        region.append((np.asarray(body) > SEEN_THROUGH) & (premultiplied[..., 3] < 1 - SEEN_THROUGH))
+        region.append((body > SEEN_THROUGH) & (premultiplied[..., 3] < 1 - SEEN_THROUGH))
     return SeeThroughClip(np.stack(rgb), np.stack(alpha), np.stack(foreground), (), np.stack(region))
+
+
+def _read(picture: Picture, x: Picture, y: Picture) -> Picture:
+    """What a picture holds at places, in its pixels; its border's beyond it."""
+    return as_picture(cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 
 def _sheet(color: Picture, cover: Picture) -> Picture:
