@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from streammatte.errors import WeightsMissing
@@ -30,8 +28,8 @@ class KeyframeMatter:
     """SDMatte as a run asks for it.
 
     With ``--transparency on`` it is loaded at once, and its absence is an error. With ``auto`` it waits until something
-    was found, and is fetched for a GPU, or where the user named what to look at; where it cannot be had, a notice says so,
-    once, and frames keep the alpha that they have.
+    was found, and is fetched for a GPU, or where the user named what to look at; where it cannot be had, a notice says
+    so, once, and frames keep the alpha that they have.
 
     Attributes:
         frames: Indices of the frames that it has matted.

@@ -41,8 +41,11 @@ SOON = 3  # keyframes lie at least a third of their usual distance apart, whatev
 class KeyframeMatter(Protocol):
     """What sees through things."""
 
-    def __call__(self, frame: Frame, region: Tensor) -> Tensor:
-        """(H, W) float32 in [0, 1]; only what lies within ``region``, (H, W) booleans, means anything."""
+    def __call__(self, frame: Frame, region: Tensor) -> Tensor | None:
+        """(H, W) float32 in [0, 1]; only what lies within ``region``, (H, W) booleans, means anything.
+
+        ``None``, to the first question alone: there is nobody who could answer, and no more questions are put.
+        """
         ...
 
 
@@ -137,10 +140,13 @@ class TransparencyRefiner:
         self._key: _Key | None = None
         self._held: list[_Seen] = []
         self._last: _Last | None = None
-        self._begun = False
+        self._begun = self._alone = False
 
     def push(self, plate: Plate) -> Iterator[Plate]:
         """The plate if it has no region; else those that wait for it, and it, if it is a keyframe."""
+        if self._alone:
+            yield plate
+            return
         rgb, alpha = reduced(plate, self._width)
         last, here = self._last, _Last(rgb, alpha, alpha)
         # What is to be found, or followed, is not known yet: it is near where it was.
@@ -189,7 +195,7 @@ class TransparencyRefiner:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that is remembered before the next plate, as copies; without plates that wait."""
-        known: dict[str, NDArray[Any]] = {"begun": np.array(self._begun)}
+        known: dict[str, NDArray[Any]] = {"begun": np.array([self._begun, self._alone])}
         if self._last is not None:
             known |= {f"last.{name}": getattr(self._last, name) for name in ("rgb", "alpha", "shown")}
             known |= {} if self._last.small is None else {"last.small": self._last.small}
@@ -209,7 +215,7 @@ class TransparencyRefiner:
 
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
         """Remember what another one did."""
-        self._begun = bool(state["begun"])
+        self._begun, self._alone = map(bool, state["begun"])
         if "last.rgb" in state:
             self._last = _Last(state["last.rgb"], state["last.alpha"], state["last.shown"], state.get("last.small"))
             self._last.past = Step(state["past.flow"], state["past.piece"]) if "past.flow" in state else None
@@ -283,6 +289,9 @@ class TransparencyRefiner:
         if self._told is not None:
             self._told(index)
         said = self._matter(seen.plate.frame, torch.from_numpy(seen.region))
+        if said is None:
+            self._alone = True
+            return seen.plate
         self.keyframes.append(index)
         answer = np.asarray(said.float().cpu().numpy())
         crop = Crop.around(seen.region, seen.small.shape)
