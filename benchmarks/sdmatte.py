@@ -56,7 +56,6 @@ def main() -> int:
         else:
             for precision in given.precisions:
                 measured(report, folder, precision, given.size, given.repeat)
-    print(json.dumps(report.values, indent=2))
     return 1 if report.failures else 0
 
 

@@ -29,7 +29,7 @@ _HINT = "try a smaller --sdmatte-size, --precision fp16, --sdmatte sdmatte-lite,
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """A rectangle of a frame, in pixels: rows ``top`` to ``bottom``, columns ``left`` to ``right``, the last excluded."""
+    """A rectangle of a frame: rows ``top`` to ``bottom``, columns ``left`` to ``right``, the last of each excluded."""
 
     top: int
     bottom: int
@@ -174,7 +174,7 @@ def load_refiner(
 
 
 def _span(first: int, end: int, side: int, whole: int) -> tuple[int, int]:
-    """``side`` pixels with the ones from ``first`` to ``end`` in their middle, moved and cut to lie within ``whole``."""
+    """``side`` pixels around those from ``first`` to ``end``, moved and cut to lie within ``whole``."""
     begin = min(max(0, (first + end - side) // 2), max(0, whole - side))
     return begin, min(whole, begin + side)
 

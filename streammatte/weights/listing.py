@@ -41,7 +41,8 @@ def list_models(console: Console, as_json: bool = False) -> None:
         )
     console.print(table)
     console.print()
-    console.print("`streammatte models pull NAME` fetches one. --weights FILE takes any other BiRefNet.")
+    console.print("`streammatte models pull NAME` fetches one. --weights FILE takes any other BiRefNet,")
+    console.print("--sdmatte FILE any other SDMatte.")
 
 
 def pull(name: str, console: Console) -> Path:

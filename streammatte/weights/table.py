@@ -218,7 +218,7 @@ CHECKPOINTS: tuple[Checkpoint, ...] = (
         commercial=False,
         good_at="products; a gated download",
     ),
-    # Of SDMatte's two the authors publish a training's files, 12 GB each, its optimiser's state included. These hold the
+    # Of SDMatte the authors publish a training's files, 12 GB each, its optimiser's state included. These hold the
     # same weights alone, in less than half. Whoever has the authors' file can pass it as it is.
     Checkpoint(
         name="sdmatte",
