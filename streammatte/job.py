@@ -26,7 +26,7 @@ from streammatte.frame import Frame, Stage, StreamInfo
 from streammatte.options import Options
 from streammatte.resume import Course, asked_of, begin, doubting, held
 from streammatte.summary import STAGES, Clock, Summary, Timed
-from streammatte.transparency import KeyframeMatter
+from streammatte.transparency import KeyframeMatter, looks_through
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -138,7 +138,9 @@ def run(options: Options, display: Display) -> Summary:
             on_progress=display.fetching,
             on_notice=display.notice,
         )
-        seen_through = None if options.transparency == "off" else KeyframeMatter(options, matter.device, display)
+        seen_through = None
+        if looks_through(options, matter.size):
+            seen_through = KeyframeMatter(options, matter.device, display)
         summary = Summary(
             input=options.input,
             model=matter.name,
@@ -242,7 +244,9 @@ def run(options: Options, display: Display) -> Summary:
         if seen_through is not None:
             summary.keyframes, summary.keyframe_seconds = seen_through.frames, seen_through.seconds
         summary.mattes = [{"path": each.path, "as": name, "lost": each.lost} for name, each in guides.items()]
-        summary.notes = source.notes
+        summary.notes = [*source.notes]
+        if options.transparency == "on" and not summary.keyframes and not summary.resumed:
+            summary.notes.append("nothing was found that can be seen through: --transparent BOX says where to look")
         if observer is not None:
             lengths = lengths_of_all(options.input, source, sinks, silent=options.no_audio)
             summary.findings = observer.findings(lengths)

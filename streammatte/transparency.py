@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from streammatte.errors import WeightsMissing
 from streammatte.options import Options
 
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -22,6 +23,26 @@ class Display(Protocol):
     def notice(self, text: str) -> None: ...
     def fetching(self, done: int, total: int | None) -> None: ...
     def keyframe(self, index: int | None) -> None: ...
+
+
+def looks_through(options: Options, size: tuple[int, int]) -> bool:
+    """Whether a run looks for what can be seen through at all.
+
+    With ``auto`` it does not where a network of a small input decides where: what such a network doubts is anything.
+
+    Args:
+        options: What was asked for.
+        size: (H, W) of the network's input.
+    """
+    from streammatte.stages import SURE_OF_ITSELF
+
+    if options.transparency == "auto" and not _named(options):
+        return max(size) >= SURE_OF_ITSELF
+    return options.transparency != "off"
+
+
+def _named(options: Options) -> bool:
+    return options.transparent is not None or options.transparent_mask is not None
 
 
 class KeyframeMatter:
@@ -41,14 +62,11 @@ class KeyframeMatter:
         self.seconds = 0.0
         self._options, self._device, self._display = options, device, display
         self._refiner: SDMatteRefiner | None = None
-        self._missing = False
         if options.transparency == "on":
             self._refiner = self._load(offline=options.offline)
 
     def __call__(self, frame: Frame, region: Tensor) -> Tensor | None:
         """(H, W) alpha of which ``region`` (H, W) counts; ``None`` if SDMatte cannot be had."""
-        if self._missing:
-            return None
         self._display.keyframe(frame.index)
         try:
             if self._refiner is None:
@@ -64,11 +82,10 @@ class KeyframeMatter:
             self._display.keyframe(None)
 
     def _if_it_can_be_had(self, index: int) -> SDMatteRefiner | None:
-        asked_for = self._options.transparent is not None or self._options.transparent_mask is not None
+        fetched = _named(self._options) or self._device.type != "cpu"
         try:
-            return self._load(offline=self._options.offline or not (asked_for or self._device.type != "cpu"))
+            return self._load(offline=self._options.offline or not fetched)
         except WeightsMissing as exc:
-            self._missing = True
             self._display.notice(
                 f"frame {index} shows what can be seen through, and goes on without SDMatte: {exc}; "
                 f"`streammatte models pull {self._options.sdmatte}` fetches it, --transparency off says nothing of it"
