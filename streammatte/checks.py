@@ -46,12 +46,9 @@ def check_transparency(options: Options, width: int, height: int) -> None:
     if options.transparency == "off" and (options.transparent is not None or options.transparent_mask is not None):
         raise InputError(f"{named} is given, and --transparency is off", hint="leave one of the two out")
     if options.transparent is not None:
-        _, _, right, bottom = options.transparent
-        if right > width or bottom > height:
-            raise InputError(
-                f"--transparent {','.join(map(str, options.transparent))} reaches beyond the frame, {width}×{height}",
-                hint="left, top, right, bottom in pixels of the footage",
-            )
+        from streammatte.stages.regions import checked_box
+
+        checked_box(options.transparent, width, height)
 
 
 def check_lookahead(options: Options) -> None:

@@ -204,8 +204,8 @@ def matting_parser() -> argparse.ArgumentParser:
         "--transparency",
         choices=("off", "auto", "on"),
         default="auto",
-        help="auto: where a network whose input has 512 pixels or more is in doubt over more than an edge, or where you "
-        "say, if SDMatte is here or (for a GPU, or where you say) can be fetched; on: an error if not "
+        help="auto: where a network whose input has 512 pixels or more is in doubt over more than an edge, or where "
+        "you say, if SDMatte is here or (for a GPU, or where you say) can be fetched; on: an error if not "
         "(default: %(default)s)",
     )
     through.add_argument(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Protocol
 from streammatte.errors import WeightsMissing
 from streammatte.options import Options
 
-
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
