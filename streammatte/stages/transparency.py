@@ -275,7 +275,7 @@ class TransparencyRefiner:
             return False
         old = motion.moved(key.region.astype(np.float32), seen.past.flow) > 0.5
         new = np.count_nonzero(seen.small & ~old)
-        return new > NEW * np.count_nonzero(seen.small) or trust < LOST * key.first_trust
+        return bool(new > NEW * np.count_nonzero(seen.small)) or trust < LOST * key.first_trust
 
     def _new_key(self, seen: _Seen) -> Plate:
         """The plate with what the matter says of it."""
@@ -294,6 +294,9 @@ class TransparencyRefiner:
         self._key = _Key(index, alpha, small, seen.small, seen.view)
         if self._last is not None:
             self._last.past = None
+            if self._finder is not None and self._last.view is seen.view:  # else that frame has passed
+                told = np.asarray(cv2.resize(answer, size, interpolation=cv2.INTER_AREA), np.float32)
+                self._finder.learn(told, seen.small)
         return plate
 
     def _between(self, seen: _Seen, on: Step) -> Iterator[Plate]:
