@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 STAGES = {
     "ClipColors": "colors",
+    "TransparencyRefiner": "transparency",
     "TemporalSmoother": "smooth",
     "DetailRefiner": "detail",
     "ForegroundEstimator": "decontaminate",
