@@ -19,9 +19,10 @@ from streammatte.errors import InputError, OutOfMemory
 from streammatte.frame import Frame, Plate
 from streammatte.metrics import dtssd
 from streammatte.stages.carrying import Crop, Step, step
+from streammatte.stages.joining import joined
 from streammatte.stages.motion import Motion
 from streammatte.stages.regions import Finder, checked_box
-from streammatte.stages.transparency import TransparencyRefiner, joined
+from streammatte.stages.transparency import TransparencyRefiner
 from streammatte.training.flicker import solid_or_nothing
 from streammatte.training.see_through import SEE_THROUGH, SeeThroughClip, make_see_through
 
