@@ -82,10 +82,9 @@ def main() -> None:
                 for method, row in rows.items():
                     print(f"  {method:18}", "  ".join(f"{key} {value:g}" for key, value in row.items()), flush=True)
                 if given.output:
-                    cv2.imwrite(
-                        f"{given.output.removesuffix('.png')}.{name}.{seed}.{kind[0]}.png",
-                        sheet(clip, raw, ours)[..., ::-1],
-                    )
+                    path = f"{given.output.removesuffix('.png')}.{name}.{seed}.{kind[0]}.png"
+                    picture = sheet(clip, raw, ours)
+                    cv2.imwrite(path, picture[..., ::-1])
     means = {kind: summary(clips) for kind, clips in figures.items()}
     for kind, rows in means.items():
         print(f"\n{kind}: mean over the clips")

@@ -68,7 +68,7 @@ def run(options: Options, display: Display) -> Summary:
     from streammatte.page import ENDINGS
     from streammatte.pipeline import matte, prefetch
     from streammatte.report import lengths_of_all
-    from streammatte.stages import COLOR_STAGES, SURE_OF_ITSELF, stages_for
+    from streammatte.stages import COLOR_STAGES, SURE_OF_ITSELF, TransparencyRefiner, stages_for
 
     targets = targets_of(options)
     check_targets(options, [target.path for target in targets])
@@ -138,9 +138,11 @@ def run(options: Options, display: Display) -> Summary:
             on_progress=display.fetching,
             on_notice=display.notice,
         )
-        seen_through = None
+        seen_through, transparency = None, None
         if looks_through(options, matter.size):
             seen_through = KeyframeMatter(options, matter.device, display)
+            where = guides.get("transparent", options.transparent)
+            transparency = TransparencyRefiner(seen_through, every=options.keyframe_every, region=where)
         summary = Summary(
             input=options.input,
             model=matter.name,
@@ -170,9 +172,7 @@ def run(options: Options, display: Display) -> Summary:
             core=guides.get("core"),
             garbage=guides.get("garbage"),
             holdout=guides.get("holdout"),
-            transparent=guides.get("transparent", options.transparent),
-            seen_through=seen_through,
-            keyframe_every=options.keyframe_every,
+            transparency=transparency,
             detail=options.detail,
             choke=options.choke,
             feather=options.feather,

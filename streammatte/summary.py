@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 STAGES = {
     "ClipColors": "colors",
-    "TransparencyRefiner": "seeing through",
+    "TransparencyRefiner": "transparency",
     "TemporalSmoother": "smooth",
     "DetailRefiner": "detail",
     "ForegroundEstimator": "decontaminate",

@@ -19,9 +19,10 @@ from streammatte.errors import InputError, OutOfMemory
 from streammatte.frame import Frame, Plate
 from streammatte.metrics import dtssd
 from streammatte.stages.carrying import Crop, Step, step
+from streammatte.stages.joining import joined
 from streammatte.stages.motion import Motion
 from streammatte.stages.regions import Finder, checked_box
-from streammatte.stages.transparency import TransparencyRefiner, joined
+from streammatte.stages.transparency import TransparencyRefiner
 from streammatte.training.flicker import solid_or_nothing
 from streammatte.training.see_through import SEE_THROUGH, SeeThroughClip, make_see_through
 
@@ -280,7 +281,8 @@ def test_doubt_over_an_area_is_found_and_an_edge_is_not() -> None:
     soft = np.asarray(cv2.GaussianBlur(solid, (0, 0), 1.5), np.float32)
     assert not any(found_in([soft] * 8))
     doubtful = np.where(square(1)[0], np.float32(0.5), solid)
-    assert found_in([doubtful] * 8)[3:] == [True] * 5
+    assert all(found_in([doubtful] * 4))  # from the first frame on
+    assert found_in([soft] * 3 + [doubtful] * 5) == [False] * 5 + [True] * 3
 
 
 def test_what_turns_while_the_picture_stays_is_found_and_one_pop_is_not() -> None:
@@ -353,3 +355,10 @@ def test_see_through_clips_are_whole_and_decided_by_their_seed(name: str) -> Non
     assert clip.region.shape == clip.alpha.shape == (2, 36, 64) and clip.foreground.shape == (2, 36, 64, 3)
     assert 0.02 < clip.region.mean() < 0.9 and 0.05 < clip.alpha[clip.region].mean() < 0.8
     assert np.array_equal(solid_or_nothing(clip.alpha, clip.region)[~clip.region], clip.alpha[~clip.region])
+
+
+def test_what_a_keyframe_sees_through_beside_a_found_region_joins_it() -> None:
+    truth = 0.5 * square(10).astype(np.float32)
+    raw = np.where(np.arange(WIDTH) < 70, truth, 0).astype(np.float32)  # the right quarter is taken for nothing
+    after = alphas(through(TransparencyRefiner(Known(truth), every=4, region=None), plates_of(still(10), raw)))
+    assert after[0, 30, 77] == 0 and after[9, 30, 77] == np.float32(0.5)

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from streammatte.errors import WeightsMismatch, WeightsMissing
+from streammatte.errors import OutOfMemory, WeightsMismatch, WeightsMissing
 
 # What torch.compile and DataParallel put in front of every name.
 WRAPPERS = ("_orig_mod.", "module.")
@@ -51,6 +51,10 @@ def read_tensors(path: str | PathLike[str], *, level: str | None = None) -> dict
             if level is not None and isinstance(tensors, Mapping) and isinstance(tensors.get(level), Mapping):
                 tensors = tensors[level]
     except Exception as exc:  # a damaged pickle can raise anything at all
+        if isinstance(exc, MemoryError) or "allocate memory" in str(exc):  # as mmap and torch have it
+            raise OutOfMemory(
+                f"there is too little memory to read {path}", hint="close other programs, or take a smaller network"
+            ) from exc
         raise WeightsMismatch(
             f"{path} is not a checkpoint, or is damaged",
             hint="a .safetensors file, or a .pth file that holds tensors alone, is expected",

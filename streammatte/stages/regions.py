@@ -29,6 +29,8 @@ AGREES = 0.6  # of trust: the picture is the same there
 FADES = 0.92  # of what was seen a frame ago
 HELD = 0.35  # what evidence counts from: it holds for a dozen frames
 TOLD = 2.2  # times that a place must have been told to be a region at all
+SOLID_EDGE = 0.015  # of the longer side: what a keyframe sees through over less of it is an edge
+REACH = 0.05  # of the longer side: so far beyond a region a keyframe may tell more of it
 LARGE = 0.003  # of the frame: smaller is none
 MARGIN = 0.012  # of the longer side, around what was found
 
@@ -106,7 +108,7 @@ class Finder:
         """
         before, self._before = self._before, alpha
         side = max(alpha.shape)
-        told = _opened((alpha > DOUBT[0]) & (alpha < DOUBT[1]), THICK * side).astype(np.float32)
+        told = _doubtful(alpha, THICK * side).astype(np.float32)
         turned = None
         if before is not None and before.shape == alpha.shape:
             turned = _opened(np.abs(alpha - before) > TURNED, TURNED_THICK * side)
@@ -118,11 +120,29 @@ class Finder:
                 apart = np.abs(alpha - self._motion.moved(before, flow)) > TURNED
                 told = np.maximum(told, _opened(apart & (trust > AGREES), TURNED_THICK * side))
                 if old is not None:
-                    told = told + np.float32(FADES) * self._motion.moved(old, flow)
+                    told = np.asarray(told + FADES * self._motion.moved(old, flow), np.float32)
+            elif before is not None:
+                told *= 3  # there is nothing before this shot to be sure by, and its beginning is seen as well
+        elif before is None:
+            told *= 3
         if not (told > HELD).any():
             return None
         self._evidence = told.clip(0, 4)
         return _grown(told, side)
+
+    def learn(self, answer: Plane, region: Mask) -> None:
+        """What a keyframe sees through beside the region that it was asked for belongs to it from the next frame on.
+
+        Args:
+            answer: (h, w), the keyframe's alpha.
+            region: (h, w).
+        """
+        if self._evidence is None:
+            return
+        side = max(answer.shape)
+        near = cv2.dilate(region.astype(np.uint8), _disc(2 * REACH * side)) > 0
+        more = _doubtful(answer, SOLID_EDGE * side) & np.asarray(near)
+        self._evidence[more] = np.maximum(self._evidence[more], np.float32(TOLD + 1))
 
     def state(self) -> dict[str, NDArray[Any]]:
         known = {"evidence": self._evidence, "before": self._before}
@@ -143,6 +163,10 @@ def _grown(evidence: Plane, side: int) -> Mask | None:
     if not result.any():
         return None
     return np.asarray(cv2.dilate(result, _disc(2 * (MARGIN * side) + 1)) > 0)
+
+
+def _doubtful(alpha: Plane, width: float) -> Mask:
+    return _opened((alpha > DOUBT[0]) & (alpha < DOUBT[1]), width)
 
 
 def _opened(mask: Mask, width: float) -> Mask:

@@ -10,7 +10,7 @@ inside wherever both say solid, or both nothing; elsewhere inside, the region wi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from streammatte.frame import Frame, Plate
 from streammatte.stages.carrying import Crop, Mask, Side, Step, carried, foretold, step
+from streammatte.stages.joining import joined
 from streammatte.stages.mattes import Guide
 from streammatte.stages.motion import FINE, Motion, Plane, View, reduced, same_shot
 from streammatte.stages.regions import Box, BoxRegion, Finder, checked_box
@@ -29,9 +30,6 @@ from streammatte.stages.regions import Box, BoxRegion, Finder, checked_box
 WIDTH = 640
 """Pixels of the longer side at which motion and regions are told, at most; mattes are carried at their own size."""
 
-SOLID = 0.99  # of alpha: where both mattes reach it the old one stays as it is; of what is nothing, likewise
-RAMP = 0.03  # of alpha, over which one goes over into the other
-FEATHER = 0.003  # of the longer side: over which the new matte begins, within the region's border
 LOST = 0.5  # of the trust in the first frame after a keyframe: with less, the keyframe tells too little
 NEW = 0.25  # of a region: what has come to it since the keyframe
 BETTER = 0.8  # of the flow's error: another way must do as well as that to be taken
@@ -281,7 +279,7 @@ class TransparencyRefiner:
             return False
         old = motion.moved(key.region.astype(np.float32), seen.past.flow) > 0.5
         new = np.count_nonzero(seen.small & ~old)
-        return new > NEW * np.count_nonzero(seen.small) or trust < LOST * key.first_trust
+        return bool(new > NEW * np.count_nonzero(seen.small)) or trust < LOST * key.first_trust
 
     def _new_key(self, seen: _Seen) -> Plate:
         """The plate with what the matter says of it."""
@@ -303,6 +301,9 @@ class TransparencyRefiner:
         self._key = _Key(index, alpha, small, seen.small, seen.view)
         if self._last is not None:
             self._last.past = None
+            if self._finder is not None and self._last.view is seen.view:  # else that frame has passed
+                told = np.asarray(cv2.resize(answer, size, interpolation=cv2.INTER_AREA), np.float32)
+                self._finder.learn(told, seen.small)
         return plate
 
     def _between(self, seen: _Seen, on: Step) -> Iterator[Plate]:
@@ -379,30 +380,6 @@ class _Link:
     def backward_trusted(self) -> tuple[Plane, Plane] | None:
         known = self()
         return None if known is None else known[1:]
-
-
-def joined(plate: Plate, region: Mask, said: Plane, crop: Crop) -> Plate:
-    """The plate, its alpha within a region what is said there.
-
-    Args:
-        plate: What it has outside of the region it keeps, bit for bit; and within, where both say solid or nothing.
-        region: (H, W).
-        said: The crop's alpha.
-        crop: Around the region.
-    """
-    part = region[crop.window].astype(np.uint8)
-    side = max(region.shape)
-    weight = (cv2.distanceTransform(part, cv2.DIST_L2, 3) / np.float32(1 + FEATHER * side)).clip(0, 1)
-    alpha = plate.alpha.clone()
-    own = alpha[crop.window].float().cpu().numpy()
-    # How sure both are of the same. A pixel from what is solid the old matte's edge is the better one: it is of this
-    # very picture, and was not carried.
-    reach = 2 * max(1, round(1 / max(crop.scale))) + 1
-    solid = cv2.dilate(said, np.ones((reach, reach), np.uint8))
-    sure = np.maximum(np.minimum(own, solid), 1 - np.maximum(own, said))
-    weight = weight * ((np.float32(SOLID) - sure) / np.float32(RAMP)).clip(0, 1) * part
-    alpha[crop.window] = torch.from_numpy((own + weight * (said - own)).clip(0, 1)).to(alpha)
-    return replace(plate, alpha=alpha)
 
 
 def _resized(mask: Mask, size: tuple[int, ...]) -> Mask:
