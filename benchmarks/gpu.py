@@ -36,6 +36,7 @@ from streammatte.nets.deform import deform_conv2d
 GOLDENS = (("swin_t", "a", (1, 3, 256, 256)), ("swin_t", "b", (2, 3, 192, 320)), ("swin_l", "a", (1, 3, 256, 256)))
 LIMIT_FP32 = 1e-4  # largest |Δ sigmoid|
 LIMIT_HALF = 0.05  # mean |Δ sigmoid| / the matte's standard deviation; on a CPU bf16 gives 0.011, fp16 0.0015
+LIMIT_MIB = 11_000  # of device memory for SDMatte at 1024²: a card of 12 GB keeps some for itself
 LIMIT_DEFORM = 1e-3  # largest |Δ| / largest |value|, in fp32
 FILLED = "filled from names, not trained: the matte is noise, the work is the same"
 
@@ -80,6 +81,7 @@ def main() -> int:
         "correctness": correctness,
         "speed": speed,
         "compiled": compiled,
+        "sdmatte": sdmatte,
         "footage": footage,
     }
     parser = argparse.ArgumentParser(prog="benchmarks.gpu", description=__doc__)
@@ -296,6 +298,45 @@ def compile_one(run: Run, entry: dict[str, Any], net: BiRefNet, image: Tensor, m
         require(largest, LIMIT_FP32, "|Δ sigmoid| to eager")
     require(mean, LIMIT_HALF * expected.float().sigmoid().std().item(), "mean |Δ sigmoid| to eager")
     return took
+
+
+# --- sdmatte ---------------------------------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def sdmatte(run: Run, report: Report) -> None:
+    """SDMatte against its goldens, then a key frame at 1024² in each type: seconds, memory, and how far from fp32."""
+    from benchmarks import sdmatte as own
+    from streammatte.matting import SDMatteRefiner
+    from streammatte.nets import load_sdmatte
+    from streammatte.nets.sdmatte_config import read_config
+
+    strict_fp32(run.device)
+    own.parity(report, PARITY, run.folder, run.device)
+    small = read_config(PARITY / "sdmatte_small")
+    path = own.checkpoint(run.folder, small, "sdmatte-small") if run.small else own.checkpoint(run.folder)
+    frame, region = own.scene()
+    exact = None
+    for dtype, kind in DTYPES.items():
+        with report.entry("sdmatte_keyframe", dtype) as entry:
+            if run.left < 10 * run.seconds:
+                entry["skipped"] = "out of time"
+                continue
+            net = load_sdmatte(path, small if run.small else None)
+            size = 128 if run.small else 1024
+            refiner = SDMatteRefiner(net, name="filled", device=torch.device(run.device), dtype=kind, size=size)
+            forget_peak(run.device)
+            alpha = refiner(frame, region).cpu()
+            entry["mib"] = peak_mib(run.device)
+            entry["seconds"] = median_seconds(partial(refiner, frame, region), run.device, 3 * run.seconds)
+            if exact is None:
+                exact = alpha
+                continue
+            difference = (alpha - exact).abs()[region]
+            entry.update(max_to_fp32=difference.max().item(), mean_to_fp32=difference.mean().item())
+            require(entry["mean_to_fp32"], LIMIT_HALF * exact[region].std().item(), "mean |Δ alpha| to fp32")
+            if entry["mib"] is not None:
+                require(entry["mib"], LIMIT_MIB, "device memory in MiB")
 
 
 # --- footage ---------------------------------------------------------------------------------------------------------

@@ -60,6 +60,7 @@ everything() {
     [ $status -ne 2 ] || return 2
     section speed 90 "$@" || status=1
     section compiled 140 "$@" || status=1
+    section sdmatte 90 "$@" || status=1
     section footage 60 "$@" || status=1
     case " $* " in
         *" cpu "*) ;;

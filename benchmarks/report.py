@@ -78,7 +78,17 @@ def require(value: float, limit: float, what: str) -> None:
 def machine() -> dict[str, object]:
     """Date, commit, versions, processor and its load. Imports nothing heavy."""
     versions: dict[str, str | None] = {}
-    for package in ("torch", "torchvision", "triton", "av", "numpy", "opencv-python", "opencv-python-headless"):
+    for package in (
+        "torch",
+        "torchvision",
+        "triton",
+        "av",
+        "numpy",
+        "opencv-python",
+        "opencv-python-headless",
+        "diffusers",
+        "transformers",
+    ):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

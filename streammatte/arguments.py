@@ -33,6 +33,24 @@ def size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def box(text: str) -> tuple[int, int, int, int]:
+    """``X0,Y0,X1,Y1`` in pixels, the far corner left out."""
+    corners = [part.strip() for part in text.split(",")]
+    if len(corners) != 4 or not all(corner.isdecimal() for corner in corners):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a box: 320,80,480,300 is (left, top, right, bottom)")
+    left, top, right, bottom = map(int, corners)
+    if left >= right or top >= bottom:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a box: right and bottom lie beyond left and top")
+    return left, top, right, bottom
+
+
+def input_side(text: str) -> int:
+    """Pixels of SDMatte's input, a multiple of 64."""
+    if not text.isdecimal() or int(text) % 64 or not 256 <= int(text) <= 2048:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a side of its input: a multiple of 64 from 256 to 2048")
+    return int(text)
+
+
 def above_zero(text: str) -> float:
     try:
         value = float(text)

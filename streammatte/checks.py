@@ -29,8 +29,26 @@ def check_targets(options: Options, targets: Sequence[str]) -> None:
 
 def guides_named(options: Options) -> dict[str, str]:
     """What was given of the mattes to be kept to."""
-    named = {"core": options.core_matte, "garbage": options.garbage_matte, "holdout": options.holdout_matte}
+    named = {
+        "core": options.core_matte,
+        "garbage": options.garbage_matte,
+        "holdout": options.holdout_matte,
+        "transparent": options.transparent_mask,
+    }
     return {name: spec for name, spec in named.items() if spec is not None}
+
+
+def check_transparency(options: Options, width: int, height: int) -> None:
+    """Refuse to look for glass where there is no picture, in two places, or not at all."""
+    if options.transparent is not None and options.transparent_mask is not None:
+        raise InputError("--transparent and --transparent-mask both say where to look", hint="leave one of the two out")
+    named = "--transparent" if options.transparent is not None else "--transparent-mask"
+    if options.transparency == "off" and (options.transparent is not None or options.transparent_mask is not None):
+        raise InputError(f"{named} is given, and --transparency is off", hint="leave one of the two out")
+    if options.transparent is not None:
+        from streammatte.stages.regions import checked_box
+
+        checked_box(options.transparent, width, height)
 
 
 def check_lookahead(options: Options) -> None:

@@ -48,7 +48,8 @@ class TerminalDisplay:
         self._total: int | None = None
         self._first_written = 0.0
         self._resumed: int | None = None
-        self._what = ""
+        self._what = self._rate = self._doing = ""
+        self._running = False
 
     def __enter__(self) -> Self:
         return self
@@ -63,6 +64,11 @@ class TerminalDisplay:
 
     def fetching(self, done: int, total: int | None) -> None:
         if self._quiet:
+            return
+        if self._running:  # of a keyframe's network, in the middle of a run: there is one bar only
+            size = "" if total is None else f" of {total / 1e9:.1f}"
+            self._doing = f"fetching weights, {done / 1e9:.1f}{size} GB"
+            self._say_rate()
             return
         if self._fetch is None:
             self._start(TextColumn("fetching weights"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
@@ -86,9 +92,19 @@ class TerminalDisplay:
             TimeRemainingColumn(elapsed_when_finished=True),
         )
         assert self._progress is not None
+        self._running = True
         self._task = self._progress.add_task(
             f"{matter.name} {width}×{height} {matter.precision} on {matter.device}", total=self._total, rate=""
         )
+
+    def keyframe(self, index: int | None) -> None:
+        """SDMatte is at work on a frame, or is done with it. From any thread."""
+        self._doing = "" if index is None else f"seeing through frame {index}"
+        self._say_rate()
+
+    def _say_rate(self) -> None:
+        if self._progress is not None and self._running:
+            self._progress.update(self._task, rate=self._doing or self._rate)
 
     def written(self, frames: int) -> None:
         now = time.perf_counter()
@@ -98,7 +114,8 @@ class TerminalDisplay:
             return
         new = frames - self._resumed
         rate = (new - 1) / (now - self._first_written) if new > 1 else 0.0
-        self._progress.update(self._task, completed=frames, rate=f"{rate:.1f} fps" if rate else "")
+        self._rate = f"{rate:.1f} fps" if rate else ""
+        self._progress.update(self._task, completed=frames, rate=self._doing or self._rate)
         if new == ESTIMATE_AFTER_FRAMES and self._total and self._total > frames:
             left = _duration((self._total - frames) / rate)
             self.notice(f"{self._total} frames at {rate:.1f} a second: about {left} to go")
@@ -131,6 +148,9 @@ class TerminalDisplay:
             out.print(f"{output['path']}  ({output['description']})", markup=False, soft_wrap=True)
         for note in summary.notes:
             out.print(note, markup=False, soft_wrap=True)
+        if summary.keyframes:
+            count, each = len(summary.keyframes), summary.keyframe_seconds / len(summary.keyframes)
+            out.print(f"SDMatte saw through {count} of {summary.frames} frames, {_duration(each)} each", soft_wrap=True)
         frames = "frame" if summary.frames == 1 else "frames"
         out.print(f"{summary.frames} {frames} in {_duration(summary.seconds)}, {summary.rates()}", soft_wrap=True)
         if summary.findings is not None:

@@ -56,7 +56,7 @@ class Check:
 def examine() -> list[Check]:
     """Look at this machine, without the network. Takes as long as importing torch does."""
     checks: list[Check] = []
-    for look in (_system, _streammatte, _torch, _media, _opencv, _numpy, _weights, _hub, _virtual_camera):
+    for look in (_system, _streammatte, _torch, _media, _opencv, _numpy, _diffusers, _weights, _hub, _virtual_camera):
         try:
             checks.extend(look())
         except Exception as exc:  # half an installation fails in ways that nobody can list
@@ -133,6 +133,15 @@ def _numpy() -> Iterator[Check]:
     yield _package("numpy", "numpy", "nothing works without it: pip install --force-reinstall numpy")
 
 
+def _diffusers() -> Iterator[Check]:
+    """Found without being imported, which takes seconds."""
+    for name, wanted in (("diffusers", '"diffusers>=0.42,<0.43"'), ("transformers", '"transformers>=5,<6"')):
+        try:
+            yield Check(name, True, importlib.metadata.version(name))
+        except importlib.metadata.PackageNotFoundError:
+            yield Check(name, False, "not installed", f"nothing is seen through (--sdmatte): pip install {wanted}")
+
+
 def _torch() -> Iterator[Check]:
     check = _package("torch", "torch", "nothing can be matted without it: pip install torch")
     yield check
@@ -196,7 +205,8 @@ def _weights() -> Iterator[Check]:
             yield Check("weights", True, f"{checkpoint.name}, {path.stat().st_size / 1e6:.1f} MB")
         elif checkpoint.repo is None:
             yield Check("weights", False, checkpoint.name, "the embedded model is gone: install streammatte again")
-    if all(locate(checkpoint) is None for checkpoint in CHECKPOINTS if checkpoint.repo is not None):
+    others = [each for each in CHECKPOINTS if each.repo is not None and each.network == "birefnet"]
+    if all(locate(checkpoint) is None for checkpoint in others):
         yield Check(
             "weights",
             False,

@@ -17,6 +17,7 @@ from streammatte.checks import (
     check_lookahead,
     check_single,
     check_targets,
+    check_transparency,
     guides_named,
     screen_of,
 )
@@ -25,6 +26,7 @@ from streammatte.frame import Frame, Stage, StreamInfo
 from streammatte.options import Options
 from streammatte.resume import Course, asked_of, begin, doubting, held
 from streammatte.summary import STAGES, Clock, Summary, Timed
+from streammatte.transparency import KeyframeMatter, looks_through
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,6 +50,7 @@ class Display(Protocol):
     def notice(self, text: str) -> None: ...
     def fetching(self, done: int, total: int | None) -> None: ...
     def started(self, info: StreamInfo, matter: BiRefNetMatter) -> None: ...
+    def keyframe(self, index: int | None) -> None: ...
     def written(self, frames: int) -> None: ...
 
 
@@ -65,7 +68,7 @@ def run(options: Options, display: Display) -> Summary:
     from streammatte.page import ENDINGS
     from streammatte.pipeline import matte, prefetch
     from streammatte.report import lengths_of_all
-    from streammatte.stages import COLOR_STAGES, SURE_OF_ITSELF, stages_for
+    from streammatte.stages import COLOR_STAGES, SURE_OF_ITSELF, TransparencyRefiner, stages_for
 
     targets = targets_of(options)
     check_targets(options, [target.path for target in targets])
@@ -90,6 +93,7 @@ def run(options: Options, display: Display) -> Summary:
     ):
         if options.frame_rate is not None and source.info.frame_rate != options.frame_rate:
             raise InputError(f"--fps is for image sequences: {options.input} states its own rate", hint="leave it out")
+        check_transparency(options, source.info.width, source.info.height)
         # Entered first, the page is left last: there is none of outputs that could not be put in their place.
         page = None
         if options.report is not None:
@@ -134,6 +138,11 @@ def run(options: Options, display: Display) -> Summary:
             on_progress=display.fetching,
             on_notice=display.notice,
         )
+        seen_through, transparency = None, None
+        if looks_through(options, matter.size):
+            seen_through = KeyframeMatter(options, matter.device, display)
+            where = guides.get("transparent", options.transparent)
+            transparency = TransparencyRefiner(seen_through, every=options.keyframe_every, region=where)
         summary = Summary(
             input=options.input,
             model=matter.name,
@@ -160,7 +169,10 @@ def run(options: Options, display: Display) -> Summary:
             options.colors,
             options.smooth,
             options.lookahead,
-            **guides,
+            core=guides.get("core"),
+            garbage=guides.get("garbage"),
+            holdout=guides.get("holdout"),
+            transparency=transparency,
             detail=options.detail,
             choke=options.choke,
             feather=options.feather,
@@ -229,8 +241,12 @@ def run(options: Options, display: Display) -> Summary:
         summary.stages_fps = {each.name: each.clock.rate(computed) for each in stages}
         summary.outputs = [{"path": str(sink.path), "description": sink.description} for sink in sinks]
         summary.lost = source.lost
+        if seen_through is not None:
+            summary.keyframes, summary.keyframe_seconds = seen_through.frames, seen_through.seconds
         summary.mattes = [{"path": each.path, "as": name, "lost": each.lost} for name, each in guides.items()]
-        summary.notes = source.notes
+        summary.notes = [*source.notes]
+        if options.transparency == "on" and not summary.keyframes and not summary.resumed:
+            summary.notes.append("nothing was found that can be seen through: --transparent BOX says where to look")
         if observer is not None:
             lengths = lengths_of_all(options.input, source, sinks, silent=options.no_audio)
             summary.findings = observer.findings(lengths)

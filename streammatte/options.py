@@ -40,6 +40,12 @@ class Options:
     size: tuple[int, int] | None = None
     batch: int = 1
     colors: Literal["auto", "on", "off"] = "auto"
+    transparency: Literal["off", "auto", "on"] = "auto"
+    transparent: tuple[int, int, int, int] | None = None
+    transparent_mask: str | None = None
+    keyframe_every: int = 12
+    sdmatte: str = "sdmatte"
+    sdmatte_size: int = 1024
     smooth: Literal["off", "low", "medium", "high"] = "medium"
     lookahead: int | None = None
     garbage_matte: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from streammatte.arguments import Once, limit, number, positive, rate, size, up_from_zero, whole
+from streammatte.arguments import Once, box, input_side, limit, number, positive, rate, size, up_from_zero, whole
 
 EXAMPLES = """\
 examples:
@@ -195,6 +195,47 @@ def matting_parser() -> argparse.ArgumentParser:
         metavar="N",
         type=whole,
         help="how many of these may lie ahead; 0 looks back only (default: half of them)",
+    )
+
+    through = parser.add_argument_group(
+        "glass, veils and smoke", "SDMatte mattes what can be seen through on keyframes; they are carried to the others"
+    )
+    through.add_argument(
+        "--transparency",
+        choices=("off", "auto", "on"),
+        default="auto",
+        help="auto: where a network whose input has 512 pixels or more is in doubt over more than an edge, or where "
+        "you say, if SDMatte is here or (for a GPU, or where you say) can be fetched; on: an error if not "
+        "(default: %(default)s)",
+    )
+    through.add_argument(
+        "--transparent",
+        metavar="BOX",
+        type=box,
+        help="where to look: X0,Y0,X1,Y1 in pixels of the first frame; followed from there",
+    )
+    through.add_argument(
+        "--transparent-mask", metavar="PATH", help="the same as a matte like those below: white can be seen through"
+    )
+    through.add_argument(
+        "--keyframe-every",
+        metavar="N",
+        type=positive,
+        default=12,
+        help="frames from one keyframe to the next, at most (default: %(default)s)",
+    )
+    through.add_argument(
+        "--sdmatte",
+        metavar="NAME|FILE",
+        default="sdmatte",
+        help="sdmatte, sdmatte-plus or sdmatte-lite; a checkpoint, or a folder as on the hub (default: %(default)s)",
+    )
+    through.add_argument(
+        "--sdmatte-size",
+        metavar="N",
+        type=input_side,
+        default=1024,
+        help="of its input, squared; smaller takes less memory and sees less (default: %(default)s)",
     )
 
     mattes = parser.add_argument_group(

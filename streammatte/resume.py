@@ -35,7 +35,8 @@ REORDERED = 32  # frames: twice as far as any codec lets one depend on a later o
 _STATE = "state.safetensors"
 _ENDS = 1 << 20  # bytes of either end of a file that tell it from others of its size
 # What decides over no byte of an output; the names of outputs do not either, but how many and which kinds of them.
-_NO_MATTER = ("input", "overwrite", "resume", "offline", "report", "limits")
+# SDMatte's do, but a run that had too little memory for it is to go on with less of it.
+_NO_MATTER = ("input", "overwrite", "resume", "offline", "report", "limits", "sdmatte", "sdmatte_size")
 
 
 @runtime_checkable

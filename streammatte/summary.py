@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 STAGES = {
     "ClipColors": "colors",
+    "TransparencyRefiner": "transparency",
     "TemporalSmoother": "smooth",
     "DetailRefiner": "detail",
     "ForegroundEstimator": "decontaminate",
@@ -45,6 +46,7 @@ class Summary:
         assumed: What the source does not say of its colours and is taken for, in words; ``None`` if it says it.
         input_transfer: What the source's colours were taken to be encoded in, for the network's eyes; ``None``: for a
             screen, as they are.
+        keyframes, keyframe_seconds: Frames that SDMatte has matted, by index, and how long it took for all of them.
         mattes: Path of each one given, what it was taken as, and what of it could not be decoded.
         notes: What else a user should know of how the source was read, a line each.
         findings: What the plates tell of themselves; ``None`` unless a report or a limit asked for it.
@@ -69,6 +71,8 @@ class Summary:
     lost: str | None = None
     assumed: str | None = None
     input_transfer: str | None = None
+    keyframes: list[int] = field(default_factory=list)
+    keyframe_seconds: float = 0.0
     mattes: list[dict[str, str | None]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     findings: Findings | None = None

@@ -36,6 +36,7 @@ LEVELS = {
     "summary": 4,
     "checks": 3,
     "resume": 4,
+    "transparency": 4,
     "job": 5,
     "evaluate": 5,
     "live": 5,

@@ -43,7 +43,8 @@ def footage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, picture in (("images/a.jpg", grey), ("alphas/a.png", grey[..., 0])):
         (tmp_path / "pairs" / name).parent.mkdir(parents=True)
         cv2.imwrite(str(tmp_path / "pairs" / name), picture)
-    cv2.imwrite(str(tmp_path / "rig.png"), np.zeros((48, 64), np.uint8))
+    for name in ("rig.png", "glass.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((48, 64), np.uint8))
     (tmp_path / "samples").symlink_to(SAMPLES)
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -73,7 +73,7 @@ def test_names_are_unique_and_complete() -> None:
     assert set(names) == {
         "birefnet", "birefnet-lite", "birefnet-matting", "birefnet-portrait", "birefnet-dis5k", "birefnet-hrsod",
         "birefnet-cod", "birefnet-hr", "birefnet-hr-matting", "birefnet-dynamic", "birefnet-lite-2k", "birefnet-512",
-        "toonout", "rmbg-2.0", "birefnet-nano",
+        "toonout", "rmbg-2.0", "sdmatte", "sdmatte-plus", "sdmatte-lite", "birefnet-nano",
     }  # fmt: skip
 
 
@@ -406,6 +406,25 @@ def test_a_name_that_is_not_here_and_cannot_be_fetched(embedded: Path) -> None:
     assert caught.value.hint is not None and "huggingface.co/ZhengPeng7/BiRefNet_HR/resolve/" in caught.value.hint
     with pytest.raises(ModelError, match="unknown model"):
         resolve("birefnet-xl", device_type="cpu", offline=True)
+
+
+@pytest.mark.parametrize("name", ["sdmatte", "sdmatte-plus", "sdmatte-lite"])
+def test_sdmatte_is_fetched_like_the_others_and_matted_with_by_itself_never(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    checkpoint = publish(hub, name, monkeypatch)
+    with pytest.raises(ModelError, match=f"{name} sees through glass") as caught:
+        resolve(name, device_type="cpu", offline=False)
+    assert caught.value.hint is not None and f"--sdmatte {name}" in caught.value.hint
+    with pytest.raises(WeightsMissing, match="--offline is set") as caught:
+        resolve(name, device_type="cpu", offline=True, network="sdmatte")
+    assert caught.value.hint is not None and "--sdmatte FILE" in caught.value.hint
+    assert hub.requests == []
+    found, path = resolve(name, device_type="cpu", offline=False, network="sdmatte")
+    assert found == checkpoint and path.read_bytes() == CONTENT
+    assert resolve(name, device_type="cpu", offline=True, network="sdmatte") == (found, path)
+    with pytest.raises(ModelError, match="birefnet mattes whole frames"):
+        resolve("birefnet", device_type="cpu", offline=False, network="sdmatte")
 
 
 def test_a_non_commercial_licence_is_shown_before_the_download(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from streammatte.errors import ModelError, OutOfMemory
+from streammatte.errors import ModelError
 from streammatte.frame import Frame
-from streammatte.matting.device import PRECISIONS, choose_device, choose_precision
+from streammatte.matting.device import PRECISIONS, choose_device, choose_precision, memory_of
 from streammatte.nets.birefnet import IMAGENET_MEAN, IMAGENET_STD, NANO, BiRefNet, load_birefnet
 from streammatte.nets.checkpoint import read_size
 from streammatte.weights import find, licence_notice, resolve
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
 
 RELEASED_SIZE = (1024, 1024)  # what a checkpoint of unknown origin is most likely trained at
 MULTIPLE = 32  # of the network's input: its deepest features are at this stride
+_HINT = "try a smaller --size, --precision fp16, --batch 1, or --model birefnet-lite"
 LARGEST = 4096  # the family was trained at up to 2560; a slip of the finger beyond this would take all memory
 
 
@@ -51,7 +50,7 @@ class BiRefNetMatter:
         self.name, self.device, self.size = name, device, size
         self.precision = next(name for name, value in PRECISIONS.items() if value is dtype)
         self._dtype = dtype
-        with _memory_of(device):
+        with memory_of(device, _HINT):
             self._net = net.to(device, dtype)
         self._mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(IMAGENET_STD, device=device).view(1, 3, 1, 1)
@@ -63,7 +62,7 @@ class BiRefNetMatter:
         Raises:
             OutOfMemory: The batch does not fit the device at this size and precision.
         """
-        with _memory_of(self.device):
+        with memory_of(self.device, _HINT):
             batch = torch.cat([self._prepare(frame) for frame in frames])
             mattes = self._net(batch).float().sigmoid()
             return [
@@ -114,7 +113,7 @@ def load_matter(
     else:
         path = Path(weights)
         if model != "auto":
-            checkpoint = find(model)
+            checkpoint = find(model, "birefnet")
             if not checkpoint.commercial and on_notice is not None:
                 on_notice(licence_notice(checkpoint))
     net = load_birefnet(path)
@@ -141,17 +140,3 @@ def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
 
 def _allowed(side: int) -> int:
     return min(LARGEST, max(MULTIPLE, round(side / MULTIPLE) * MULTIPLE))
-
-
-@contextmanager
-def _memory_of(device: torch.device) -> Iterator[None]:
-    """Translates a device's lack of memory, wherever torch notices it."""
-    try:
-        yield
-    except RuntimeError as exc:  # a GPU's lack has a class of its own below it, a CPU's has a sentence
-        if not isinstance(exc, torch.OutOfMemoryError) and not re.search("not enough memory|allocate memory", str(exc)):
-            raise
-        raise OutOfMemory(
-            f"{device} has too little memory for this model at this size",
-            hint="try a smaller --size, --precision fp16, --batch 1, or --model birefnet-lite",
-        ) from exc

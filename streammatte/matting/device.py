@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-from streammatte.errors import DeviceMissing
+from streammatte.errors import DeviceMissing, OutOfMemory
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -58,3 +59,14 @@ def cores_left_to(others: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def memory_of(device: torch.device, hint: str) -> Iterator[None]:
+    """Translates a device's lack of memory, wherever torch notices it; ``hint`` says what takes less."""
+    try:
+        yield
+    except RuntimeError as exc:  # a GPU's lack has a class of its own below it, a CPU's has a sentence
+        if not isinstance(exc, torch.OutOfMemoryError) and not re.search("not enough memory|allocate memory", str(exc)):
+            raise
+        raise OutOfMemory(f"{device} has too little memory for this model at this size", hint=hint) from exc

@@ -12,6 +12,7 @@ from streammatte.stages.foreground import ForegroundEstimator, estimate_foregrou
 from streammatte.stages.mattes import CoreHint, Guide, Holdout, MatteLimits
 from streammatte.stages.shape import EdgeShaper, choke, feather
 from streammatte.stages.temporal import WIDTH, TemporalSmoother
+from streammatte.stages.transparency import TransparencyRefiner
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,7 @@ __all__ = [
     "Holdout",
     "MatteLimits",
     "TemporalSmoother",
+    "TransparencyRefiner",
     "choke",
     "despill",
     "estimate_foreground",
@@ -50,6 +52,7 @@ def stages_for(
     core: Guide | None = None,
     garbage: Guide | None = None,
     holdout: Guide | None = None,
+    transparency: TransparencyRefiner | None = None,
     detail: Literal["auto", "on", "off"] = "auto",
     choke: float = 0.0,
     feather: float = 0.0,
@@ -65,6 +68,7 @@ def stages_for(
         smooth: How far the matte is steadied over time.
         lookahead: Plates that may be held back for it; 0 looks back only, ``None`` as far ahead as back.
         core, garbage, holdout: Mattes of what is the subject, what is not, and what stands before it.
+        transparency: What sees through glass, veils and smoke.
         detail: Whether the matte is lifted to the frame's size by the picture's own edges; ``auto``: one that a network
             of some size made.
         choke, feather: How far the edge is moved inwards, and how wide it is made, in pixels of the frame.
@@ -79,6 +83,8 @@ def stages_for(
         stages.append(hint)
     if colors == "on" or (colors == "auto" and small):
         stages.append(ClipColors(size))
+    if transparency is not None:  # before what steadies the matte, so that what was joined is steadied, too
+        stages.append(transparency)
     if smooth != "off":
         stages.append(TemporalSmoother(smooth, lookahead, min(WIDTH, 2 * max(size))))
     if detail == "on" or (detail == "auto" and not small):

@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streammatte.frame import Plate
+
 Plane = NDArray[np.float32]
 """(H, W), or (H, W, 2) for a flow: pixel p of the one frame is found at p + flow[p] in the other, in pixels (x, y)."""
 
@@ -134,6 +136,20 @@ class Motion:
         alpha = np.maximum(here.alpha, self.moved(there.alpha, flow))  # either may have been dropped by the network
         distance = (np.square(astray[..., 0]) + np.square(astray[..., 1])) / np.float32(DISAGREEMENT**2)
         return _plane(np.exp(-distance) * (np.square(alpha) + np.float32(BEHIND)))
+
+
+def reduced(plate: Plate, longest: int) -> tuple[NDArray[np.uint8], Plane]:
+    """A plate's picture, (h, w, 3), and its alpha, (h, w), of at most ``longest`` pixels on the longer side."""
+    height, width = plate.alpha.shape
+    scale = min(1.0, longest / max(height, width))
+    size = max(1, round(scale * width)), max(1, round(scale * height))
+    # The picture as its samples are stored: floats of all of them would cost more than the rest.
+    samples, matte = plate.frame.rgb.permute(1, 2, 0).cpu().numpy(), plate.alpha.float().cpu().numpy()
+    rgb, alpha = (cv2.resize(np.ascontiguousarray(x), size, interpolation=cv2.INTER_AREA) for x in (samples, matte))
+    if rgb.dtype != np.uint8:
+        white = 65535 if rgb.dtype == np.uint16 else 1
+        rgb = np.rint(rgb.clip(0, white) * np.float32(255 / white))
+    return np.asarray(rgb, np.uint8), _plane(alpha)
 
 
 def same_shot(here: View, there: View, trust: Plane) -> bool:

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from streammatte.frame import Plate
-from streammatte.stages.motion import FINE, Motion, Plane, View, filled, same_shot
+from streammatte.stages.motion import FINE, Motion, Plane, View, filled, reduced, same_shot
 
 Strength = Literal["low", "medium", "high"]
 
@@ -203,13 +203,4 @@ def _turned(before: Plane, after: Plane) -> float:
 
 def _view(plate: Plate, longest: int = WIDTH) -> View:
     """A plate at the size at which it is worked on."""
-    height, width = plate.alpha.shape
-    scale = min(1.0, longest / max(height, width))
-    size = max(1, round(scale * width)), max(1, round(scale * height))
-    # The picture as its samples are stored: floats of all of them would cost more than the rest.
-    samples, matte = plate.frame.rgb.permute(1, 2, 0).cpu().numpy(), plate.alpha.float().cpu().numpy()
-    rgb, alpha = (cv2.resize(np.ascontiguousarray(x), size, interpolation=cv2.INTER_AREA) for x in (samples, matte))
-    if rgb.dtype != np.uint8:
-        white = 65535 if rgb.dtype == np.uint16 else 1
-        rgb = np.rint(rgb.clip(0, white) * np.float32(255 / white))
-    return View.of(np.asarray(rgb, np.uint8), np.asarray(alpha, np.float32))
+    return View.of(*reduced(plate, longest))

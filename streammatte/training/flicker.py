@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from streammatte.training.picture import Picture, as_picture, blur, clip
 
@@ -13,6 +14,8 @@ PERIOD = 22  # frames of a breath
 BOIL = 0.05  # deviation, of an alpha of one half
 HOLES = 0.2  # chance of a hole, in each frame
 DROPOUT = 18  # one of so many frames is lost as a whole
+DRIFT = 0.15  # of what lumps of a see-through body are taken for: so much is new in each frame
+FLIPS = 0.08  # chance that most of such a body is lost for one to three frames
 
 
 def flickering(alpha: Picture, *, seed: int = 0, strength: float = 1.0) -> Picture:
@@ -57,3 +60,28 @@ def _lumps(rng: np.random.Generator, height: int, width: int, size: float) -> Pi
     """Smooth noise of mean 0 and deviation 1, (height, width), lumps of some ``size`` pixels."""
     lumps = blur(as_picture(rng.standard_normal((height, width))), size)
     return lumps * np.float32(2 * np.sqrt(np.pi) * size)
+
+
+def solid_or_nothing(alpha: Picture, region: NDArray[np.bool_], *, seed: int = 0) -> Picture:
+    """What networks make of what can be seen through: lumps of it are solid, the others nothing, and they change sides.
+
+    Args:
+        alpha: (N, H, W) in [0, 1].
+        region: (N, H, W), where the subject can be seen through; elsewhere the alpha is left as it is.
+        seed: Decides all of it.
+
+    Returns:
+        (N, H, W) float32 in [0, 1].
+    """
+    rng = np.random.default_rng([seed, 2])
+    height, width = alpha.shape[1:]
+    now, lean = (_lumps(rng, height, width, width / 20) for _ in range(2))
+    flip, result = 0, alpha.copy()
+    for index, truth in enumerate(alpha):
+        now = as_picture(np.sqrt(1 - DRIFT) * now + np.sqrt(DRIFT) * _lumps(rng, height, width, width / 20))
+        flip = flip - 1 if flip else (int(rng.integers(1, 4)) if rng.random() < FLIPS else 0)
+        vote = 0.6 * lean + 0.6 * now + (-1.2 if flip else 0.5)
+        said = clip(0.5 + 6 * as_picture(vote))
+        near = clip(2 * blur(as_picture(region[index]), 1) - 0.2) * region[index]
+        result[index] = clip(truth + near * (said - truth))
+    return result

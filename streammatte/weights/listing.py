@@ -41,7 +41,8 @@ def list_models(console: Console, as_json: bool = False) -> None:
         )
     console.print(table)
     console.print()
-    console.print("`streammatte models pull NAME` fetches one. --weights FILE takes any other BiRefNet.")
+    console.print("`streammatte models pull NAME` fetches one. --weights FILE takes any other BiRefNet,")
+    console.print("--sdmatte FILE any other SDMatte.")
 
 
 def pull(name: str, console: Console) -> Path:
@@ -90,6 +91,7 @@ def _as_dict(checkpoint: Checkpoint, path: Path | None) -> dict[str, object]:
         "licence": checkpoint.licence,
         "commercial": checkpoint.commercial,
         "good_at": checkpoint.good_at,
+        "network": checkpoint.network,
         "repo": checkpoint.repo,
         "revision": checkpoint.revision or None,
         "file": checkpoint.file,

@@ -40,15 +40,30 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def find(name: str) -> Checkpoint:
+def find(name: str, network: str | None = None) -> Checkpoint:
     """The checkpoint of that name.
 
+    Args:
+        name: As the table has it.
+        network: What it has to be for; anything by default.
+
     Raises:
-        ModelError: There is none; the hint lists the names that come close.
+        ModelError: There is none, and the hint lists the names that come close; or it is for something else.
     """
     names = [checkpoint.name for checkpoint in CHECKPOINTS]
     if name in names:
-        return CHECKPOINTS[names.index(name)]
+        found = CHECKPOINTS[names.index(name)]
+        if network in (None, found.network):
+            return found
+        if network == "birefnet":
+            raise ModelError(
+                f"{name} sees through glass, and mattes no whole frame by itself",
+                hint=f"--sdmatte {name} puts it beside another --model",
+            )
+        raise ModelError(
+            f"{name} mattes whole frames, and sees through nothing",
+            hint=f"--model {name} takes it; --sdmatte takes sdmatte, sdmatte-plus, sdmatte-lite or a file",
+        )
     close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
     meant = f"did you mean {' or '.join(close)}? " if close else ""
     raise ModelError(f"unknown model: {name}", hint=f"{meant}`streammatte models` lists all of them")
@@ -128,6 +143,7 @@ def resolve(
     *,
     device_type: str,
     offline: bool,
+    network: str = "birefnet",
     on_progress: Progress | None = None,
     on_notice: Callable[[str], None] | None = None,
 ) -> tuple[Checkpoint, Path]:
@@ -140,16 +156,17 @@ def resolve(
         name: A checkpoint's name, or ``"auto"``.
         device_type: As ``torch.device.type`` has it.
         offline: Do not try the network, as with ``HF_HUB_OFFLINE``.
+        network: What a named checkpoint has to be for, as the table has it.
         on_progress: As for ``fetch``.
         on_notice: Called with a line that the user should see before the model is used.
 
     Raises:
-        ModelError: No such name.
+        ModelError: No such name, or one for something else.
         WeightsMissing, WeightsMismatch: As for ``fetch``. For ``"auto"``: the embedded file itself is gone.
     """
     notify = on_notice or (lambda line: None)
     if name != "auto":
-        checkpoint = find(name)
+        checkpoint = find(name, network)
         if not checkpoint.commercial:
             notify(licence_notice(checkpoint))
         return checkpoint, _obtain(checkpoint, offline, on_progress)
@@ -360,6 +377,8 @@ def _url(checkpoint: Checkpoint, endpoint: str) -> str:
 
 def _by_hand(checkpoint: Checkpoint) -> str:
     url = _url(checkpoint, "https://huggingface.co")
+    if checkpoint.network == "sdmatte":
+        return f"fetch {url} by any means and pass it with --sdmatte FILE, or go without: --transparency off"
     return (
         f"fetch {url} by any means and pass it with --model {checkpoint.name} --weights FILE, or use --model {EMBEDDED}"
     )

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 NANO_SIZE = (192, 192)  # what the embedded checkpoint was last trained at; 256 opens holes in large, smooth subjects
 
 _MIT = "MIT"
+# SDMatte's authors publish code and weights as MIT. The weights began as Stable Diffusion 2's, whose licence allows
+# commercial use, forbids some uses, and asks that what is derived from it forbids them, too.
+_MIT_FROM_SD2 = "MIT, OpenRAIL++-M"
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +18,7 @@ class Checkpoint:
     """One file of weights that can be asked for by name.
 
     Attributes:
-        name: What ``--model`` takes.
+        name: What ``--model`` or ``--sdmatte`` takes.
         repo: ``owner/name`` on the Hugging Face hub; ``None`` for the one inside this package.
         revision: A commit where the file is pinned, else a branch.
         file: Its name in that repository, or beside this module.
@@ -24,6 +28,8 @@ class Checkpoint:
         licence: Of the weights, as their publisher states it.
         commercial: Whether that licence allows commercial use.
         good_at: One line for the list of models.
+        network: ``birefnet`` mattes whole frames (``--model``); ``sdmatte`` what can be seen through, of a frame that
+            another has matted (``--sdmatte``).
     """
 
     name: str
@@ -36,6 +42,7 @@ class Checkpoint:
     licence: str
     commercial: bool
     good_at: str
+    network: Literal["birefnet", "sdmatte"] = "birefnet"
 
 
 # A pinned revision, size or hash stands here only where independent public projects that check the same file agree
@@ -210,6 +217,47 @@ CHECKPOINTS: tuple[Checkpoint, ...] = (
         licence="CC BY-NC 4.0",
         commercial=False,
         good_at="products; a gated download",
+    ),
+    # Of SDMatte the authors publish a training's files, 12 GB each, its optimiser's state included. These hold the
+    # same weights alone, in less than half. Whoever has the authors' file can pass it as it is.
+    Checkpoint(
+        name="sdmatte",
+        repo="1038lab/SDMatte",
+        revision="main",
+        file="SDMatte.safetensors",
+        bytes=None,
+        sha256=None,
+        size=(1024, 1024),
+        licence=_MIT_FROM_SD2,
+        commercial=True,
+        good_at="--sdmatte: glass, veils, smoke; 5.2 GB",
+        network="sdmatte",
+    ),
+    Checkpoint(
+        name="sdmatte-plus",
+        repo="1038lab/SDMatte",
+        revision="main",
+        file="SDMatte_plus.safetensors",
+        bytes=None,
+        sha256=None,
+        size=(1024, 1024),
+        licence=_MIT_FROM_SD2,
+        commercial=True,
+        good_at="--sdmatte: the same, trained on other pictures",
+        network="sdmatte",
+    ),
+    Checkpoint(
+        name="sdmatte-lite",
+        repo="LongfeiHuang/LiteSDMatte",
+        revision="main",
+        file="LiteSDMatte.pth",
+        bytes=None,
+        sha256=None,
+        size=(1024, 1024),
+        licence=_MIT_FROM_SD2,
+        commercial=True,
+        good_at="--sdmatte: a smaller one of these",
+        network="sdmatte",
     ),
     Checkpoint(
         name="birefnet-nano",

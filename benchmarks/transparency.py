@@ -1,0 +1,235 @@
+"""How well a see-through matte that is known in keyframes is carried to all frames, on clips whose alpha is known.
+
+    python -m benchmarks.transparency [--json FILE] [-o OUT.png] [--clips NAME ...] [--seeds N ...] [--no-network]
+    python -m benchmarks.transparency --cost
+
+The clips are a bottle, a veil and smoke (`streammatte.training.see_through`), and the sample `glass.mp4`. Each has two
+mattes to begin with: its truth with the see-through parts solid or nothing, by turns (`solid_or_nothing`), and what the
+embedded network says, settled by the clip's colours as in the command. Keyframes are answered from the truth, so that
+what is measured is their choice, the carrying and the joining alone. The region is given as a mask (the true one, three
+pixels wider), as a box around it in the first frame, and not at all. Beside the stage stand keyframes every 12 frames
+and no others, the last keyframe held, and two keyframes blended without motion, within the same mask.
+
+MAD is counted where the subject can be seen through, dtSSD over the whole frame; both as a share of the matte's that
+was begun with. `changed outside` counts the pixels of all frames outside of the mask that are not the old ones, bit for
+bit; `changed solid`, as a share, those of the mask's in which the old matte and the truth are 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import streammatte
+from streammatte import metrics
+from streammatte.frame import Frame, Matter, Plate
+from streammatte.stages import ClipColors
+from streammatte.stages import transparency as stage
+from streammatte.stages.regions import Box
+from streammatte.training.cutouts import read_cutouts
+from streammatte.training.flicker import solid_or_nothing
+from streammatte.training.see_through import SEE_THROUGH, SeeThroughClip, make_see_through
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+SUBJECTS = (149, 155, 233, 240, 335, 343, 569, 609, 905, 994)  # as of benchmarks.temporal
+EVERY = 12
+Mattes = NDArray[np.float32]
+
+
+@dataclass
+class Masks:
+    """A guide of one mask for each frame."""
+
+    planes: NDArray[np.bool_]
+
+    def at(self, frame: Frame) -> torch.Tensor:
+        return torch.from_numpy(self.planes[frame.index].astype(np.float32))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", nargs="+", choices=(*SEE_THROUGH, "glass"), default=(*SEE_THROUGH, "glass"))
+    parser.add_argument("--seeds", nargs="+", type=int, default=(0, 3))
+    parser.add_argument("--no-network", action="store_true", help="the model of how networks fail alone")
+    parser.add_argument("--cost", action="store_true", help="instead, the stage's milliseconds a frame at 1920 × 1080")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("-o", "--output", metavar="PNG", help="picture, matte, ours, truth, composites; a file a clip")
+    given = parser.parse_args()
+    if given.cost:
+        return cost()
+    matter = None if given.no_network else streammatte.load_matter("birefnet-nano", offline=True, device="cpu")
+    figures: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
+    for name in given.clips:
+        for seed in (0,) if name == "glass" else given.seeds:
+            clip = read_glass() if name == "glass" else drawn(name, seed)
+            kinds = {"failure model": solid_or_nothing(clip.alpha, clip.region, seed=seed)}
+            if matter is not None:
+                kinds["network"] = network(clip, matter)
+            for kind, raw in kinds.items():
+                rows, ours = measured(clip, raw)
+                figures.setdefault(kind, {})[name if name == "glass" else f"{name} {seed}"] = rows
+                print(f"\n{kind}, {name} {seed}")
+                for method, row in rows.items():
+                    print(f"  {method:18}", "  ".join(f"{key} {value:g}" for key, value in row.items()), flush=True)
+                if given.output:
+                    path = f"{given.output.removesuffix('.png')}.{name}.{seed}.{kind[0]}.png"
+                    picture = sheet(clip, raw, ours)
+                    cv2.imwrite(path, picture[..., ::-1])
+    means = {kind: summary(clips) for kind, clips in figures.items()}
+    for kind, rows in means.items():
+        print(f"\n{kind}: mean over the clips")
+        for method, row in rows.items():
+            print(f"  {method:18}", "  ".join(f"{key} {value:g}" for key, value in row.items()))
+    if given.json:
+        about = {"size": [384, 216], "frames": 36, "every": EVERY, "seeds": list(given.seeds)}
+        given.json.write_text(json.dumps(about | {"mean": means, "figures": figures}, indent=1) + "\n")
+
+
+def drawn(name: str, seed: int) -> SeeThroughClip:
+    return make_see_through(
+        name, seed=seed, cutouts=read_cutouts([SAMPLES / "cutouts" / f"{number:06}.webp" for number in SUBJECTS])
+    )
+
+
+def read_glass() -> SeeThroughClip:
+    """The sample; what can be seen through is told from its truth: in between, and no edge."""
+    with streammatte.open_source(str(SAMPLES / "glass.mp4")) as source:
+        rgb = np.stack([frame.rgb.permute(1, 2, 0).numpy() for frame in source])
+    with streammatte.open_source(str(SAMPLES / "glass.alpha.mkv")) as source:
+        alpha = np.stack([frame.as_float()[0].numpy() for frame in source])
+    between = ((alpha > 0.02) & (alpha < 0.98)).astype(np.uint8)
+    thick = [cv2.morphologyEx(each, cv2.MORPH_OPEN, np.ones((7, 7), np.uint8)) for each in between]
+    near = [cv2.dilate(each, np.ones((9, 9), np.uint8)) for each in thick]
+    return SeeThroughClip(rgb, alpha, np.zeros_like(rgb, np.float32), (), (np.stack(near) & between) > 0)
+
+
+def network(clip: SeeThroughClip, matter: Matter) -> Mattes:
+    frames = [Frame(torch.from_numpy(rgb).permute(2, 0, 1), index, index) for index, rgb in enumerate(clip.rgb)]
+    return np.stack([plate.alpha.numpy() for plate in streammatte.matte(frames, matter, [ClipColors()])])
+
+
+def refined(
+    clip: SeeThroughClip, raw: Mattes, region: Masks | Box | None, *, ahead: bool = True
+) -> tuple[Mattes, list[int]]:
+    """The stage's mattes, and which frames were keyframes."""
+    refiner = stage.TransparencyRefiner(
+        lambda frame, _: torch.from_numpy(clip.alpha[frame.index]), every=EVERY, region=region, ahead=ahead
+    )
+    frames = [Frame(torch.from_numpy(rgb).permute(2, 0, 1), index, index) for index, rgb in enumerate(clip.rgb)]
+    plates = streammatte.matte(frames, lambda batch: [torch.from_numpy(raw[each.index]) for each in batch], [refiner])
+    return np.stack([plate.alpha.numpy() for plate in plates]), refiner.keyframes
+
+
+def measured(clip: SeeThroughClip, raw: Mattes) -> tuple[dict[str, dict[str, float]], Mattes]:
+    """Of each method its figures; and the stage's mattes."""
+    mask = np.stack([cv2.dilate(each.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0 for each in clip.region])
+    x, y, w, h = cv2.boundingRect(mask[0].astype(np.uint8))
+    height, width = raw.shape[1:]
+    box = max(0, x - 4), max(0, y - 4), min(width, x + w + 4), min(height, y + h + 4)
+    ours, keys = refined(clip, raw, Masks(mask))
+    rows = {"mask": figure(clip, raw, ours, keys, mask)}
+    usual = stage.LOST, stage.NEW
+    stage.LOST, stage.NEW = 0.0, 1.0
+    try:
+        rows["mask, every 12"] = figure(clip, raw, *refined(clip, raw, Masks(mask)), mask)
+    finally:
+        stage.LOST, stage.NEW = usual
+    rows["mask, one-sided"] = figure(clip, raw, *refined(clip, raw, Masks(mask), ahead=False), mask)
+    rows["box"] = figure(clip, raw, *refined(clip, raw, box))
+    rows["found"] = figure(clip, raw, *refined(clip, raw, None))
+    count = len(raw)
+    keys = sorted({*range(0, count, EVERY), count - 1})
+    held, blended = raw.copy(), raw.copy()
+    for index in range(count):
+        first = max(key for key in keys if key <= index)
+        last = min(key for key in keys if key >= index)
+        share = (index - first) / max(1, last - first)
+        held[index][mask[index]] = clip.alpha[first][mask[index]]
+        both = (1 - share) * clip.alpha[first] + share * clip.alpha[last]
+        blended[index][mask[index]] = both[mask[index]]
+    rows["hold"] = figure(clip, raw, held, keys, mask)
+    rows["blend"] = figure(clip, raw, blended, keys, mask)
+    return rows, ours
+
+
+def figure(
+    clip: SeeThroughClip, raw: Mattes, ours: Mattes, keys: list[int], mask: NDArray[np.bool_] | None = None
+) -> dict[str, float]:
+    inside = [np.abs(each - clip.alpha)[clip.region].mean() for each in (ours, raw)]
+    changed = ours != raw
+    solid = (raw == 1) & (clip.alpha == 1) & (True if mask is None else mask)
+    row = {
+        "MAD": round(float(inside[0] / inside[1]), 3),
+        "dtSSD": round(metrics.dtssd(ours, clip.alpha) / metrics.dtssd(raw, clip.alpha), 3),
+        "MAD of 1000": round(float(1000 * inside[0]), 1),
+        "keyframes": round(len(keys) / len(raw), 3),
+        "changed solid": round(float((changed & solid).sum() / max(1, solid.sum())), 4),
+    }
+    return row if mask is None else row | {"changed outside": int(np.count_nonzero(changed & ~mask))}
+
+
+def summary(clips: dict[str, dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """Of each method, the mean over the clips and the worst of them."""
+    first: dict[str, dict[str, Any]] = next(iter(clips.values()))
+    rows: dict[str, dict[str, float]] = {}
+    for method in first:
+        rows[method] = {}
+        for key in ("MAD", "dtSSD", "keyframes"):
+            values = [clip[method][key] for clip in clips.values()]
+            rows[method] |= {key: round(float(np.mean(values)), 3), f"worst {key}": max(values)}
+    return rows
+
+
+def sheet(clip: SeeThroughClip, raw: Mattes, ours: Mattes) -> NDArray[np.uint8]:
+    """Across time: picture, old matte, ours, truth, and the last two over a checkerboard, in the subject's colours."""
+    height, width = raw.shape[1:]
+    y, x = np.mgrid[:height, :width] // 16
+    board = np.where(((x + y) % 2)[..., None] > 0, np.float32([0.2, 0.7, 0.3]), np.float32([0.75, 0.85, 0.75]))
+    rows = []
+    for index in range(2, len(raw), max(1, len(raw) // 6)):
+        own = clip.foreground[index] if clip.foreground.any() else clip.rgb[index] / np.float32(255)
+        mattes = [each[index][..., None].astype(np.float32) for each in (raw, ours, clip.alpha)]
+        laid = [matte * own + (1 - matte) * board for matte in mattes[1:]]
+        pictures = [clip.rgb[index] / 255, *(np.repeat(matte, 3, 2) for matte in mattes), *laid]
+        rows.append(np.hstack(pictures))
+    return np.rint(255 * np.vstack(rows).clip(0, 1)).astype(np.uint8)
+
+
+def cost(frames: int = 26) -> None:
+    """Prints the mean time of a frame, the keyframe's matter apart; a quiet machine is up to whoever measures."""
+    for name in SEE_THROUGH:
+        small = make_see_through(name, 480, 270, frames)
+        raw = solid_or_nothing(small.alpha, small.region)
+        large = [
+            Plate(
+                Frame(torch.from_numpy(cv2.resize(rgb, (1920, 1080))).permute(2, 0, 1), index, index),
+                torch.from_numpy(cv2.resize(alpha, (1920, 1080))),
+            )
+            for index, (rgb, alpha) in enumerate(zip(small.rgb, raw, strict=True))
+        ]
+        truth = [torch.from_numpy(cv2.resize(alpha, (1920, 1080))) for alpha in small.alpha]
+        masks = np.stack([cv2.resize(each.astype(np.uint8), (1920, 1080)) > 0 for each in small.region])
+        for kind, region in (("mask", Masks(masks)), ("found", None)):
+            refiner = stage.TransparencyRefiner(lambda frame, _: truth[frame.index], every=EVERY, region=region)  # noqa: B023 (used at once)
+            start = time.perf_counter()
+            for plate in large:
+                list(refiner.push(plate))
+            list(refiner.flush())
+            taken = 1000 * (time.perf_counter() - start) / frames
+            print(
+                f"{name}, {kind}: {taken:.0f} ms a frame on {os.cpu_count()} cores, {len(refiner.keyframes)} keyframes"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""The whole command with SDMatte: from a folder laid out as on the hub to a plate, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SAMPLES
+from safetensors.torch import save_file
+from sdmatte_folder import UNET, make_folder, random_tensors, write_configs
+from test_mattes import write_grey
+
+from streammatte.cli import main
+from streammatte.media import open_source
+
+GLASS = str(SAMPLES / "glass.mp4")
+BOX = (200, 60, 360, 320)
+SHOWN = ",".join(map(str, BOX))
+QUICK = ["--model", "birefnet-nano", "--size", "64x64", "--device", "cpu", "--smooth", "off", "--colors", "off"]
+QUICK += ["--decontaminate", "off", "--quiet", "--no-audio", "--precision", "fp32"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network with random weights."""
+    return make_folder(tmp_path_factory.mktemp("hub") / "SDMatte")
+
+
+def run(out: Path, *arguments: str, last: int = 7) -> int:
+    return main([GLASS, "-o", str(out), "--bits", "16", "--out", str(last), *QUICK, *arguments])
+
+
+def alphas(path: Path) -> np.ndarray:
+    with open_source(path) as source:
+        return np.stack([plate.alpha.numpy() for plate in source.plates()])
+
+
+def test_the_whole_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with_it, without = tmp_path / "with.mkv", tmp_path / "without.mkv"
+    small = ["--sdmatte", str(folder), "--sdmatte-size", "256"]
+    assert run(with_it, *small, "--transparent", SHOWN, "--keyframe-every", "4", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["keyframes"] == [0, 4, 7]
+    assert told["keyframe_seconds"] > 0
+    assert "TransparencyRefiner" in told["stages"]
+    assert run(without, "--transparency", "off") == 0
+
+    first, second = alphas(with_it), alphas(without)
+    assert len(first) == len(second) == 8
+    left, top, right, bottom = BOX
+    assert np.array_equal(first[0, :, right:], second[0, :, right:])
+    assert np.array_equal(first[0, :, :left], second[0, :, :left])
+    assert np.abs(first[:, top:bottom, left:right] - second[:, top:bottom, left:right]).mean() > 0.05
+
+
+def test_a_mask_tells_where(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mask = write_grey(tmp_path / "mask.mkv", [0, 0, 255, 255, 255, 0, 0, 0], size=(320, 180))
+    out = tmp_path / "out.mkv"
+    small = ["--sdmatte", str(folder), "--sdmatte-size", "256", "--keyframe-every", "2", "--json"]
+    assert run(out, *small, "--transparent-mask", str(mask)) == 0
+    assert json.loads(capsys.readouterr().out)["keyframes"] == [2, 4]
+
+
+def test_a_mask_of_another_length(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mask = write_grey(tmp_path / "mask.mkv", [255] * 3)
+    small = ["--sdmatte", str(folder), "--sdmatte-size", "256"]
+    assert run(tmp_path / "out.webm", *small, "--transparent-mask", str(mask)) == 1
+    assert "mask.mkv" in capsys.readouterr().err
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_without_weights_auto_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path / "auto.mkv", "--transparent", SHOWN) == 0
+    said = capsys.readouterr().err
+    assert said.count("goes on without SDMatte") == 1
+    assert "streammatte models pull sdmatte" in said
+    assert run(tmp_path / "off.mkv", "--transparency", "off") == 0
+    assert np.array_equal(alphas(tmp_path / "auto.mkv"), alphas(tmp_path / "off.mkv"))
+
+
+def test_without_weights_on_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path / "out.mkv", "--transparency", "on") == 1
+    said = capsys.readouterr().err
+    assert "error: sdmatte is not here" in said
+    assert "hint:" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_on_says_that_it_found_nothing(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path / "out.mkv", "--transparency", "on", "--sdmatte", str(folder), "--json", last=1) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["keyframes"] == []
+    assert any("nothing was found" in note for note in told["notes"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--transparent", "0,0,641,360"], "not within the frame"),
+        (["--transparent", SHOWN, "--transparency", "off"], "--transparency is off"),
+        (["--transparent", SHOWN, "--transparent-mask", GLASS], "both say where"),
+        (["--transparent", SHOWN, "--transparency", "on", "--sdmatte", "birefnet-lite"], "mattes whole frames"),
+        (["--transparent", SHOWN, "--transparency", "on", "--sdmatte", "nowhere.safetensors"], "cannot be read"),
+        (["--transparent-mask", "nowhere.mov"], "nowhere.mov"),
+    ],
+)
+def test_refused(arguments: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path / "out.mkv", *arguments) == 1
+    said = capsys.readouterr().err
+    assert says in said
+    assert "hint:" in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("box", ["1,2,3", "a,b,c,d", "10,10,10,20", "-1,0,5,5"])
+def test_no_box(box: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run(tmp_path / "out.mkv", f"--transparent={box}")
+    assert "is not a box" in capsys.readouterr().err
+
+
+def test_a_truncated_checkpoint(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cut = tmp_path / "hub" / "SDMatte.safetensors"
+    cut.parent.mkdir()
+    cut.write_bytes((folder / "SDMatte.safetensors").read_bytes()[:100_000])
+    assert run(tmp_path / "out.mkv", "--transparent", SHOWN, "--sdmatte", str(cut)) == 1
+    assert "damaged" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.mkv"))
+
+
+def test_a_configuration_of_another_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_folder(tmp_path / "hub")
+    write_configs(folder, {"unet": {name: value for name, value in UNET.items() if name != "bbox_time_embed_dim"}})
+    assert run(tmp_path / "out.mkv", "--transparency", "on", "--sdmatte", str(folder)) == 1
+    assert "bbox_time_embed_dim" in capsys.readouterr().err
+
+
+def test_a_missing_tensor_is_named(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tensors = random_tensors(folder)
+    del tensors["unet.aux_conv_in.weight"]
+    write_configs(tmp_path, {each: json.loads((folder / each / "config.json").read_text()) for each in PARTS})
+    save_file(tensors, tmp_path / "SDMatte.safetensors")
+    assert run(tmp_path / "out.mkv", "--transparency", "on", "--sdmatte", str(tmp_path)) == 1
+    assert "unet.aux_conv_in.weight is missing" in capsys.readouterr().err
+
+
+PARTS = ("unet", "vae", "text_encoder")
+
+LITTLE_MEMORY = """
+import resource, sys
+import av, cv2, torch, diffusers, transformers
+import streammatte.nets.sdmatte, streammatte.job, streammatte.display
+torch.set_num_threads(1)
+used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + {room} * 2**20,) * 2)
+from streammatte.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited as Linux does")
+def test_too_little_memory_keeps_what_is_finished(folder: Path, tmp_path: Path) -> None:
+    mask = write_grey(tmp_path / "mask.mkv", [0] * 4 + [255] * 4, size=(320, 180))
+    out = tmp_path / "out.mkv"
+    command = [GLASS, "-o", str(out), "--out", "7", *QUICK, "--sdmatte", str(folder), "--transparent-mask", str(mask)]
+    starved = [sys.executable, "-c", LITTLE_MEMORY.format(room=1100), *command, "--sdmatte-size", "2048"]
+    done = subprocess.run(starved, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert "too little memory" in done.stderr
+    assert "--sdmatte-size" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "--resume" in done.stderr
+    assert not out.exists()
+    assert main([*command, "--sdmatte-size", "256", "--resume", "--json"]) == 0
+    assert len(alphas(out)) == 8

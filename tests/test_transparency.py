@@ -1,0 +1,364 @@
+"""A see-through matte is asked for in few frames, carried to all others, and joined where it belongs alone."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from streammatte.errors import InputError, OutOfMemory
+from streammatte.frame import Frame, Plate
+from streammatte.metrics import dtssd
+from streammatte.stages.carrying import Crop, Step, step
+from streammatte.stages.joining import joined
+from streammatte.stages.motion import Motion
+from streammatte.stages.regions import Finder, checked_box
+from streammatte.stages.transparency import TransparencyRefiner
+from streammatte.training.flicker import solid_or_nothing
+from streammatte.training.see_through import SEE_THROUGH, SeeThroughClip, make_see_through
+
+HEIGHT, WIDTH = 72, 128
+Planes = NDArray[np.float32]
+Masks = NDArray[np.bool_]
+
+
+@dataclass
+class Known:
+    """A keyframe matter that answers from the truth."""
+
+    alpha: Planes
+    regions: dict[int, Masks] = field(default_factory=dict)
+
+    def __call__(self, frame: Frame, region: torch.Tensor) -> torch.Tensor:
+        self.regions[frame.index] = region.numpy()
+        return torch.from_numpy(self.alpha[frame.index])
+
+
+@dataclass
+class Drawn:
+    """A guide of a mask for each frame."""
+
+    planes: Masks
+
+    def at(self, frame: Frame) -> torch.Tensor:
+        return torch.from_numpy(self.planes[frame.index].astype(np.float32))
+
+
+@cache
+def clip_of(name: str) -> SeeThroughClip:
+    return make_see_through(name, WIDTH, HEIGHT, 26, seed=1)
+
+
+@cache
+def mask_of(name: str) -> Masks:
+    return np.stack([cv2.dilate(each.astype(np.uint8), np.ones((3, 3))) > 0 for each in clip_of(name).region])
+
+
+def plates_of(rgb: NDArray[np.uint8], alpha: Planes) -> list[Plate]:
+    pairs = enumerate(zip(rgb, alpha, strict=True))
+    return [
+        Plate(Frame(torch.from_numpy(picture).permute(2, 0, 1), at, at), torch.from_numpy(matte))
+        for at, (picture, matte) in pairs
+    ]
+
+
+def through(stage: TransparencyRefiner, plates: Iterable[Plate]) -> list[Plate]:
+    return [after for each in plates for after in stage.push(each)] + list(stage.flush())
+
+
+def alphas(plates: Sequence[Plate]) -> Planes:
+    return np.stack([each.alpha.numpy() for each in plates])
+
+
+def texture(seed: int, height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.uint8]:
+    noise = np.random.default_rng(seed).uniform(0, 255, (height, width, 3)).astype(np.float32)
+    return np.asarray(cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 1.5), None, 0, 255, cv2.NORM_MINMAX), np.uint8)
+
+
+def still(count: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.stack([texture(seed)] * count)
+
+
+def square(count: int, x: int = 40) -> Masks:
+    mask = np.zeros((count, HEIGHT, WIDTH), np.bool_)
+    mask[:, 20:52, x : x + 40] = True
+    return mask
+
+
+def glassy(count: int) -> Planes:
+    """0.4 in the square, and a solid bar within it."""
+    alpha = 0.4 * square(count).astype(np.float32)
+    alpha[:, 30:40, 40:80] = 1
+    return alpha
+
+
+@pytest.mark.parametrize("name", SEE_THROUGH)
+def test_a_known_matte_is_carried_to_the_frames_between(name: str) -> None:
+    clip, mask = clip_of(name), mask_of(name)
+    raw = solid_or_nothing(clip.alpha, clip.region)
+    after = alphas(through(TransparencyRefiner(Known(clip.alpha), region=Drawn(mask)), plates_of(clip.rgb, raw)))
+    inside = [np.abs(each - clip.alpha)[clip.region].mean() for each in (after, raw)]
+    assert inside[0] <= 0.35 * inside[1] and dtssd(after, clip.alpha) <= dtssd(raw, clip.alpha)
+    assert np.array_equal(after[~mask], raw[~mask])
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 15])
+def test_every_plate_leaves_once_in_order_with_its_own_frame(count: int, ahead: bool) -> None:
+    plates = plates_of(still(count), np.zeros((count, HEIGHT, WIDTH), np.float32)) if count else []
+    stage = TransparencyRefiner(Known(glassy(count)), every=6, region=Drawn(square(count)), ahead=ahead)
+    assert [each.frame for each in through(stage, plates)] == [each.frame for each in plates]
+
+
+def test_without_a_region_a_plate_passes_as_it_is() -> None:
+    plates = plates_of(still(4), glassy(4))
+    stage = TransparencyRefiner(Known(glassy(4)), region=Drawn(np.zeros((4, HEIGHT, WIDTH), np.bool_)))
+    assert all(after is before for before, after in zip(plates, through(stage, plates), strict=True))
+    assert stage.keyframes == []
+
+
+def test_in_a_still_shot_all_frames_are_as_the_keyframe() -> None:
+    plates = plates_of(still(14), np.zeros((14, HEIGHT, WIDTH), np.float32))
+    after = alphas(through(TransparencyRefiner(Known(glassy(14)), region=Drawn(square(14))), plates))
+    assert np.abs(after - after[0]).max() < 1e-3 and after[0, 45, 60] == np.float32(0.4)
+
+
+def test_what_both_call_solid_or_nothing_stays_bit_for_bit() -> None:
+    truth, mask = glassy(14), square(14)
+    raw = np.where(truth > 0.9, np.float32(0.9931), np.float32(0.0041))
+    after = alphas(through(TransparencyRefiner(Known(truth), region=Drawn(mask)), plates_of(still(14), raw)))
+    solid = np.zeros_like(mask)
+    solid[:, 32:38, 42:78] = True
+    assert np.array_equal(after[solid], raw[solid]) and np.array_equal(after[~mask], raw[~mask])
+    assert np.abs(after[:, 45, 60] - 0.4).max() < 1e-3
+
+
+def test_where_one_is_solid_and_the_other_not_there_is_no_step() -> None:
+    """The new matte rises from nothing to solid, the old one is solid: the sum rises evenly, too."""
+    mask = np.ones((HEIGHT, WIDTH), np.bool_)
+    ramp = np.linspace(0, 1, WIDTH, dtype=np.float32)[None].repeat(HEIGHT, 0)
+    plate = plates_of(still(1), np.ones((1, HEIGHT, WIDTH), np.float32))[0]
+    after = joined(plate, mask, ramp, Crop.around(mask, mask.shape)).alpha.numpy()
+    assert np.diff(after, axis=1).min() >= 0 and np.diff(after, axis=1).max() < 3 / WIDTH
+
+
+def test_a_keyframe_comes_every_so_many_frames_and_last() -> None:
+    told: list[int] = []
+    plates = plates_of(still(24), np.zeros((24, HEIGHT, WIDTH), np.float32))
+    known = Known(glassy(24))
+    stage = TransparencyRefiner(known, every=6, region=Drawn(square(24)), on_keyframe=told.append)
+    through(stage, plates)
+    assert told == stage.keyframes == list(known.regions) == [0, 6, 12, 18, 23]
+    assert np.array_equal(known.regions[6], square(1)[0])
+
+
+def test_a_shot_begins_with_a_keyframe_and_nothing_crosses_the_cut() -> None:
+    rgb = np.concatenate([still(5), still(5, 7)])
+    truth = np.concatenate([glassy(5), 0.9 * glassy(5)])
+    raw = np.zeros_like(truth)
+    stage = TransparencyRefiner(Known(truth), every=8, region=Drawn(square(10)))
+    after = alphas(through(stage, plates_of(rgb, raw)))
+    assert stage.keyframes == [0, 5]
+    assert np.abs(after[:5, 45, 60] - 0.4).max() < 1e-3 and np.abs(after[5:, 45, 60] - 0.36).max() < 1e-3
+
+
+def test_where_the_picture_is_another_one_a_keyframe_is_due() -> None:
+    """Within the square all changes at frame 5, and the shot goes on."""
+    rgb = still(12)
+    rgb[5:, 20:52, 40:80] = texture(9)[20:52, 40:80]
+    plates = plates_of(rgb, np.zeros((12, HEIGHT, WIDTH), np.float32))
+    stage = TransparencyRefiner(Known(glassy(12)), every=12, region=Drawn(square(12)))
+    through(stage, plates)
+    assert stage.keyframes[:2] == [0, 5]
+
+
+def test_what_joins_the_region_is_matted_soon() -> None:
+    mask = square(12)
+    mask[6:, 10:60, 90:120] = True
+    stage = TransparencyRefiner(Known(glassy(12)), every=12, region=Drawn(mask))
+    through(stage, plates_of(still(12), np.zeros((12, HEIGHT, WIDTH), np.float32)))
+    assert stage.keyframes[:2] == [0, 6]
+
+
+def test_fewer_plates_wait_than_lie_between_keyframes() -> None:
+    """Nor is anything of the others kept."""
+    alive: list[weakref.ref[torch.Tensor]] = []
+    stage = TransparencyRefiner(Known(glassy(30)), every=5, region=Drawn(square(30)))
+    frame = plates_of(still(1), np.zeros((1, HEIGHT, WIDTH), np.float32))[0].frame
+    for index in range(30):
+        each = Plate(Frame(frame.rgb, index, index), torch.zeros(HEIGHT, WIDTH))
+        alive.append(weakref.ref(each.alpha))
+        for after in stage.push(each):
+            del after
+        del each
+        if index % 7 == 6:
+            gc.collect()
+            assert sum(reference() is not None for reference in alive) <= 5
+        assert len(stage._held) < 5
+
+
+@pytest.mark.parametrize("at", [1, 3, 6, 9, 13])
+@pytest.mark.parametrize("kind", ["mask", "box", "found"])
+def test_one_that_goes_on_gives_the_same_bytes(kind: str, at: int) -> None:
+    clip, mask = clip_of("bottle"), mask_of("bottle")
+    raw = solid_or_nothing(clip.alpha, clip.region)
+    if kind == "found":
+        raw = np.where(clip.region, np.float32(0.5), clip.alpha)
+    region: Any = {"mask": Drawn(mask), "box": (40, 0, 100, 72), "found": None}[kind]
+    plates = plates_of(clip.rgb, raw)[:18]
+
+    def fresh() -> TransparencyRefiner:
+        return TransparencyRefiner(Known(clip.alpha), every=5, region=region)
+
+    whole, first, second = fresh(), fresh(), fresh()
+    expected = alphas(through(whole, plates))
+    for each in plates[:at]:
+        list(first.push(each))
+    state = first.state()
+    second.restore({name: value.copy() for name, value in state.items()})
+    after = through(second, plates[at:])
+    assert [each.frame.index for each in after] == list(range(at, 18))
+    assert np.array_equal(alphas(after), expected[at:])
+    assert whole.keyframes and [key for key in whole.keyframes if key >= at] == second.keyframes
+
+
+def test_what_the_matter_raises_passes_through() -> None:
+    def full(frame: Frame, region: torch.Tensor) -> torch.Tensor:
+        raise OutOfMemory("no room")
+
+    with pytest.raises(OutOfMemory, match="no room"):
+        through(TransparencyRefiner(full, region=Drawn(square(1))), plates_of(still(1), glassy(1)))
+
+
+@pytest.mark.parametrize(
+    "box", [(0, 0, 129, 72), (-1, 0, 10, 10), (200, 10, 240, 20), (10, 10, 10, 20), (30, 10, 20, 20)]
+)
+def test_a_box_that_is_not_within_the_frame_is_refused(box: tuple[int, int, int, int]) -> None:
+    with pytest.raises(InputError, match="--transparent") as raised:
+        through(TransparencyRefiner(Known(glassy(1)), region=box), plates_of(still(1), glassy(1)))
+    assert raised.value.hint is not None
+    assert checked_box((0, 0, WIDTH, HEIGHT), WIDTH, HEIGHT) == (0, 0, WIDTH, HEIGHT)
+
+
+def test_a_box_goes_along_with_what_is_in_it() -> None:
+    """A textured square moves by 2 pixels a frame over another texture, which stands still."""
+    rgb, mask = still(14), np.stack([square(1, 20 + 2 * at)[0] for at in range(14)])
+    for at in range(14):
+        rgb[at][mask[at]] = texture(5)[20:52, 40:80].reshape(-1, 3)
+    known = Known(0.5 * mask.astype(np.float32))
+    stage = TransparencyRefiner(known, every=12, region=(16, 16, 64, 56))
+    after = alphas(through(stage, plates_of(rgb, np.zeros_like(known.alpha))))
+    last, region = max(known.regions.items())
+    assert last > 9 and abs(np.flatnonzero(region.any(0))[0] - (16 + 2 * last)) <= 2
+    assert np.abs(after - known.alpha)[mask].mean() < 0.02
+
+
+def test_a_box_ends_with_its_shot() -> None:
+    rgb = np.concatenate([still(3), still(3, 7)])
+    plates = plates_of(rgb, np.zeros((6, HEIGHT, WIDTH), np.float32))
+    after = through(TransparencyRefiner(Known(glassy(6)), region=(30, 10, 90, 60)), plates)
+    assert [each.alpha is before.alpha for each, before in zip(after, plates, strict=True)] == 3 * [False] + 3 * [True]
+
+
+def found_in(mattes: Sequence[Planes]) -> list[bool]:
+    motion = Motion()
+    finder, flat = Finder(motion), np.zeros((HEIGHT, WIDTH, 2), np.float32)
+    return [finder.at(each, lambda: (flat, np.ones((HEIGHT, WIDTH), np.float32))) is not None for each in mattes]
+
+
+def test_doubt_over_an_area_is_found_and_an_edge_is_not() -> None:
+    solid = np.zeros((HEIGHT, WIDTH), np.float32)
+    solid[10:, 50:90] = 1
+    soft = np.asarray(cv2.GaussianBlur(solid, (0, 0), 1.5), np.float32)
+    assert not any(found_in([soft] * 8))
+    doubtful = np.where(square(1)[0], np.float32(0.5), solid)
+    assert all(found_in([doubtful] * 4))  # from the first frame on
+    assert found_in([soft] * 3 + [doubtful] * 5) == [False] * 5 + [True] * 3
+
+
+def test_what_turns_while_the_picture_stays_is_found_and_one_pop_is_not() -> None:
+    on, off = square(1)[0].astype(np.float32), np.zeros((HEIGHT, WIDTH), np.float32)
+    assert any(found_in([on, off, on, off, on, off]))
+    assert not any(found_in([on, on, on, off, off, off]))
+
+
+def test_a_region_moves_as_its_rim_does() -> None:
+    """A shift, a turn and a scale come back; a half of it that moves otherwise does not change that."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
+    turn = np.array([[1.01, -0.03, 2.5], [0.03, 1.01, -1.5]])
+    flow = np.dstack(
+        [turn[0, 0] * x + turn[0, 1] * y + turn[0, 2] - x, turn[1, 0] * x + turn[1, 1] * y + turn[1, 2] - y]
+    )
+    flow[30:44, 50:70] += 6
+    found = step(np.asarray(flow, np.float32), square(1)[0])
+    np.testing.assert_allclose(found.piece, turn, atol=0.05)
+    np.testing.assert_allclose(found.along("piece")[square(1)[0]][:5], flow[square(1)[0]][:5], atol=0.3)
+    assert not found.along("still").any()
+
+
+def test_steps_follow_each_other() -> None:
+    region = square(1)[0]
+    one = step(np.full((HEIGHT, WIDTH, 2), 1.5, np.float32), region)
+    two: Step = one.then(one, Motion())
+    for way in ("flow", "piece"):
+        np.testing.assert_allclose(two.along(way), 3, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 50), (37, 53)])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_frames_of_any_size_and_depth(shape: tuple[int, int], kind: type[Any]) -> None:
+    largest = 1 if kind is np.float32 else np.iinfo(kind).max
+    rgb = np.stack([(texture(0, *shape) / 255 * largest).astype(kind)] * 5)
+    stage = TransparencyRefiner(
+        lambda frame, region: region.float() / 2, every=3, region=Drawn(np.ones((5, *shape), bool))
+    )
+    after = through(stage, plates_of(rgb, np.ones((5, *shape), np.float32)))
+    assert all(each.alpha.shape == shape and each.alpha.dtype == torch.float32 for each in after)
+    assert alphas(after).max() <= 0.5
+
+
+def test_frames_larger_than_it_works_at_keep_the_keyframes_detail() -> None:
+    fine = (np.indices((64, 1600)).sum(0) % 2).astype(np.float32) * 0.5 + 0.2
+    rgb = np.stack([cv2.resize(texture(4, 32, 800), (1600, 64), interpolation=cv2.INTER_CUBIC)] * 4)
+    stage = TransparencyRefiner(lambda frame, region: torch.from_numpy(fine), every=12, region=(0, 0, 1600, 64))
+    after = alphas(through(stage, plates_of(rgb, np.zeros((4, 64, 1600), np.float32))))
+    assert np.abs(after - fine).max() < 1e-3
+
+
+def test_other_sizes_begin_anew() -> None:
+    plates = plates_of(still(3), np.zeros((3, HEIGHT, WIDTH), np.float32))
+    other = Plate(Frame(torch.zeros(3, 40, 50, dtype=torch.uint8), 3, 3), torch.zeros(40, 50))
+    regions: Callable[[Frame], torch.Tensor] = lambda frame: torch.ones(frame.rgb.shape[1:])  # noqa: E731
+
+    class Whole:
+        at = staticmethod(regions)
+
+    stage = TransparencyRefiner(lambda frame, region: region.float() / 2, region=Whole())
+    assert [float(each.alpha.max()) for each in through(stage, [*plates, other])] == [0.5] * 4
+    assert stage.keyframes == [0, 3]
+
+
+@pytest.mark.parametrize("name", SEE_THROUGH)
+def test_see_through_clips_are_whole_and_decided_by_their_seed(name: str) -> None:
+    clip, again, other = (make_see_through(name, 64, 36, 2, seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(clip.rgb, again.rgb) and np.array_equal(clip.alpha, again.alpha)
+    assert not np.array_equal(clip.rgb, other.rgb)
+    assert clip.region.shape == clip.alpha.shape == (2, 36, 64) and clip.foreground.shape == (2, 36, 64, 3)
+    assert 0.02 < clip.region.mean() < 0.9 and 0.05 < clip.alpha[clip.region].mean() < 0.8
+    assert np.array_equal(solid_or_nothing(clip.alpha, clip.region)[~clip.region], clip.alpha[~clip.region])
+
+
+def test_what_a_keyframe_sees_through_beside_a_found_region_joins_it() -> None:
+    truth = 0.5 * square(10).astype(np.float32)
+    raw = np.where(np.arange(WIDTH) < 70, truth, 0).astype(np.float32)  # the right quarter is taken for nothing
+    after = alphas(through(TransparencyRefiner(Known(truth), every=4, region=None), plates_of(still(10), raw)))
+    assert after[0, 30, 77] == 0 and after[9, 30, 77] == np.float32(0.5)
