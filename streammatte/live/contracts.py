@@ -52,6 +52,11 @@ class LiveMatter(Protocol):
         """How it computes at present, in a few words: "192×192, every 2nd"."""
         ...
 
+    @property
+    def exhausted(self) -> bool:
+        """It is at its lowest setting, and still slower than the frames come."""
+        ...
+
 
 class Output(Protocol):
     """Where pictures go. A context manager."""

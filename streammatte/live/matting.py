@@ -16,5 +16,9 @@ class AdaptiveMatter:
     def setting(self) -> str:
         return "every frame"
 
+    @property
+    def exhausted(self) -> bool:
+        return False
+
     def __call__(self, captured: Captured) -> Plate:
         return Plate(captured.frame, self._matter([captured.frame])[0].cpu())
