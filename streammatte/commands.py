@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from streammatte.arguments import above_zero, positive, share, size, whole
+from streammatte.arguments import above_zero, positive, share, size, up_from_zero, whole
 
 
 def models(arguments: Sequence[str]) -> int:
@@ -174,8 +174,27 @@ def live(arguments: Sequence[str]) -> int:
         metavar="CAMERA",
         help="a number, name, device or address; a file or lavfi:PATTERN in real time",
     )
-    add("--bg", dest="background", metavar="BG", default="blur", help="as of a file (default: %(default)s)")
-    add("--to", dest="outputs", metavar="TARGET", action="append", default=[], help="where to; several at once")
+    add(
+        "--bg",
+        dest="backgrounds",
+        metavar="BG",
+        action="append",
+        help="colour, picture, clip, checker, blur[:RADIUS] or transparent; a key goes round several (default: blur)",
+    )
+    add(
+        "--to",
+        dest="outputs",
+        metavar="TARGET",
+        action="append",
+        default=[],
+        help="camera[:NAME], window, a file, an address (udp, tcp, srt, rtsp, rtmp) or -; several at once "
+        "(default: camera)",
+    )
+    add("--mirror", action="store_true", help="turn the camera's picture left to right")
+    add("--light-wrap", choices=("on", "off"), default="on", help="the background's light creeps round the edge")
+    add("--match", choices=("on", "off"), default="on", help="brightness and warmth go some way to the background's")
+    add("--feather", metavar="PX", type=up_from_zero, default=0.0, help="soften the edge, inwards")
+    add("--overwrite", action="store_true", help="replace files that exist")
     add("--model", metavar="NAME", default="auto", help="(default: %(default)s)")
     add("--weights", metavar="FILE", help="a checkpoint of your own")
     add("--seconds", metavar="N", type=above_zero, help="stop after so long")
@@ -187,11 +206,16 @@ def live(arguments: Sequence[str]) -> int:
 
     options = LiveOptions(
         camera=given.camera,
-        background=given.background,
+        backgrounds=tuple(given.backgrounds or ("blur",)),
         outputs=tuple(given.outputs),
         model=given.model,
         weights=given.weights,
+        mirror=given.mirror,
+        light_wrap=given.light_wrap,
+        match=given.match,
+        feather=given.feather,
         seconds=given.seconds,
+        overwrite=given.overwrite,
     )
     run_live(options, print)
     return 0
