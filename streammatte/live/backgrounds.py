@@ -60,9 +60,7 @@ def open_behind(spec: str, info: StreamInfo) -> Behind:
     if isinstance(background, Clip):
         return _Moving(background, info)
     try:
-        return _Still(
-            _shown(background, info, 0), light=text != "checker" and parse_color(text) is None
-        )
+        return _Still(_shown(background, info, 0), light=text != "checker" and parse_color(text) is None)
     finally:
         background.close()
 
@@ -98,7 +96,7 @@ class _Moving:
         self._info = info
         self._picture = _shown(clip, info, 0)
         self._begin: float | None = None
-        self._wanted = 0.0
+        self._wanted = self._now = 0.0
         self._failure: StreammatteError | None = None
         self._stopping = False
         self._asked = threading.Condition()
@@ -121,16 +119,18 @@ class _Moving:
         self._thread.join()
         self._clip.close()
 
+    def _is_asked(self) -> bool:
+        return self._stopping or self._wanted > self._now
+
     def _read(self) -> None:
-        now = 0.0
         while True:
             with self._asked:
-                self._asked.wait_for(lambda: self._stopping or self._wanted > now)
+                self._asked.wait_for(self._is_asked)
                 if self._stopping:
                     return
-                now = min(self._wanted, now + _LONGEST_STEP)
+                self._now = min(self._wanted, self._now + _LONGEST_STEP)
             try:
-                self._picture = _shown(self._clip, self._info, int(now / _CLOCK))
+                self._picture = _shown(self._clip, self._info, int(self._now / _CLOCK))
             except StreammatteError as exc:
                 self._failure = exc
                 return

@@ -18,7 +18,7 @@ class Captured:
     """A picture as a camera gave it.
 
     Attributes:
-        frame: ``pts`` in the time base of the source's ``info``; ``index`` counts every frame it gave, dropped ones, too.
+        frame: ``pts`` in the time base of the source's ``info``; ``index`` counts all that it gave, dropped ones, too.
         at: ``time.monotonic()`` when it was there.
     """
 

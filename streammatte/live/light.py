@@ -8,9 +8,8 @@ from typing import cast
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from streammatte.live.small import Floats, Picture, Small, at_size, spread, times
+from streammatte.live.small import Floats, Picture, Small, spread, times
 
 WRAP_REACH = 1 / 60  # of the height: the deviation of the Gaussian that light spreads by; it ends at four times that
 _WRAP_STRENGTH = 0.6
@@ -23,21 +22,18 @@ _SETTLED = 0.002
 _SECONDS = 1.5  # time constant of adaptation
 
 
-def wrap(small: Small, behind: Floats, like: NDArray[np.float32]) -> Floats:
-    """Light of the background that reaches each pixel past the subject's edge.
+def wrap(small: Small, behind: Floats) -> Floats:
+    """Light of the background that spreads from where it is seen, past the subject's edge.
 
     Args:
         small: The frame.
         behind: (h, w, 3), its background of the same size, in [0, 255].
-        like: (H, W), of the size that is asked for.
 
     Returns:
-        (H, W, 3) float32, from 0 to 255 × the wrap's strength: what is left of light that is spread from where the
-        background is seen.
+        (h, w, 3) float32, from 0 to 255 × the wrap's strength.
     """
     sigma = small.alpha.shape[0] * WRAP_REACH
-    light = spread(times(behind, 1 - small.alpha), sigma)
-    return at_size(cast(Floats, light * np.float32(_WRAP_STRENGTH)), like)
+    return cast(Floats, spread(times(behind, 1 - small.alpha), sigma) * np.float32(_WRAP_STRENGTH))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +106,7 @@ def _measured(small: Small, behind: Floats) -> _Light | None:
     ratio = [math.log((float(there) + 8) / (float(here) + 8)) for there, here in zip(place, room, strict=True)]
     exposure = _EXPOSURE_SHARE * (0.299 * ratio[0] + 0.587 * ratio[1] + 0.114 * ratio[2])
     warmth = _WARMTH_SHARE * (ratio[0] - ratio[2])
-    return _Light(
-        min(max(exposure, -_MOST_EXPOSURE), _MOST_EXPOSURE), min(max(warmth, -_MOST_WARMTH), _MOST_WARMTH)
-    )
+    return _Light(min(max(exposure, -_MOST_EXPOSURE), _MOST_EXPOSURE), min(max(warmth, -_MOST_WARMTH), _MOST_WARMTH))
 
 
 def _curves(light: _Light) -> Picture:

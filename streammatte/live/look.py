@@ -13,12 +13,20 @@ from streammatte.frame import Plate, StreamInfo
 from streammatte.live.backgrounds import TRANSPARENT, Behind, open_behind
 from streammatte.live.contracts import Captured, Shown
 from streammatte.live.controls import Controls
-from streammatte.live.edge import STEP, feathered, own_colors
+from streammatte.live.edge import STEP, feathered, firm, own_colors
 from streammatte.live.light import LightMatch, toned, wrap
-from streammatte.live.small import Floats, Picture, Small, shrunk
+from streammatte.live.small import Floats, Picture, Small, at_size, shrunk
 from streammatte.media.composing import at_depth, opacity, pixels_of
 
 _CARD = 40  # the level of the plain card that stands for what may not be shown
+
+
+def rounds(backgrounds: Sequence[str]) -> tuple[str, ...]:
+    """What the key for backgrounds goes round: those given or, of a single one, it and a plain card.
+
+    ``blur`` is not added to another one, because it shows the room.
+    """
+    return tuple(backgrounds) if len(backgrounds) > 1 else (*backgrounds, f"{_CARD},{_CARD},{_CARD}")
 
 
 class Look:
@@ -77,7 +85,7 @@ class Look:
         if self._controls.frozen and self._last is not None:
             return replace(self._last, at=captured.at, held=True)
         rgb: Picture = at_depth(_eight_bit(plate), 8)
-        alpha = cast(Floats, opacity(plate))
+        alpha = opacity(plate)
         if self._controls.mirror:
             rgb, alpha = cast(Picture, cv2.flip(rgb, 1)), cast(Floats, cv2.flip(alpha, 1))
         self._turn()
@@ -116,15 +124,18 @@ class Look:
 
     def _composed(self, at: float, rgb: Picture, mixed_by: Floats) -> Picture:
         behind = self._behinds[self._index]
-        alpha = feathered(mixed_by, self._feather)
+        alpha = feathered(firm(mixed_by), self._feather)
         back = behind.picture(at, rgb, mixed_by)
         small = Small(shrunk(rgb), shrunk(mixed_by))
         lit = behind.light and (self._wrap or self._match is not None)
         small_back = shrunk(back) if lit else small.rgb
-        light = wrap(small, small_back, alpha) if behind.light and self._wrap else None
+        light = wrap(small, small_back) if behind.light and self._wrap else None
 
         solid, clear = alpha > 1 - STEP, alpha < STEP
-        mixed = ~(solid | clear) if light is None else ~clear & (~solid | (light.max(2) >= 1))
+        mixed = ~(solid | clear)
+        if light is not None:
+            brightest = at_size(cast(Floats, np.maximum.reduce(cv2.split(light))), alpha)
+            mixed |= solid & (brightest >= 1)
         places = np.flatnonzero(mixed)
         edge = own_colors(rgb, mixed_by, small, places)
         if behind.light and self._match is not None:
@@ -136,7 +147,7 @@ class Look:
         share = alpha.reshape(-1)[places][:, None]
         colors = edge[:, 0].astype(np.float32)
         if light is not None:
-            colors += light.reshape(-1, 3)[places] * (1 - colors / 255)
+            colors += at_size(light, alpha).reshape(-1, 3)[places] * (1 - colors / 255)
         if self._clear[self._index]:
             picture.reshape(-1, 3)[places] = np.rint(colors)
         else:
@@ -152,7 +163,7 @@ class Look:
 def _eight_bit(plate: Plate) -> Picture:
     rgb = pixels_of(plate.frame.rgb)
     if plate.frame.rgb.is_floating_point():
-        return np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8)
+        return cast(Picture, np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8))
     return cast(Picture, rgb)
 
 

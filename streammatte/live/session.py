@@ -26,8 +26,8 @@ _HOLD_AFTER = 0.5  # seconds without a frame, after which the last picture is se
 _HOLD_FOR = 10.0  # seconds; then the background alone: nobody stands so still
 _STATUS_EVERY = 0.25  # seconds
 _TOO_SLOW = (
-    "this machine is too slow for {rate:.4g} pictures a second, at its lowest setting too: a GPU, --model birefnet-nano, "
-    "a smaller --size or --rate, or --light-wrap off and --match off help"
+    "this machine is too slow for {rate:.4g} pictures a second, even at the lowest setting: a GPU helps, or --model "
+    "birefnet-nano, a smaller --size or --rate, or --light-wrap off and --match off"
 )
 
 
@@ -51,13 +51,21 @@ def run_live(options: LiveOptions, display: Display) -> Status:
     Raises:
         StreammatteError: No camera, no model, an output that cannot be opened, or the last one that has failed.
     """
-    from streammatte.live.look import Look
+    from streammatte.live.look import Look, rounds
     from streammatte.live.matting import AdaptiveMatter
     from streammatte.live.outputs import Outputs, check_outputs
     from streammatte.matting import cores_left_to, load_matter
     from streammatte.media.live_source import LiveSource
 
+    backgrounds = rounds(options.backgrounds)
     targets = options.outputs or ("camera",)
+    check_outputs(
+        targets,
+        alpha="transparent" in backgrounds,
+        overwrite=options.overwrite,
+        json=options.json,
+        read=[(options.camera or "", "the camera itself"), *((name, "the background itself") for name in backgrounds)],
+    )
     with signals_heeded() as asked_to_stop, ExitStack() as running:
         source = LiveSource(options.camera, size=options.size, rate=options.rate)
         # The threads are entered first, and left last: files are whole before anybody waits for a network.
@@ -66,24 +74,15 @@ def run_live(options: LiveOptions, display: Display) -> Status:
             display.notice(note)
         info = source.info
         controls = Controls(mirror=options.mirror)
-        backgrounds = (options.background,)
         look = Look(
             info,
             backgrounds,
             controls,
             light_wrap=options.light_wrap == "on",
             match=options.match == "on",
-            feather=options.feather or 0,
+            feather=options.feather,
         )
         running.callback(look.close)
-        check_outputs(
-            targets,
-            alpha=look.alpha,
-            overwrite=options.overwrite,
-            json=options.json,
-            info=info,
-            read=((options.camera, "the camera's file"),) if options.camera and source.kind == "file" else (),
-        )
 
         def load() -> LiveMatter:
             matter = load_matter(

@@ -71,8 +71,8 @@ class Picture:
 class LiveSource:
     """Pictures at the pace they happen; what is not real time by itself is played so, by its own pts, once.
 
-    It can be opened again after it was lost, and goes on counting: ``index`` and ``pts`` only grow, and every frame has the
-    first one's size, scaled to cover it and cropped about its middle if need be.
+    It can be opened again after it was lost, and goes on counting: ``index`` and ``pts`` only grow, and every frame has
+    the first one's size, scaled to cover it and cropped about its middle if need be.
 
     Args:
         spec: ``lavfi:PATTERN``, a file, an address with a scheme, or a camera's number, name or device; ``None`` is the
@@ -94,9 +94,7 @@ class LiveSource:
         InputError: The size is none.
     """
 
-    def __init__(
-        self, spec: str | None, *, size: tuple[int, int] | None = None, rate: Fraction | None = None
-    ) -> None:
+    def __init__(self, spec: str | None, *, size: tuple[int, int] | None = None, rate: Fraction | None = None) -> None:
         if size is not None and not all(16 <= length <= _LARGEST for length in size):
             raise InputError(
                 f"no camera gives {size[1]}×{size[0]} pixels", hint=f"each side from 16 to {_LARGEST}, as in 1280x720"
@@ -265,7 +263,9 @@ class LiveSource:
     def _not_there(self, exc: Exception) -> InputError:
         code = getattr(exc, "errno", None)
         if self.kind == "pattern":
-            return SourceNotFound(f"{self._spec} is no pattern that FFmpeg makes", hint="as in lavfi:testsrc2=size=640x360")
+            return SourceNotFound(
+                f"{self._spec} is no pattern that FFmpeg makes", hint="as in lavfi:testsrc2=size=640x360"
+            )
         if self.kind == "file":
             return DecodeFailed(f"{self._spec} cannot be read: {_reason(exc)}", hint="give footage that FFmpeg reads")
         if self.kind == "device":
@@ -278,9 +278,12 @@ class LiveSource:
         if isinstance(exc, av.error.ProtocolNotFoundError):
             scheme = self._spec.partition("://")[0]
             return SourceNotFound(
-                f"{self._spec}: this FFmpeg does not know {scheme}://", hint="send it as rtsp://, rtmp://, http:// or udp://"
+                f"{self._spec}: this FFmpeg does not know {scheme}://",
+                hint="send it as rtsp://, rtmp://, http:// or udp://",
             )
-        return SourceNotFound(f"{self._spec} gives no pictures: {_reason(exc)}", hint="is it sending, and reachable from here?")
+        return SourceNotFound(
+            f"{self._spec} gives no pictures: {_reason(exc)}", hint="is it sending, and reachable from here?"
+        )
 
 
 class _Reader:
