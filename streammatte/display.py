@@ -262,7 +262,7 @@ class LiveDisplay(TerminalDisplay):
     def status(self, status: Status) -> None:
         """How it goes."""
         if self._as_json and time.monotonic() >= self._due:
-            self._due = time.monotonic() + 1
+            self._due = max(self._due + 1, time.monotonic())
             self._print(status)
         if self._quiet:
             return

@@ -20,8 +20,8 @@ def live_parser() -> argparse.ArgumentParser:
     camera.add_argument(
         "--camera",
         metavar="CAMERA",
-        help="a number, name or device (default: the first); an address (rtsp, udp, rtmp, http …); or, in real time and "
-        "once, a file or lavfi:PATTERN",
+        help="a number, name or device (default: the first); an address (rtsp, udp, rtmp, http); or, in real time "
+        "and once, a file or lavfi:PATTERN",
     )
     camera.add_argument("--list-cameras", action="store_true", help="tell which there are, and end")
     camera.add_argument(

@@ -27,7 +27,8 @@ def matting_parser() -> argparse.ArgumentParser:
     """The parser of the main command; its names are those of ``Options``."""
     parser = argparse.ArgumentParser(
         prog="streammatte",
-        usage="streammatte INPUT -o OUTPUT [options]\n       streammatte live [options]\n       streammatte models [pull NAME]\n"
+        usage="streammatte INPUT -o OUTPUT [options]\n       streammatte live [options]\n"
+        "       streammatte models [pull NAME]\n"
         "       streammatte doctor\n       streammatte evaluate PRED TRUTH [options]\n"
         "       streammatte train PAIRS -o OUTPUT.safetensors [options]",
         description=EXAMPLES,

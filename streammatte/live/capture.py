@@ -25,7 +25,7 @@ class Capture:
     """Reads a source in a thread of its own and keeps its newest frame; finds the source again when it was lost.
 
     What is dropped is dropped as it was decoded: its colours are never computed. The source belongs to the thread from
-    here on, and is closed by it.
+    here on, and is closed by it. A file begins when somebody takes the first frame.
 
     Attributes:
         count: Pictures that came.
@@ -45,6 +45,7 @@ class Capture:
         self._times: deque[float] = deque()
         self._last = time.monotonic()
         self._stopping = threading.Event()
+        self._wanted = threading.Event()
         self._ended = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="streammatte-capture", daemon=True)
@@ -54,6 +55,8 @@ class Capture:
     def state(self) -> State:
         if self._ended:
             return "ended"
+        if self._source.paced and not self._wanted.is_set():
+            return "live"
         silent = time.monotonic() - self._last > max(_SILENT_AFTER, 3 / float(self._source.info.frame_rate))
         return "lost" if self.gone is not None or silent else "live"
 
@@ -78,6 +81,7 @@ class Capture:
         Raises:
             BaseException: Whatever ended the thread.
         """
+        self._wanted.set()
         with self._came:
             self._came.wait_for(lambda: self._newest is not None or self._ended, timeout)
             newest, self._newest = self._newest, None
@@ -88,6 +92,7 @@ class Capture:
     def close(self) -> None:
         """Stop reading. Returns within a second, even if the device does not."""
         self._stopping.set()
+        self._wanted.set()
         self._source.stop()
         self._thread.join(_STOP_WITHIN)
 
@@ -105,6 +110,9 @@ class Capture:
     def _read_on(self) -> None:
         from streammatte.media.live_source import StreamLost
 
+        if self._source.paced:
+            self._wanted.wait()
+            self._last = time.monotonic()
         while not self._stopping.is_set():
             try:
                 for picture in self._source.pictures():

@@ -50,7 +50,7 @@ def list_cameras() -> list[Camera]:
         found = av.enumerate_input_devices(kind)
     except (av.FFmpegError, ValueError):  # it cannot tell, or this FFmpeg has no such devices
         return []
-    cameras = []
+    cameras: list[Camera] = []
     for each in found:
         if each.media_types and "video" not in each.media_types:
             continue

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import av
 import cv2
@@ -84,6 +84,7 @@ class LiveSource:
         info: Of the frames. ``frame_rate`` is what the source states, at most ``rate``.
         kind: What ``spec`` names.
         name: It, in words.
+        paced: It is no real time by itself, and begins when it is first asked for a picture.
         notes: What differs from what was asked for, a line each.
         damaged: Packets that could not be decoded so far.
 
@@ -133,9 +134,9 @@ class LiveSource:
             seconds = now - begin
             if decoded.pts is not None and first_pts is not None and decoded.time_base is not None:
                 stated = float((decoded.pts - first_pts) * decoded.time_base)
-                if self._paced or abs(stated - seconds) < _OFF_THE_CLOCK:
+                if self.paced or abs(stated - seconds) < _OFF_THE_CLOCK:
                     seconds = stated
-            if self._paced and self._stopping.wait(max(0.0, begin + seconds - now)):
+            if self.paced and self._stopping.wait(max(0.0, begin + seconds - now)):
                 return
             if self._stopping.is_set():
                 return
@@ -177,7 +178,7 @@ class LiveSource:
             self._stream = stream
             # Frame threads would each hold a picture back.
             stream.codec_context.thread_type = "SLICE"
-            self._paced = self.kind in ("file", "pattern") or (
+            self.paced = self.kind in ("file", "pattern") or (
                 # A clip on a web server is no more real time than one on a disk.
                 self._spec.startswith("http") and bool(self._container.duration)
             )
@@ -233,7 +234,7 @@ class LiveSource:
             yield from self._frames
         except (av.FFmpegError, OSError) as exc:
             raise StreamLost(f"{self.name} is gone: {_reason(exc)}", hint="it is tried again") from exc
-        if not self._paced and not self._stopping.is_set():
+        if not self.paced and not self._stopping.is_set():
             raise StreamLost(f"{self.name} has ended", hint="it is tried again")
 
     def _decode(self) -> Iterator[av.VideoFrame]:
@@ -333,8 +334,8 @@ def kind_of(spec: str | None) -> Kind:
     return "device"
 
 
-def _copied(packet: av.Packet[av.stream.Stream]) -> av.Packet[av.stream.Stream]:
-    copy: av.Packet[av.stream.Stream] = av.Packet(bytes(packet))
+def _copied(packet: av.Packet[Any]) -> av.Packet[Any]:
+    copy: av.Packet[Any] = av.Packet(bytes(packet))
     copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
     return copy
 
