@@ -261,8 +261,9 @@ class LiveDisplay(TerminalDisplay):
 
     def status(self, status: Status) -> None:
         """How it goes."""
-        if self._as_json and time.monotonic() >= self._due:
-            self._due = max(self._due + 1, time.monotonic())
+        late = time.monotonic() - self._due
+        if self._as_json and late >= 0:
+            self._due = self._due + 1 if late < 1 else time.monotonic() + 1
             self._print(status)
         if self._quiet:
             return

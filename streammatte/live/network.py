@@ -49,8 +49,15 @@ class Mattes:
 
     @property
     def ended(self) -> bool:
-        """Nothing comes any more."""
-        return self._ended and self._ready is None
+        """Nothing comes any more.
+
+        Raises:
+            BaseException: Whatever ended the thread.
+        """
+        with self._changed:
+            if self._ended and self._ready is None and self._error is not None:
+                raise self._error
+            return self._ended and self._ready is None
 
     def take(self, timeout: float) -> tuple[Captured, Plate] | None:
         """The next frame with its plate; ``None`` if there is none within ``timeout`` seconds.
