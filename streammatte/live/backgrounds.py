@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from fractions import Fraction
 from typing import Protocol, cast
 
@@ -56,6 +57,7 @@ def open_behind(spec: str, info: StreamInfo) -> Behind:
         return _Blurred(blur_radius(text, info))
     if text == TRANSPARENT:
         return _Still(np.zeros((info.height, info.width, 3), np.uint8), light=False)
+    info = replace(info, time_base=_CLOCK)
     background = open_background(text, info)
     if isinstance(background, Clip):
         return _Moving(background, info)

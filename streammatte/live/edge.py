@@ -15,7 +15,7 @@ STEP = np.float32(1 / 510)
 
 _NONE, _WHOLE = 0.08, 0.92  # see firm; by eye, on what birefnet-nano makes of real and rendered footage at 192²
 
-_REACH = 1 / 80  # of the height: the deviation that colours are spread by
+_WIDE, _NARROW = 1 / 20, 1 / 80  # of the height: the deviations that colours are spread by
 
 
 def firm(alpha: Floats) -> Floats:
@@ -37,8 +37,8 @@ def feathered(alpha: Floats, width: float) -> Floats:
 def own_colors(rgb: Picture, alpha: Floats, small: Small, places: NDArray[np.intp]) -> Picture:
     """What the subject's colours are where the picture mixes them with the room's: (len(places), 1, 3).
 
-    Blur fusion (Forte 2021, "Approximate Fast Foreground Colour Estimation", ICIP) in one pass, on a small picture:
-    both colours spread by how much of each a pixel shows, and corrected until they come nearer to the pixel.
+    Blur fusion (Forte 2021, "Approximate Fast Foreground Colour Estimation", ICIP) on a small picture, a wide pass and
+    a narrow one: both colours are spread by how much of each a pixel shows, and corrected until they come nearer to it.
 
     Args:
         rgb: (H, W, 3).
@@ -46,14 +46,30 @@ def own_colors(rgb: Picture, alpha: Floats, small: Small, places: NDArray[np.int
         small: Both, shrunk.
         places: Indices into the flattened alpha.
     """
-    sigma = small.alpha.shape[0] * _REACH
-    sides = []
-    for share in (small.alpha, 1 - small.alpha):
-        weight = cast(Floats, np.square(share) + np.float32(1e-4))
-        side = spread(times(small.rgb, weight), sigma) / spread(weight, sigma)[..., None]
-        sides.append(at_size(cast(Floats, side), alpha).reshape(-1, 3)[places])
-    subject, room = sides
+    subject, room = _sides(small)
+    subject = at_size(subject, alpha).reshape(-1, 3)[places]
+    room = at_size(room, alpha).reshape(-1, 3)[places]
     own = alpha.reshape(-1)[places][:, None]
     mixed = rgb.reshape(-1, 3)[places]
-    found = subject + own * (mixed - own * subject - (1 - own) * room)
-    return cast(Picture, np.rint(np.clip(found, 0, 255)).astype(np.uint8)[:, None])
+    found = _corrected(cast(Floats, mixed), own, subject, room)
+    return cast(Picture, np.rint(found).astype(np.uint8)[:, None])
+
+
+def _sides(small: Small) -> list[Floats]:
+    """The subject's and the room's colours about each pixel, (h, w, 3) each."""
+    shares = small.alpha, 1 - small.alpha
+    weights = [cast(Floats, np.square(share) + np.float32(1e-4)) for share in shares]
+    colors = [small.rgb, small.rgb]
+    for reach in (_WIDE, _NARROW):
+        sigma = small.alpha.shape[0] * reach
+        spreads = [
+            cast(Floats, spread(times(color, weight), sigma) / spread(weight, sigma)[..., None])
+            for color, weight in zip(colors, weights, strict=True)
+        ]
+        colors = [_corrected(small.rgb, small.alpha[..., None], *spreads), spreads[1]]
+    return spreads
+
+
+def _corrected(mixed: Floats, alpha: Floats, subject: Floats, room: Floats) -> Floats:
+    """The subject's colours, nearer to what explains the mixture."""
+    return cast(Floats, np.clip(subject + alpha * (mixed - alpha * subject - (1 - alpha) * room), 0, 255))
