@@ -67,7 +67,7 @@ class Status:
         if self.latency_ms is not None and self.latency_p95_ms is not None:
             parts.append(f"{self.latency_ms:.0f} ms (p95 {self.latency_p95_ms:.0f})")
         parts.append(f"{self.dropped} dropped")
-        parts.append(f"{self.setting} on {self.device}")
+        parts.append(f"{self.setting} on {self.device}" if self.device else self.setting)
         return f"{self.state}  " + " · ".join(parts)
 
 
