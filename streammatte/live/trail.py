@@ -1,0 +1,105 @@
+"""What the picture before says of this one: its alpha, moved along, and how far that can be believed.
+
+One look back and nothing else: what is shown is the picture's own alpha or waits for nobody. Flow and belief are told
+from a small picture; the alpha that is moved may be larger.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streammatte.stages.motion import Motion, Plane, View, same_shot
+
+WIDTH = 320
+"""Pixels of the longer side at which motion is told, at most."""
+
+NEAR = 15  # pixels about the subject, in which doubt is counted
+UNEXPLAINED = 0.1  # trust below this says that a pixel shows something else
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moved:
+    """The last alpha, where the subject is now.
+
+    Attributes:
+        alpha: (H, W) in [0, 1], of the size that was kept.
+        trust: (h, w) in [0, 1], of the small picture's size: how well the picture before explains this one.
+        doubt: In [0, 1]: how little of the subject and what lies about it is explained; grain alone makes 0.1.
+        strange: (h, w) booleans: where this picture shows something that was not there.
+    """
+
+    alpha: Plane
+    trust: Plane
+    doubt: float
+    strange: NDArray[np.bool_]
+
+
+class Trail:
+    """Remembers one picture and its alpha. ``look`` at each picture, then ``keep`` what its alpha came to."""
+
+    def __init__(self) -> None:
+        self._motion = Motion(0, quick=True)
+        self._here: View | None = None
+        self._last: tuple[View, Plane, Plane] | None = None  # its view, the alpha at its size, and as it was kept
+
+    def look(self, rgb: NDArray[np.uint8]) -> Moved | None:
+        """What is known of a picture before its alpha is; ``None`` if nothing is: the first one, or a cut.
+
+        Args:
+            rgb: (H, W, 3).
+        """
+        small = shrunk(rgb, WIDTH)
+        height, width = small.shape[:2]
+        if self._last is None or self._last[0].luma.shape != (height, width):
+            self._here = View.of(small, np.zeros((height, width), np.float32))
+            return None
+        last, alpha, kept = self._last
+        luma = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
+        flow = self._motion.flow(luma, last.luma)
+        here = View.of(small, self._along(alpha, flow))
+        trust = self._motion.trust(here, last, flow)
+        self._here = here
+        if not same_shot(here, last, trust):
+            return None
+        near = cv2.dilate(np.asarray(here.alpha > 0.05, np.uint8), np.ones((NEAR, NEAR), np.uint8)) > 0
+        doubt = float(1 - trust[near].mean()) if near.any() else 0.0
+        moved = here.alpha if kept.shape == alpha.shape else self._along(kept, stretched(flow, kept.shape))
+        strange = cv2.erode(np.asarray(trust < UNEXPLAINED, np.uint8), np.ones((3, 3), np.uint8)) > 0
+        return Moved(moved, trust, doubt, strange)
+
+    def keep(self, alpha: Plane) -> None:
+        """The alpha, (H, W), that the picture last looked at is shown with."""
+        assert self._here is not None, "look comes first"
+        self._last = self._here, shrunk(alpha, WIDTH), alpha
+
+    def forget(self) -> None:
+        """What was before has nothing to say any more."""
+        self._last = None
+
+    def _along(self, alpha: Plane, flow: Plane) -> Plane:
+        return np.asarray(self._motion.moved(alpha, flow, sharp=True).clip(0, 1), np.float32)
+
+
+def shrunk(picture: NDArray[Any], longest: int) -> NDArray[Any]:
+    """A picture or plane whose longer side is ``longest`` pixels at most, each the mean of what it covers."""
+    height, width = picture.shape[:2]
+    if max(height, width) <= longest:
+        return picture
+    scale = longest / max(height, width)
+    size = max(1, round(scale * width)), max(1, round(scale * height))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
+
+
+def stretched(plane: Plane, shape: tuple[int, ...]) -> Plane:
+    """(h, w) or a flow (h, w, 2) at another (H, W); a flow's pixels become that size's."""
+    if plane.shape[:2] == shape[:2]:
+        return plane
+    large = np.asarray(cv2.resize(plane, shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+    if plane.ndim == 3:
+        large *= np.float32([shape[1] / plane.shape[1], shape[0] / plane.shape[0]])
+    return large
