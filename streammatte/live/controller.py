@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 from streammatte.matting.birefnet import MULTIPLE
 
-NAMED = ("auto", "high", "medium", "low")
-
 SMALL = 512  # pixels: below, a smaller input costs a network far more of its matte than of its time
 STEPS_SMALL = ((1.0, 1), (1.0, 2), (1.0, 3), (1.0, 4), (0.67, 4))  # share of the model's own size, every n-th frame
 STEPS = ((1.0, 1), (1.0, 2), (0.75, 2), (0.75, 3), (0.5, 3), (0.5, 4))
@@ -48,10 +46,15 @@ def ladder(size: tuple[int, int]) -> tuple[Setting, ...]:
     return tuple(Setting((_share(size[0], share), _share(size[1], share)), every) for share, every in steps)
 
 
-def settings_for(quality: str | Setting, size: tuple[int, int]) -> tuple[Setting, ...]:
-    """What may be chosen from: all of the ladder for ``auto``, else the one that is asked for."""
-    if isinstance(quality, Setting):
-        return (quality,)
+def settings_for(quality: str | tuple[tuple[int, int], int], size: tuple[int, int]) -> tuple[Setting, ...]:
+    """What may be chosen from: all of the ladder for ``auto``, else the one that is asked for.
+
+    Args:
+        quality: As ``arguments.quality`` gives it: a name, or (H, W) and every how many frames.
+        size: (H, W) of the model's own input.
+    """
+    if not isinstance(quality, str):
+        return (Setting(*quality),)
     steps = ladder(size)
     return {"auto": steps, "high": steps[:1], "medium": steps[1:2], "low": steps[-1:]}[quality]
 

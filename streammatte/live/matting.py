@@ -22,7 +22,7 @@ from streammatte.errors import ModelError
 from streammatte.frame import Frame, Matter, Plate
 from streammatte.live.contracts import Captured
 from streammatte.live.controller import Controller, Setting, settings_for
-from streammatte.live.region import Box, choose, joined, newcomer, subject_box, touches
+from streammatte.live.region import NOT_BEYOND, Box, beyond, choose, newcomer, subject_box, touches
 from streammatte.live.trail import Moved, Trail, shrunk, stretched
 from streammatte.matting.birefnet import check_size
 from streammatte.stages import SURE_OF_ITSELF, ClipColors
@@ -32,12 +32,15 @@ if TYPE_CHECKING:
     from streammatte.live.options import LiveOptions
     from streammatte.matting import BiRefNetMatter
 
-LOOK = 12
-"""Frames after which the network looks at all of the picture again: whoever has come in is found within these."""
+LOOK = 10
+"""Frames after which the network looks at all of the picture again."""
+
+PUT_OFF = 4
+"""Frames that this waits for one that is cheap: whoever has come in is looked for within these and those."""
 
 STEADY = 0.6  # what the frame before counts for where the picture is the same
 DOUBT = 0.55  # of a frame: beyond, its motion explains too little, and the network runs
-DOUBTS = 1.0  # of all frames since the network ran
+DOUBTS = 0.7  # of all frames since the network ran
 INTRUDER = 0.01  # of the picture's area, new and outside of the part: all of the picture is looked at
 SMALLEST = 640  # pixels of the longer side that mattes are kept at, at least, if the frame has as many
 
@@ -53,7 +56,7 @@ class AdaptiveMatter:
 
     Args:
         matter: The network's. Its ``size`` is changed as the speed asks for.
-        quality: ``auto``, ``high``, ``medium``, ``low``, or a setting to be kept to.
+        quality: ``auto``, ``high``, ``medium``, ``low``, or the network's input (H, W) and every how many frames it runs.
         rate: Frames a second to keep up with.
 
     Raises:
@@ -64,7 +67,7 @@ class AdaptiveMatter:
     """
 
     def __init__(
-        self, matter: SizedMatter, quality: str | Setting = "auto", rate: Fraction = Fraction(30)
+        self, matter: SizedMatter, quality: str | tuple[tuple[int, int], int] = "auto", rate: Fraction = Fraction(30)
     ) -> None:
         own = matter.size
         settings = settings_for(quality, own)
@@ -117,7 +120,7 @@ class AdaptiveMatter:
             alpha = self._closer(picture, self._run(picture, None, setting), setting)
         else:
             alpha = self._next(picture, moved, setting)
-        self._trail.keep(alpha)
+        self._trail.keep(alpha, own=state.since_run == 0)
         state.last = picture.copy(), alpha  # whoever gave the picture may use its memory again
         return alpha
 
@@ -127,15 +130,13 @@ class AdaptiveMatter:
         state.since_run += 1
         state.since_look += 1
         state.doubts += moved.doubt
-        astray = moved.doubt > DOUBT or state.doubts > DOUBTS
-        if state.part is not None and (state.since_look >= LOOK or self._intruded(moved)):
-            found = self._look(picture, setting)
-            if found is not None:
-                state.found = found
-                return self._steadied(self._closer(picture, moved.alpha, setting), moved)
-            if not astray:
-                return moved.alpha
-        if not astray and state.since_run < setting.every:
+        due = moved.doubt > DOUBT or state.doubts > DOUBTS or state.since_run >= setting.every
+        if state.part is not None and self._wants_a_look(moved, due, setting):
+            found = newcomer(self._run(picture, None, setting), state.part)
+            state.since_look = 0
+            state.beyond = beyond(subject_box(moved.alpha), found)
+            due = due or found is not None
+        if not due:
             return moved.alpha
         return self._steadied(self._closer(picture, moved.alpha, setting), moved)
 
@@ -144,8 +145,8 @@ class AdaptiveMatter:
         state = self._state
         height, width = expected.shape
         subject = subject_box(expected)
-        if state.found is not None:
-            subject, state.found = joined(subject, state.found), None
+        if subject is not None:
+            subject = subject.grown_by(state.beyond, width, height)
         part = choose(subject, state.part, width, height)
         alpha = self._settled(picture, part, setting)
         if part is not None and touches(alpha, part):
@@ -164,23 +165,19 @@ class AdaptiveMatter:
             state.since_look = 0
         return self._run(picture, part, setting, state.colors)
 
-    def _look(self, picture: NDArray[np.uint8], setting: Setting) -> Box | None:
-        """Who else is in the picture than in the part that is looked at."""
+    def _wants_a_look(self, moved: Moved, due: bool, setting: Setting) -> bool:
+        """Whether the network is to see all of the picture, too: on a frame that costs little, if there are such."""
         state = self._state
         assert state.part is not None
-        state.since_look = 0
-        return newcomer(self._run(picture, None, setting), state.part)
-
-    def _intruded(self, moved: Moved) -> bool:
-        """Whether something appears outside of the part; not twice in a row, since what moves there goes on moving."""
-        state = self._state
-        assert state.part is not None
-        if state.since_look < LOOK // 3:
-            return False
+        if due and setting.every > 1:
+            return state.since_look >= LOOK + PUT_OFF
+        if state.since_look >= LOOK:
+            return True
         scale = moved.strange.shape[0] / moved.alpha.shape[0]
         part = Box(*(round(scale * side) for side in state.part))
         outside = np.count_nonzero(moved.strange) - np.count_nonzero(part.of(moved.strange))
-        return outside > INTRUDER * moved.strange.size
+        # Not twice in a row: what moves out there goes on moving.
+        return state.since_look >= LOOK // 2 and outside > INTRUDER * moved.strange.size
 
     def _run(
         self, picture: NDArray[np.uint8], part: Box | None, setting: Setting, colors: ClipColors | None = None
@@ -219,7 +216,7 @@ class _State:
         colors: Of that part.
         since_run, since_look: Frames since the network ran for an alpha, and since it saw all of the picture.
         doubts: The sum of them since it ran.
-        found: Who is to be in the next part, too.
+        beyond: How far the next parts are to go on beyond the subject, as the last look at all of the picture had it.
         last: The picture before and its alpha.
     """
 
@@ -229,7 +226,7 @@ class _State:
     since_run: int = 0
     since_look: int = 0
     doubts: float = 0.0
-    found: Box | None = None
+    beyond: Box = NOT_BEYOND
     last: tuple[NDArray[np.uint8], Plane] | None = None
 
 

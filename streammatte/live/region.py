@@ -41,12 +41,24 @@ class Box(NamedTuple):
         x, y = round(share * (self.x1 - self.x0)), round(share * (self.y1 - self.y0))
         return Box(max(0, self.x0 - x), max(0, self.y0 - y), min(width, self.x1 + x), min(height, self.y1 + y))
 
+    def grown_by(self, sides: Box, width: int, height: int) -> Box:
+        """By so many pixels to the left, upwards, to the right and downwards, as far as the picture goes."""
+        return Box(
+            max(0, self.x0 - sides.x0),
+            max(0, self.y0 - sides.y0),
+            min(width, self.x1 + sides.x1),
+            min(height, self.y1 + sides.y1),
+        )
+
     def holds(self, other: Box) -> bool:
         return self.x0 <= other.x0 and self.y0 <= other.y0 and self.x1 >= other.x1 and self.y1 >= other.y1
 
     def of(self, planes: NDArray[Any]) -> NDArray[Any]:
         """That part of (H, W) or (H, W, C)."""
         return planes[self.y0 : self.y1, self.x0 : self.x1]
+
+
+NOT_BEYOND = Box(0, 0, 0, 0)
 
 
 def subject_box(alpha: Plane) -> Box | None:
@@ -86,13 +98,23 @@ def newcomer(alpha: Plane, part: Box) -> Box | None:
     return _box_of(outside, NEWCOMER)
 
 
-def joined(first: Box | None, second: Box) -> Box:
+def beyond(subject: Box | None, found: Box | None) -> Box:
+    """How far something that was found goes on beyond the subject to each side, in pixels: goes into ``grown_by``."""
+    if subject is None or found is None:
+        return NOT_BEYOND
+    return Box(
+        max(0, subject.x0 - found.x0),
+        max(0, subject.y0 - found.y0),
+        max(0, found.x1 - subject.x1),
+        max(0, found.y1 - subject.y1),
+    )
+
+
+def _joined(first: Box | None, second: Box) -> Box:
     """What holds both."""
     if first is None:
         return second
-    return Box(
-        min(first.x0, second.x0), min(first.y0, second.y0), max(first.x1, second.x1), max(first.y1, second.y1)
-    )
+    return Box(min(first.x0, second.x0), min(first.y0, second.y0), max(first.x1, second.x1), max(first.y1, second.y1))
 
 
 def _box_of(mask: NDArray[np.bool_], least: float) -> Box | None:
@@ -101,5 +123,5 @@ def _box_of(mask: NDArray[np.bool_], least: float) -> Box | None:
     box: Box | None = None
     for x, y, w, h, size in boxes[1:].tolist():
         if size >= least * mask.size:
-            box = joined(box, Box(x, y, x + w, y + h))
+            box = _joined(box, Box(x, y, x + w, y + h))
     return box

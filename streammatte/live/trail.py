@@ -28,7 +28,8 @@ class Moved:
 
     Attributes:
         alpha: (H, W) in [0, 1], of the size that was kept.
-        trust: (h, w) in [0, 1], of the small picture's size: how well the picture before explains this one.
+        trust: (h, w) in [0, 1], of the small picture's size: how well the pictures since the network ran explain this
+            one, each the next.
         doubt: In [0, 1]: how little of the subject and what lies about it is explained; grain alone makes 0.1.
         strange: (h, w) booleans: where this picture shows something that was not there.
     """
@@ -39,13 +40,24 @@ class Moved:
     strange: NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kept:
+    """A picture that was shown: its view, its alpha at that size and as it was given, and the trust in it if moved."""
+
+    view: View
+    alpha: Plane
+    kept: Plane
+    trust: Plane | None
+
+
 class Trail:
     """Remembers one picture and its alpha. ``look`` at each picture, then ``keep`` what its alpha came to."""
 
     def __init__(self) -> None:
         self._motion = Motion(0, quick=True)
         self._here: View | None = None
-        self._last: tuple[View, Plane, Plane] | None = None  # its view, the alpha at its size, and as it was kept
+        self._carried: Plane | None = None  # the trust that the picture looked at has
+        self._last: _Kept | None = None
 
     def look(self, rgb: NDArray[np.uint8]) -> Moved | None:
         """What is known of a picture before its alpha is; ``None`` if nothing is: the first one, or a cut.
@@ -55,10 +67,11 @@ class Trail:
         """
         small = shrunk(rgb, WIDTH)
         height, width = small.shape[:2]
-        if self._last is None or self._last[0].luma.shape != (height, width):
+        self._carried = None
+        if self._last is None or self._last.view.luma.shape != (height, width):
             self._here = View.of(small, np.zeros((height, width), np.float32))
             return None
-        last, alpha, kept = self._last
+        last, alpha, kept = self._last.view, self._last.alpha, self._last.kept
         luma = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
         flow = self._motion.flow(luma, last.luma)
         here = View.of(small, self._along(alpha, flow))
@@ -69,17 +82,17 @@ class Trail:
         near = cv2.dilate(np.asarray(here.alpha > 0.05, np.uint8), np.ones((NEAR, NEAR), np.uint8)) > 0
         doubt = float(1 - trust[near].mean()) if near.any() else 0.0
         moved = here.alpha if kept.shape == alpha.shape else self._along(kept, stretched(flow, kept.shape))
-        strange = cv2.erode(np.asarray(trust < UNEXPLAINED, np.uint8), np.ones((3, 3), np.uint8)) > 0
+        strange = trust < UNEXPLAINED
+        if self._last.trust is not None:
+            trust = trust * self._motion.moved(self._last.trust, flow)
+        self._carried = trust
+        strange = cv2.erode(np.asarray(strange, np.uint8), np.ones((3, 3), np.uint8)) > 0
         return Moved(moved, trust, doubt, strange)
 
-    def keep(self, alpha: Plane) -> None:
-        """The alpha, (H, W), that the picture last looked at is shown with."""
+    def keep(self, alpha: Plane, *, own: bool) -> None:
+        """The alpha, (H, W), that the picture last looked at is shown with; ``own``: the network had its word in it."""
         assert self._here is not None, "look comes first"
-        self._last = self._here, shrunk(alpha, WIDTH), alpha
-
-    def forget(self) -> None:
-        """What was before has nothing to say any more."""
-        self._last = None
+        self._last = _Kept(self._here, shrunk(alpha, WIDTH), alpha, None if own else self._carried)
 
     def _along(self, alpha: Plane, flow: Plane) -> Plane:
         return np.asarray(self._motion.moved(alpha, flow, sharp=True).clip(0, 1), np.float32)
