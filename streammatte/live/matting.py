@@ -91,6 +91,10 @@ class AdaptiveMatter:
         """Whether it is too slow for the rate, and can do nothing more about it."""
         return self._controller.exhausted
 
+    @property
+    def exhausted(self) -> bool:
+        return False
+
     def __call__(self, captured: Captured) -> Plate:
         """The frame with its alpha, (H, W) float32 on the CPU.
 

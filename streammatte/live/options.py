@@ -14,7 +14,7 @@ class LiveOptions:
     camera: str | None = None
     size: tuple[int, int] | None = None
     rate: Fraction | None = None
-    background: str = "blur"
+    backgrounds: tuple[str, ...] = ("blur",)
     outputs: tuple[str, ...] = ()
     model: str = "auto"
     weights: str | None = None
@@ -24,7 +24,7 @@ class LiveOptions:
     mirror: bool = False
     light_wrap: Literal["on", "off"] = "on"
     match: Literal["on", "off"] = "on"
-    feather: float | None = None
+    feather: float = 0.0
     seconds: float | None = None
     offline: bool = False
     overwrite: bool = False
