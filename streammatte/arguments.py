@@ -108,7 +108,7 @@ def limit(text: str) -> tuple[str, float]:
 
 
 def quality(text: str) -> str | tuple[tuple[int, int], int]:
-    """How a live matte is computed: a name, or ``WxH[/N]`` → (H, W) of the network's input, and every how many frames."""
+    """How a live matte is computed: a name, or ``WxH[/N]`` → (H, W) of the network's input, every N frames."""
     if text in QUALITIES:
         return text
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def run(
 
 
 def changes(used: list[Setting]) -> int:
-    return sum(before != after for before, after in zip(used, used[1:], strict=False))
+    return sum(before != after for before, after in pairwise(used))
 
 
 def test_a_quick_machine_keeps_the_best() -> None:

@@ -77,7 +77,8 @@ class Controller:
         self._patience = PATIENCE
         self._tried: int | None = None  # frames since the last step up, while it has to prove itself
         self.exhausted = False
-        self._begin_anew()
+        self._frames: list[tuple[float, bool]] = []
+        self._late = self._room = 0  # windows that were late, and frames that left room
 
     @property
     def setting(self) -> Setting:
@@ -122,7 +123,7 @@ class Controller:
         self._begin_anew()
 
     def _begin_anew(self) -> None:
-        self._frames: list[tuple[float, bool]] = []
+        self._frames.clear()
         self._late = self._room = 0
 
     def _expected(self, better: Setting) -> float:

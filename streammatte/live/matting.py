@@ -38,6 +38,9 @@ LOOK = 10
 PUT_OFF = 4
 """Frames that this waits for one that is cheap: whoever has come in is looked for within these and those."""
 
+WARM = 2
+"""Runs at a new size that are not counted: kernels are chosen and memory is found."""
+
 STEADY = 0.6  # what the frame before counts for where the picture is the same
 DOUBT = 0.55  # of a frame: beyond, its motion explains too little, and the network runs
 DOUBTS = 0.7  # of all frames since the network ran
@@ -56,7 +59,8 @@ class AdaptiveMatter:
 
     Args:
         matter: The network's. Its ``size`` is changed as the speed asks for.
-        quality: ``auto``, ``high``, ``medium``, ``low``, or the network's input (H, W) and every how many frames it runs.
+        quality: ``auto``, ``high``, ``medium``, ``low``, or the network's input (H, W)
+            and every how many frames it runs.
         rate: Frames a second to keep up with.
 
     Raises:
@@ -73,7 +77,7 @@ class AdaptiveMatter:
         settings = settings_for(quality, own)
         for setting in settings:
             check_size(setting.size, "--quality ")
-        self.runs = 0
+        self.runs, self._warm = 0, 0
         self._matter = matter
         self._controller = Controller(settings, float(1 / rate))
         self._longest = max(SMALLEST, 2 * max(own))
@@ -91,10 +95,6 @@ class AdaptiveMatter:
         """Whether it is too slow for the rate, and can do nothing more about it."""
         return self._controller.exhausted
 
-    @property
-    def exhausted(self) -> bool:
-        return False
-
     def __call__(self, captured: Captured) -> Plate:
         """The frame with its alpha, (H, W) float32 on the CPU.
 
@@ -110,7 +110,8 @@ class AdaptiveMatter:
             self._trail, self._state = Trail(), _State()  # nothing half known goes on
             raise
         whole = torch.from_numpy(stretched(alpha, frame.rgb.shape[1:]).clip(0, 1))
-        self._controller.took(time.perf_counter() - begin, ran=self.runs > runs)
+        if self.runs == runs or self._warm > WARM:
+            self._controller.took(time.perf_counter() - begin, ran=self.runs > runs)
         return Plate(frame, whole)
 
     def _alpha(self, picture: NDArray[np.uint8], setting: Setting) -> Plane:
@@ -179,7 +180,7 @@ class AdaptiveMatter:
             return True
         scale = moved.strange.shape[0] / moved.alpha.shape[0]
         part = Box(*(round(scale * side) for side in state.part))
-        outside = np.count_nonzero(moved.strange) - np.count_nonzero(part.of(moved.strange))
+        outside = int(np.count_nonzero(moved.strange)) - int(np.count_nonzero(part.of(moved.strange)))
         # Not twice in a row: what moves out there goes on moving.
         return state.since_look >= LOOK // 2 and outside > INTRUDER * moved.strange.size
 
@@ -189,7 +190,9 @@ class AdaptiveMatter:
         """The network's alpha of all of a picture or of a part, (h, w) of the picture either way."""
         pixels = picture if part is None else part.of(picture)
         frame = Frame(torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1), 0, 0)
-        self._matter.size = setting.size
+        if self._matter.size != setting.size:
+            self._matter.size, self._warm = setting.size, 0
+        self._warm += 1
         self.runs += 1
         (alpha,) = self._matter([frame])
         if alpha.shape != frame.rgb.shape[1:] or not alpha.isfinite().all():
@@ -234,8 +237,13 @@ class _State:
     last: tuple[NDArray[np.uint8], Plane] | None = None
 
 
-def live_matter(options: LiveOptions, on_notice: Callable[[str], None] | None = None) -> BiRefNetMatter:
-    """The matter of a live run.
+def live_matter(
+    options: LiveOptions,
+    *,
+    on_progress: Callable[[int, int | None], None] | None = None,
+    on_notice: Callable[[str], None] | None = None,
+) -> BiRefNetMatter:
+    """The network of a live run.
 
     ``auto`` is birefnet-lite on a GPU, if it is here or can be fetched, and the embedded one elsewhere: on a CPU the
     others take seconds for a frame.
@@ -253,6 +261,7 @@ def live_matter(options: LiveOptions, on_notice: Callable[[str], None] | None = 
             device=options.device,
             precision=options.precision,
             offline=options.offline,
+            on_progress=on_progress,
             on_notice=on_notice,
         )
 

@@ -114,5 +114,5 @@ def stretched(plane: Plane, shape: tuple[int, ...]) -> Plane:
         return plane
     large = np.asarray(cv2.resize(plane, shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
     if plane.ndim == 3:
-        large *= np.float32([shape[1] / plane.shape[1], shape[0] / plane.shape[0]])
+        large *= np.array([shape[1] / plane.shape[1], shape[0] / plane.shape[0]], np.float32)
     return large

@@ -130,7 +130,7 @@ def input_size(net: BiRefNet, path: Path, checkpoint: Checkpoint | None = None) 
 
 
 def check_size(size: tuple[int, int], option: str = "") -> None:
-    """Raise ``ModelError`` unless a network's input can have that (H, W); the hint says what would do for the option."""
+    """Raise ``ModelError`` unless a network's input can have that (H, W); the hint says what would do."""
     if any(side % MULTIPLE or not MULTIPLE <= side <= LARGEST for side in size):
         height, width = size
         raise ModelError(
