@@ -22,7 +22,7 @@ from streammatte.errors import ModelError
 from streammatte.frame import Frame, Matter, Plate
 from streammatte.live.contracts import Captured
 from streammatte.live.controller import Controller, Setting, settings_for
-from streammatte.live.region import NOT_BEYOND, Box, beyond, choose, newcomer, subject_box, touches
+from streammatte.live.region import NOT_BEYOND, Box, beyond, choose, lost, newcomer, subject_box, touches
 from streammatte.live.trail import Moved, Trail, shrunk, stretched
 from streammatte.matting.birefnet import check_size
 from streammatte.stages import SURE_OF_ITSELF, ClipColors
@@ -42,8 +42,8 @@ WARM = 2
 """Runs at a new size that are not counted: kernels are chosen and memory is found."""
 
 STEADY = 0.6  # what the frame before counts for where the picture is the same
-DOUBT = 0.55  # of a frame: beyond, its motion explains too little, and the network runs
-DOUBTS = 0.7  # of all frames since the network ran
+DOUBT = 0.15  # of a frame: beyond, its motion explains too little, and the network runs
+DOUBTS = 0.2  # of all frames since the network ran
 INTRUDER = 0.01  # of the picture's area, new and outside of the part: all of the picture is looked at
 SMALLEST = 640  # pixels of the longer side that mattes are kept at, at least, if the frame has as many
 
@@ -154,7 +154,7 @@ class AdaptiveMatter:
             subject = subject.grown_by(state.beyond, width, height)
         part = choose(subject, state.part, width, height)
         alpha = self._settled(picture, part, setting)
-        if part is not None and touches(alpha, part):
+        if part is not None and (touches(alpha, part) or lost(alpha, expected)):
             part = None
             alpha = self._settled(picture, part, setting)
         return alpha

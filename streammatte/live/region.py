@@ -21,6 +21,7 @@ ROOM = 0.15  # of the subject's height and width, left on each side of it
 TIGHT = 0.03  # of these: less room than that, and the part is chosen anew
 WHOLE = 0.75  # of the picture's area: a part larger than that is not worth one
 LOOSE = 1.6  # times what is needed: a part larger than that is chosen anew
+LOST = 0.5  # of the subject's area: less of it is left than it may shrink by
 NEWCOMER = 0.005  # of the picture's area: what else a look at all of it must show
 
 
@@ -89,6 +90,11 @@ def touches(alpha: Plane, part: Box) -> bool:
     sides = [own[0] & (part.y0 > 0), own[-1] & (part.y1 < height), own[:, 0] & (part.x0 > 0)]
     sides.append(own[:, -1] & (part.x1 < width))
     return any(np.count_nonzero(side) > 2 for side in sides)
+
+
+def lost(alpha: Plane, expected: Plane) -> bool:
+    """Whether most of a subject is not where it was expected."""
+    return np.count_nonzero(alpha > SEEN) < LOST * np.count_nonzero(expected > SEEN)
 
 
 def newcomer(alpha: Plane, part: Box) -> Box | None:
