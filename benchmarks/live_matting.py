@@ -20,11 +20,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from benchmarks.report import machine
-from benchmarks.temporal import CUTOUTS, SUBJECTS
 from numpy.typing import NDArray
 
 import streammatte
+from benchmarks.report import machine
+from benchmarks.temporal import CUTOUTS, SUBJECTS
 from streammatte import metrics
 from streammatte.frame import Frame
 from streammatte.live.contracts import Captured
@@ -120,7 +120,7 @@ def read(path: Path) -> list[Frame]:
 def look(
     frames: list[Frame], matter: streammatte.matting.BiRefNetMatter, count: int = 6
 ) -> Iterable[NDArray[np.uint8]]:
-    """Rows of a contact sheet: frames in a row at the middle of the clip, where what one does wrong goes on to the next."""
+    """Rows of a contact sheet: frames one after the other, as what one does wrong goes on to the next."""
     middle = len(frames) // 2
     shown = [alphas for _, alphas, _ in methods(frames, matter)]
     for at in range(middle, min(len(frames), middle + count)):

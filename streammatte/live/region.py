@@ -94,7 +94,7 @@ def touches(alpha: Plane, part: Box) -> bool:
 
 def lost(alpha: Plane, expected: Plane) -> bool:
     """Whether most of a subject is not where it was expected."""
-    return np.count_nonzero(alpha > SEEN) < LOST * np.count_nonzero(expected > SEEN)
+    return bool(np.count_nonzero(alpha > SEEN) < LOST * np.count_nonzero(expected > SEEN))
 
 
 def newcomer(alpha: Plane, part: Box) -> Box | None:

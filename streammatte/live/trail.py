@@ -83,7 +83,7 @@ class Trail:
         moved = here.alpha if kept.shape == alpha.shape else self._along(kept, stretched(flow, kept.shape))
         strange = cv2.erode(np.asarray(trust < UNEXPLAINED, np.uint8), np.ones((3, 3), np.uint8)) > 0
         near = cv2.dilate(np.asarray(here.alpha > 0.05, np.uint8), np.ones((NEAR, NEAR), np.uint8)) > 0
-        doubt = np.count_nonzero(strange & near) / max(1, np.count_nonzero(here.alpha > 0.3))
+        doubt = float(np.count_nonzero(strange & near) / max(1, int(np.count_nonzero(here.alpha > 0.3))))
         if self._last.trust is not None:
             trust = trust * self._motion.moved(self._last.trust, flow)
         self._carried = trust
