@@ -186,6 +186,7 @@ def live(arguments: Sequence[str]) -> int:
         weights=given.weights,
         device=given.device,
         precision=given.precision,
+        quality=given.quality,
         mirror=given.mirror,
         light_wrap=given.light_wrap,
         match=given.match,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from streammatte.arguments import above_zero, rate, size, up_from_zero
+from streammatte.arguments import above_zero, quality, rate, size, up_from_zero
 
 
 def live_parser() -> argparse.ArgumentParser:
@@ -61,11 +61,24 @@ def live_parser() -> argparse.ArgumentParser:
     writing.add_argument("--overwrite", action="store_true", help="replace files that exist")
 
     network = parser.add_argument_group("the network")
-    network.add_argument("--model", metavar="NAME", default="auto", help="as of a file (default: %(default)s)")
+    network.add_argument(
+        "--model",
+        metavar="NAME",
+        default="auto",
+        help="as of a file; auto is birefnet-lite on a GPU, else birefnet-nano (default: %(default)s)",
+    )
     network.add_argument("--weights", metavar="FILE", help="a checkpoint of your own")
     network.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (default: the best one here)")
     network.add_argument(
         "--precision", choices=("auto", "fp32", "fp16", "bf16"), default="auto", help="(default: %(default)s)"
+    )
+    network.add_argument(
+        "--quality",
+        metavar="Q",
+        type=quality,
+        default="auto",
+        help="auto keeps to the rate; high, medium, low or WxH[/N] (the network's input, run on every Nth frame) stay "
+        "(default: %(default)s)",
     )
     network.add_argument("--offline", action="store_true", help="ask no hub for weights")
 

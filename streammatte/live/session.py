@@ -52,9 +52,9 @@ def run_live(options: LiveOptions, display: Display) -> Status:
         StreammatteError: No camera, no model, an output that cannot be opened, or the last one that has failed.
     """
     from streammatte.live.look import Look, rounds
-    from streammatte.live.matting import AdaptiveMatter
+    from streammatte.live.matting import AdaptiveMatter, live_matter
     from streammatte.live.outputs import Outputs, check_outputs
-    from streammatte.matting import cores_left_to, load_matter
+    from streammatte.matting import cores_left_to
     from streammatte.media.live_source import LiveSource
 
     backgrounds = rounds(options.backgrounds)
@@ -85,17 +85,9 @@ def run_live(options: LiveOptions, display: Display) -> Status:
         running.callback(look.close)
 
         def load() -> LiveMatter:
-            matter = load_matter(
-                options.model,
-                weights=options.weights,
-                device=options.device,
-                precision=options.precision,
-                offline=options.offline,
-                on_progress=display.fetching,
-                on_notice=display.notice,
-            )
+            matter = live_matter(options, on_progress=display.fetching, on_notice=display.notice)
             session.model, session.device = matter.name, str(matter.device)
-            return AdaptiveMatter(matter)
+            return AdaptiveMatter(matter, options.quality, info.frame_rate)
 
         with Outputs(
             targets, info, controls, alpha=look.alpha, overwrite=options.overwrite, backgrounds=len(backgrounds)
