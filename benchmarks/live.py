@@ -51,6 +51,7 @@ from streammatte.stages import stages_for
 
 SAMPLES = ROOT / "samples"
 GREEN = (0, 177, 64)
+ANOTHERS = 0.05  # more overlap with another frame's truth than with the own; a frame's shift costs 0.1 and more
 DIFFERS = 24  # levels from the background, of 255: more than coding and light leave
 
 
@@ -130,7 +131,7 @@ class Pairing:
     def __init__(self, truths: list[Mask], background: Picture) -> None:
         self._truths, self._background = truths, background.astype(np.int16)
         self._last: int | None = None
-        self.looked_at = self.unread = self.out_of_order = self.others = self.unlike_index = 0
+        self.looked_at = self.unread = self.out_of_order = self.unlike_index = self.nearer = self.others = 0
         self.overlaps = 0.0
 
     def __call__(self, shown: Shown) -> None:
@@ -149,12 +150,14 @@ class Pairing:
         own, earlier, later = (overlap(silhouette, self._truths[(number + by) % LOOP]) for by in (0, -step, step))
         self.looked_at += 1
         self.overlaps += own
-        self.others += max(earlier, later) > own
+        self.nearer += max(earlier, later) > own
+        self.others += max(earlier, later) > own + ANOTHERS
 
     def figures(self) -> dict[str, object]:
         return {
             "pictures_looked_at": self.looked_at,
             "of_another_frames_alpha": self.others,
+            "nearer_to_another_frames_truth": self.nearer,
             "number_unlike_index": self.unlike_index,
             "number_not_read": self.unread,
             "out_of_order": self.out_of_order,
@@ -184,11 +187,14 @@ def pairing(minutes: float, folder: Path, stopped: Callable[[], bool], *, shifte
             return WithStrip(AdaptiveMatter(nano()), shifted=shifted)
 
         session = Session(capture, load, look, cast(Outputs, Watched(check, sending)), source.info, log)
+        computed = time.process_time()
         with closing(session):
             session.run(seconds=60 * minutes, stopped=stopped)
+        computed = time.process_time() - computed
         status = session.status("stopped", whole=True)
     figures = {
         "seconds": round(status.seconds, 1),
+        "cores_used": round(computed / status.seconds, 2),
         "rate_in": round(status.rate_in, 2),
         "rate_out": round(status.rate_out, 2),
         "latency_ms": status.latency_ms,
