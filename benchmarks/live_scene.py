@@ -46,7 +46,9 @@ class Scene:
             streammatte.open_source(samples / "walk.mp4") as street,
         ):
             frame, plate = next(iter(clip)), next(iter(truth.plates()))
-            self._room = _rgb(next(iter(street)))
+            # The part in which nobody walks: who is no subject must not be taken for one.
+            street_alone = _rgb(next(iter(street)))[:, :260]
+        self._room = cv2.resize(street_alone, (SIZE[1], SIZE[0]), interpolation=cv2.INTER_CUBIC)
         self._person, self._alpha = _rgb(frame), plate.alpha.numpy()
 
     def picture(self, number: int) -> tuple[Picture, Mask]:

@@ -258,6 +258,11 @@ class LiveDisplay(TerminalDisplay):
         self._as_json = as_json
         self._silent = quiet
         self._due = 0.0
+        self._fetched = ""
+
+    def fetching(self, done: int, total: int | None) -> None:
+        of = "" if total is None else f" of {total / 1e6:.0f}"
+        self._fetched = f"fetching weights, {done / 1e6:.0f}{of} MB; what is shown has nothing of the room"
 
     def status(self, status: Status) -> None:
         """How it goes."""
@@ -274,7 +279,8 @@ class LiveDisplay(TerminalDisplay):
             assert self._progress is not None
             self._task = self._progress.add_task("", total=None)
         assert self._progress is not None
-        self._progress.update(self._task, description=status.line())
+        line = self._fetched if status.state == "starting" and self._fetched else status.line()
+        self._progress.update(self._task, description=line)
 
     def ended(self, status: Status) -> None:
         """How it went."""

@@ -157,6 +157,8 @@ class LiveSource:
             InputError: It is still gone.
         """
         self.close()
+        if self._camera is not None and not Path(self._camera.device).exists():
+            self._camera = find_camera(self._camera.name)  # plugged in again, it may have another number
         self._open()
 
     def stop(self) -> None:
