@@ -93,7 +93,7 @@ class Window:
         assert self._screen.stdin is not None
         try:
             self._screen.stdin.write(HEAD.pack(*picture.shape[:2]))
-            rest = memoryview(picture).cast("B")
+            rest = memoryview(picture.data).cast("B")
             while rest:
                 rest = rest[self._screen.stdin.write(rest) :]
         except OSError:  # told with the next picture: it may have been closed, which is no error
