@@ -20,7 +20,7 @@ class LiveOptions:
     weights: str | None = None
     device: str | None = None
     precision: str = "auto"
-    quality: str = "auto"
+    quality: str | tuple[tuple[int, int], int] = "auto"
     mirror: bool = False
     light_wrap: Literal["on", "off"] = "on"
     match: Literal["on", "off"] = "on"
