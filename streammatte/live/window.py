@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from contextlib import suppress
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Self, cast
 
 import cv2
 import numpy as np
 
-from streammatte.errors import UnsupportedOutput
+from streammatte.errors import UnsupportedOutput, WriteFailed
 from streammatte.frame import Frame, StreamInfo
 from streammatte.live.contracts import Shown
 from streammatte.live.controls import Controls
+from streammatte.live.screen import HEAD
 from streammatte.live.small import Picture
 from streammatte.media.composing import at_depth, pixels_of
 
 NAME = "streammatte"
 
-_ESCAPE = 27
-_PATIENCE = 30  # seconds for a display to answer
-_OPENS = f"import cv2; cv2.namedWindow({NAME!r}); cv2.pollKey(); cv2.destroyAllWindows()"
+_PATIENCE = 30  # seconds for a display to answer, or to let go
 _FONT, _DARK, _LIT, _TEXT = cv2.FONT_HERSHEY_SIMPLEX, 0.35, (255, 255, 255), (190, 190, 190)
 
 
 class Window:
-    """Shows pictures, and turns keys into controls. All of it in one thread, on macOS the main one.
+    """Shows pictures, and turns keys into controls. It lives in a process of its own; see ``live/screen.py``.
 
     ``r`` shows the raw frame, here alone: nothing of it is in what other outputs get, nor is the line of keys.
     A picture with alpha lies over a checkerboard.
@@ -41,6 +43,8 @@ class Window:
         self.description = "window"
         self._info, self._controls = info, controls
         self._raw: Frame | None = None
+        self._ready, self._gone = threading.Event(), False
+        self._listener = threading.Thread(target=self._listen, name="streammatte-window", daemon=True)
         self._before = False
         self._legend = True
         self._keys = ("m", "f", "r", "h", "q") if backgrounds < 2 else ("b", "m", "f", "r", "h", "q")
@@ -51,9 +55,19 @@ class Window:
         Raises:
             UnsupportedOutput: There is no display, or OpenCV was built without windows.
         """
-        _check_display()
-        cv2.namedWindow(NAME, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
-        cv2.resizeWindow(NAME, self._info.width, self._info.height)
+        size = str(self._info.width), str(self._info.height)
+        self._said = TemporaryFile()
+        self._screen = subprocess.Popen(
+            [sys.executable, "-m", "streammatte.live.screen", NAME, *size],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            bufsize=0,
+        )
+        self._listener.start()
+        if not self._ready.wait(_PATIENCE) or self._gone:
+            self._end()
+            raise self._refused()
         return self
 
     def before(self, frame: Frame) -> None:
@@ -61,23 +75,74 @@ class Window:
         self._raw = frame
 
     def show(self, shown: Shown) -> None:
-        """Draw a picture, and take the keys that were pressed since."""
+        """Draw a picture, unless the one before it is still being drawn.
+
+        Raises:
+            WriteFailed: The window has gone without being closed.
+        """
+        if self._gone and not self._controls.quit:
+            raise WriteFailed("the window is gone", hint="is its display still there?")
+        if self._gone or not self._ready.is_set():
+            return
         raw = self._before and self._raw is not None
         picture = self._unmatted() if raw else _over_checker(shown.rgb)
         picture = np.ascontiguousarray(picture[..., ::-1])
         if self._legend:
             self._draw_keys(picture)
-        cv2.imshow(NAME, picture)
-        while (key := cv2.pollKey()) >= 0:
-            self._press(key & 0xFF)
-        if cv2.getWindowProperty(NAME, cv2.WND_PROP_VISIBLE) < 1:  # closed by its frame
-            self._controls.quit = True
+        self._ready.clear()
+        assert self._screen.stdin is not None
+        try:
+            self._screen.stdin.write(HEAD.pack(*picture.shape[:2]))
+            rest = memoryview(picture.data).cast("B")
+            while rest:
+                rest = rest[self._screen.stdin.write(rest) :]
+        except OSError:  # told with the next picture: it may have been closed, which is no error
+            self._gone = True
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        cv2.destroyAllWindows()
-        cv2.pollKey()  # without it, some window systems leave it on the screen
+        self._end()
+        self._said.close()
+
+    def _end(self) -> None:
+        assert self._screen.stdin is not None and self._screen.stdout is not None
+        with suppress(OSError):
+            self._screen.stdin.close()
+        try:
+            self._screen.wait(_PATIENCE if self._ready.is_set() else 1)
+        except subprocess.TimeoutExpired:
+            self._screen.kill()
+            self._screen.wait()
+        self._listener.join()
+        self._screen.stdout.close()
+
+    def _refused(self) -> UnsupportedOutput:
+        self._said.seek(0)
+        said = [line.strip() for line in self._said.read().decode(errors="replace").splitlines() if line.strip()]
+        self._said.close()
+        if any("not implemented" in line for line in said):
+            return UnsupportedOutput(
+                "OpenCV here was built without windows",
+                hint="pip uninstall opencv-python-headless, then pip install opencv-python",
+            )
+        reason = next((line for line in said if "display" in line), said[-1] if said else "nothing answers")
+        return UnsupportedOutput(
+            f"no window can be opened: {reason}", hint="run it on a desktop, or choose another --to"
+        )
+
+    def _listen(self) -> None:
+        assert self._screen.stdout is not None
+        for line in self._screen.stdout:
+            match line.split():
+                case [b"open"] | [b"drawn"]:
+                    self._ready.set()
+                case [b"key", number]:
+                    self._press(int(number))
+                case [b"closed"]:
+                    self._controls.quit = True
+        self._gone = True
+        self._ready.set()
 
     def _press(self, key: int) -> None:
         controls = self._controls
@@ -133,23 +198,3 @@ def _over_checker(picture: Picture) -> Picture:
     squares = (np.arange(height)[:, None] // side + np.arange(width) // side) % 2
     share = picture[..., 3:] / np.float32(255)
     return cast(Picture, (picture[..., :3] * share + (1 - share) * (102 + 51 * squares[..., None])).astype(np.uint8))
-
-
-def _check_display() -> None:
-    """Try a window in another process: Qt, which draws OpenCV's on Linux, ends a process that has no display."""
-    try:
-        tried = subprocess.run([sys.executable, "-c", _OPENS], capture_output=True, text=True, timeout=_PATIENCE)
-    except subprocess.TimeoutExpired as exc:
-        raise UnsupportedOutput("the display does not answer", hint="check DISPLAY, or leave --to window out") from exc
-    if tried.returncode == 0:
-        return
-    said = [line for line in tried.stderr.splitlines() if line.strip()]
-    if any("not implemented" in line for line in said):
-        raise UnsupportedOutput(
-            "OpenCV here was built without windows",
-            hint="pip uninstall opencv-python-headless, then pip install opencv-python",
-        )
-    reason = next((line for line in said if "display" in line), said[-1] if said else f"exit code {tried.returncode}")
-    raise UnsupportedOutput(
-        f"no window can be opened: {reason.strip()}", hint="run it on a desktop, or choose another --to"
-    )

@@ -30,10 +30,13 @@ _DATAGRAM = 1316  # bytes: seven packets of a transport stream, which is what fi
 
 # As quick as the encoders go, since they share the machine with the network. A killed run leaves a file that plays.
 _LIVE: dict[str, dict[str, str]] = {
-    "libx264": {"crf": "20", "preset": "superfast", "threads": "1"},
+    "libx264": {"crf": "20", "preset": "superfast", "threads": "1", "g": "30"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "crf": "30"},
 }
-_UNBROKEN = {"movflags": "+hybrid_fragmented+frag_keyframe"}
+_UNBROKEN = {
+    "mp4": {"movflags": "+hybrid_fragmented+frag_keyframe", "flush_packets": "1"},
+    "webm": {"cluster_time_limit": "1000", "flush_packets": "1"},
+}
 
 
 class ReaderLeft(Exception):  # noqa: N818 - it is how a pipe ends, and no error
@@ -293,5 +296,5 @@ def recorded(path: Path, info: StreamInfo, *, alpha: bool) -> Encoding:
         bits=8 if path.suffix.lower() == ".mkv" else None,
     )
     options = encoding.options | _LIVE.get(encoding.codec, {})
-    muxer = _UNBROKEN if encoding.container == "mp4" else encoding.container_options
+    muxer = _UNBROKEN.get(encoding.container, encoding.container_options)
     return replace(encoding, options=options, container_options=muxer)
