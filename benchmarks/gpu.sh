@@ -61,6 +61,7 @@ everything() {
     section speed 90 "$@" || status=1
     section compiled 140 "$@" || status=1
     section footage 60 "$@" || status=1
+    section live 60 "$@" || status=1
     case " $* " in
         *" cpu "*) ;;
         *) gpu_tests || status=1 ;;

@@ -22,7 +22,7 @@ WIDTH, HEIGHT = 320, 180
 INFO = StreamInfo(WIDTH, HEIGHT, Fraction(1, 1000), Fraction(30), None, ColorSpec())
 RANDOM = np.random.default_rng(7)
 ROOM = RANDOM.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-BEACH = np.clip(clips.picture(9, (WIDTH, HEIGHT)).astype(int) + [70, 30, -20], 0, 255).astype(np.uint8)
+BEACH = np.clip(clips.picture(9, (WIDTH, HEIGHT)).astype(int) + np.array([70, 30, -20]), 0, 255).astype(np.uint8)
 
 
 def disc(radius: int = 50, soft: float = 3.0) -> np.ndarray:

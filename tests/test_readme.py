@@ -60,6 +60,11 @@ def test_command(command: str, footage: Path, capsys: pytest.CaptureFixture[str]
         assert main(arguments) == 0
         assert "torch" in capsys.readouterr().out
         return
+    if arguments[0] == "live":  # there is neither a camera nor a virtual one in the tests
+        tried = ["--camera", "clip.mp4", "--to", "out.mp4", "--model", "birefnet-nano", "--device", "cpu"]
+        assert main([*arguments, *tried]) == 0
+        assert (footage / "out.mp4").exists()
+        return
     if arguments[0] == "models":
         fetching = arguments[1:2] == ["pull"]  # there is no network in the tests; it must say so and no more
         assert main(arguments) == (1 if fetching else 0)

@@ -43,7 +43,7 @@ class Capture:
         self._newest: Picture | None = None
         self._came = threading.Condition()
         self._times: deque[float] = deque()
-        self._last = time.monotonic()
+        self._first = self._last = time.monotonic()
         self._stopping = threading.Event()
         self._wanted = threading.Event()
         self._ended = False
@@ -74,6 +74,11 @@ class Capture:
             if len(self._times) < 2:
                 return 0.0
             return len(self._times) / max(now - self._times[0], 1e-3)
+
+    @property
+    def whole_rate(self) -> float:
+        """Pictures a second, from the first to the last."""
+        return (self.count - 1) / max(self._last - self._first, 1e-3) if self.count > 1 else 0.0
 
     def take(self, timeout: float) -> Captured | None:
         """The newest frame, once; ``None`` if none came in ``timeout`` seconds, or it has ended.
@@ -128,6 +133,7 @@ class Capture:
             if self.gone is not None:
                 self.gone = None
                 self.reconnections += 1
+            self._first = self._first if self.count else picture.at
             self.count += 1
             self.dropped += self._newest is not None
             self._newest = picture

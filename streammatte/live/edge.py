@@ -52,7 +52,7 @@ def own_colors(rgb: Picture, alpha: Floats, small: Small, places: NDArray[np.int
     own = alpha.reshape(-1)[places][:, None]
     mixed = rgb.reshape(-1, 3)[places]
     found = _corrected(cast(Floats, mixed), own, subject, room)
-    return cast(Picture, np.rint(found).astype(np.uint8)[:, None])
+    return np.rint(found).astype(np.uint8)[:, None]
 
 
 def _sides(small: Small) -> list[Floats]:

@@ -160,7 +160,7 @@ class Session:
         return Status(
             state,
             self._gauge.seconds,
-            self._capture.count / max(self._gauge.seconds, 1e-3) if whole else self._capture.rate,
+            self._capture.whole_rate if whole else self._capture.rate,
             self._gauge.rate(whole=whole),
             latency,
             p95,

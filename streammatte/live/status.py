@@ -24,7 +24,7 @@ class Status:
         state: ``starting`` before the first picture of somebody; ``lost`` while the camera is gone.
         seconds: Since the run began.
         rate_in, rate_out: Frames a second that the camera gave, and pictures of them that were shown, of late; when
-            stopped, over the run.
+            stopped, from the first to the last.
         latency_ms, latency_p95_ms: Median and 95th percentile from capture to output, of late or over the run; ``None``
             before there is any.
         shown: Frames that were shown.
@@ -67,7 +67,7 @@ class Status:
         if self.latency_ms is not None and self.latency_p95_ms is not None:
             parts.append(f"{self.latency_ms:.0f} ms (p95 {self.latency_p95_ms:.0f})")
         parts.append(f"{self.dropped} dropped")
-        parts.append(f"{self.setting} on {self.device}")
+        parts.append(f"{self.setting} on {self.device}" if self.device else self.setting)
         return f"{self.state}  " + " · ".join(parts)
 
 
@@ -78,6 +78,7 @@ class Gauge:
         self.shown = 0
         self.held = 0
         self._begin = time.monotonic()
+        self._first = self._last = self._begin
         self._times: deque[float] = deque()
         self._recent: deque[float] = deque(maxlen=_LATENCIES)
         self._all = np.zeros(_LONGEST + 1, np.int64)
@@ -89,7 +90,9 @@ class Gauge:
     def picture(self, at: float) -> None:
         """One was handed to the outputs; its frame was captured ``at``."""
         now = time.monotonic()
+        self._first = self._first if self.shown else now
         self.shown += 1
+        self._last = now
         self._times.append(now)
         late = 1000 * (now - at)
         self._recent.append(late)
@@ -100,7 +103,7 @@ class Gauge:
     def rate(self, *, whole: bool = False) -> float:
         """Pictures a second, of late or over the run."""
         if whole:
-            return self.shown / max(self.seconds, 1e-3)
+            return (self.shown - 1) / max(self._last - self._first, 1e-3) if self.shown > 1 else 0.0
         now = time.monotonic()
         recent = [each for each in self._times if each >= now - _RATE_OVER]
         return len(recent) / max(now - recent[0], 1e-3) if len(recent) > 1 else 0.0
