@@ -54,6 +54,7 @@ def main() -> None:
         rows = [row for clip in given.look for row in look(read(Path(clip)), matter)]
         cv2.imwrite(given.output, np.vstack(rows)[..., ::-1])
         return
+    facts = machine()
     figures: dict[str, dict[str, dict[str, float]]] = {}
     for name in given.clips:
         frames, truth = clip_of(name)
@@ -65,8 +66,6 @@ def main() -> None:
             print(
                 f"{name:12} {method:26}", "  ".join(f"{measure} {value}" for measure, value in row.items()), flush=True
             )
-    if given.json:
-        given.json.write_text(json.dumps({"facts": machine(), "clips": figures}, indent=1) + "\n")
 
 
 def methods(

@@ -26,7 +26,8 @@ def run(
     seed: int = 0,
 ) -> list[Setting]:
     """The setting of each frame on a machine where the network at 192² takes ``network(frame)`` seconds."""
-    rng, since, used = np.random.default_rng(seed), 10**9, []
+    luck = np.exp(np.random.default_rng(seed).normal(0, noise, frames)).tolist()
+    since, used = 10**9, []
     for frame in range(frames):
         setting = controller.setting
         since += 1
@@ -34,7 +35,7 @@ def run(
         since = 0 if ran else since
         # Of small inputs most of the cost stays, as measured: 128² takes three quarters of 192².
         busy = between + ran * network(frame) * (0.5 + 0.5 * setting.size[0] / 192)
-        controller.took(busy * float(np.exp(rng.normal(0, noise))), ran=ran)
+        controller.took(busy * luck[frame], ran=ran)
         used.append(setting)
     return used
 
@@ -52,27 +53,28 @@ def test_a_slower_one_goes_down_at_once_and_finds_what_fits() -> None:
     assert used[-1] == NANO[2]  # 7 + 60 / 3 ms of 33
     assert NANO[2] in used[: 4 * 12]  # within one and a half seconds
     assert all(setting.every >= 2 for setting in used[48:])
+    assert used.count(NANO[2]) > 0.8 * len(used)
 
 
 def test_what_nearly_fits_is_tried_ever_more_seldom() -> None:
     # 7 + 60 / 2 ms does not fit 33, and looks as if: a better setting that is always expected to fit, and never does.
     controller = Controller(NANO, INTERVAL)
-    controller._expected = lambda better: 0.0  # type: ignore[method-assign]
+    controller._expected = lambda other: 0.0  # type: ignore[method-assign]
     used = run(controller, 30 * 600, lambda frame: 0.06)
     assert changes(used) < 30  # in ten minutes
     assert changes(used[-30 * 120 :]) <= 2
     assert used.count(NANO[2]) > 0.9 * len(used)
 
 
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("network", [0.03, 0.045, 0.05, 0.06, 0.075, 0.1])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("network", [0.03, 0.05, 0.06, 0.1])
 def test_noise_does_not_make_it_swing(network: float, seed: int) -> None:
     used = run(Controller(NANO, INTERVAL), 30 * 300, lambda frame: network, noise=0.4, seed=seed)
     assert changes(used) < 25  # in five minutes
     assert changes(used[-30 * 60 :]) <= 4
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_it_lives_with_a_machine_whose_load_wanders(seed: int) -> None:
     rng = np.random.default_rng(seed)
     wander = 0.05 * np.exp(np.repeat(np.cumsum(rng.normal(0, 0.1, 30)), 300).clip(-1, 1))
@@ -105,9 +107,7 @@ def test_it_says_when_nothing_cheaper_is_left_and_takes_it_back() -> None:
 
 def test_a_network_of_seconds_is_found_out_within_a_handful_of_frames() -> None:
     controller = Controller(ladder((1024, 1024)), INTERVAL)
-    for _ in range(30):
-        if controller.exhausted:
-            break
+    for _ in range(6):
         controller.took(5.0, ran=True)
     assert controller.exhausted
 
@@ -121,7 +121,7 @@ def test_a_pinned_setting_stays_and_says_that_it_is_late() -> None:
 
 def test_patience_has_an_end() -> None:
     controller = Controller(NANO, INTERVAL)
-    controller._expected = lambda better: 0.0  # type: ignore[method-assign]
+    controller._expected = lambda other: 0.0  # type: ignore[method-assign]
     run(controller, 30 * 1200, lambda frame: 0.06)
     assert controller._patience <= MOST_PATIENCE
 

@@ -1,6 +1,6 @@
 """Which of its settings a matter can keep up with: fed with what frames took, it looks at no clock and no machine.
 
-Late for two windows of frames, it goes down a step; up again it goes when the step above should fit with room to spare,
+Late for two windows of frames, it goes down a step, and far too late for one, as many as it takes; up again it goes when the step above should fit with room to spare,
 for as long as its patience says. A step up that had to be taken back doubles that patience, and one that held halves
 it: so what nearly fits is tried ever more seldom, and not every few seconds.
 """
@@ -101,9 +101,10 @@ class Controller:
         load = sum(took for took, _ in self._frames) / len(self._frames) / self._interval
         self._late = self._late + 1 if load > 1 else 0
         if self._late >= 2 or load > FAR_TOO_LATE:
-            self.exhausted = self._place == len(self._settings) - 1
+            lowest = len(self._settings) - 1
+            self.exhausted = self._place == lowest
             if not self.exhausted:
-                self._step(1)
+                self._step(self._fitting() - self._place if load > FAR_TOO_LATE else 1)
             return
         if not self._late:
             self.exhausted = False
@@ -126,7 +127,12 @@ class Controller:
         self._frames.clear()
         self._late = self._room = 0
 
-    def _expected(self, better: Setting) -> float:
+    def _fitting(self) -> int:
+        """The first cheaper setting that may be quick enough, or the last."""
+        places = range(self._place + 1, len(self._settings))
+        return next((place for place in places if self._expected(self._settings[place]) <= 1), places[-1])
+
+    def _expected(self, other: Setting) -> float:
         """The load of a setting, told from what the present one takes. Rather too little: trying it tells."""
         ran = [took for took, ran in self._frames if ran]
         light = [took for took, ran in self._frames if not ran]
@@ -134,9 +140,13 @@ class Controller:
             return 0.0
         between = sum(light) / len(light) if light else 0.0
         network = max(0.0, sum(ran) / len(ran) - between)
-        dearer = max(better.size) / max(self.setting.size)  # at least: of small inputs most is the same for every size
-        share = max(1 / better.every, len(ran) / len(self._frames))
-        return (between + share * dearer * network) / self._interval
+        ratio = max(other.size) / max(self.setting.size)
+        if ratio < 1:
+            ratio **= 2  # at most; of small inputs, most of the cost is the same for every size
+        share = len(ran) / len(self._frames)
+        # Where motion explains too little, it runs more often than it has to; more seldom if it is asked to.
+        share = max(1 / other.every, share) if other.every < self.setting.every else 1 / other.every
+        return (between + share * ratio * network) / self._interval
 
 
 def _share(side: int, share: float) -> int:

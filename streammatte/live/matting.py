@@ -38,8 +38,9 @@ LOOK = 10
 PUT_OFF = 4
 """Frames that this waits for one that is cheap: whoever has come in is looked for within these and those."""
 
-WARM = 2
-"""Runs at a new size that are not counted: kernels are chosen and memory is found."""
+WARM, SLOW = 2, 2.0
+"""So many frames at a new size are not counted, as kernels are chosen and memory is found; after the first, only if
+they took less than so many seconds."""
 
 STEADY = 0.6  # what the frame before counts for where the picture is the same
 DOUBT = 0.15  # of a frame: beyond, its motion explains too little, and the network runs
@@ -110,8 +111,10 @@ class AdaptiveMatter:
             self._trail, self._state = Trail(), _State()  # nothing half known goes on
             raise
         whole = torch.from_numpy(stretched(alpha, frame.rgb.shape[1:]).clip(0, 1))
-        if self.runs == runs or self._warm > WARM:
-            self._controller.took(time.perf_counter() - begin, ran=self.runs > runs)
+        busy, ran = time.perf_counter() - begin, self.runs > runs
+        self._warm += ran
+        if not ran or self._warm > (WARM if busy < SLOW else 1):
+            self._controller.took(busy, ran=ran)
         return Plate(frame, whole)
 
     def _alpha(self, picture: NDArray[np.uint8], setting: Setting) -> Plane:
@@ -192,7 +195,6 @@ class AdaptiveMatter:
         frame = Frame(torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1), 0, 0)
         if self._matter.size != setting.size:
             self._matter.size, self._warm = setting.size, 0
-        self._warm += 1
         self.runs += 1
         (alpha,) = self._matter([frame])
         if alpha.shape != frame.rgb.shape[1:] or not alpha.isfinite().all():
