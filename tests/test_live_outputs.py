@@ -1,4 +1,4 @@
-"""Live pictures arrive where they are sent, in order and at their times; what cannot be is refused, and nothing hangs."""
+"""Live pictures arrive where they are sent, in order, at their times; what cannot be is refused, and nothing hangs."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def test_a_file_has_every_picture_at_its_time(tmp_path, name):
     assert outputs.dropped == 0 and outputs.failures == []
     assert [clips.index_of(frame.to_ndarray(format="rgb24")) for frame in frames] == list(range(COUNT))
     assert np.allclose(seconds(frames), np.array(TIMES) - TIMES[0], atol=0.0011)
-    assert os.listdir(tmp_path) == [name]
+    assert list(tmp_path.iterdir()) == [tmp_path / name]
 
 
 @pytest.mark.parametrize(("name", "codec"), [("out.webm", "libvpx-vp9"), ("out.mov", None), ("out.mkv", None)])
@@ -346,7 +346,7 @@ def on_a_full_disk(path: str) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
     noise = np.random.default_rng(1).integers(0, 256, (SIZE[1], SIZE[0], 3), dtype=np.uint8)
-    with pytest.raises(WriteFailed, match="out.mov cannot be written") as refused:
+    with pytest.raises(WriteFailed, match=r"out\.mov cannot be written") as refused:
         send([path], [Shown(noise, index, index / 25) for index in range(400)], pause=0.002)
     assert "make room" in str(refused.value.hint)
 
@@ -354,7 +354,7 @@ def on_a_full_disk(path: str) -> None:
 def test_a_full_disk_is_told(tmp_path, children):
     child = children.start("on_a_full_disk", str(tmp_path / "out.mov"))
     assert child.wait() == 0, child.err.read_text()
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -418,7 +418,7 @@ def test_a_missing_package_is_named(monkeypatch):
 def test_no_display_is_told(monkeypatch):
     monkeypatch.setenv("DISPLAY", ":7654")
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    with pytest.raises(UnsupportedOutput, match="no window can be opened|without windows"):
+    with pytest.raises(UnsupportedOutput, match=r"no window can be opened|without windows"):
         send(["window"], pictures())
 
 
