@@ -1,8 +1,8 @@
 """Which of its settings a matter can keep up with: fed with what frames took, it looks at no clock and no machine.
 
-Late for two windows of frames, it goes down a step, and far too late for one, as many as it takes; up again it goes when the step above should fit with room to spare,
-for as long as its patience says. A step up that had to be taken back doubles that patience, and one that held halves
-it: so what nearly fits is tried ever more seldom, and not every few seconds.
+Late for two windows of frames, it goes down a step, and far too late for one, as many as it takes. Up again it goes
+when the step above should fit with room to spare, for as long as its patience says. A step up that had to be taken back
+doubles that patience, and one that held halves it: so what nearly fits is tried ever more seldom.
 """
 
 from __future__ import annotations

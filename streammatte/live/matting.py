@@ -42,7 +42,8 @@ WARM, SLOW = 2, 2.0
 """So many frames at a new size are not counted, as kernels are chosen and memory is found; after the first, only if
 they took less than so many seconds."""
 
-STEADY = 0.6  # what the frame before counts for where the picture is the same
+STEADY = 0.6  # what the frame before counts for where the picture is the same, and it shows less
+STEADY_UP = 0.3  # where it shows more: the room shown is worse than the subject not shown
 DOUBT = 0.15  # of a frame: beyond, its motion explains too little, and the network runs
 DOUBTS = 0.2  # of all frames since the network ran
 INTRUDER = 0.01  # of the picture's area, new and outside of the part: all of the picture is looked at
@@ -211,8 +212,8 @@ class AdaptiveMatter:
 
     def _steadied(self, alpha: Plane, moved: Moved) -> Plane:
         """The network's alpha, drawn toward the one before where both are of the same picture."""
-        pull = np.float32(STEADY) * stretched(moved.trust, alpha.shape)
-        return np.asarray(alpha + pull * (moved.alpha - alpha), np.float32)
+        change = (moved.alpha - alpha) * stretched(moved.trust, alpha.shape)
+        return np.asarray(alpha + np.where(change > 0, np.float32(STEADY_UP), np.float32(STEADY)) * change, np.float32)
 
 
 @dataclass(slots=True, eq=False)
