@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -29,7 +31,7 @@ from benchmarks.networks import (
     picture,
     strict_fp32,
 )
-from benchmarks.report import Report, machine, output_of, require
+from benchmarks.report import CheckFailed, Report, machine, output_of, require
 from streammatte.nets import BiRefNet
 from streammatte.nets.deform import deform_conv2d
 
@@ -83,6 +85,7 @@ def main() -> int:
         "compiled": compiled,
         "sdmatte": sdmatte,
         "footage": footage,
+        "live": live,
     }
     parser = argparse.ArgumentParser(prog="benchmarks.gpu", description=__doc__)
     parser.add_argument("section", choices=sections)
@@ -374,6 +377,29 @@ def footage(run: Run, report: Report) -> None:
                 str(clip), "-o", target, "--overwrite", "--device", run.device, *model, *more, timeout=run.left
             )
             entry.update(figures(done))
+
+
+# --- live ------------------------------------------------------------------------------------------------------------
+
+
+def live(run: Run, report: Report) -> None:
+    """A generated camera of 1080p at 30 frames a second, to a file over a colour."""
+    width, height = (128, 96) if run.small else (1920, 1080)
+    for name in ("nano",) if run.small else ("swin_t", "swin_l"):
+        with report.entry("live", name) as entry:
+            if run.left < 20 * run.seconds:
+                entry["skipped"] = "out of time"
+                continue
+            command = [sys.executable, "-m", "streammatte", "live", "--json", "--overwrite", "--device", run.device]
+            command += ["--camera", f"lavfi:testsrc2=size={width}x{height}:rate=30", "--bg", "green"]
+            command += ["--to", str(run.folder / "live.mp4"), "--weights", str(checkpoint(name, run.folder))]
+            command += ["--seconds", "4" if run.small else "15"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=run.left, check=False)
+            if done.returncode:
+                raise CheckFailed(done.stderr.strip().splitlines()[-1])
+            *_, late, over_all = (json.loads(line) for line in done.stdout.splitlines())
+            # The whole run's rate counts the seconds in which the network was made ready.
+            entry.update(weights=FILLED, size=(width, height), late=late, over_all=over_all)
 
 
 def weights(run: Run, name: str) -> tuple[str, ...]:

@@ -62,6 +62,7 @@ everything() {
     section compiled 140 "$@" || status=1
     section sdmatte 90 "$@" || status=1
     section footage 60 "$@" || status=1
+    section live 60 "$@" || status=1
     case " $* " in
         *" cpu "*) ;;
         *) gpu_tests || status=1 ;;

@@ -10,6 +10,10 @@ FARTHEST = 500
 """Pixels that an edge can be moved by or be wide: beyond, something else is meant."""
 
 
+QUALITIES = ("auto", "high", "medium", "low")
+"""How fine and how often a live matte is computed; see ``live.controller``."""
+
+
 def rate(text: str) -> Fraction:
     """``25``, ``23.976`` or ``30000/1001``; NTSC's rounded rates become the exact ones."""
     try:
@@ -119,6 +123,19 @@ def limit(text: str) -> tuple[str, float]:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{number!r} is no limit for {name}: a number from 0 is")
     return name, value
+
+
+def quality(text: str) -> str | tuple[tuple[int, int], int]:
+    """How a live matte is computed: a name, or ``WxH[/N]`` → (H, W) of the network's input, every N frames."""
+    if text in QUALITIES:
+        return text
+    try:
+        side, slash, every = text.partition("/")
+        return size(side), positive(every) if slash else 1
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no quality: {', '.join(QUALITIES)}, or 192x192/2 (the network's input, on every 2nd frame)"
+        ) from None
 
 
 class Once(argparse.Action):

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from streammatte.arguments import above_zero, positive, share, size, whole
+from streammatte.live_parser import live_parser
 
 
 def models(arguments: Sequence[str]) -> int:
@@ -162,38 +163,41 @@ def _train_parser() -> argparse.ArgumentParser:
 
 
 def live(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="streammatte live",
-        description="The camera with another background, on a virtual camera, in a window, a stream or a file.",
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=26),
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add(
-        "--camera",
-        metavar="CAMERA",
-        help="a number, name, device or address; a file or lavfi:PATTERN in real time",
-    )
-    add("--bg", dest="background", metavar="BG", default="blur", help="as of a file (default: %(default)s)")
-    add("--to", dest="outputs", metavar="TARGET", action="append", default=[], help="where to; several at once")
-    add("--model", metavar="NAME", default="auto", help="(default: %(default)s)")
-    add("--weights", metavar="FILE", help="a checkpoint of your own")
-    add("--seconds", metavar="N", type=above_zero, help="stop after so long")
-    add("--debug", action="store_true", help="show the traceback of an error")
-    given = parser.parse_args(arguments)
+    given = live_parser().parse_args(arguments)
+    if given.list_cameras:
+        from rich.console import Console
 
+        from streammatte.live.listing import print_cameras
+
+        print_cameras(Console(), Console(stderr=True), as_json=given.json)
+        return 0
+
+    from streammatte.display import LiveDisplay
     from streammatte.live.options import LiveOptions
     from streammatte.live.session import run_live
 
     options = LiveOptions(
         camera=given.camera,
-        background=given.background,
+        size=given.size,
+        rate=given.rate,
+        backgrounds=tuple(given.backgrounds or ("blur",)),
         outputs=tuple(given.outputs),
         model=given.model,
         weights=given.weights,
+        device=given.device,
+        precision=given.precision,
+        quality=given.quality,
+        mirror=given.mirror,
+        light_wrap=given.light_wrap,
+        match=given.match,
+        feather=given.feather,
         seconds=given.seconds,
+        offline=given.offline,
+        overwrite=given.overwrite,
+        json=given.json,
     )
-    run_live(options, print)
+    with LiveDisplay(quiet=given.quiet, as_json=given.json) as display:
+        display.ended(run_live(options, display))
     return 0
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -23,6 +26,7 @@ from streammatte.summary import Summary
 
 if TYPE_CHECKING:
     from streammatte.evaluate import Evaluation
+    from streammatte.live.status import Status
     from streammatte.matting import BiRefNetMatter
     from streammatte.training.finetune import Scores, TuneSummary
 
@@ -259,6 +263,67 @@ class TrainingDisplay(TerminalDisplay):
             out.print(
                 f"use it: streammatte clip.mp4 --weights {summary.output} -o out.mov", markup=False, soft_wrap=True
             )
+
+
+class LiveDisplay(TerminalDisplay):
+    """The same for ``live.session.Display``'s contract: one line, kept up to date, where there is a terminal.
+
+    Args:
+        quiet: Say notices only.
+        as_json: One object a second on standard output, and no line.
+    """
+
+    def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
+        super().__init__(quiet=quiet or as_json or not sys.stderr.isatty())
+        self._as_json = as_json
+        self._silent = quiet
+        self._due = 0.0
+        self._fetched = ""
+
+    def fetching(self, done: int, total: int | None) -> None:
+        of = "" if total is None else f" of {total / 1e6:.0f}"
+        self._fetched = f"fetching weights, {done / 1e6:.0f}{of} MB; what is shown has nothing of the room"
+
+    def status(self, status: Status) -> None:
+        """How it goes."""
+        late = time.monotonic() - self._due
+        if self._as_json and late >= 0:
+            self._due = self._due + 1 if late < 1 else time.monotonic() + 1
+            self._print(status)
+        if self._quiet:
+            return
+        if self._what != "live":
+            self._what = "live"
+            self._stop()
+            self._start(TextColumn("{task.description}", markup=False))
+            assert self._progress is not None
+            self._task = self._progress.add_task("", total=None)
+        assert self._progress is not None
+        line = self._fetched if status.state == "starting" and self._fetched else status.line()
+        self._progress.update(self._task, description=line)
+
+    def ended(self, status: Status) -> None:
+        """How it went."""
+        self._stop()
+        if self._as_json:
+            self._print(status)
+            return
+        if self._silent:
+            return
+        late = (
+            "" if status.latency_ms is None else f", {status.latency_ms:.0f} ms late (p95 {status.latency_p95_ms:.0f})"
+        )
+        self.notice(
+            f"{status.shown} pictures in {_duration(status.seconds)}, {status.rate_out:.1f} a second{late}; "
+            f"{status.dropped} of the camera's {status.rate_in:.1f} a second dropped, {status.held} held"
+        )
+
+    def _print(self, status: Status) -> None:
+        try:
+            print(json.dumps(status.as_dict()), flush=True)
+        except BrokenPipeError:  # who read it has gone, and the pictures go on
+            self._as_json = False
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _figure(value: float | None) -> str:

@@ -56,7 +56,8 @@ class Check:
 def examine() -> list[Check]:
     """Look at this machine, without the network. Takes as long as importing torch does."""
     checks: list[Check] = []
-    for look in (_system, _streammatte, _torch, _media, _opencv, _numpy, _diffusers, _weights, _hub, _virtual_camera):
+    looks = (_system, _streammatte, _torch, _media, _opencv, _numpy, _diffusers, _weights, _hub, _cameras, _virtual_camera)
+    for look in looks:
         try:
             checks.extend(look())
         except Exception as exc:  # half an installation fails in ways that nobody can list
@@ -220,6 +221,18 @@ def _hub() -> Iterator[Check]:
         yield Check("hub", False, "HF_HUB_OFFLINE is set", "models that are not here are not fetched")
     else:
         yield Check("hub", True, f"{hub_endpoint()}, not tried: `streammatte models pull NAME` does")
+
+
+def _cameras() -> Iterator[Check]:
+    if isinstance(_import("av"), str):
+        return  # told already
+    from streammatte.media.cameras import HOW_TO_LOOK, list_cameras
+
+    cameras = [camera for camera in list_cameras() if not camera.virtual]
+    for camera in cameras:
+        yield Check("camera", True, f"{camera.index}: {camera.name}, {camera.device}")
+    if not cameras:
+        yield Check("camera", False, "none found", HOW_TO_LOOK)
 
 
 def _virtual_camera() -> Iterator[Check]:

@@ -15,6 +15,7 @@ examples:
   streammatte plate.####.exr -o cut.####.exr        an image sequence
   streammatte clip.mp4 --deliver out                the whole set, with a note on which player shows what
   streammatte clip.mp4 -o out.mov --report out.html how steady and how clean it is, the worst frames: a page
+  streammatte live --bg blur                        the camera with another background, on a virtual camera
   streammatte models                                what can be used, what is already here
   streammatte doctor                                what this machine can do, what is missing
   streammatte evaluate out.mov truth.mkv            how far a clip's alpha is from the truth; --html for a page
@@ -26,7 +27,8 @@ def matting_parser() -> argparse.ArgumentParser:
     """The parser of the main command; its names are those of ``Options``."""
     parser = argparse.ArgumentParser(
         prog="streammatte",
-        usage="streammatte INPUT -o OUTPUT [options]\n       streammatte models [pull NAME]\n"
+        usage="streammatte INPUT -o OUTPUT [options]\n       streammatte live [options]\n"
+        "       streammatte models [pull NAME]\n"
         "       streammatte doctor\n       streammatte evaluate PRED TRUTH [options]\n"
         "       streammatte train PAIRS -o OUTPUT.safetensors [options]",
         description=EXAMPLES,

@@ -41,6 +41,7 @@ LEVELS = {
     "evaluate": 5,
     "live": 5,
     "display": 6,
+    "live_parser": 6,
     "parser": 7,
     "commands": 7,
     "cli": 8,

@@ -27,13 +27,14 @@ QUICK = ["--size", "64x64", "--device", "cpu", "--offline"]
 def commands() -> list[str]:
     """The lines that begin with the command itself, comments cut off."""
     lines = (line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines())
-    return [line.split("  #")[0].strip() for line in lines if line.startswith("streammatte ")]
+    return [re.split(r"  #| \| ", line)[0].strip() for line in lines if line.startswith("streammatte ")]
 
 
 @pytest.fixture
 def footage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that the README's commands name."""
     write_clip(tmp_path / "clip.mp4", audio="aac")
+    write_clip(tmp_path / "office.mp4")
     grey = np.full((36, 64, 3), 128, np.uint8)
     for name in ("beach.jpg", "photo.jpg", "plate.0001.png", "plate.0002.png"):
         cv2.imwrite(str(tmp_path / name), grey)
@@ -60,6 +61,15 @@ def test_command(command: str, footage: Path, capsys: pytest.CaptureFixture[str]
     if arguments[0] == "doctor":
         assert main(arguments) == 0
         assert "torch" in capsys.readouterr().out
+        return
+    if arguments[0] == "live":  # in the tests there is no camera, no virtual one, no screen and nobody who reads
+        for place in reversed(range(len(arguments))):
+            if arguments[place] == "--to" and arguments[place + 1] in ("camera", "window", "-"):
+                del arguments[place : place + 2]
+        name = "out.webm" if "transparent" in arguments else "out.mp4"
+        tried = ["--camera", "clip.mp4", "--to", name, "--model", "birefnet-nano", "--device", "cpu"]
+        assert main([*arguments, *tried]) == 0
+        assert (footage / name).exists()
         return
     if arguments[0] == "models":
         fetching = arguments[1:2] == ["pull"]  # there is no network in the tests; it must say so and no more

@@ -18,7 +18,7 @@ class Captured:
     """A picture as a camera gave it.
 
     Attributes:
-        frame: ``pts`` in the time base of the source's ``info``; ``index`` counts every frame it gave, dropped ones, too.
+        frame: ``pts`` in the time base of the source's ``info``; ``index`` counts all that it gave, dropped ones, too.
         at: ``time.monotonic()`` when it was there.
     """
 
@@ -50,6 +50,11 @@ class LiveMatter(Protocol):
     @property
     def setting(self) -> str:
         """How it computes at present, in a few words: "192×192, every 2nd"."""
+        ...
+
+    @property
+    def exhausted(self) -> bool:
+        """It is at its lowest setting, and still slower than the frames come."""
         ...
 
 

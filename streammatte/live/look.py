@@ -2,24 +2,170 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import cast
+
+import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from streammatte.frame import Plate, StreamInfo
+from streammatte.live.backgrounds import TRANSPARENT, Behind, open_behind
 from streammatte.live.contracts import Captured, Shown
-from streammatte.media.background import open_background
-from streammatte.media.composing import at_depth, colors
+from streammatte.live.controls import Controls
+from streammatte.live.edge import STEP, feathered, firm, own_colors
+from streammatte.live.light import LightMatch, toned, wrap
+from streammatte.live.small import Floats, Picture, Small, at_size, shrunk
+from streammatte.media.composing import at_depth, opacity, pixels_of
+
+_CARD = 40  # the level of the plain card that stands for what may not be shown
+
+
+def rounds(backgrounds: Sequence[str]) -> tuple[str, ...]:
+    """What the key for backgrounds goes round: those given or, of a single one, it and a plain card.
+
+    ``blur`` is not added to another one, because it shows the room.
+    """
+    return tuple(backgrounds) if len(backgrounds) > 1 else (*backgrounds, f"{_CARD},{_CARD},{_CARD}")
 
 
 class Look:
-    """Lays plates over a background."""
+    """Lays plates over a background; a context manager, for what it holds open.
 
-    def __init__(self, info: StreamInfo, background: str) -> None:
-        self._background = open_background(background, info)
+    Where alpha is none, a picture is its background, and where it is whole, the frame's own pixels, but for the light
+    that is asked for; only what lies between is computed. Nothing of the room can reach a pixel that the alpha gives to
+    the background: but for the frame's mean colour, which decides how bright and warm the subject is shown, all that
+    is taken from the frame is multiplied by alpha. (A background of ``blur`` is the room.)
+
+    Args:
+        info: Of the frames.
+        backgrounds: As ``--bg`` names them; the controls tell which is shown.
+        controls: Read for every frame.
+        light_wrap: The background's light creeps round the subject's edge.
+        match: The subject takes on some of its brightness and warmth. Neither does anything before a colour, which may
+            be meant for keying, nor before ``blur``, whose light is the subject's already.
+        feather: Pixels that an edge is softened by, inwards.
+
+    Raises:
+        InputError: A background is none, or cannot be read.
+    """
+
+    def __init__(
+        self,
+        info: StreamInfo,
+        backgrounds: Sequence[str],
+        controls: Controls,
+        *,
+        light_wrap: bool = True,
+        match: bool = True,
+        feather: float = 0,
+    ) -> None:
+        self._info = info
+        self._controls = controls
+        self._wrap, self._feather = light_wrap, feather
+        self._match = LightMatch() if match else None
+        self._last: Shown | None = None
+        self._clear = [spec.strip() == TRANSPARENT for spec in backgrounds]
+        self._behinds: list[Behind] = []
+        try:
+            for spec in backgrounds:
+                self._behinds.append(open_behind(spec, info))
+        except BaseException:
+            self.close()
+            raise
+        self._index = 0
+
+    @property
+    def alpha(self) -> bool:
+        """Pictures have four channels: one of the backgrounds is ``transparent``."""
+        return any(self._clear)
 
     def __call__(self, captured: Captured, plate: Plate) -> Shown:
-        return Shown(at_depth(colors(plate, "straight", self._background), 8), captured.frame.index, captured.at)
+        """What is shown for a frame; the last picture again while it is frozen."""
+        if self._controls.frozen and self._last is not None:
+            return replace(self._last, at=captured.at, held=True)
+        rgb: Picture = at_depth(_eight_bit(plate), 8)
+        alpha = opacity(plate)
+        if self._controls.mirror:
+            rgb, alpha = cast(Picture, cv2.flip(rgb, 1)), cast(Floats, cv2.flip(alpha, 1))
+        self._turn()
+        picture = self._composed(captured.at, rgb, alpha)
+        self._last = Shown(picture, captured.frame.index, captured.at)
+        return self._last
 
-    def empty(self, info: StreamInfo) -> NDArray[np.uint8]:
-        """What is shown before there is a plate: nothing of the room."""
-        return np.full((info.height, info.width, 3), 32, np.uint8)
+    def empty(self, at: float) -> Picture:
+        """What is shown where there is no plate: nothing of the room.
+
+        Args:
+            at: As ``Captured.at``.
+        """
+        self._turn()
+        size = self._info.height, self._info.width
+        if self._clear[self._index]:
+            return np.zeros((*size, 4), np.uint8)
+        behind = self._behinds[self._index]
+        if behind.alone:
+            nothing = np.zeros((*size, 3), np.uint8), np.zeros(size, np.float32)
+            rgb = behind.picture(at, *nothing)
+        else:
+            rgb = np.full((*size, 3), _CARD, np.uint8)
+        return _with_alpha(rgb, np.full(size, 255, np.uint8)) if self.alpha else rgb.copy()
+
+    def close(self) -> None:
+        for behind in self._behinds:
+            behind.close()
+
+    def _turn(self) -> None:
+        """Take the background that the controls ask for."""
+        index = self._controls.background % len(self._behinds)
+        if index != self._index and self._match is not None:
+            self._match.reset()
+        self._index = index
+
+    def _composed(self, at: float, rgb: Picture, mixed_by: Floats) -> Picture:
+        behind = self._behinds[self._index]
+        alpha = feathered(firm(mixed_by), self._feather)
+        back = behind.picture(at, rgb, mixed_by)
+        small = Small(shrunk(rgb), shrunk(mixed_by))
+        lit = behind.light and (self._wrap or self._match is not None)
+        small_back = shrunk(back) if lit else small.rgb
+        light = wrap(small, small_back) if behind.light and self._wrap else None
+
+        solid, clear = alpha > 1 - STEP, alpha < STEP
+        mixed = ~(solid | clear)
+        if light is not None:
+            brightest = at_size(cast(Floats, np.maximum.reduce(cv2.split(light))), alpha)
+            mixed |= solid & (brightest >= 1)
+        places = np.flatnonzero(mixed)
+        edge = own_colors(rgb, mixed_by, small, places)
+        if behind.light and self._match is not None:
+            curves = self._match(at, small, small_back)
+            rgb, edge = toned(rgb, curves), toned(edge, curves) if len(edge) else edge
+
+        picture = back.copy()
+        cv2.copyTo(rgb, solid.view(np.uint8), picture)
+        share = alpha.reshape(-1)[places][:, None]
+        colors = edge[:, 0].astype(np.float32)
+        if light is not None:
+            colors += at_size(light, alpha).reshape(-1, 3)[places] * (1 - colors / 255)
+        if self._clear[self._index]:
+            picture.reshape(-1, 3)[places] = np.rint(colors)
+        else:
+            beneath = picture.reshape(-1, 3)[places] if light is None else back.reshape(-1, 3)[places]
+            picture.reshape(-1, 3)[places] = np.rint(share * colors + (1 - share) * beneath)
+        if not self.alpha:
+            return picture
+        if not self._clear[self._index]:
+            return _with_alpha(picture, np.full(alpha.shape, 255, np.uint8))
+        return _with_alpha(picture, np.rint(alpha * 255).astype(np.uint8))
+
+
+def _eight_bit(plate: Plate) -> Picture:
+    rgb = pixels_of(plate.frame.rgb)
+    if plate.frame.rgb.is_floating_point():
+        return cast(Picture, np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8))
+    return cast(Picture, rgb)
+
+
+def _with_alpha(rgb: Picture, alpha: Picture) -> Picture:
+    return cast(Picture, np.dstack([rgb, alpha]))

@@ -1,36 +1,314 @@
-"""Where a live picture goes."""
+"""Where live pictures go, several places at once, and what happens when one of them does not take them."""
 
 from __future__ import annotations
 
+import sys
+import threading
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from streammatte.frame import StreamInfo
+from streammatte.errors import OutputError, UnsupportedOutput, WriteFailed
+from streammatte.frame import ColorSpec, Frame, StreamInfo
 from streammatte.live.contracts import Output, Shown
+from streammatte.live.controls import Controls
+from streammatte.live.virtual_camera import VirtualCamera
+from streammatte.live.window import Window
+from streammatte.media.live_sink import (
+    CLOCK,
+    STDOUT,
+    ReaderLeft,
+    Recording,
+    StreamSink,
+    check_address,
+    recorded,
+    scheme_of,
+)
+from streammatte.media.output import check_apart, check_target
+
+_WINDOW, _CAMERA = "window", "camera"
+_HELD = 2  # pictures that wait for a stream, or a virtual camera: late ones are worth nothing there
+_HELD_FOR_FILE = 30
+_ANY = StreamInfo(640, 360, CLOCK, Fraction(30), None, ColorSpec())  # no name is refused for the camera it is of
+_PATIENCE = 5.0  # seconds for an output to take what is left, at the end
 
 
-class StreamOutput:
-    """An address or a file, by FFmpeg."""
+def check_outputs(
+    targets: Sequence[str],
+    *,
+    alpha: bool,
+    overwrite: bool,
+    json: bool,
+    read: Sequence[tuple[str, str]],
+) -> None:
+    """Refuse outputs that cannot be, before a camera is opened.
 
-    def __init__(self, target: str, info: StreamInfo) -> None:
-        from streammatte.media.live_sink import LiveSink
+    Args:
+        targets: As ``--to`` names them.
+        alpha: A background is ``transparent``.
+        overwrite: Files may be replaced.
+        json: The status goes to standard output.
+        read: Names of what is read, each with what it is.
 
-        self._sink = LiveSink(target, info)
-        self.description = target
+    Raises:
+        OutputError: One of them is refused.
+    """
+    files = []
+    for place, target in enumerate(targets):
+        if target in targets[:place]:
+            raise OutputError(f"--to {target} is given twice", hint="leave one of the two out")
+        if _is_file(target):
+            recorded(Path(target), _ANY, alpha=alpha)
+            check_target(Path(target), overwrite=overwrite)
+            files.append(target)
+            continue
+        if scheme_of(target) is not None:
+            check_address(target)
+        if target == STDOUT and json:
+            raise OutputError("--to - and --json both write to standard output", hint="leave one of the two out")
+        if target == STDOUT and sys.stdout.isatty():
+            raise OutputError("--to - would fill the terminal", hint="pipe it: streammatte live --to - | ffplay -")
+        if alpha and target not in (STDOUT, _WINDOW):
+            raise UnsupportedOutput(
+                f"--to {target} cannot be transparent", hint="give another --bg, or write .mov, .webm, .mkv or -"
+            )
+    check_apart(files, read)
+
+
+def _is_file(target: str) -> bool:
+    device, _, _ = target.partition(":")
+    return target not in (STDOUT, _WINDOW) and device != _CAMERA and scheme_of(target) is None
+
+
+class Outputs:
+    """All outputs of a run as one; a context manager.
+
+    One that fails is left, and told in ``failures``; the others go on, and at the end the first failure is raised. If
+    none is left it is raised at once.
+
+    Args:
+        targets: As ``--to`` names them: ``camera``, ``camera:NAME``, ``window``, an address, a file, ``-``.
+        info: Of the pictures.
+        controls: What keys in a window set.
+        alpha: Pictures have four channels.
+        overwrite: Files may be replaced.
+        backgrounds: How many there are to go round by key.
+
+    Attributes:
+        failures: What has failed so far.
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[str],
+        info: StreamInfo,
+        controls: Controls,
+        *,
+        alpha: bool = False,
+        overwrite: bool = False,
+        backgrounds: int = 1,
+    ) -> None:
+        self.failures: list[OutputError] = []
+        self._controls = controls
+        self._windows: list[Window] = []
+        self._outputs: list[Output] = []
+        self._open: list[Output] = []
+        for target in targets:
+            if target == _WINDOW:
+                window = Window(info, controls, backgrounds)
+                self._windows.append(window)
+                self._outputs.append(window)
+            else:
+                self._outputs.append(_open_output(target, info, alpha=alpha, overwrite=overwrite))
+
+    @property
+    def descriptions(self) -> list[str]:
+        """A line for each that is open."""
+        return [output.description for output in self._open]
+
+    @property
+    def ended(self) -> bool:
+        """A key asked for the end, or nobody is left who takes pictures."""
+        return self._controls.quit or not self._open
+
+    @property
+    def dropped(self) -> int:
+        """Pictures that an output had no room for, of all outputs."""
+        return sum(output.dropped for output in self._outputs if isinstance(output, Apart))
+
+    def __enter__(self) -> Self:
+        """Open all of them, or none.
+
+        Raises:
+            OutputError: One cannot be opened.
+        """
+        try:
+            for output in self._outputs:
+                output.__enter__()
+                self._open.append(output)
+        except BaseException:
+            for output in self._open:
+                with suppress(OutputError):  # they have nothing yet, and the first failure is what matters
+                    output.__exit__(None, None, None)
+            raise
+        return self
+
+    def before(self, frame: Frame) -> None:
+        """The raw frame of what is shown next, for the windows and nothing else."""
+        for window in self._windows:
+            window.before(frame)
+
+    def show(self, shown: Shown) -> None:
+        """Hand a picture to all. Waits for none of them.
+
+        Raises:
+            OutputError: The last of them has failed.
+        """
+        for output in list(self._open):
+            try:
+                output.show(shown)
+            except ReaderLeft:
+                self._leave(output)
+            except OutputError as exc:
+                self.failures.append(exc)
+                self._leave(output)
+        if not self._open and self.failures:
+            raise self.failures[0]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for output in list(self._open):
+            self._leave(output)
+        if kind is None and self.failures:
+            raise self.failures[0]
+
+    def _leave(self, output: Output) -> None:
+        self._open.remove(output)
+        try:
+            output.__exit__(None, None, None)
+        except OutputError as exc:
+            if exc not in self.failures:
+                self.failures.append(exc)
+
+
+def _open_output(target: str, info: StreamInfo, *, alpha: bool, overwrite: bool) -> Output:
+    device, _, name = target.partition(":")
+    if device == _CAMERA:
+        return Apart(VirtualCamera(name or None, info), _HELD)
+    if target == STDOUT or scheme_of(target) is not None:
+        return Apart(_Written(StreamSink(target, info, alpha=alpha)), _HELD)
+    return Apart(_Written(Recording(Path(target), info, alpha=alpha, overwrite=overwrite)), _HELD_FOR_FILE)
+
+
+class _Written:
+    """A sink of media/ as an output."""
+
+    def __init__(self, sink: StreamSink | Recording) -> None:
+        self._sink = sink
+
+    @property
+    def description(self) -> str:
+        return self._sink.description
 
     def show(self, shown: Shown) -> None:
         self._sink.write(shown.rgb, shown.at)
 
     def __enter__(self) -> Self:
-        self._sink.open()
+        self._sink.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._sink.close()
+        self._sink.__exit__(kind, exc, trace)
 
 
-def open_output(target: str, info: StreamInfo) -> Output:
-    """What ``--to`` names."""
-    return StreamOutput(target, info)
+class Apart:
+    """An output in a thread of its own, so that a slow encoder or a stalled receiver holds up nothing else.
+
+    Pictures wait in a short queue; when it is full, the oldest gives way to the newest.
+
+    Args:
+        output: Entered where this is entered, so that it fails there if it does; left in the thread.
+        held: How many pictures may wait.
+
+    Attributes:
+        dropped: Pictures that gave way.
+    """
+
+    def __init__(self, output: Output, held: int) -> None:
+        self.dropped = 0
+        self._output = output
+        self._waiting: deque[Shown] = deque()
+        self._held = held
+        self._came = threading.Condition()
+        self._ending = False
+        self._failure: BaseException | None = None
+        self._told = False
+        self._thread = threading.Thread(target=self._run, name="streammatte-output", daemon=True)
+
+    @property
+    def description(self) -> str:
+        return self._output.description
+
+    def __enter__(self) -> Self:
+        self._output.__enter__()
+        self._thread.start()
+        return self
+
+    def show(self, shown: Shown) -> None:
+        """Put a picture into the queue.
+
+        Raises:
+            OutputError: An earlier one was refused.
+            ReaderLeft: Nobody takes them any more.
+        """
+        self._tell()
+        with self._came:
+            if len(self._waiting) >= self._held:
+                self._waiting.popleft()
+                self.dropped += 1
+            self._waiting.append(shown)
+            self._came.notify()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._came:
+            self._ending = True
+            self._came.notify()
+        self._thread.join(_PATIENCE)
+        if self._thread.is_alive() and kind is None:
+            raise WriteFailed(f"{self.description} took no pictures at the end", hint="is what receives it stuck?")
+        if kind is None and not self._told and not isinstance(self._failure, ReaderLeft):
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._failure is not None:
+            self._told = True
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            try:
+                self._drain()
+            except BaseException as exc:
+                self._output.__exit__(type(exc), exc, exc.__traceback__)
+                raise
+            self._output.__exit__(None, None, None)
+        except BaseException as exc:  # raised again where the next picture is shown, or at the end
+            self._failure = exc
+
+    def _drain(self) -> None:
+        while True:
+            with self._came:
+                self._came.wait_for(lambda: self._waiting or self._ending)
+                if not self._waiting:
+                    return
+                shown = self._waiting.popleft()
+            self._output.show(shown)

@@ -35,18 +35,13 @@ class BiRefNetMatter:
         name: What the user knows the checkpoint by.
         device: Where it computes.
         precision: ``fp32``, ``fp16`` or ``bf16``.
-        size: (H, W) that frames are resized to (squashed, as in training) for the network.
+        size: (H, W) that frames are resized to (squashed, as in training) for the network; may be changed at any time.
     """
 
     def __init__(
         self, net: BiRefNet, *, name: str, device: torch.device, dtype: torch.dtype, size: tuple[int, int]
     ) -> None:
-        if any(side % MULTIPLE or not MULTIPLE <= side <= LARGEST for side in size):
-            height, width = size
-            raise ModelError(
-                f"the input cannot be {width}×{height}: its sides are multiples of {MULTIPLE} up to {LARGEST}",
-                hint=f"try --size {_allowed(width)}x{_allowed(height)}",
-            )
+        check_size(size, "--size ")
         self.name, self.device, self.size = name, device, size
         self.precision = next(name for name, value in PRECISIONS.items() if value is dtype)
         self._dtype = dtype
@@ -131,6 +126,16 @@ def input_size(net: BiRefNet, path: Path, checkpoint: Checkpoint | None = None) 
     if stated := read_size(path):
         return stated
     return checkpoint.size if checkpoint else NANO_SIZE if net.config == NANO else RELEASED_SIZE
+
+
+def check_size(size: tuple[int, int], option: str = "") -> None:
+    """Raise ``ModelError`` unless a network's input can have that (H, W); the hint says what would do."""
+    if any(side % MULTIPLE or not MULTIPLE <= side <= LARGEST for side in size):
+        height, width = size
+        raise ModelError(
+            f"the input cannot be {width}×{height}: its sides are multiples of {MULTIPLE} up to {LARGEST}",
+            hint=f"try {option}{_allowed(width)}x{_allowed(height)}",
+        )
 
 
 def _resize(x: Tensor, size: Sequence[int]) -> Tensor:

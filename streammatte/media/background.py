@@ -63,12 +63,12 @@ def open_background(spec: str | PathLike[str], info: StreamInfo) -> Background:
     """
     text = str(spec).strip()
     if text == "blur" or text.startswith("blur:"):
-        return _BlurredSelf(_radius(text, info))
+        return _BlurredSelf(blur_radius(text, info))
     if text == "checker":
-        return _Still(_checkerboard(info.width, info.height))
+        return Still(_checkerboard(info.width, info.height))
     rgb = parse_color(text)
     if rgb is not None:
-        return _Still(torch.tensor(rgb, dtype=torch.float32)[:, None, None].expand(3, info.height, info.width) / 255)
+        return Still(torch.tensor(rgb, dtype=torch.float32)[:, None, None].expand(3, info.height, info.width) / 255)
     try:
         is_file = bool(Path(text).suffix) or "://" in text or Path(text).exists()
     except OSError as exc:
@@ -91,11 +91,16 @@ def _from_footage(url: str, info: StreamInfo) -> Background:
         first = next(frames)
         moving = next(frames, None) is not None
     if moving:
-        return _Clip(url, info)
-    return _Still(_cover(first, info.width, info.height), source.lost)
+        return Clip(url, info)
+    return Still(_cover(first, info.width, info.height), source.lost)
 
 
-def _radius(text: str, info: StreamInfo) -> float:
+def blur_radius(text: str, info: StreamInfo) -> float:
+    """Standard deviation in pixels that ``blur`` or ``blur:RADIUS`` asks for.
+
+    Raises:
+        InputError: It is no number, or none that a frame of that size can be blurred by.
+    """
     _, _, value = text.partition(":")
     try:
         radius = float(value) if value or text.endswith(":") else info.height * _DEFAULT_BLUR
@@ -153,7 +158,7 @@ def _cover(frame: Frame, width: int, height: int) -> Tensor:
     return torch.from_numpy(picture.astype(np.float32) / np.float32(peak)).permute(2, 0, 1)
 
 
-class _Still:
+class Still:
     """The same picture behind every frame."""
 
     def __init__(self, picture: Tensor, lost: str | None = None) -> None:
@@ -167,7 +172,7 @@ class _Still:
         """Holds nothing open."""
 
 
-class _Clip:
+class Clip:
     """The frame of a clip that is on show at the plate's own time, counted from the first plate; looped."""
 
     def __init__(self, url: str, info: StreamInfo) -> None:

@@ -44,10 +44,10 @@ def says(content: Content, alpha: AlphaKind, *, composite: bool) -> str:
     """What is stored, in words; this is what files and summaries state of the alpha."""
     if content == "matte":
         return "matte"
-    if content == "foreground":
-        return "fill, straight colours without their alpha"
     if composite:
         return "composite"
+    if content == "foreground":
+        return "fill, straight colours without their alpha"
     if content == "above":
         return f"fill above its matte, {alpha}"
     return f"fill beside its matte, {alpha}" if content == "beside" else f"{alpha} alpha"

@@ -1,72 +1,349 @@
-"""Cameras, streams, and files or patterns played in real time: frames as they come, without delay."""
+"""Cameras, streams, and files or patterns played in real time: pictures as they come, without delay."""
 
 from __future__ import annotations
 
+import errno
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
-from types import TracebackType
-from typing import Self
+from pathlib import Path
+from typing import Any, Literal
 
 import av
+import cv2
 import torch
 
-from streammatte.errors import SourceNotFound
+from streammatte.errors import DecodeFailed, InputError, NoVideoStream, SourceNotFound
 from streammatte.frame import Frame, StreamInfo
-from streammatte.media.color import RgbReader, color_of
+from streammatte.media.cameras import USUAL_RATE, Camera, find_camera, format_of_cameras, ways_to_open
+from streammatte.media.color import RgbReader, Samples, color_of
+from streammatte.media.containers import open_container
+from streammatte.media.orientation import Orientation
+
+CLOCK = Fraction(1, 90000)
+"""Of every live frame's pts, whatever the device counts in; it begins at 0 with the first frame."""
+
+_ANSWER_WITHIN = 10.0  # seconds for a server's first pictures
+_SILENCE = 3.0  # seconds without a byte after which a stream is taken for broken
+_OFF_THE_CLOCK = 5.0  # seconds that pts and real time may be apart before pts are taken for broken
+_LARGEST = 8192
+_LIKELY_RATE = 240  # a second; transport streams may state their clock instead
+
+# As little as tells what the pictures are, and nothing kept back.
+_ADDRESS_OPTIONS = {
+    "fflags": "nobuffer",
+    "analyzeduration": "1000000",
+    "rtsp_flags": "prefer_tcp",
+    "overrun_nonfatal": "1",
+    "tcp_nodelay": "1",
+}
+
+Kind = Literal["device", "address", "file", "pattern"]
+
+
+class StreamLost(DecodeFailed):
+    """It gave pictures, and has gone: unplugged, out of reach, or silent."""
+
+
+@dataclass(slots=True, eq=False)
+class Picture:
+    """A picture as decoded; its colours are computed when somebody wants them.
+
+    Attributes:
+        index: Counts every picture the source gave.
+        pts: In :data:`CLOCK`.
+        at: ``time.monotonic()`` when it was there.
+    """
+
+    index: int
+    pts: int
+    at: float
+    _decoded: av.VideoFrame
+    _reader: _Reader = field(repr=False)
+
+    def frame(self) -> Frame:
+        """(3, H, W) uint8 or uint16, at the source's size. By one thread at a time."""
+        return Frame(torch.from_numpy(self._reader(self._decoded)).permute(2, 0, 1), self.pts, self.index)
 
 
 class LiveSource:
-    """Frames at the pace they happen; what is not real time by itself is played so.
+    """Pictures at the pace they happen; what is not real time by itself is played so, by its own pts, once.
+
+    It can be opened again after it was lost, and goes on counting: ``index`` and ``pts`` only grow, and every frame has
+    the first one's size, scaled to cover it and cropped about its middle if need be.
 
     Args:
-        spec: ``lavfi:PATTERN``, a file, an address, or a device.
+        spec: ``lavfi:PATTERN``, a file, an address with a scheme, or a camera's number, name or device; ``None`` is the
+            first camera.
+        size: (H, W). A camera is asked for it, and whatever comes is brought to it.
+        rate: A camera is asked for it; of what gives more, frames are left out.
+
+    Attributes:
+        info: Of the frames. ``frame_rate`` is what the source states, at most ``rate``.
+        kind: What ``spec`` names.
+        name: It, in words.
+        paced: It is no real time by itself, and begins when it is first asked for a picture.
+        notes: What differs from what was asked for, a line each.
+        damaged: Packets that could not be decoded so far.
+
+    Raises:
+        SourceNotFound: There is nothing, or nobody answers in time.
+        NoVideoStream: It has no pictures.
+        DecodeFailed: Not one of its pictures can be decoded.
+        InputError: The size is none.
     """
 
-    lost = None
+    def __init__(self, spec: str | None, *, size: tuple[int, int] | None = None, rate: Fraction | None = None) -> None:
+        if size is not None and not all(16 <= length <= _LARGEST for length in size):
+            raise InputError(
+                f"no camera gives {size[1]}×{size[0]} pixels", hint=f"each side from 16 to {_LARGEST}, as in 1280x720"
+            )
+        self.kind = kind_of(spec)
+        self.notes: list[str] = []
+        self.damaged = 0
+        self._size, self._rate = size, rate
+        self._stopping = threading.Event()
+        self._camera: Camera | None = None
+        if self.kind == "device":
+            self._camera = find_camera(spec)
+        self.name = self._camera.name if self._camera is not None else str(spec)
+        self._spec = str(spec)
+        self._count = 0
+        self._last_pts = -1
+        self._origin: float | None = None  # on the monotonic clock, of pts 0
+        self._container: av.container.InputContainer | None = None
+        self.info = self._open()
+        self._tell_what_differs()
 
-    def __init__(self, spec: str, *, size: tuple[int, int] | None = None, rate: Fraction | None = None) -> None:
-        self._paced = True
+    def pictures(self) -> Iterator[Picture]:
+        """Until a file ends, or :meth:`stop` is called.
+
+        Raises:
+            StreamLost: It has gone; :meth:`reopen` may find it again.
+        """
+        assert self._container is not None
+        reader = _Reader(self.info, self._stream.codec_context.name)
+        begin, first_pts = time.monotonic(), self._first.pts
+        given = float(self._given[2])
+        every = 0.0 if self._rate is None or given <= self._rate else 1 / float(self._rate)
+        due = 0.0
+        for decoded in self._decoded_frames():
+            now = time.monotonic()
+            seconds = now - begin
+            if decoded.pts is not None and first_pts is not None and decoded.time_base is not None:
+                stated = float((decoded.pts - first_pts) * decoded.time_base)
+                if self.paced or abs(stated - seconds) < _OFF_THE_CLOCK:
+                    seconds = stated
+            if self.paced and self._stopping.wait(max(0.0, begin + seconds - now)):
+                return
+            if self._stopping.is_set():
+                return
+            if every and seconds < due - 0.5 / given:
+                continue
+            due = max(due + every, seconds)
+            at = time.monotonic()
+            self._origin = begin if self._origin is None else self._origin
+            pts = max(self._last_pts + 1, round((begin - self._origin + seconds) / CLOCK))
+            self._last_pts = pts
+            yield Picture(self._count, pts, at, decoded, reader)
+            self._count += 1
+
+    def reopen(self) -> None:
+        """Begin anew with the same source.
+
+        Raises:
+            InputError: It is still gone.
+        """
+        self.close()
+        if self._camera is not None and not Path(self._camera.device).exists():
+            self._camera = find_camera(self._camera.name)  # plugged in again, it may have another number
+        self._open()
+
+    def stop(self) -> None:
+        """Let :meth:`pictures` end soon; from any thread."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Give the device back. By the thread that reads, or after it: FFmpeg does not survive it otherwise."""
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+    def _open(self) -> StreamInfo:
         try:
-            if spec.startswith("lavfi:"):
-                self._container = av.open(spec.removeprefix("lavfi:"), format="lavfi")
-            else:
-                self._container = av.open(spec)
+            self._container = self._opened()
+            stream = self._container.streams.best("video")
+            if not isinstance(stream, av.VideoStream):
+                raise NoVideoStream(f"{self.name} has no video", hint="give a camera, or a stream with pictures")
+            self._stream = stream
+            # Frame threads would each hold a picture back.
+            stream.codec_context.thread_type = "SLICE"
+            self.paced = self.kind in ("file", "pattern") or (
+                # A clip on a web server is no more real time than one on a disk.
+                self._spec.startswith("http") and bool(self._container.duration)
+            )
+            self._frames = self._decode()
+            first = next(self._frames, None)
+        except (av.FFmpegError, OSError, ValueError) as exc:
+            self.close()
+            raise self._not_there(exc) from exc
+        except BaseException:
+            self.close()
+            raise
+        if first is None:
+            self.close()
+            raise DecodeFailed(
+                f"{self.name} gives no picture that can be decoded", hint="it may be cut, damaged or in use"
+            )
+        self._first = first
+        stated = (stream.average_rate, stream.guessed_rate)
+        rate = next((each for each in stated if each and 1 <= each <= _LIKELY_RATE), USUAL_RATE)
+        self._given = first.height, first.width, rate
+        upright = Orientation.of(first)
+        given = (first.width, first.height) if upright.transposed else (first.height, first.width)
+        height, width = self._size or given
+        slower = rate if self._rate is None else min(rate, self._rate)
+        return StreamInfo(width, height, CLOCK, slower, None, color_of(first))
+
+    def _opened(self) -> av.container.InputContainer:
+        if self.kind == "pattern":
+            return av.open(self._spec.removeprefix("lavfi:"), format="lavfi")
+        if self.kind == "file":
+            return open_container(self._spec)
+        if self._camera is None:
+            options = _ADDRESS_OPTIONS
+            return av.open(self._spec, container_options=options, timeout=(_ANSWER_WITHIN, _SILENCE))
+        ways = ways_to_open(self._size, self._rate)
+        for place, options in enumerate(ways):
+            try:
+                return av.open(
+                    self._camera.device,
+                    format=format_of_cameras(),
+                    container_options=options,
+                    timeout=(_ANSWER_WITHIN, _SILENCE),
+                )
+            except (av.FFmpegError, OSError) as exc:
+                # Another way helps only where it is the way that it refuses.
+                if place == len(ways) - 1 or exc.errno in (errno.EACCES, errno.EBUSY, errno.ENOENT, errno.ENODEV):
+                    raise
+        raise AssertionError("there is always one way")
+
+    def _decoded_frames(self) -> Iterator[av.VideoFrame]:
+        yield self._first
+        try:
+            yield from self._frames
         except (av.FFmpegError, OSError) as exc:
-            raise SourceNotFound(f"{spec} cannot be opened: {exc}", hint="--list-cameras lists what is here") from exc
-        self._stream = self._container.streams.video[0]
-        self._frames = self._container.decode(self._stream)
-        self._first = next(self._frames)
-        rate = self._stream.average_rate or Fraction(30)
-        self._info = StreamInfo(
-            self._first.width, self._first.height, self._stream.time_base or 1 / rate, rate, None, color_of(self._first)
+            raise StreamLost(f"{self.name} is gone: {_reason(exc)}", hint="it is tried again") from exc
+        if not self.paced and not self._stopping.is_set():
+            raise StreamLost(f"{self.name} has ended", hint="it is tried again")
+
+    def _decode(self) -> Iterator[av.VideoFrame]:
+        """Whatever can be decoded; counts what cannot."""
+        assert self._container is not None
+        mapped = self.kind == "device" and self._stream.codec_context.name == "rawvideo"
+        for packet in self._container.demux(self._stream):
+            if packet.is_corrupt:
+                self.damaged += 1
+                continue
+            # A device's own memory, which goes with it: a picture that is still looked at would take the process along.
+            whole = _copied(packet) if mapped and packet.size else packet
+            try:
+                yield from self._stream.codec_context.decode(whole)
+            except av.FFmpegError:
+                self.damaged += 1
+
+    def _tell_what_differs(self) -> None:
+        height, width, rate = self._given
+        asked_size = self._size is not None and self._size != (self.info.height, self.info.width)
+        size_differs = self._size is not None and self._size != (height, width)
+        rate_differs = self._rate is not None and rate < self._rate * Fraction(98, 100)
+        if asked_size or size_differs or rate_differs:
+            brought = f", brought to {self.info.width}×{self.info.height}" if size_differs else ""
+            self.notes.append(f"{self.name} gives {width}×{height} at {float(rate):.4g} a second{brought}")
+
+    def _not_there(self, exc: Exception) -> InputError:
+        code = getattr(exc, "errno", None)
+        if self.kind == "pattern":
+            return SourceNotFound(
+                f"{self._spec} is no pattern that FFmpeg makes", hint="as in lavfi:testsrc2=size=640x360"
+            )
+        if self.kind == "file":
+            return DecodeFailed(f"{self._spec} cannot be read: {_reason(exc)}", hint="give footage that FFmpeg reads")
+        if self.kind == "device":
+            hints = {
+                errno.EACCES: "you may not read it: join the group `video`, or allow the terminal to use the camera",
+                errno.EBUSY: "another program uses it: close that",
+            }
+            hint = hints.get(code or 0, "--list-cameras lists what is here")
+            return SourceNotFound(f"the camera {self.name} cannot be opened: {_reason(exc)}", hint=hint)
+        if isinstance(exc, av.error.ProtocolNotFoundError):
+            scheme = self._spec.partition("://")[0]
+            return SourceNotFound(
+                f"{self._spec}: this FFmpeg does not know {scheme}://",
+                hint="send it as rtsp://, rtmp://, http:// or udp://",
+            )
+        return SourceNotFound(
+            f"{self._spec} gives no pictures: {_reason(exc)}", hint="is it sending, and reachable from here?"
         )
 
-    @property
-    def info(self) -> StreamInfo:
-        return self._info
 
-    def __iter__(self) -> Iterator[Frame]:
-        to_rgb = RgbReader(self._info.width, self._info.height, codec=self._stream.codec_context.name)
-        begin, origin = time.monotonic(), self._first.pts or 0
-        decoded = self._first
-        index = 0
-        while True:
-            pts = decoded.pts or 0
-            if self._paced:
-                time.sleep(max(0.0, begin + float((pts - origin) * self._info.time_base) - time.monotonic()))
-            rgb, samples = to_rgb.read(decoded)
-            yield Frame(torch.from_numpy(rgb).permute(2, 0, 1), pts, index, samples=samples)
-            index += 1
-            try:
-                decoded = next(self._frames)
-            except StopIteration:
-                return
+class _Reader:
+    """Decoded frames as RGB of one size, (H, W, 3), upright."""
 
-    def __enter__(self) -> Self:
-        return self
+    def __init__(self, info: StreamInfo, codec: str) -> None:
+        self._width, self._height, self._codec = info.width, info.height, codec
+        self._to_rgb: RgbReader | None = None
+        self._read_size = (0, 0)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._container.close()
+    def __call__(self, decoded: av.VideoFrame) -> Samples:
+        size = decoded.width, decoded.height
+        if self._to_rgb is None or size != self._read_size:
+            self._to_rgb, self._read_size = RgbReader(*size, codec=self._codec), size
+        return covering(Orientation.of(decoded)(self._to_rgb(decoded)), self._width, self._height)
+
+
+def covering(rgb: Samples, width: int, height: int) -> Samples:
+    """Scaled to cover that size, and cropped about its middle; itself if it has it."""
+    rows, columns = rgb.shape[:2]
+    if (columns, rows) == (width, height):
+        return rgb
+    scale = max(width / columns, height / rows)
+    keep_x, keep_y = min(columns, round(width / scale)), min(rows, round(height / scale))
+    x, y = (columns - keep_x) // 2, (rows - keep_y) // 2
+    kept = rgb[y : y + keep_y, x : x + keep_x]
+    return cv2.resize(kept, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+
+
+def kind_of(spec: str | None) -> Kind:
+    """What ``--camera`` names.
+
+    Raises:
+        SourceNotFound: It looks like a file, and there is none.
+    """
+    if spec is None:
+        return "device"
+    if spec.startswith("lavfi:"):
+        return "pattern"
+    if "://" in spec:
+        return "address"
+    path = Path(spec)
+    if path.is_file():
+        return "file"
+    if not spec.startswith("/dev/") and (path.suffix or "/" in spec or path.is_dir()):
+        raise SourceNotFound(f"there is no file {spec}", hint="--list-cameras lists the cameras that are here")
+    return "device"
+
+
+def _copied(packet: av.Packet[Any]) -> av.Packet[Any]:
+    copy: av.Packet[Any] = av.Packet(bytes(packet))
+    copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+    return copy
+
+
+def _reason(exc: Exception) -> str:
+    """FFmpeg's words, without what it appends of its log."""
+    if isinstance(exc, av.error.ExitError):
+        return "nothing came in time"
+    return getattr(exc, "strerror", None) or str(exc)

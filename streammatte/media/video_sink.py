@@ -54,6 +54,7 @@ class VideoSink:
         audio: A media file whose sound goes along, every stream of it.
         subtitles: One whose subtitles go along, where the container takes them.
         overwrite: Replace what has the name; otherwise a file that appears there meanwhile is an error.
+        composed: The plates' colours are a composite already, ``content`` is ``foreground``, and the file says so.
 
     Attributes:
         description: One line on what is written; complete once the sink has been finished.
@@ -74,6 +75,7 @@ class VideoSink:
         audio: str | None,
         subtitles: str | None = None,
         overwrite: bool = False,
+        composed: bool = False,
     ) -> None:
         self.path = path
         self.description = encoding.says
@@ -117,7 +119,7 @@ class VideoSink:
             if spans_whole_range(info.color) and not encoding.says_range:
                 self.description += ", full range written as studio range"
         self._transfer = BT709 if is_light(info.color) else info.color.transfer
-        self._states = says(content, alpha, composite=background is not None)
+        self._states = says(content, alpha, composite=composed or background is not None)
         self._clock = _MILLISECOND if encoding.container in _IN_MILLISECONDS else info.time_base
         self._shift: int | None = None
         self._last: int | None = None

@@ -1,0 +1,163 @@
+"""What lies behind the subject, in the 8 bits that are shown, and at the time that is shown."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from fractions import Fraction
+from typing import Protocol, cast
+
+import cv2
+import numpy as np
+import torch
+
+from streammatte.errors import StreammatteError
+from streammatte.frame import Frame, Plate, StreamInfo
+from streammatte.live.small import Floats, Picture, spread, times
+from streammatte.media.background import Clip, blur_radius, open_background, parse_color
+from streammatte.media.composing import Background, pixels_of
+
+TRANSPARENT = "transparent"
+_CLOCK = Fraction(1, 1_000_000)
+_LONGEST_STEP = 0.1  # seconds a clip moves on at once: one that decodes too slowly plays slowly, and holds nobody up
+
+
+class Behind(Protocol):
+    """One background of a live run.
+
+    Attributes:
+        alone: It is a picture without a frame, and has nothing of the room.
+        light: Light falls from it onto the subject: it is a place, not a colour to be keyed, nor the room itself.
+    """
+
+    alone: bool
+    light: bool
+
+    def picture(self, at: float, rgb: Picture, alpha: Floats) -> Picture:
+        """(H, W, 3), not to be written into.
+
+        Args:
+            at: Seconds, on any clock that goes on.
+            rgb: (H, W, 3), the frame.
+            alpha: (H, W) in [0, 1].
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+def open_behind(spec: str, info: StreamInfo) -> Behind:
+    """What ``--bg`` names, at the size of ``info``.
+
+    Raises:
+        InputError: It is no background, or cannot be read.
+    """
+    text = spec.strip()
+    if text == "blur" or text.startswith("blur:"):
+        return _Blurred(blur_radius(text, info))
+    if text == TRANSPARENT:
+        return _Still(np.zeros((info.height, info.width, 3), np.uint8), light=False)
+    info = replace(info, time_base=_CLOCK)
+    background = open_background(text, info)
+    if isinstance(background, Clip):
+        return _Moving(background, info)
+    try:
+        return _Still(_shown(background, info, 0), light=text != "checker" and parse_color(text) is None)
+    finally:
+        background.close()
+
+
+def _shown(background: Background, info: StreamInfo, ticks: int) -> Picture:
+    """The picture at that time of :data:`_CLOCK`; for what needs no frame to know it."""
+    nothing = torch.empty(0)
+    rgb = pixels_of(background.frame(Plate(Frame(nothing, ticks, 0), nothing)))
+    return cast(Picture, cv2.multiply(rgb, (255.0,) * 4, dtype=cv2.CV_8U))  # type: ignore[call-overload]
+
+
+class _Still:
+    alone = True
+
+    def __init__(self, picture: Picture, *, light: bool) -> None:
+        self.light = light
+        self._picture = picture
+
+    def picture(self, at: float, rgb: Picture, alpha: Floats) -> Picture:
+        return self._picture
+
+    def close(self) -> None:
+        """Holds nothing open."""
+
+
+class _Moving:
+    """A clip, looped, decoded in a thread of its own: a frame is never kept waiting for its background."""
+
+    alone = light = True
+
+    def __init__(self, clip: Clip, info: StreamInfo) -> None:
+        self._clip = clip
+        self._info = info
+        self._picture = _shown(clip, info, 0)
+        self._begin: float | None = None
+        self._wanted = self._now = 0.0
+        self._failure: StreammatteError | None = None
+        self._stopping = False
+        self._asked = threading.Condition()
+        self._thread = threading.Thread(target=self._read, name="streammatte-background", daemon=True)
+        self._thread.start()
+
+    def picture(self, at: float, rgb: Picture, alpha: Floats) -> Picture:
+        if self._failure is not None:
+            raise self._failure
+        self._begin = at if self._begin is None else self._begin
+        with self._asked:
+            self._wanted = max(self._wanted, at - self._begin)
+            self._asked.notify()
+        return self._picture
+
+    def close(self) -> None:
+        with self._asked:
+            self._stopping = True
+            self._asked.notify()
+        self._thread.join()
+        self._clip.close()
+
+    def _is_asked(self) -> bool:
+        return self._stopping or self._wanted > self._now
+
+    def _read(self) -> None:
+        while True:
+            with self._asked:
+                self._asked.wait_for(self._is_asked)
+                if self._stopping:
+                    return
+                self._now = min(self._wanted, self._now + _LONGEST_STEP)
+            try:
+                self._picture = _shown(self._clip, self._info, int(self._now / _CLOCK))
+            except StreammatteError as exc:
+                self._failure = exc
+                return
+
+
+class _Blurred:
+    """The room, out of focus, without the subject: as in file mode, in fewer bits and on a coarser grid."""
+
+    alone = light = False
+
+    def __init__(self, radius: float) -> None:
+        self._radius = radius
+
+    def picture(self, at: float, rgb: Picture, alpha: Floats) -> Picture:
+        height, width = rgb.shape[:2]
+        step = max(1, int(self._radius / 2.5))
+        size = max(1, -(-width // step)), max(1, -(-height // step))
+        room = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        # The darkest of the neighbours: an edge that the matte misses by a little is the subject's, and would glow.
+        clear = cv2.erode(cv2.resize(1 - alpha, size, interpolation=cv2.INTER_AREA), np.ones((3, 3), np.uint8))
+        weight = cast(Floats, np.square(clear) + np.float32(1e-4))
+        sigma = self._radius / step
+        blurred = spread(times(room, weight), sigma) / spread(weight, sigma)[..., None]
+        steps = cv2.convertScaleAbs(blurred)
+        return cast(Picture, cv2.resize(steps, (width, height), interpolation=cv2.INTER_LINEAR))
+
+    def close(self) -> None:
+        """Holds nothing open."""

@@ -1,0 +1,118 @@
+"""What the picture before says of this one: its alpha, moved along, and how far that can be believed.
+
+One look back and nothing else: what is shown is the picture's own alpha or waits for nobody. Flow and belief are told
+from a small picture; the alpha that is moved may be larger.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streammatte.stages.motion import Motion, Plane, View, same_shot
+
+WIDTH = 320
+"""Pixels of the longer side at which motion is told, at most."""
+
+NEAR = 15  # pixels about the subject, in which doubt is counted
+UNEXPLAINED = 0.1  # trust below this says that a pixel shows something else
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moved:
+    """The last alpha, where the subject is now.
+
+    Attributes:
+        alpha: (H, W) in [0, 1], of the size that was kept.
+        trust: (h, w) in [0, 1], of the small picture's size: how well the pictures since the network ran explain this
+            one, each the next.
+        doubt: How much on the subject and about it the picture before does not explain, as a share of the subject. What
+            the alpha is off by is about half of that (on clips with known alpha; their correlation is 0.9).
+        strange: (h, w) booleans: where this picture shows something that was not there.
+    """
+
+    alpha: Plane
+    trust: Plane
+    doubt: float
+    strange: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kept:
+    """A picture that was shown: its view, its alpha at that size and as it was given, and the trust in it if moved."""
+
+    view: View
+    alpha: Plane
+    kept: Plane
+    trust: Plane | None
+
+
+class Trail:
+    """Remembers one picture and its alpha. ``look`` at each picture, then ``keep`` what its alpha came to."""
+
+    def __init__(self) -> None:
+        self._motion = Motion(0, quick=True)
+        self._here: View | None = None
+        self._carried: Plane | None = None  # the trust that the picture looked at has
+        self._last: _Kept | None = None
+
+    def look(self, rgb: NDArray[np.uint8]) -> Moved | None:
+        """What is known of a picture before its alpha is; ``None`` if nothing is: the first one, or a cut.
+
+        Args:
+            rgb: (H, W, 3).
+        """
+        small = shrunk(rgb, WIDTH)
+        height, width = small.shape[:2]
+        self._carried = None
+        if self._last is None or self._last.view.luma.shape != (height, width):
+            self._here = View.of(small, np.zeros((height, width), np.float32))
+            return None
+        last, alpha, kept = self._last.view, self._last.alpha, self._last.kept
+        luma = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
+        flow = self._motion.flow(luma, last.luma)
+        here = View.of(small, self._along(alpha, flow))
+        trust = self._motion.trust(here, last, flow)
+        self._here = here
+        if not same_shot(here, last, trust):
+            return None
+        moved = here.alpha if kept.shape == alpha.shape else self._along(kept, stretched(flow, kept.shape))
+        strange = cv2.erode(np.asarray(trust < UNEXPLAINED, np.uint8), np.ones((3, 3), np.uint8)) > 0
+        near = cv2.dilate(np.asarray(here.alpha > 0.05, np.uint8), np.ones((NEAR, NEAR), np.uint8)) > 0
+        doubt = float(np.count_nonzero(strange & near) / max(1, int(np.count_nonzero(here.alpha > 0.3))))
+        if self._last.trust is not None:
+            trust = trust * self._motion.moved(self._last.trust, flow)
+        self._carried = trust
+        return Moved(moved, trust, doubt, strange)
+
+    def keep(self, alpha: Plane, *, own: bool) -> None:
+        """The alpha, (H, W), that the picture last looked at is shown with; ``own``: the network had its word in it."""
+        assert self._here is not None, "look comes first"
+        self._last = _Kept(self._here, shrunk(alpha, WIDTH), alpha, None if own else self._carried)
+
+    def _along(self, alpha: Plane, flow: Plane) -> Plane:
+        return np.asarray(self._motion.moved(alpha, flow, sharp=True).clip(0, 1), np.float32)
+
+
+def shrunk(picture: NDArray[Any], longest: int) -> NDArray[Any]:
+    """A picture or plane whose longer side is ``longest`` pixels at most, each the mean of what it covers."""
+    height, width = picture.shape[:2]
+    if max(height, width) <= longest:
+        return picture
+    scale = longest / max(height, width)
+    size = max(1, round(scale * width)), max(1, round(scale * height))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
+
+
+def stretched(plane: Plane, shape: tuple[int, ...]) -> Plane:
+    """(h, w) or a flow (h, w, 2) at another (H, W); a flow's pixels become that size's."""
+    if plane.shape[:2] == shape[:2]:
+        return plane
+    large = np.asarray(cv2.resize(plane, shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+    if plane.ndim == 3:
+        large *= np.array([shape[1] / plane.shape[1], shape[0] / plane.shape[0]], np.float32)
+    return large

@@ -1,0 +1,239 @@
+"""A live alpha is its own picture's, whoever made it: the network, or the picture's motion since the network ran."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from streammatte.cli import main
+from streammatte.errors import ModelError
+from streammatte.frame import Frame
+from streammatte.live.contracts import Captured
+from streammatte.live.matting import LOOK, PUT_OFF, AdaptiveMatter, live_matter
+from streammatte.live.options import LiveOptions
+from streammatte.metrics import mad
+
+HEIGHT, WIDTH = 180, 320
+Picture = NDArray[np.uint8]
+Mask = NDArray[np.float32]
+
+
+class Reddish:
+    """Stands in for a network: what is redder than green is subject, in any part of the picture and any light."""
+
+    def __init__(self, size: tuple[int, int] = (512, 512)) -> None:
+        self.size = size
+        self.sizes: list[tuple[int, int]] = []
+        self.broken = False
+
+    def __call__(self, frames: Sequence[Frame]) -> list[torch.Tensor]:
+        self.sizes.append(self.size)
+        alphas = [((f.as_float()[0] / (f.as_float()[1] + 0.02) - 1) * 4).clamp(0, 1) for f in frames]
+        return [alpha * float("nan") if self.broken else alpha for alpha in alphas]
+
+
+def texture(seed: int, height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.float32]:
+    noise = np.random.default_rng(seed).normal(0, 1, (height, width))
+    soft = cv2.GaussianBlur(noise, (0, 0), 2.0)
+    return np.asarray((0.5 + 0.8 * soft).clip(0.1, 1), np.float32)
+
+
+ROOM, CLOTH = texture(1), texture(2)
+
+
+def scene(*places: tuple[float, float, float], room: NDArray[np.float32] = ROOM) -> tuple[Picture, Mask]:
+    """Reddish discs (x, y, radius) with a texture that goes along, over a greenish room; and their alpha."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
+    picture = room[..., None] * np.float32([0.5, 0.9, 0.8])
+    alpha = np.zeros((HEIGHT, WIDTH), np.float32)
+    for x, y, radius in places:
+        mine = (radius + 0.5 - np.hypot(columns - x, rows - y)).clip(0, 1)
+        shift = np.array([[1, 0, x], [0, 1, y]], np.float64)
+        cloth = cv2.warpAffine(CLOTH, shift, (WIDTH, HEIGHT), borderMode=cv2.BORDER_WRAP)
+        picture = mine[..., None] * cloth[..., None] * np.float32([0.9, 0.5, 0.4]) + (1 - mine[..., None]) * picture
+        alpha = np.maximum(alpha, mine)
+    return np.rint(255 * picture).astype(np.uint8), alpha
+
+
+def captured(picture: NDArray[np.generic], index: int = 0) -> Captured:
+    return Captured(Frame(torch.from_numpy(picture).permute(2, 0, 1), index, index), 0.0)
+
+
+def pinned(every: int, matter: Reddish | None = None) -> AdaptiveMatter:
+    return AdaptiveMatter(matter or Reddish(), ((512, 512), every))
+
+
+def alphas(live: AdaptiveMatter, pictures: Sequence[Picture]) -> list[Mask]:
+    return [live(captured(picture, index)).alpha.numpy() for index, picture in enumerate(pictures)]
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 4])
+@pytest.mark.parametrize("step", [2, 7, 16])
+def test_the_alpha_shown_is_the_pictures_own(every: int, step: int) -> None:
+    """The subject's place tells the number of the frame; its alpha must tell the same one."""
+    scenes = [scene((50 + step * index, 90 + 8 * np.sin(index), 30)) for index in range(min(16, 240 // step))]
+    live = pinned(every)
+    for index, alpha in enumerate(alphas(live, [picture for picture, _ in scenes])):
+        errors = [mad(alpha, truth) for _, truth in scenes]
+        assert int(np.argmin(errors)) == index
+        assert errors[index] < 9  # a step of two pixels: 8 to 10; of sixteen: 60 and more
+
+
+@pytest.mark.parametrize("every", [2, 3, 4])
+def test_the_network_rests_between_where_motion_explains_the_picture(every: int) -> None:
+    live = pinned(every)
+    alphas(live, [scene((60 + index, 90, 35))[0] for index in range(36)])
+    looks = 36 // LOOK
+    assert live.runs <= 2 + 36 // every + looks + 2
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_a_subject_that_jumps_is_found_where_it_is_at_once(every: int) -> None:
+    places = [80, 81, 82, 230, 231, 60, 61]
+    scenes = [scene((x, 90, 35)) for x in places]
+    for alpha, (_, truth) in zip(alphas(pinned(every), [picture for picture, _ in scenes]), scenes, strict=True):
+        assert mad(alpha, truth) < 12  # a disc that is elsewhere: 130
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_nothing_of_the_last_shot_is_in_the_next(every: int) -> None:
+    live = pinned(every)
+    alphas(live, [scene((70 + index, 90, 35))[0] for index in range(6)])
+    picture, truth = scene((240, 60, 30), room=texture(7))
+    alpha = live(captured(picture)).alpha.numpy()
+    assert alpha[:, :150].max() == 0
+    assert mad(alpha, truth) < 6
+
+
+def test_lights_that_go_out_leave_the_subject() -> None:
+    live = pinned(4)
+    pictures = [scene((100 + index, 90, 35)) for index in range(10)]
+    dark = [picture if index < 5 else (0.3 * picture).astype(np.uint8) for index, (picture, _) in enumerate(pictures)]
+    for alpha, (_, truth) in zip(alphas(live, dark), pictures, strict=True):
+        assert mad(alpha, truth) < 12
+
+
+@pytest.mark.parametrize("every", [1, 4])
+@pytest.mark.parametrize("fading", [False, True], ids=["walks in", "grows out of the room"])
+def test_who_comes_in_far_from_the_subject_is_found_in_time(every: int, fading: bool) -> None:
+    """Also who does so unnoticed, in small steps that no change of the picture tells of."""
+    live, found = pinned(every), None
+    for index in range(36):
+        after = index - 8
+        radius = 0.0 if after < 0 else min(24.0, 2.0 * after if fading else 24.0)
+        places = [(60 + 0.2 * index, 90.0, 30.0)] + [(270 - 0.3 * after, 60.0, radius)] * (radius > 0)
+        alpha = live(captured(scene(*places)[0], index)).alpha.numpy()
+        if after >= 0 and found is None and alpha[40:80, 250:290].mean() > 0.3:
+            found = after
+    assert found is not None
+    assert found <= LOOK + PUT_OFF + 6 * fading  # frames; the six that it takes to become half a percent of the picture
+
+
+def test_far_from_the_subject_the_network_does_not_look() -> None:
+    live = pinned(1)
+    shapes = []
+    network = live._matter
+
+    class Watched(Reddish):
+        def __call__(self, frames: Sequence[Frame]) -> list[torch.Tensor]:
+            shapes.append(tuple(frames[0].rgb.shape[1:]))
+            return network(frames)
+
+    live._matter = Watched()
+    alphas(live, [scene((60 + index, 90, 30))[0] for index in range(9)])
+    assert max(width for _, width in shapes[2:]) < 120
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_the_same_picture_has_the_same_alpha(every: int) -> None:
+    matter = live_matter(LiveOptions(model="birefnet-nano", device="cpu"))
+    live = AdaptiveMatter(matter, ((96, 96), every))
+    picture, _ = scene((120, 90, 50))
+    first, *others = (live(captured(picture.copy(), index)).alpha for index in range(5))
+    assert all(torch.equal(first, other) for other in others)
+
+
+def test_a_still_scene_is_as_the_network_has_it() -> None:
+    grain = np.random.default_rng(0).integers(-2, 3, (12, HEIGHT, WIDTH, 3))
+    picture, truth = scene((120, 90, 50))
+    pictures = [(picture + noise).clip(0, 255).astype(np.uint8) for noise in grain]
+    own = [Reddish()([captured(each).frame])[0].numpy() for each in pictures]
+    for alpha, said in zip(alphas(pinned(1), pictures), own, strict=True):
+        assert mad(alpha, said) < 2
+    assert mad(own[0], truth) < 12
+
+
+def test_steadying_takes_half_of_a_still_scenes_flicker() -> None:
+    class Nervous(Reddish):
+        def __call__(self, frames: Sequence[Frame]) -> list[torch.Tensor]:
+            trembling = 0.12 * (-1) ** len(self.sizes)
+            return [(alpha - trembling).clamp(0, 1) for alpha in super().__call__(frames)]
+
+    picture, _ = scene((160, 90, 60))
+    pictures = [(picture.astype(int) + index % 2).clip(0, 255).astype(np.uint8) for index in range(12)]
+    shown = np.stack(alphas(AdaptiveMatter(Nervous(), ((512, 512), 1)), pictures))
+    inside = shown[4:, 80:100, 150:170]
+    assert np.abs(np.diff(inside, axis=0)).mean() < 0.5 * 0.12
+
+
+def test_a_network_that_breaks_is_told_of_and_its_frame_leaves_no_trace() -> None:
+    matter = Reddish()
+    live = pinned(1, matter)
+    alphas(live, [scene((100, 90, 40))[0]])
+    matter.broken = True
+    with pytest.raises(ModelError, match="no matte"):
+        live(captured(scene((110, 90, 40))[0]))
+    matter.broken = False
+    picture, truth = scene((220, 90, 40))
+    assert mad(live(captured(picture)).alpha.numpy(), truth) < 6
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_frames_of_any_size_and_depth_have_alphas_of_their_size(kind: type[np.unsignedinteger]) -> None:
+    picture, _ = scene((160, 90, 50))
+    large = cv2.resize(picture, (1921, 1081), interpolation=cv2.INTER_CUBIC)
+    if kind is np.uint16:
+        large = large.astype(np.uint16) * 257
+    live = AdaptiveMatter(Reddish((128, 128)), ((128, 128), 2), Fraction(25))
+    for index in range(3):
+        plate = live(captured(np.roll(large, 2 * index, 1), index))
+        assert plate.alpha.shape == (1081, 1921)
+        assert plate.alpha.dtype == torch.float32
+        assert plate.frame.rgb.dtype == torch.from_numpy(large).dtype
+        assert 0 <= float(plate.alpha.min()) <= float(plate.alpha.max()) <= 1
+
+
+def test_a_size_that_changes_on_the_way_begins_anew() -> None:
+    live = pinned(2)
+    alphas(live, [scene((100 + index, 90, 40))[0] for index in range(3)])
+    picture, truth = scene((160, 90, 40))
+    small = live(captured(np.ascontiguousarray(picture[20:160, 60:300])))
+    assert mad(small.alpha.numpy(), truth[20:160, 60:300]) < 8
+
+
+def test_a_pinned_size_is_kept_to_and_a_wrong_one_refused() -> None:
+    matter = Reddish()
+    live = AdaptiveMatter(matter, ((128, 160), 2))
+    alphas(live, [scene((100 + index, 90, 40))[0] for index in range(4)])
+    assert set(matter.sizes) == {(128, 160)}
+    assert live.setting == "160×128, every 2nd frame"
+    with pytest.raises(ModelError, match="100×100") as caught:
+        AdaptiveMatter(Reddish(), ((100, 100), 1))
+    assert caught.value.hint == "try --quality 96x96"
+
+
+def test_on_a_cpu_auto_is_the_embedded_model() -> None:
+    assert live_matter(LiveOptions(device="cpu")).name == "birefnet-nano"
+
+
+def test_the_command_refuses_another_quality(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main(["live", "--quality", "best"])
+    assert leaving.value.code == 2
+    assert "auto, high, medium, low, or 192x192/2" in capsys.readouterr().err
