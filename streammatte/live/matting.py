@@ -141,10 +141,11 @@ class AdaptiveMatter:
         state.doubts += moved.doubt
         due = moved.doubt > DOUBT or state.doubts > DOUBTS or state.since_run >= setting.every
         if state.part is not None and self._wants_a_look(moved, due, setting):
-            found = newcomer(self._run(picture, None, setting), state.part)
+            subject, seen = subject_box(moved.alpha), self._run(picture, None, setting)
+            # Also what the part holds already: it would shrink to what the network finds in it, and lose that for good.
+            state.beyond = beyond(subject, newcomer(seen, subject)) if subject is not None else NOT_BEYOND
             state.since_look = 0
-            state.beyond = beyond(subject_box(moved.alpha), found)
-            due = due or found is not None
+            due = due or newcomer(seen, state.part) is not None
         if not due:
             return moved.alpha
         return self._steadied(self._closer(picture, moved.alpha, setting), moved)
