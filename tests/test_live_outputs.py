@@ -217,7 +217,7 @@ def test_pictures_that_are_late_or_held_stay_in_order(tmp_path):
 
 def test_a_transport_stream_arrives_in_a_second_process_in_order():
     port = free_port(socket.SOCK_DGRAM)
-    receiving = reader(f"udp://127.0.0.1:{port}?timeout=20000000", COUNT - 1)
+    receiving = reader(f"udp://127.0.0.1:{port}?timeout=5000000", COUNT - 1, "analyzeduration=200000")
     time.sleep(0.3)
     send([f"udp://127.0.0.1:{port}"], pictures(), pause=0.02)
     found = received(receiving)
