@@ -56,7 +56,19 @@ class Check:
 def examine() -> list[Check]:
     """Look at this machine, without the network. Takes as long as importing torch does."""
     checks: list[Check] = []
-    looks = (_system, _streammatte, _torch, _media, _opencv, _numpy, _diffusers, _weights, _hub, _cameras, _virtual_camera)
+    looks = (
+        _system,
+        _streammatte,
+        _torch,
+        _media,
+        _opencv,
+        _numpy,
+        _diffusers,
+        _weights,
+        _hub,
+        _cameras,
+        _virtual_camera,
+    )
     for look in looks:
         try:
             checks.extend(look())
