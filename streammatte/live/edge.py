@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streammatte.live.small import Floats, Picture, Small, at_size, spread, times
+from streammatte.live.small import Floats, Picture, Small, at_places, spread, times
 
 STEP = np.float32(1 / 510)
 """Alpha below is none and alpha above 1 less it is whole: half a step of the 8 bits that are shown."""
@@ -47,8 +47,7 @@ def own_colors(rgb: Picture, alpha: Floats, small: Small, places: NDArray[np.int
         places: Indices into the flattened alpha.
     """
     subject, room = _sides(small)
-    subject = at_size(subject, alpha).reshape(-1, 3)[places]
-    room = at_size(room, alpha).reshape(-1, 3)[places]
+    subject, room = at_places(subject, alpha, places), at_places(room, alpha, places)
     own = alpha.reshape(-1)[places][:, None]
     mixed = rgb.reshape(-1, 3)[places]
     found = _corrected(cast(Floats, mixed), own, subject, room)

@@ -15,7 +15,7 @@ from streammatte.live.contracts import Captured, Shown
 from streammatte.live.controls import Controls
 from streammatte.live.edge import STEP, feathered, firm, own_colors
 from streammatte.live.light import LightMatch, toned, wrap
-from streammatte.live.small import Floats, Picture, Small, at_size, shrunk
+from streammatte.live.small import Floats, Picture, Small, at_places, at_size, shrunk
 from streammatte.media.composing import at_depth, opacity, pixels_of
 
 _CARD = 40  # the level of the plain card that stands for what may not be shown
@@ -65,6 +65,7 @@ class Look:
         self._wrap, self._feather = light_wrap, feather
         self._match = LightMatch() if match else None
         self._last: Shown | None = None
+        self._small_back: tuple[Picture, Floats] | None = None
         self._clear = [spec.strip() == TRANSPARENT for spec in backgrounds]
         self._behinds: list[Behind] = []
         try:
@@ -122,13 +123,18 @@ class Look:
             self._match.reset()
         self._index = index
 
+    def _shrunk(self, back: Picture) -> Floats:
+        if self._small_back is None or self._small_back[0] is not back:
+            self._small_back = back, shrunk(back)
+        return self._small_back[1]
+
     def _composed(self, at: float, rgb: Picture, mixed_by: Floats) -> Picture:
         behind = self._behinds[self._index]
         alpha = feathered(firm(mixed_by), self._feather)
         back = behind.picture(at, rgb, mixed_by)
         small = Small(shrunk(rgb), shrunk(mixed_by))
         lit = behind.light and (self._wrap or self._match is not None)
-        small_back = shrunk(back) if lit else small.rgb
+        small_back = self._shrunk(back) if lit else small.rgb
         light = wrap(small, small_back) if behind.light and self._wrap else None
 
         solid, clear = alpha > 1 - STEP, alpha < STEP
@@ -147,7 +153,7 @@ class Look:
         share = alpha.reshape(-1)[places][:, None]
         colors = edge[:, 0].astype(np.float32)
         if light is not None:
-            colors += at_size(light, alpha).reshape(-1, 3)[places] * (1 - colors / 255)
+            colors += at_places(light, alpha, places) * (1 - colors / 255)
         if self._clear[self._index]:
             picture.reshape(-1, 3)[places] = np.rint(colors)
         else:
