@@ -41,11 +41,20 @@ def box(text: str) -> tuple[int, int, int, int]:
     """``X0,Y0,X1,Y1`` in pixels, the far corner left out."""
     corners = [part.strip() for part in text.split(",")]
     if len(corners) != 4 or not all(corner.isdecimal() for corner in corners):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a box: 320,80,480,300 is (left, top, right, bottom)")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a box: left,top,right,bottom in whole pixels, as 320,80,480,300"
+        )
     left, top, right, bottom = map(int, corners)
     if left >= right or top >= bottom:
         raise argparse.ArgumentTypeError(f"{text!r} is not a box: right and bottom lie beyond left and top")
     return left, top, right, bottom
+
+
+def keyframe_distance(text: str) -> int:
+    """Frames; all between two keyframes are held in memory."""
+    if not text.isdecimal() or not 1 <= int(text) <= 60:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of frames from 1 to 60, which are held in memory")
+    return int(text)
 
 
 def input_side(text: str) -> int:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 # The first frame carries warm-up; an estimate is worth saying once a few more have followed it.
 ESTIMATE_AFTER_FRAMES = 4
+# Where some frames take much longer than others, a few of these have to be among them.
+ESTIMATE_AFTER_KEYFRAMES = 30
 # Between two lines about training where no bar is seen: in a log, a pipe.
 SECONDS_BETWEEN_LINES = 30
 
@@ -54,6 +56,7 @@ class TerminalDisplay:
         self._resumed: int | None = None
         self._what = self._rate = self._doing = ""
         self._running = False
+        self._estimate_after = ESTIMATE_AFTER_FRAMES
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +106,8 @@ class TerminalDisplay:
 
     def keyframe(self, index: int | None) -> None:
         """SDMatte is at work on a frame, or is done with it. From any thread."""
-        self._doing = "" if index is None else f"seeing through frame {index}"
+        self._estimate_after = ESTIMATE_AFTER_KEYFRAMES
+        self._doing = "" if index is None else f"SDMatte on frame {index}"
         self._say_rate()
 
     def _say_rate(self) -> None:
@@ -120,7 +124,7 @@ class TerminalDisplay:
         rate = (new - 1) / (now - self._first_written) if new > 1 else 0.0
         self._rate = f"{rate:.1f} fps" if rate else ""
         self._progress.update(self._task, completed=frames, rate=self._doing or self._rate)
-        if new == ESTIMATE_AFTER_FRAMES and self._total and self._total > frames:
+        if new == self._estimate_after and self._total and self._total > frames:
             left = _duration((self._total - frames) / rate)
             self.notice(f"{self._total} frames at {rate:.1f} a second: about {left} to go")
 
@@ -154,7 +158,8 @@ class TerminalDisplay:
             out.print(note, markup=False, soft_wrap=True)
         if summary.keyframes:
             count, each = len(summary.keyframes), summary.keyframe_seconds / len(summary.keyframes)
-            out.print(f"SDMatte saw through {count} of {summary.frames} frames, {_duration(each)} each", soft_wrap=True)
+            keyframes = "keyframe" if count == 1 else "keyframes"
+            out.print(f"SDMatte: {count} {keyframes}, {_duration(each)} each, carried to the others", soft_wrap=True)
         frames = "frame" if summary.frames == 1 else "frames"
         out.print(f"{summary.frames} {frames} in {_duration(summary.seconds)}, {summary.rates()}", soft_wrap=True)
         if summary.findings is not None:

@@ -26,7 +26,7 @@ from streammatte.frame import Frame, Stage, StreamInfo
 from streammatte.options import Options
 from streammatte.resume import Course, asked_of, begin, doubting, held
 from streammatte.summary import STAGES, Clock, Summary, Timed
-from streammatte.transparency import KeyframeMatter, looks_through
+from streammatte.transparency import SeeingThrough
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,7 +68,7 @@ def run(options: Options, display: Display) -> Summary:
     from streammatte.page import ENDINGS
     from streammatte.pipeline import matte, prefetch
     from streammatte.report import lengths_of_all
-    from streammatte.stages import COLOR_STAGES, SURE_OF_ITSELF, TransparencyRefiner, stages_for
+    from streammatte.stages import COLOR_STAGES, SURE_OF_ITSELF, stages_for
 
     targets = targets_of(options)
     check_targets(options, [target.path for target in targets])
@@ -138,11 +138,7 @@ def run(options: Options, display: Display) -> Summary:
             on_progress=display.fetching,
             on_notice=display.notice,
         )
-        seen_through, transparency = None, None
-        if looks_through(options, matter.size):
-            seen_through = KeyframeMatter(options, matter.device, display)
-            where = guides.get("transparent", options.transparent)
-            transparency = TransparencyRefiner(seen_through, every=options.keyframe_every, region=where)
+        seeing = SeeingThrough(options, matter.size, matter.device, guides.get("transparent"), display)
         summary = Summary(
             input=options.input,
             model=matter.name,
@@ -157,7 +153,10 @@ def run(options: Options, display: Display) -> Summary:
             for sink in (sink for sink in sinks if not sink.resumable):
                 display.notice(f"{sink.path} cannot be resumed, as .mov, .mkv and pictures can: it begins anew")
         begin(
-            [sink.part for sink in sinks if sink.resumable], asked_of(options, matter), options, notice=display.notice
+            [sink.part for sink in sinks if sink.resumable],
+            asked_of(options, matter, seeing.stage is not None),
+            options,
+            notice=display.notice,
         )
         for sink in sinks:
             writing.enter_context(sink)
@@ -172,7 +171,7 @@ def run(options: Options, display: Display) -> Summary:
             core=guides.get("core"),
             garbage=guides.get("garbage"),
             holdout=guides.get("holdout"),
-            transparency=transparency,
+            transparency=seeing.stage,
             detail=options.detail,
             choke=options.choke,
             feather=options.feather,
@@ -216,7 +215,7 @@ def run(options: Options, display: Display) -> Summary:
             passed.insert(next(places, len(wanted)), shown)
         plates = matte(prefetch(frames), timed_matter, passed, batch=options.batch, ahead=AHEAD)
         computed = 0
-        with closing(prefetch(plates)) as ready:
+        with closing(prefetch(plates, stopped=seeing.stop)) as ready:
             for place, plate in enumerate(ready, course.first):
                 with encode:
                     for sink in sinks:
@@ -241,12 +240,9 @@ def run(options: Options, display: Display) -> Summary:
         summary.stages_fps = {each.name: each.clock.rate(computed) for each in stages}
         summary.outputs = [{"path": str(sink.path), "description": sink.description} for sink in sinks]
         summary.lost = source.lost
-        if seen_through is not None:
-            summary.keyframes, summary.keyframe_seconds = seen_through.frames, seen_through.seconds
+        summary.keyframes, summary.keyframe_seconds = seeing.frames, seeing.seconds
         summary.mattes = [{"path": each.path, "as": name, "lost": each.lost} for name, each in guides.items()]
-        summary.notes = [*source.notes]
-        if options.transparency == "on" and not summary.keyframes and not summary.resumed:
-            summary.notes.append("nothing was found that can be seen through: --transparent BOX says where to look")
+        summary.notes = [*source.notes, *seeing.notes(whole=course.first == 0)]
         if observer is not None:
             lengths = lengths_of_all(options.input, source, sinks, silent=options.no_audio)
             summary.findings = observer.findings(lengths)
@@ -334,6 +330,8 @@ def _said(value: object) -> str:
             return "on" if value else "off"
         case (int(height), int(width)):
             return f"{width}x{height}"
+        case (int(), *_):
+            return ",".join(map(str, value))
         case tuple():
             return ", ".join(f"{name}={limit:g}" for name, limit in value)
         case _:

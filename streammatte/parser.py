@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import argparse
 
-from streammatte.arguments import Once, box, input_side, limit, number, positive, rate, size, up_from_zero, whole
+from streammatte.arguments import (
+    Once,
+    box,
+    input_side,
+    keyframe_distance,
+    limit,
+    number,
+    positive,
+    rate,
+    size,
+    up_from_zero,
+    whole,
+)
 
 EXAMPLES = """\
 examples:
@@ -214,15 +226,18 @@ def matting_parser() -> argparse.ArgumentParser:
         "--transparent",
         metavar="BOX",
         type=box,
-        help="where to look: X0,Y0,X1,Y1 in pixels of the first frame; followed from there",
+        help="where to look: LEFT,TOP,RIGHT,BOTTOM in pixels of the first frame that is taken; what is in it is "
+        "followed to the end of its shot",
     )
     through.add_argument(
-        "--transparent-mask", metavar="PATH", help="the same as a matte like those below: white can be seen through"
+        "--transparent-mask",
+        metavar="PATH",
+        help="the same as a matte like those below, which does not follow: white can be seen through",
     )
     through.add_argument(
         "--keyframe-every",
         metavar="N",
-        type=positive,
+        type=keyframe_distance,
         default=12,
         help="frames from one keyframe to the next, at most (default: %(default)s)",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
@@ -82,8 +82,10 @@ def _ending(items: Iterator[T]) -> Iterator[Iterator[T]]:
             close()
 
 
-def prefetch(items: Iterable[T], depth: int = 4) -> Generator[T]:
+def prefetch(items: Iterable[T], depth: int = 4, *, stopped: Callable[[], None] | None = None) -> Generator[T]:
     """Iterate ``items`` in a thread of its own, at most ``depth`` of them ahead.
+
+    ``stopped`` is called when nobody wants more, before the thread is waited for: what takes minutes can end at once.
 
     What goes wrong in the thread is raised here, after the items that came before it. Closing this generator (or an
     exception in it) stops the thread and closes ``items`` before it returns, so that no file is used after its release.
@@ -123,6 +125,8 @@ def prefetch(items: Iterable[T], depth: int = 4) -> Generator[T]:
             yield item  # type: ignore[misc]  # None stands for "no item" in the last entry only
     finally:
         stop.set()
+        if stopped is not None:
+            stopped()
         if thread.ident is None:  # a signal came while it was starting, which ends the wait for it and not the thread
             ended.wait(1)
         if thread.ident is not None:

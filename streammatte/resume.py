@@ -8,6 +8,7 @@ neither they begin at the first frame.
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -47,8 +48,8 @@ class Recalling(Protocol):
     def restore(self, state: dict[str, NDArray[Any]]) -> None: ...
 
 
-def asked_of(options: Options, matter: BiRefNetMatter) -> dict[str, str]:
-    """All that decides over the bytes of a run's outputs, by name."""
+def asked_of(options: Options, matter: BiRefNetMatter, sees_through: bool) -> dict[str, str]:
+    """All that decides over the bytes of a run's outputs, by name. ``sees_through``: SDMatte may be asked."""
     import av
     import cv2
     import torch
@@ -62,10 +63,19 @@ def asked_of(options: Options, matter: BiRefNetMatter) -> dict[str, str]:
         path = getattr(options, name)
         asked[name] = "" if path is None else Path(path).name
     asked |= {f"{name}_matte": f"{spec} {signature(guide_path(spec))}" for name, spec in guides_named(options).items()}
+    asked["transparency"] = options.transparency if sees_through else "without SDMatte"
     asked["source"] = signature(options.input) or options.input
     asked["model"] = matter.name
     asked["device"], asked["precision"], asked["size"] = str(matter.device), matter.precision, str(matter.size)
-    versions = {"streammatte": __version__, "torch": torch.__version__, "av": av.__version__, "cv2": cv2.__version__}
+    libraries = (
+        {name: importlib.metadata.version(name) for name in ("diffusers", "transformers")} if sees_through else {}
+    )
+    versions = libraries | {
+        "streammatte": __version__,
+        "torch": torch.__version__,
+        "av": av.__version__,
+        "cv2": cv2.__version__,
+    }
     asked["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
     return asked
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +67,35 @@ def test_a_mask_tells_where(folder: Path, tmp_path: Path, capsys: pytest.Capture
     assert json.loads(capsys.readouterr().out)["keyframes"] == [2, 4]
 
 
+def test_a_mask_of_another_shape(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mask = write_grey(tmp_path / "mask.mkv", [255] * 8, size=(360, 360))
+    assert run(tmp_path / "out.mkv", "--sdmatte", str(folder), "--transparent-mask", str(mask)) == 1
+    assert "another shape" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_a_report_names_the_box(folder: Path, tmp_path: Path) -> None:
+    out, page = tmp_path / "out.webm", tmp_path / "out.html"
+    small = ["--sdmatte", str(folder), "--sdmatte-size", "256"]
+    assert run(out, *small, "--transparent", SHOWN, "--report", str(page), last=1) == 0
+    assert SHOWN in page.read_text()
+
+
+def test_a_keyframe_is_not_waited_for(folder: Path, tmp_path: Path) -> None:
+    """At 2048² on a CPU this small network takes a minute and more for one."""
+    out = tmp_path / "out.mkv"
+    command = [sys.executable, "-m", "streammatte", GLASS, "-o", str(out), "--out", "7", *QUICK, "--transparent", SHOWN]
+    running = subprocess.Popen([*command, "--sdmatte", str(folder), "--sdmatte-size", "2048"], stderr=subprocess.PIPE)
+    while not list(tmp_path.glob(".out.mkv.part/plates.*")):
+        time.sleep(0.1)
+    time.sleep(1)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert b"interrupted" in said
+    assert b"Traceback" not in said
+
+
 def test_a_mask_of_another_length(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mask = write_grey(tmp_path / "mask.mkv", [255] * 3)
     small = ["--sdmatte", str(folder), "--sdmatte-size", "256"]
@@ -76,7 +107,7 @@ def test_a_mask_of_another_length(folder: Path, tmp_path: Path, capsys: pytest.C
 def test_without_weights_auto_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path / "auto.mkv", "--transparent", SHOWN) == 0
     said = capsys.readouterr().err
-    assert said.count("goes on without SDMatte") == 1
+    assert said.count("goes on without SDMatte") == 1  # with --quiet, too
     assert "streammatte models pull sdmatte" in said
     assert run(tmp_path / "off.mkv", "--transparency", "off") == 0
     assert np.array_equal(alphas(tmp_path / "auto.mkv"), alphas(tmp_path / "off.mkv"))
@@ -104,7 +135,12 @@ def test_on_says_that_it_found_nothing(folder: Path, tmp_path: Path, capsys: pyt
         (["--transparent", SHOWN, "--transparency", "off"], "--transparency is off"),
         (["--transparent", SHOWN, "--transparent-mask", GLASS], "both say where"),
         (["--transparent", SHOWN, "--transparency", "on", "--sdmatte", "birefnet-lite"], "mattes whole frames"),
-        (["--transparent", SHOWN, "--transparency", "on", "--sdmatte", "nowhere.safetensors"], "cannot be read"),
+        (
+            ["--transparent", SHOWN, "--transparency", "on", "--sdmatte", "nowhere.safetensors"],
+            "there is no checkpoint",
+        ),
+        (["--transparent", SHOWN, "--sdmatte", "nowhere.pth"], "there is no checkpoint"),
+        (["--transparent", SHOWN, "--sdmatte", "sdmate"], "did you mean sdmatte"),
         (["--transparent-mask", "nowhere.mov"], "nowhere.mov"),
     ],
 )

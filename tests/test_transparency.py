@@ -21,7 +21,7 @@ from streammatte.metrics import dtssd
 from streammatte.stages.carrying import Crop, Step, step
 from streammatte.stages.joining import joined
 from streammatte.stages.motion import Motion
-from streammatte.stages.regions import Finder, checked_box
+from streammatte.stages.regions import BoxRegion, Finder, checked_box
 from streammatte.stages.transparency import TransparencyRefiner
 from streammatte.training.flicker import solid_or_nothing
 from streammatte.training.see_through import SEE_THROUGH, SeeThroughClip, make_see_through
@@ -152,12 +152,11 @@ def test_where_one_is_solid_and_the_other_not_there_is_no_step() -> None:
 
 
 def test_a_keyframe_comes_every_so_many_frames_and_last() -> None:
-    told: list[int] = []
     plates = plates_of(still(24), np.zeros((24, HEIGHT, WIDTH), np.float32))
     known = Known(glassy(24))
-    stage = TransparencyRefiner(known, every=6, region=Drawn(square(24)), on_keyframe=told.append)
+    stage = TransparencyRefiner(known, every=6, region=Drawn(square(24)))
     through(stage, plates)
-    assert told == stage.keyframes == list(known.regions) == [0, 6, 12, 18, 23]
+    assert stage.keyframes == list(known.regions) == [0, 6, 12, 18, 23]
     assert np.array_equal(known.regions[6], square(1)[0])
 
 
@@ -362,3 +361,19 @@ def test_what_a_keyframe_sees_through_beside_a_found_region_joins_it() -> None:
     raw = np.where(np.arange(WIDTH) < 70, truth, 0).astype(np.float32)  # the right quarter is taken for nothing
     after = alphas(through(TransparencyRefiner(Known(truth), every=4, region=None), plates_of(still(10), raw)))
     assert after[0, 30, 77] == 0 and after[9, 30, 77] == np.float32(0.5)
+
+
+def test_a_box_on_the_border_stays_there() -> None:
+    """What stands in it is cut off by the frame; when it rises, more of it comes in from below."""
+    box = BoxRegion((20, 30, 50, HEIGHT))
+    box.shift = np.array([3.0, -7.0])
+    mask = box.mask(HEIGHT, WIDTH)
+    assert mask[23:, 23:53].all() and np.count_nonzero(mask) == (HEIGHT - 23) * 30
+
+
+def test_where_a_box_ends_is_known() -> None:
+    rgb = np.concatenate([still(5), still(5, 7)])
+    truth = np.concatenate([glassy(5), glassy(5)])
+    stage = TransparencyRefiner(Known(truth), every=8, region=(40, 30, 80, 60))
+    through(stage, plates_of(rgb, np.zeros_like(truth)))
+    assert stage.left == 5

@@ -53,8 +53,15 @@ def cores_left_to(others: int) -> Iterator[None]:
 
     Operators of several threads wait for each other; where these share cores with other work, they wait for that too.
     """
+    with cores(max(1, torch.get_num_threads() - others)):
+        yield
+
+
+@contextmanager
+def cores(count: int) -> Iterator[None]:
+    """Lets torch's operators use so many cores, in this thread and in those that begin in here."""
     before = torch.get_num_threads()
-    torch.set_num_threads(max(1, before - others))
+    torch.set_num_threads(count)
     try:
         yield
     finally:
@@ -62,11 +69,11 @@ def cores_left_to(others: int) -> Iterator[None]:
 
 
 @contextmanager
-def memory_of(device: torch.device, hint: str) -> Iterator[None]:
+def memory_of(device: torch.device, hint: str, network: str = "this model") -> Iterator[None]:
     """Translates a device's lack of memory, wherever torch notices it; ``hint`` says what takes less."""
     try:
         yield
     except RuntimeError as exc:  # a GPU's lack has a class of its own below it, a CPU's has a sentence
         if not isinstance(exc, torch.OutOfMemoryError) and not re.search("not enough memory|allocate memory", str(exc)):
             raise
-        raise OutOfMemory(f"{device} has too little memory for this model at this size", hint=hint) from exc
+        raise OutOfMemory(f"{device} has too little memory for {network} at this size", hint=hint) from exc

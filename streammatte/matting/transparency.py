@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
@@ -15,7 +16,7 @@ from torch import Tensor
 from streammatte.errors import ModelError
 from streammatte.frame import Frame
 from streammatte.matting.device import PRECISIONS, choose_device, choose_precision, memory_of
-from streammatte.weights import resolve
+from streammatte.weights import CHECKPOINTS, resolve
 
 if TYPE_CHECKING:
     from streammatte.nets import SDMatte
@@ -24,7 +25,7 @@ SIZE = 1024  # the side of the square that the network was tested with; nothing 
 MULTIPLE = 64  # of that side: the network's deepest grid is at this stride
 LARGEST = 2048
 MARGIN = 0.25  # of the region's longer side, on every side of it: what is behind the glass goes on beside it
-_HINT = "try a smaller --sdmatte-size, --precision fp16, --sdmatte sdmatte-lite, or --device cpu"
+_HINT = "try a smaller --sdmatte-size, or --sdmatte sdmatte-lite; with either, --resume goes on where it can"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,19 @@ class SDMatteRefiner:
             )
         self.name, self.device, self.size = name, device, size
         self.precision = next(name for name, value in PRECISIONS.items() if value is dtype)
-        with memory_of(device, _HINT):
+        self._stopping = threading.Event()
+        with memory_of(device, _HINT, "SDMatte"):
             self._net = net.cast(dtype).to(device)
+        for module in self._net.modules():
+            module.register_forward_pre_hook(self._go_on)
+
+    def stop(self) -> None:
+        """End a call that another thread is in, within a layer of the network: it raises ``KeyboardInterrupt``."""
+        self._stopping.set()
+
+    def _go_on(self, *module_and_inputs: object) -> None:
+        if self._stopping.is_set():
+            raise KeyboardInterrupt
 
     @torch.inference_mode()
     def __call__(self, frame: Frame, region: Tensor) -> Tensor:
@@ -84,7 +96,7 @@ class SDMatteRefiner:
         height, width = region.shape
         crop = crop_around(region)
         rows, columns = crop.rows_columns
-        with memory_of(self.device, _HINT):
+        with memory_of(self.device, _HINT, "SDMatte"):
             picture = Frame(frame.rgb[:, rows, columns].to(self.device), frame.pts, frame.index).as_float()
             image = (
                 F.interpolate(picture[None].clamp(0, 1), (self.size, self.size), mode="bilinear", antialias=True) * 2
@@ -151,7 +163,8 @@ def load_refiner(
     chosen = choose_device(device)
     path = Path(model)
     known = None
-    if path.suffix not in (".safetensors", ".pth") and not path.exists():
+    named = str(model) in (each.name for each in CHECKPOINTS)  # whatever lies in the working directory
+    if named or (path.suffix not in (".safetensors", ".pth") and not path.exists()):
         checkpoint, path = resolve(
             str(model),
             device_type=chosen.type,
@@ -162,15 +175,26 @@ def load_refiner(
         )
         known = checkpoint.name
 
-    from streammatte.nets.sdmatte import load_sdmatte
-    from streammatte.nets.sdmatte_config import LITE_SDMATTE, SDMATTE
+    try:
+        from streammatte.nets.sdmatte import load_sdmatte
+        from streammatte.nets.sdmatte_config import LITE_SDMATTE, SDMATTE
+    except ImportError as exc:
+        raise ModelError(
+            f"SDMatte needs diffusers and transformers, and one of them cannot be imported: {exc}",
+            hint="`streammatte doctor` says which; install streammatte again into a fresh environment",
+        ) from exc
 
     config = None if known is None else LITE_SDMATTE if known == "sdmatte-lite" else SDMATTE
-    with memory_of(chosen, _HINT):
+    with memory_of(chosen, _HINT, "SDMatte"):
         net = load_sdmatte(path, config)
-    return SDMatteRefiner(
-        net, name=known or path.name, device=chosen, dtype=choose_precision(precision, chosen), size=size
-    )
+    return SDMatteRefiner(net, name=known or path.name, device=chosen, dtype=_precision(precision, chosen), size=size)
+
+
+def _precision(name: str, device: torch.device) -> torch.dtype:
+    """As :func:`choose_precision`; of its own choice bf16 where a GPU has it: Stable Diffusion 2 overflows fp16."""
+    if name == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported():
+        return torch.bfloat16
+    return choose_precision(name, device)
 
 
 def _span(first: int, end: int, side: int, whole: int) -> tuple[int, int]:

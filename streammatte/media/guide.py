@@ -18,6 +18,7 @@ from streammatte.media.color import fitted
 from streammatte.media.sequence import PICTURES, NumberedName
 
 _INVERTED = "invert:"
+_OTHER_SHAPE = 0.05  # of the ratio of width to height: less is rounding
 
 
 def guide_path(spec: str) -> str:
@@ -127,6 +128,12 @@ class GuideMatte:
         """Each matte, and where it is: counted in the footage's frames from its own first."""
         info, own = self._info, self._source.info
         if (own.width, own.height) != (info.width, info.height):
+            if abs(own.width * info.height - own.height * info.width) > _OTHER_SHAPE * own.width * info.height:
+                raise InputError(
+                    f"{self.path} is {own.width}×{own.height}, another shape than the footage's "
+                    f"{info.width}×{info.height}",
+                    hint="a smaller or larger matte is scaled, but not stretched",
+                )
             self.notes.append(f"scaled from {own.width}×{own.height} to {info.width}×{info.height}")
         for plate in self._source.plates():
             frame = plate.frame

@@ -106,7 +106,12 @@ def load_strictly(
         for name in own
         if name in tensors and tensors[name].shape != own[name].shape
     ]
-    faults = missing + unexpected + misshapen
+    numbers = [
+        f"{name} holds {str(tensors[name].dtype).removeprefix('torch.')} where floats are expected"
+        for name in own
+        if name in tensors and own[name].is_floating_point() and not tensors[name].is_floating_point()
+    ]
+    faults = missing + unexpected + misshapen + numbers
     if faults:
         rest = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
         raise WeightsMismatch(

@@ -69,11 +69,16 @@ class BoxRegion:
         self.shift: NDArray[np.float64] = np.zeros(2)
 
     def mask(self, height: int, width: int) -> Mask:
-        """(H, W): the box where it is now, as far as it is in the frame."""
+        """(H, W): the box where it is now, as far as it is in the frame.
+
+        A side that lay on the frame's border stays there: what is in the box goes on beyond it, and may come in.
+        """
         x0, y0, x1, y1 = self.box
         dx, dy = np.rint(self.shift).astype(int)
+        left, right = 0 if x0 == 0 else max(0, x0 + dx), width if x1 == width else max(0, x1 + dx)
+        top, bottom = 0 if y0 == 0 else max(0, y0 + dy), height if y1 == height else max(0, y1 + dy)
         result = np.zeros((height, width), np.bool_)
-        result[max(0, y0 + dy) : max(0, y1 + dy), max(0, x0 + dx) : max(0, x1 + dx)] = True
+        result[top:bottom, left:right] = True
         return result
 
     def follow(self, forward: Plane, region: Mask, alpha: Plane, scale: tuple[float, float]) -> None:

@@ -9,7 +9,7 @@ inside wherever both say solid, or both nothing; elsewhere inside, the region wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Protocol
@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from streammatte.errors import ModelError
 from streammatte.frame import Frame, Plate
 from streammatte.stages.carrying import Crop, Mask, Side, Step, carried, foretold, step
 from streammatte.stages.joining import joined
@@ -81,6 +82,7 @@ class _Last:
     Attributes:
         rgb, alpha: (h, w, 3) and (h, w).
         shown: (h, w), the alpha by which motion is told: what can be seen through counts as the subject.
+        size: (H, W) of the frame.
         small: (h, w), its region.
         past: From it to the keyframe, unless it is one.
     """
@@ -88,6 +90,7 @@ class _Last:
     rgb: NDArray[np.uint8]
     alpha: Plane
     shown: Plane
+    size: tuple[int, ...]
     small: Mask | None = None
     past: Step | None = None
 
@@ -106,7 +109,6 @@ class TransparencyRefiner:
             it to the end of the shot; ``None``: what the mattes tell.
         ahead: Whether plates may be held back. If not, a keyframe serves only those after it.
         width: Pixels of the longer side at which motion is told.
-        on_keyframe: Called with the index of a frame before it is handed to the matter.
 
     Raises:
         ValueError: ``every`` is below 1.
@@ -114,6 +116,7 @@ class TransparencyRefiner:
 
     Attributes:
         keyframes: Indices of the frames that were handed to the matter, as far as this stage itself has seen them.
+        left: Index of the first frame without a box, which has ended with its shot or left the frame; else ``None``.
     """
 
     def __init__(
@@ -124,13 +127,13 @@ class TransparencyRefiner:
         region: Guide | Box | None = None,
         ahead: bool = True,
         width: int = WIDTH,
-        on_keyframe: Callable[[int], None] | None = None,
     ) -> None:
         if every < 1:
             raise ValueError(f"a keyframe every {every} frames: it must be 1 or more")
         self.every = every
         self.keyframes: list[int] = []
-        self._matter, self._ahead, self._width, self._told = matter, ahead, width, on_keyframe
+        self.left: int | None = None
+        self._matter, self._ahead, self._width = matter, ahead, width
         self._motion = Motion(min(FINE, width - 1))
         self._guide = None if region is None or isinstance(region, tuple) else region
         self._box = BoxRegion(region) if isinstance(region, tuple) else None
@@ -145,8 +148,11 @@ class TransparencyRefiner:
         if self._alone:
             yield plate
             return
+        if self._last is not None and self._last.size != plate.alpha.shape:
+            yield from self.flush()
+            self._last = None
         rgb, alpha = reduced(plate, self._width)
-        last, here = self._last, _Last(rgb, alpha, alpha)
+        last, here = self._last, _Last(rgb, alpha, alpha, tuple(plate.alpha.shape))
         # What is to be found, or followed, is not known yet: it is near where it was.
         if last is not None and last.small is not None and last.alpha.shape == alpha.shape:
             here.shown = np.maximum(alpha, last.small.astype(np.float32))
@@ -154,6 +160,8 @@ class TransparencyRefiner:
         full, here.small = self._region(plate, here, link)
         self._last = here
         if full is None or here.small is None:
+            if self._box is not None and self.left is None:
+                self.left = plate.frame.index
             yield from self.flush()
             yield plate
             return
@@ -175,7 +183,7 @@ class TransparencyRefiner:
         elif self._ahead:
             self._held.append(seen)
         else:
-            yield self._joined(seen, [self._before(seen)])
+            yield self._joined(seen, [self._before(seen, self._key)], self._key.way)
 
     def flush(self) -> Iterator[Plate]:
         """The plates that wait; the last of them is a keyframe, too, unless the one before is near."""
@@ -184,8 +192,9 @@ class TransparencyRefiner:
             on = self._held[-1].on if self._held else last.back
             assert on is not None
             yield from self._between(last, on)
-        for seen in self._held:
-            yield self._joined(seen, [self._before(seen)])
+        if self._key is not None:
+            for seen in self._held:
+                yield self._joined(seen, [self._before(seen, self._key)], self._key.way)
         self._held.clear()
         self._key = None
         if self._last is not None:
@@ -196,6 +205,7 @@ class TransparencyRefiner:
         known: dict[str, NDArray[Any]] = {"begun": np.array([self._begun, self._alone])}
         if self._last is not None:
             known |= {f"last.{name}": getattr(self._last, name) for name in ("rgb", "alpha", "shown")}
+            known["last.size"] = np.array(self._last.size)
             known |= {} if self._last.small is None else {"last.small": self._last.small}
             past = self._last.past
             known |= {} if past is None else {"past.flow": past.flow, "past.piece": past.piece}
@@ -215,7 +225,10 @@ class TransparencyRefiner:
         """Remember what another one did."""
         self._begun, self._alone = map(bool, state["begun"])
         if "last.rgb" in state:
-            self._last = _Last(state["last.rgb"], state["last.alpha"], state["last.shown"], state.get("last.small"))
+            size = tuple(map(int, state["last.size"]))
+            self._last = _Last(
+                state["last.rgb"], state["last.alpha"], state["last.shown"], size, state.get("last.small")
+            )
             self._last.past = Step(state["past.flow"], state["past.piece"]) if "past.flow" in state else None
         if "key.alpha" in state:
             index, since, way = map(int, state["key.count"])
@@ -284,14 +297,15 @@ class TransparencyRefiner:
     def _new_key(self, seen: _Seen) -> Plate:
         """The plate with what the matter says of it."""
         index = seen.plate.frame.index
-        if self._told is not None:
-            self._told(index)
         said = self._matter(seen.plate.frame, torch.from_numpy(seen.region))
         if said is None:
-            self._alone = True
+            self._alone, self._key = True, None
             return seen.plate
+        said = said.detach().float().cpu()
+        if not said.isfinite().all():
+            raise ModelError(f"the see-through matte of frame {index} is no numbers", hint="try --precision fp32")
         self.keyframes.append(index)
-        answer = np.asarray(said.float().cpu().numpy())
+        answer = np.asarray(said.numpy())
         crop = Crop.around(seen.region, seen.small.shape)
         plate = joined(seen.plate, seen.region, answer[crop.window], crop)
         # Not what was joined: its border would be feathered again in every frame that it is carried to.
@@ -312,7 +326,11 @@ class TransparencyRefiner:
         assert before is not None and seen.past is not None
         plate = self._new_key(seen)
         after = self._key
-        assert after is not None
+        if after is None:
+            yield from (self._joined(each, [self._before(each, before)], before.way) for each in self._held)
+            self._held.clear()
+            yield plate
+            return
         off = foretold(before.small, after.small, seen.past, seen.small, self._motion)
         best = min(_WAYS, key=off.__getitem__)
         before.way = after.way = best if off[best] < BETTER * off["flow"] else "flow"
@@ -332,14 +350,13 @@ class TransparencyRefiner:
         self._held.clear()
         yield plate
 
-    def _before(self, seen: _Seen) -> Side:
-        assert self._key is not None and seen.past is not None
-        return Side(self._key.alpha, self._key.view, seen.past, 1.0)
+    def _before(self, seen: _Seen, key: _Key) -> Side:
+        assert seen.past is not None
+        return Side(key.alpha, key.view, seen.past, 1.0)
 
-    def _joined(self, seen: _Seen, sides: list[Side], way: str | None = None) -> Plate:
-        assert way is not None or self._key is not None
+    def _joined(self, seen: _Seen, sides: list[Side], way: str) -> Plate:
         crop = Crop.around(seen.region, seen.small.shape)
-        said = carried(seen.view, sides, way or self._key.way, crop, self._motion)  # type: ignore[union-attr]
+        said = carried(seen.view, sides, way, crop, self._motion)
         return joined(seen.plate, seen.region, said, crop)
 
 

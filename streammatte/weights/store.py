@@ -378,7 +378,7 @@ def _url(checkpoint: Checkpoint, endpoint: str) -> str:
 def _by_hand(checkpoint: Checkpoint) -> str:
     url = _url(checkpoint, "https://huggingface.co")
     if checkpoint.network == "sdmatte":
-        return f"fetch {url} by any means and pass it with --sdmatte FILE, or go without: --transparency off"
+        return f"fetch {url} by any means and pass it with --sdmatte FILE"
     return (
         f"fetch {url} by any means and pass it with --model {checkpoint.name} --weights FILE, or use --model {EMBEDDED}"
     )
