@@ -152,12 +152,8 @@ def run(options: Options, display: Display) -> Summary:
         if options.resume:
             for sink in (sink for sink in sinks if not sink.resumable):
                 display.notice(f"{sink.path} cannot be resumed, as .mov, .mkv and pictures can: it begins anew")
-        begin(
-            [sink.part for sink in sinks if sink.resumable],
-            asked_of(options, matter, seeing.stage is not None),
-            options,
-            notice=display.notice,
-        )
+        asked = asked_of(options, matter, sees_through=seeing.stage is not None)
+        begin([sink.part for sink in sinks if sink.resumable], asked, options, notice=display.notice)
         for sink in sinks:
             writing.enter_context(sink)
         writing.enter_context(doubting(parts))

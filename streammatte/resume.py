@@ -48,7 +48,7 @@ class Recalling(Protocol):
     def restore(self, state: dict[str, NDArray[Any]]) -> None: ...
 
 
-def asked_of(options: Options, matter: BiRefNetMatter, sees_through: bool) -> dict[str, str]:
+def asked_of(options: Options, matter: BiRefNetMatter, *, sees_through: bool) -> dict[str, str]:
     """All that decides over the bytes of a run's outputs, by name. ``sees_through``: SDMatte may be asked."""
     import av
     import cv2
@@ -67,15 +67,9 @@ def asked_of(options: Options, matter: BiRefNetMatter, sees_through: bool) -> di
     asked["source"] = signature(options.input) or options.input
     asked["model"] = matter.name
     asked["device"], asked["precision"], asked["size"] = str(matter.device), matter.precision, str(matter.size)
-    libraries = (
-        {name: importlib.metadata.version(name) for name in ("diffusers", "transformers")} if sees_through else {}
-    )
-    versions = libraries | {
-        "streammatte": __version__,
-        "torch": torch.__version__,
-        "av": av.__version__,
-        "cv2": cv2.__version__,
-    }
+    versions = {"streammatte": __version__, "torch": torch.__version__, "av": av.__version__, "cv2": cv2.__version__}
+    if sees_through:
+        versions |= {name: importlib.metadata.version(name) for name in ("diffusers", "transformers")}
     asked["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
     return asked
 

@@ -213,3 +213,53 @@ def test_too_little_memory_keeps_what_is_finished(folder: Path, tmp_path: Path) 
     assert not out.exists()
     assert main([*command, "--sdmatte-size", "256", "--resume", "--json"]) == 0
     assert len(alphas(out)) == 8
+
+
+def test_who_looks(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Unasked, a network of a small input looks for nothing; one of a large input does, and loads nothing before."""
+    for side, looks in ((64, False), (512, True)):
+        quick = [*QUICK, "--size", f"{side}x{side}", "--json"]
+        assert main([GLASS, "-o", str(tmp_path / f"{side}.mkv"), "--out", "0", *quick]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert ("TransparencyRefiner" in told["stages"]) is looks
+    assert run(tmp_path / "none.mkv", "--sdmatte", str(folder), last=0) == 0
+    assert "SDMatte is not asked" in capsys.readouterr().err
+
+
+def test_killed_with_a_box_and_resumed(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same bytes as an unbroken run's, and not without the SDMatte that had begun it."""
+    whole, out = tmp_path / "whole" / "out.mkv", tmp_path / "out.mkv"
+    whole.parent.mkdir()
+    seen = ["--transparent", SHOWN, "--sdmatte", str(folder), "--sdmatte-size", "256", "--keyframe-every", "3"]
+    assert run(whole, *seen, last=49) == 0
+    command = [sys.executable, "-m", "streammatte", GLASS, "-o", str(out), "--bits", "16", "--out", "49", *QUICK]
+    running = subprocess.Popen([*command, *seen], stderr=subprocess.DEVNULL)
+    while len(list(tmp_path.glob(".out.mkv.part/state.*"))) == 0 and running.poll() is None:
+        time.sleep(0.05)
+    running.kill()
+    running.wait()
+    assert not out.exists()
+    assert run(out, "--transparent", SHOWN, "--resume", last=49) == 1
+    assert "transparency" in capsys.readouterr().err
+    assert run(out, *seen, "--resume", "--json", last=49) == 0
+    assert json.loads(capsys.readouterr().out)["resumed"] > 0
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_a_folder_does_not_take_a_networks_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sdmatte").mkdir()
+    assert run(tmp_path / "out.mkv", "--transparent", SHOWN, last=0) == 0  # goes on without, as it is not here
+
+
+def test_a_matte_that_is_no_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_folder(tmp_path / "hub")
+    tensors = random_tensors(folder)
+    tensors["unet.conv_out.bias"][:] = float("nan")
+    save_file(tensors, folder / "SDMatte.safetensors")
+    small = ["--sdmatte", str(folder), "--sdmatte-size", "256"]
+    assert run(tmp_path / "out.webm", *small, "--transparent", SHOWN, last=0) == 1
+    said = capsys.readouterr().err
+    assert "no numbers" in said
+    assert "--precision fp32" in said
+    assert not list(tmp_path.glob("*out*"))

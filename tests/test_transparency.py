@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -377,3 +377,50 @@ def test_where_a_box_ends_is_known() -> None:
     stage = TransparencyRefiner(Known(truth), every=8, region=(40, 30, 80, 60))
     through(stage, plates_of(rgb, np.zeros_like(truth)))
     assert stage.left == 5
+
+
+def test_nobody_who_answers_any_more() -> None:
+    """After a keyframe that was known from before: it still serves those that waited, and then all stays as it is."""
+    rgb, truth = still(9), glassy(9)
+    first = TransparencyRefiner(Known(truth), every=4, region=Drawn(square(9)))
+    plates = plates_of(rgb, np.zeros_like(truth))
+    list(first.push(plates[0]))
+    list(first.push(plates[1]))
+    second = TransparencyRefiner(lambda frame, region: None, every=4, region=Drawn(square(9)))
+    second.restore(first.state())
+    after = through(second, plates[2:])
+    assert [plate.frame.index for plate in after] == list(range(2, 9))
+    assert all(each.alpha.isfinite().all() for each in after)
+    assert after[-1] is plates[-1]
+
+
+def test_frames_of_another_size_begin_anew_whatever_they_are_reduced_to() -> None:
+    small, large = still(3), np.repeat(np.repeat(still(3), 2, axis=1), 2, axis=2)
+    masks = [square(3), np.repeat(np.repeat(square(3), 2, axis=1), 2, axis=2)]
+    truths = [glassy(3), np.repeat(np.repeat(glassy(3), 2, axis=1), 2, axis=2)]
+    asked: list[tuple[int, ...]] = []
+
+    def answer(frame: Frame, region: torch.Tensor) -> torch.Tensor:
+        asked.append(tuple(region.shape))
+        return torch.from_numpy(truths[len(asked) - 1][0])
+
+    class Both:
+        def at(self, frame: Frame) -> torch.Tensor:
+            return torch.from_numpy(masks[frame.rgb.shape[1] > HEIGHT][0].astype(np.float32))
+
+    stage = TransparencyRefiner(answer, every=8, region=Both(), width=WIDTH)
+    first, second = plates_of(small, np.zeros_like(truths[0])), plates_of(large, np.zeros_like(truths[1]))
+    second = [replace(plate, frame=replace(plate.frame, index=3 + place)) for place, plate in enumerate(second)]
+    after = through(stage, [*first, *second])
+    assert asked == [(HEIGHT, WIDTH), (2 * HEIGHT, 2 * WIDTH)]
+    assert [plate.alpha.shape[0] for plate in after] == [HEIGHT] * 3 + [2 * HEIGHT] * 3
+
+
+def test_a_region_begins_without_a_seam() -> None:
+    mask = np.zeros((100, 1000), np.bool_)
+    mask[10:90, 100:900] = True
+    plate = Plate(Frame(torch.zeros(3, 100, 1000, dtype=torch.uint8), 0, 0), torch.zeros(100, 1000))
+    crop = Crop.around(mask, mask.shape)
+    after = joined(plate, mask, np.full((82, 802), 0.5, np.float32), crop).alpha.numpy()
+    rise = after[50, 99:106]
+    assert rise[0] == 0 and rise[-1] == pytest.approx(0.5) and np.diff(rise).max() < 0.2
