@@ -127,7 +127,7 @@ class Session:
         self.model, self.device = "", ""
         self._capture, self._look, self._outputs, self._display = capture, look, outputs, display
         self._info = info
-        self._interval = 1 / float(info.frame_rate)
+        self._interval = min(1 / float(info.frame_rate), _HOLD_AFTER)
         self._gauge = Gauge()
         self._last: Shown | None = None
         self._last_frame_at = time.monotonic()  # when the last frame was shown

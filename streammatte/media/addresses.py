@@ -18,5 +18,7 @@ def without_secrets(address: str) -> str:
     Names, passwords, SRT's passphrase and stream's name, whatever a query names a key or a token, and RTMP's stream key
     are replaced by an ellipsis.
     """
+    if "://" not in address:
+        return address
     shown = _QUERY.sub(r"\1…", _USER.sub("…@", address))
     return _RTMP.sub(r"\1/…", shown)

@@ -20,7 +20,7 @@ import torch
 from streammatte.errors import DecodeFailed, InputError, NoVideoStream, SourceNotFound
 from streammatte.frame import Frame, StreamInfo
 from streammatte.media.addresses import without_secrets
-from streammatte.media.cameras import USUAL_RATE, Camera, find_camera, format_of_cameras, ways_to_open
+from streammatte.media.cameras import USUAL_RATE, Camera, find_again, find_camera, format_of_cameras, ways_to_open
 from streammatte.media.color import RgbReader, Samples, color_of
 from streammatte.media.containers import open_container
 from streammatte.media.orientation import Orientation
@@ -32,7 +32,7 @@ _ANSWER_WITHIN = 10.0  # seconds for a server's first pictures
 _SILENCE = 3.0  # seconds without a byte after which a stream is taken for broken
 _OFF_THE_CLOCK = 5.0  # seconds that pts and real time may be apart before pts are taken for broken
 _LARGEST = 8192
-_LIKELY_RATE = 240  # a second; transport streams may state their clock instead
+_LIKELY_RATES = Fraction(1, 60), 240  # a second; transport streams may state their clock instead
 
 # As little as tells what the pictures are.
 _ADDRESS_OPTIONS = {
@@ -161,8 +161,8 @@ class LiveSource:
             InputError: It is still gone.
         """
         self.close()
-        if self._camera is not None and not Path(self._camera.device).exists():
-            self._camera = find_camera(self._camera.name)  # plugged in again, it may have another number
+        if self._camera is not None:
+            self._camera = find_again(self._camera)
         self._open()
 
     def stop(self) -> None:
@@ -203,7 +203,7 @@ class LiveSource:
             )
         self._first = first
         stated = (stream.average_rate, stream.guessed_rate)
-        rate = next((each for each in stated if each and 1 <= each <= _LIKELY_RATE), USUAL_RATE)
+        rate = next((each for each in stated if each and _LIKELY_RATES[0] <= each <= _LIKELY_RATES[1]), USUAL_RATE)
         self._given = first.height, first.width, rate
         upright = Orientation.of(first)
         given = (first.width, first.height) if upright.transposed else (first.height, first.width)
