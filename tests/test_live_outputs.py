@@ -353,7 +353,7 @@ def test_outputs_that_stall_are_left_together(tmp_path):
     path = tmp_path / "out.mkv"
     with ExitStack() as open_:
         targets = [str(path)]
-        for _ in range(4):
+        for _ in range(3):
             server = open_.enter_context(socket.socket())
             server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             server.bind(("127.0.0.1", 0))
@@ -362,14 +362,14 @@ def test_outputs_that_stall_are_left_together(tmp_path):
         outputs = Outputs(targets, info, Controls())
         outputs.__enter__()
         end = time.monotonic() + 30
-        while outputs.dropped < 200 and time.monotonic() < end:
+        while any(each.dropped < 20 for each in outputs._outputs[1:]) and time.monotonic() < end:
             outputs.show(Shown(noise, 0, time.monotonic()))
             time.sleep(0.01)
         begin = time.monotonic()
         with pytest.raises(WriteFailed, match="took no pictures at the end"):
             outputs.__exit__(None, None, None)
         assert time.monotonic() - begin < 3
-    assert len(outputs.failures) == 4
+    assert len(outputs.failures) == 3
     assert decoded(path) and outputs.kept() == [f"{path} is complete"]
 
 
