@@ -8,14 +8,15 @@ import socket
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from fractions import Fraction
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
 import clips
 import pytest
-from hub import Hub
 from live_footage import SIZE, write_counted
 
 from streammatte.cli import main
@@ -87,24 +88,52 @@ def test_no_message_has_a_secret(address: str, tmp_path: Path, capsys: pytest.Ca
         assert SECRET not in StreamSink(address, INFO).description
 
 
-@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
+class _Ranges(SimpleHTTPRequestHandler):
+    """Files of a folder, from any byte on, over connections that are kept."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        content = Path(self.translate_path(self.path)).read_bytes()
+        first = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
+        self.send_response(206 if "Range" in self.headers else 200)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(content) - first))
+        self.end_headers()
+        with suppress(ConnectionError):
+            self.wfile.write(content[first:])
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet: a test's output is its own."""
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A caller may hang up."""
+
+
+@pytest.mark.parametrize("name", ["quick.mp4", "clip.mp4", "clip.mkv", "clip.ts"])
 def test_a_clip_on_a_web_server_plays(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    with av.open(str(path), "w", options={"movflags": "faststart"} if name.endswith("mp4") else {}) as out:
+    with av.open(str(path), "w", options={"movflags": "faststart"} if name == "quick.mp4" else {}) as out:
         stream = out.add_stream("libx264", rate=20, options={"preset": "ultrafast"})
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = 96, 72, "yuv420p"
-        for number in range(10):
-            frame = av.VideoFrame.from_ndarray(clips.picture(number), "rgb24").reformat(96, 72, "yuv420p")
+        for number in range(30):
+            frame = av.VideoFrame.from_ndarray(clips.picture(number % 10), "rgb24").reformat(96, 72, "yuv420p")
             frame.pts, frame.time_base = number, Fraction(1, 20)
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
-    with (
-        Hub({f"a/b/{name}": path.read_bytes()}, ranges=False, plain=True) as server,
-        closing(LiveSource(f"{server.url}/a/b/resolve/main/{name}")) as source,
-    ):
-        assert source.paced
-        assert [picture.index for picture in source.pictures()] == list(range(10))
+    with _Server(("127.0.0.1", 0), partial(_Ranges, directory=str(tmp_path))) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/{name}"
+        with closing(LiveSource(address)) as source:
+            assert source.paced
+            assert [picture.index for picture in source.pictures()] == list(range(30))
+        with closing(open_behind(address, INFO)) as behind:
+            assert behind.light
+        server.shutdown()
 
 
 def test_a_file_may_be_written_as_an_address(tmp_path: Path) -> None:

@@ -38,7 +38,11 @@ def open_container(url: str) -> av.container.InputContainer:
             raise DecodeFailed(f"{url} is empty", hint="the recording or the download did not finish")
         # A file's own name is never a pattern here: numbered pictures are told before.
         options = {"pattern_type": "none"}
-        return av.open(f"file:{url}", options=options) if local else av.open(url, options=options, timeout=_PATIENCE)
+        if local:
+            return av.open(f"file:{url}", options=options)
+        # Without this, nothing is read of what is sought in, from web servers that keep connections.
+        options["multiple_requests"] = "1"
+        return av.open(url, options=options, timeout=_PATIENCE)
     except (FileNotFoundError, NotADirectoryError) as exc:
         hint = "check the path; names are case-sensitive"
         if "#" in Path(url).name:

@@ -40,6 +40,7 @@ _ADDRESS_OPTIONS = {
     "rtsp_flags": "prefer_tcp",
     "overrun_nonfatal": "1",
     "tcp_nodelay": "1",
+    "multiple_requests": "1",  # else nothing is read of clips that are sought in, from many web servers
 }
 
 _REAL_TIME = ("rtsp", "rtsps", "rtp", "udp", "srt", "tcp", "rtmp", "rtmps")
