@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -311,7 +312,7 @@ class LiveDisplay(TerminalDisplay):
         """How it went."""
         self._stop()
         if self._as_json:
-            self._print(status)
+            self._print(status, patience=1.0)
             return
         if self._silent:
             return
@@ -323,12 +324,22 @@ class LiveDisplay(TerminalDisplay):
             f"{status.dropped} of the camera's {status.rate_in:.1f} a second dropped, {status.held} held"
         )
 
-    def _print(self, status: Status) -> None:
+    def _print(self, status: Status, patience: float = 0.0) -> None:
+        if not _taken(sys.stdout, patience):  # who reads it does not, and the pictures go on
+            return
         try:
             print(json.dumps(status.as_dict()), flush=True)
         except BrokenPipeError:  # who read it has gone, and the pictures go on
             self._as_json = False
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _taken(file: TextIO, patience: float) -> bool:
+    """Whether a line can be written within ``patience`` seconds; where that cannot be told, it can."""
+    try:
+        return bool(select.select([], [file.fileno()], [], patience)[1])
+    except (OSError, ValueError):
+        return True
 
 
 def _figure(value: float | None) -> str:

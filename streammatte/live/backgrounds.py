@@ -19,6 +19,7 @@ from streammatte.media.composing import Background, pixels_of
 
 TRANSPARENT = "transparent"
 _CLOCK = Fraction(1, 1_000_000)
+_LET_GO_WITHIN = 0.5  # seconds; a server that says nothing may hold a clip for longer, and is left behind
 _LONGEST_STEP = 0.1  # seconds a clip moves on at once: one that decodes too slowly plays slowly, and holds nobody up
 
 
@@ -118,13 +119,18 @@ class _Moving:
         with self._asked:
             self._stopping = True
             self._asked.notify()
-        self._thread.join()
-        self._clip.close()
+        self._thread.join(_LET_GO_WITHIN)
 
     def _is_asked(self) -> bool:
         return self._stopping or self._wanted > self._now
 
     def _read(self) -> None:
+        try:
+            self._play()
+        finally:
+            self._clip.close()
+
+    def _play(self) -> None:
         while True:
             with self._asked:
                 self._asked.wait_for(self._is_asked)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 State = Literal["live", "lost", "ended"]
 
 _SILENT_AFTER = 2.0  # seconds without a picture; a device that hangs raises nothing
+_SILENT_AT_MOST = 10.0  # seconds, of a camera whose pictures come far apart, whatever rate it states
 _STOP_WITHIN = 0.9  # seconds; a thread that its device holds longer is left behind, and gives it back when it can
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 5.0  # seconds between attempts to find it again
 _RATE_OVER = 3.0  # seconds
@@ -44,6 +45,7 @@ class Capture:
         self._came = threading.Condition()
         self._times: deque[float] = deque()
         self._first = self._last = time.monotonic()
+        self._gap = 0.0  # seconds between the last two pictures of one opening
         self._stopping = threading.Event()
         self._wanted = threading.Event()
         self._ended = False
@@ -57,7 +59,8 @@ class Capture:
             return "ended"
         if self._source.paced and not self._wanted.is_set():
             return "live"
-        silent = time.monotonic() - self._last > max(_SILENT_AFTER, 3 / float(self._source.info.frame_rate))
+        usual = max(1 / float(self._source.info.frame_rate), min(self._gap, _SILENT_AT_MOST / 3))
+        silent = not self._source.paced and time.monotonic() - self._last > max(_SILENT_AFTER, 3 * usual)
         return "lost" if self.gone is not None or silent else "live"
 
     @property
@@ -130,6 +133,7 @@ class Capture:
 
     def _keep(self, picture: Picture) -> None:
         with self._came:
+            self._gap = picture.at - self._last if self.count and self.gone is None else 0.0
             if self.gone is not None:
                 self.gone = None
                 self.reconnections += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from streammatte.live.contracts import Output, Shown
 from streammatte.live.controls import Controls
 from streammatte.live.virtual_camera import VirtualCamera
 from streammatte.live.window import Window
+from streammatte.media.addresses import without_secrets
 from streammatte.media.live_sink import (
     CLOCK,
     STDOUT,
@@ -29,12 +31,14 @@ from streammatte.media.live_sink import (
     scheme_of,
 )
 from streammatte.media.output import check_apart, check_target
+from streammatte.media.part import Part
 
 _WINDOW, _CAMERA = "window", "camera"
 _HELD = 2  # pictures that wait for a stream, or a virtual camera: late ones are worth nothing there
 _HELD_FOR_FILE = 30
 _ANY = StreamInfo(640, 360, CLOCK, Fraction(30), None, ColorSpec())  # no name is refused for the camera it is of
-_PATIENCE = 5.0  # seconds for an output to take what is left, at the end
+_PATIENCE = 0.9  # seconds for an output to take what is left, at the end: for all of them, not for each
+_PATIENCE_FOR_FILES = 30.0
 
 
 def check_outputs(
@@ -60,7 +64,7 @@ def check_outputs(
     files = []
     for place, target in enumerate(targets):
         if target in targets[:place]:
-            raise OutputError(f"--to {target} is given twice", hint="leave one of the two out")
+            raise OutputError(f"--to {without_secrets(target)} is given twice", hint="leave one of the two out")
         if _is_file(target):
             recorded(Path(target), _ANY, alpha=alpha)
             check_target(Path(target), overwrite=overwrite)
@@ -74,7 +78,8 @@ def check_outputs(
             raise OutputError("--to - would fill the terminal", hint="pipe it: streammatte live --to - | ffplay -")
         if alpha and target not in (STDOUT, _WINDOW):
             raise UnsupportedOutput(
-                f"--to {target} cannot be transparent", hint="give another --bg, or write .mov, .webm, .mkv or -"
+                f"--to {without_secrets(target)} cannot be transparent",
+                hint="give another --bg, or write .mov, .webm, .mkv or -",
             )
     check_apart(files, read)
 
@@ -115,8 +120,8 @@ class Outputs:
         self.failures: list[OutputError] = []
         self._controls = controls
         self._windows: list[Window] = []
-        self._outputs: list[Output] = []
-        self._open: list[Output] = []
+        self._outputs: list[Apart | Window] = []
+        self._open: list[Apart | Window] = []
         for target in targets:
             if target == _WINDOW:
                 window = Window(info, controls, backgrounds)
@@ -182,12 +187,25 @@ class Outputs:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for output in self._open:
+            output.finish()
+        broken: Exception | None = None
         for output in list(self._open):
-            self._leave(output)
+            try:
+                self._leave(output)
+            except Exception as failure:  # no output's to raise: the others' files are completed before it is told
+                broken = broken or failure
+        if kind is None and broken is not None:
+            raise broken
         if kind is None and self.failures:
             raise self.failures[0]
 
-    def _leave(self, output: Output) -> None:
+    def kept(self) -> list[str]:
+        """A line for each file: whether it is complete, or what there is of it."""
+        files = [output for output in self._outputs if isinstance(output, Apart) and output.path is not None]
+        return [line for line in (file.kept() for file in files) if line]
+
+    def _leave(self, output: Apart | Window) -> None:
         self._open.remove(output)
         try:
             output.__exit__(None, None, None)
@@ -196,13 +214,14 @@ class Outputs:
                 self.failures.append(exc)
 
 
-def _open_output(target: str, info: StreamInfo, *, alpha: bool, overwrite: bool) -> Output:
+def _open_output(target: str, info: StreamInfo, *, alpha: bool, overwrite: bool) -> Apart:
     device, _, name = target.partition(":")
     if device == _CAMERA:
         return Apart(VirtualCamera(name or None, info), _HELD)
     if target == STDOUT or scheme_of(target) is not None:
         return Apart(_Written(StreamSink(target, info, alpha=alpha)), _HELD)
-    return Apart(_Written(Recording(Path(target), info, alpha=alpha, overwrite=overwrite)), _HELD_FOR_FILE)
+    recording = Recording(Path(target), info, alpha=alpha, overwrite=overwrite)
+    return Apart(_Written(recording), _HELD_FOR_FILE, path=Path(target))
 
 
 class _Written:
@@ -236,18 +255,22 @@ class Apart:
     Args:
         output: Entered where this is entered, so that it fails there if it does; left in the thread.
         held: How many pictures may wait.
+        path: Of the file that it writes; it is waited for longer.
 
     Attributes:
         dropped: Pictures that gave way.
     """
 
-    def __init__(self, output: Output, held: int) -> None:
+    def __init__(self, output: Output, held: int, *, path: Path | None = None) -> None:
         self.dropped = 0
+        self.path = path
         self._output = output
         self._waiting: deque[Shown] = deque()
         self._held = held
         self._came = threading.Condition()
         self._ending = False
+        self._until: float | None = None
+        self._completed = False
         self._failure: BaseException | None = None
         self._told = False
         self._thread = threading.Thread(target=self._run, name="streammatte-output", daemon=True)
@@ -279,14 +302,30 @@ class Apart:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._came:
-            self._ending = True
-            self._came.notify()
-        self._thread.join(_PATIENCE)
+        self.finish()
+        assert self._until is not None
+        self._thread.join(max(0.0, self._until - time.monotonic()))
         if self._thread.is_alive() and kind is None:
             raise WriteFailed(f"{self.description} took no pictures at the end", hint="is what receives it stuck?")
         if kind is None and not self._told and not isinstance(self._failure, ReaderLeft):
             self._tell()
+
+    def finish(self) -> None:
+        """Take no more pictures, and end with those that wait; the time it is given for that begins."""
+        if self._until is None:
+            self._until = time.monotonic() + (_PATIENCE if self.path is None else _PATIENCE_FOR_FILES)
+        with self._came:
+            self._ending = True
+            self._came.notify()
+
+    def kept(self) -> str:
+        """What there is of its file, in a line; nothing if it has none."""
+        if self.path is None:
+            return ""
+        if self._completed:
+            return f"{self.path} is complete"
+        part = Part(self.path).folder
+        return f"{part} holds what there is of {self.path}" if part.exists() else ""
 
     def _tell(self) -> None:
         if self._failure is not None:
@@ -301,6 +340,7 @@ class Apart:
                 self._output.__exit__(type(exc), exc, exc.__traceback__)
                 raise
             self._output.__exit__(None, None, None)
+            self._completed = True
         except BaseException as exc:  # raised again where the next picture is shown, or at the end
             self._failure = exc
 

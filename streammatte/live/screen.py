@@ -2,7 +2,8 @@
 
 A window has a process to itself because Qt, which draws OpenCV's on Linux, ends a process that has no display; because
 PyAV's and OpenCV's wheels each bring an X library, and one process bears the one that came first; and because window
-systems want a process's main thread. Run as ``python -m streammatte.live.screen NAME WIDTH HEIGHT``.
+systems want a process's main thread. Run as ``python -P screen.py NAME WIDTH HEIGHT``, so that nothing of the
+folder it is started in is imported; it imports nothing of the package either.
 
 In: for each picture its height and width as two little-endian 32-bit numbers, and its pixels, BGR in 8 bits. Out: a
 line each, ``open``, ``drawn``, ``key N`` and ``closed``.
@@ -35,7 +36,7 @@ def _read(pictures: queue.Queue[np.ndarray | None], stream: BinaryIO) -> None:
 
 
 def main(name: str, width: int, height: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which closes the window when it has ended
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which closes the window
     cv2.namedWindow(name, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
     cv2.resizeWindow(name, width, height)
     print("open", flush=True)

@@ -55,7 +55,7 @@ def run_live(options: LiveOptions, display: Display) -> Status:
     from streammatte.live.matting import AdaptiveMatter, live_matter
     from streammatte.live.outputs import Outputs, check_outputs
     from streammatte.matting import cores_left_to
-    from streammatte.media.live_source import LiveSource
+    from streammatte.media.live_source import LiveSource, path_of
 
     backgrounds = rounds(options.backgrounds)
     targets = options.outputs or ("camera",)
@@ -64,7 +64,10 @@ def run_live(options: LiveOptions, display: Display) -> Status:
         alpha="transparent" in backgrounds,
         overwrite=options.overwrite,
         json=options.json,
-        read=[(options.camera or "", "the camera itself"), *((name, "the background itself") for name in backgrounds)],
+        read=[
+            (path_of(options.camera or ""), "the camera itself"),
+            *((name, "the background itself") for name in backgrounds),
+        ],
     )
     with signals_heeded() as asked_to_stop, ExitStack() as running:
         source = LiveSource(options.camera, size=options.size, rate=options.rate)
@@ -89,9 +92,10 @@ def run_live(options: LiveOptions, display: Display) -> Status:
             session.model, session.device = matter.name, str(matter.device)
             return AdaptiveMatter(matter, options.quality, info.frame_rate)
 
-        with Outputs(
+        outputs = Outputs(
             targets, info, controls, alpha=look.alpha, overwrite=options.overwrite, backgrounds=len(backgrounds)
-        ) as outputs:
+        )
+        with noting_what_is_kept(outputs), outputs:
             running.enter_context(cores_left_to(1))
             session = Session(capture, load, look, outputs, info, display)
             running.callback(session.close)
@@ -123,7 +127,7 @@ class Session:
         self.model, self.device = "", ""
         self._capture, self._look, self._outputs, self._display = capture, look, outputs, display
         self._info = info
-        self._interval = 1 / float(info.frame_rate)
+        self._interval = min(1 / float(info.frame_rate), _HOLD_AFTER)
         self._gauge = Gauge()
         self._last: Shown | None = None
         self._last_frame_at = time.monotonic()  # when the last frame was shown
@@ -226,6 +230,17 @@ class Session:
         if text not in self._told:
             self._told.add(text)
             self._display.notice(text)
+
+
+@contextmanager
+def noting_what_is_kept(outputs: Outputs) -> Iterator[None]:
+    """A run that is interrupted says what there is of its files."""
+    try:
+        yield
+    except KeyboardInterrupt as exc:
+        for line in outputs.kept():
+            exc.add_note(line)
+        raise
 
 
 @contextmanager

@@ -49,7 +49,7 @@ class VirtualCamera:
             ) from exc
         height, width = self._info.height + self._odd[0], self._info.width + self._odd[1]
         try:
-            self._camera = pyvirtualcam.Camera(width, height, float(self._info.frame_rate), device=self._name)
+            self._camera = pyvirtualcam.Camera(width, height, max(float(self._info.frame_rate), 1.0), device=self._name)
         except (RuntimeError, ValueError, OSError) as exc:
             raise WriteFailed(
                 f"no {self.description}: {' '.join(str(exc).split())}",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import queue
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from tempfile import TemporaryFile
 from types import TracebackType
@@ -15,15 +17,16 @@ import numpy as np
 
 from streammatte.errors import UnsupportedOutput, WriteFailed
 from streammatte.frame import Frame, StreamInfo
+from streammatte.live import screen
 from streammatte.live.contracts import Shown
 from streammatte.live.controls import Controls
-from streammatte.live.screen import HEAD
 from streammatte.live.small import Picture
 from streammatte.media.composing import at_depth, pixels_of
 
 NAME = "streammatte"
 
-_PATIENCE = 30  # seconds for a display to answer, or to let go
+_PATIENCE = 30  # seconds for a display to answer
+_LET_GO_WITHIN = 0.9  # seconds
 _FONT, _DARK, _LIT, _TEXT = cv2.FONT_HERSHEY_SIMPLEX, 0.35, (255, 255, 255), (190, 190, 190)
 
 
@@ -45,6 +48,9 @@ class Window:
         self._raw: Frame | None = None
         self._ready, self._gone = threading.Event(), False
         self._listener = threading.Thread(target=self._listen, name="streammatte-window", daemon=True)
+        self._drawing: queue.SimpleQueue[Picture | None] = queue.SimpleQueue()
+        self._painter = threading.Thread(target=self._paint, name="streammatte-painter", daemon=True)
+        self._until: float | None = None
         self._before = False
         self._legend = True
         self._keys = ("m", "f", "r", "h", "q") if backgrounds < 2 else ("b", "m", "f", "r", "h", "q")
@@ -58,13 +64,15 @@ class Window:
         size = str(self._info.width), str(self._info.height)
         self._said = TemporaryFile()
         self._screen = subprocess.Popen(
-            [sys.executable, "-m", "streammatte.live.screen", NAME, *size],
+            [sys.executable, "-P", screen.__file__, NAME, *size],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
             bufsize=0,
+            start_new_session=True,  # what is sent to all of a terminal's processes is for the run, which closes it
         )
         self._listener.start()
+        self._painter.start()
         if not self._ready.wait(_PATIENCE) or self._gone:
             self._end()
             raise self._refused()
@@ -90,14 +98,13 @@ class Window:
         if self._legend:
             self._draw_keys(picture)
         self._ready.clear()
-        assert self._screen.stdin is not None
-        try:
-            self._screen.stdin.write(HEAD.pack(*picture.shape[:2]))
-            rest = memoryview(picture.data).cast("B")
-            while rest:
-                rest = rest[self._screen.stdin.write(rest) :]
-        except OSError:  # told with the next picture: it may have been closed, which is no error
-            self._gone = True
+        self._drawing.put(picture)
+
+    def finish(self) -> None:
+        """Take no more pictures; the time it is given to close begins."""
+        if self._until is None:
+            self._until = time.monotonic() + _LET_GO_WITHIN
+            self._drawing.put(None)
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
@@ -106,14 +113,15 @@ class Window:
         self._said.close()
 
     def _end(self) -> None:
-        assert self._screen.stdin is not None and self._screen.stdout is not None
-        with suppress(OSError):
-            self._screen.stdin.close()
+        assert self._screen.stdout is not None
+        self.finish()
+        assert self._until is not None
         try:
-            self._screen.wait(_PATIENCE if self._ready.is_set() else 1)
+            self._screen.wait(max(0.0, self._until - time.monotonic()))
         except subprocess.TimeoutExpired:
             self._screen.kill()
             self._screen.wait()
+        self._painter.join()
         self._listener.join()
         self._screen.stdout.close()
 
@@ -130,6 +138,16 @@ class Window:
         return UnsupportedOutput(
             f"no window can be opened: {reason}", hint="run it on a desktop, or choose another --to"
         )
+
+    def _paint(self) -> None:
+        """Hands pictures over, since a process that does not go on would hold up whoever writes to it."""
+        assert self._screen.stdin is not None
+        with suppress(OSError), self._screen.stdin as pipe:
+            while (picture := self._drawing.get()) is not None:
+                pipe.write(screen.HEAD.pack(*picture.shape[:2]))
+                rest = memoryview(picture.data).cast("B")
+                while rest:
+                    rest = rest[pipe.write(rest) :]
 
     def _listen(self) -> None:
         assert self._screen.stdout is not None

@@ -66,16 +66,17 @@ def list_cameras() -> list[Camera]:
 
 
 def find_camera(spec: str | None) -> Camera:
-    """The camera that ``spec`` means: its number, a part of its name, or its device; without one, the first.
+    """The camera that ``spec`` means: number, part of a name, or device; without one, the first real one.
 
     Raises:
         SourceNotFound: There is none.
     """
     cameras = list_cameras()
     if spec is None:
-        if not cameras:
+        real = next((camera for camera in cameras if not camera.virtual), None)
+        if real is None:
             raise SourceNotFound("there is no camera on this machine", hint=HOW_TO_LOOK)
-        return cameras[0]
+        return real
     for camera in cameras:
         if spec in (str(camera.index), camera.device, camera.name):
             return camera
@@ -87,6 +88,22 @@ def find_camera(spec: str | None) -> Camera:
     there = ", ".join(f"{camera.index} ({camera.name})" for camera in cameras)
     what = f"camera {spec} is not there" if spec.isdecimal() or spec.startswith("/dev/") else f"no camera is a {spec!r}"
     raise SourceNotFound(what, hint=f"there are: {there}" if there else f"there is none at all: {HOW_TO_LOOK}")
+
+
+def find_again(camera: Camera) -> Camera:
+    """The same camera, plugged in again, whatever its number is now; it is known by its whole name.
+
+    Raises:
+        SourceNotFound: It is not there. Another camera is none that the user has agreed to show.
+    """
+    if camera.index < 0:  # by its path alone
+        found = [camera] if Path(camera.device).exists() else []
+    else:
+        same = (each for each in list_cameras() if (each.name, each.virtual) == (camera.name, camera.virtual))
+        found = sorted(same, key=lambda each: each.device != camera.device)
+    if not found:
+        raise SourceNotFound(f"{camera.name} is not there", hint="is it plugged in?")
+    return found[0]
 
 
 def ways_to_open(size: tuple[int, int] | None, rate: Fraction | None) -> list[dict[str, str]]:

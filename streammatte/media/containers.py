@@ -8,7 +8,9 @@ from pathlib import Path
 import av
 
 from streammatte.errors import DecodeFailed, SourceNotFound
+from streammatte.media.addresses import without_secrets
 
+_PATIENCE = 10.0, 30.0  # seconds for an address to answer, and for more of it to come
 # Demuxers that know every packet before the first is read.
 _INDEX_THEIR_PACKETS = ("mov", "avi")
 
@@ -25,6 +27,7 @@ def open_container(url: str) -> av.container.InputContainer:
     """
     if not url:
         raise SourceNotFound("no file is named: the name is empty", hint="is a variable of the shell's not set?")
+    shown = without_secrets(url)
     local = "://" not in url or os.path.exists(url)  # noqa: PTH110 - Path.exists raises on names that are too long
     try:
         if local and Path(url).is_dir():
@@ -34,22 +37,30 @@ def open_container(url: str) -> av.container.InputContainer:
         if local and Path(url).stat().st_size == 0:
             raise DecodeFailed(f"{url} is empty", hint="the recording or the download did not finish")
         # A file's own name is never a pattern here: numbered pictures are told before.
-        return av.open(f"file:{url}" if local else url, options={"pattern_type": "none"})
+        options = {"pattern_type": "none"}
+        if local:
+            return av.open(f"file:{url}", options=options)
+        # Without this, nothing is read of what is sought in, from web servers that keep connections.
+        options["multiple_requests"] = "1"
+        return av.open(url, options=options, timeout=_PATIENCE)
     except (FileNotFoundError, NotADirectoryError) as exc:
         hint = "check the path; names are case-sensitive"
         if "#" in Path(url).name:
             hint = "numbered pictures can be PNG, JPEG, TIFF, EXR, BMP or WebP"
-        raise SourceNotFound(f"there is no file {url}", hint=hint) from exc
+        raise SourceNotFound(f"there is no file {shown}", hint=hint) from exc
     except PermissionError as exc:
-        raise SourceNotFound(f"{url} cannot be read: permission denied", hint="check the file's permissions") from exc
+        raise SourceNotFound(f"{shown} cannot be read: permission denied", hint="check the file's permissions") from exc
     except av.InvalidDataError as exc:
         hint = _why_unreadable(Path(url)) if local else "is there a media file or stream at that address?"
-        raise DecodeFailed(f"{url} cannot be decoded", hint=hint) from exc
+        raise DecodeFailed(f"{shown} cannot be decoded", hint=hint) from exc
     except (av.FFmpegError, OSError, ValueError) as exc:
         hint = "check the path" if local else "check the address, and that its server can be reached from here"
         if isinstance(exc, av.error.ProtocolNotFoundError):
             hint = "addresses begin with http://, https://, rtsp:// or another protocol that FFmpeg has"
-        raise SourceNotFound(f"{url} cannot be opened: {getattr(exc, 'strerror', None) or exc}", hint=hint) from exc
+        reason = getattr(exc, "strerror", None) or without_secrets(str(exc))
+        if isinstance(exc, av.error.ExitError):
+            reason = "nothing came in time"
+        raise SourceNotFound(f"{shown} cannot be opened: {reason}", hint=hint) from exc
 
 
 def size_of(url: str) -> int | None:

@@ -8,6 +8,7 @@ from fractions import Fraction
 import av
 
 from streammatte.errors import DecodeFailed, SourceNotFound
+from streammatte.media.addresses import without_secrets
 from streammatte.media.containers import indexed_packets, size_of
 
 # Demuxers whose header states how long the file is meant to be, so that one that was cut can be told.
@@ -65,7 +66,8 @@ class Ledger:
         if cut or (damaged and size != self._size):
             now = "is gone" if size is None else f"had {self._size} bytes, and has {size}"
             raise SourceNotFound(
-                f"{self._url} changed while it was read: it {now}", hint="bring it back, or its drive, and run again"
+                f"{without_secrets(self._url)} changed while it was read: it {now}",
+                hint="bring it back, or its drive, and run again",
             )
 
     def expect(self, packet: av.Packet[av.stream.Stream]) -> None:
@@ -155,7 +157,7 @@ class Ledger:
         if self._strict:
             self.refuse_a_change()
             raise DecodeFailed(
-                f"{self._url} has {what}", hint="without --strict what can be decoded is delivered"
+                f"{without_secrets(self._url)} has {what}", hint="without --strict what can be decoded is delivered"
             ) from exc
 
 

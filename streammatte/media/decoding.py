@@ -9,6 +9,7 @@ from heapq import heappop, heappush
 import av
 
 from streammatte.errors import DecodeFailed, NoVideoStream
+from streammatte.media.addresses import without_secrets
 from streammatte.media.alpha import decoder_for
 from streammatte.media.containers import open_container
 from streammatte.media.damage import Ledger
@@ -45,12 +46,13 @@ class Decoding:
             stream = self.container.streams.best("video")
             if not isinstance(stream, av.VideoStream) or is_attached(stream):
                 raise NoVideoStream(
-                    f"{url} has no video stream", hint="it holds sound or data only; give a file with pictures"
+                    f"{without_secrets(url)} has no video stream",
+                    hint="it holds sound or data only; give a file with pictures",
                 )
             self.stream = stream
             if stream.codec_context is None:
                 raise DecodeFailed(
-                    f"{url} holds pictures of a codec that FFmpeg does not know",
+                    f"{without_secrets(url)} holds pictures of a codec that FFmpeg does not know",
                     hint="the file may be damaged; fetch it again",
                 )
             if key is not None:

@@ -14,6 +14,7 @@ import torch
 
 from streammatte.errors import DecodeFailed, InputError
 from streammatte.frame import Frame, Plate, StreamInfo
+from streammatte.media.addresses import without_secrets
 from streammatte.media.alpha import AlphaReader, has_alpha, is_grey
 from streammatte.media.color import RgbReader, color_of, fitted
 from streammatte.media.decoding import Decoding, is_attached
@@ -74,11 +75,12 @@ class FileSource:
             first = next(self._decoding.frames, None)
             if first is None:
                 raise DecodeFailed(
-                    f"{url} has no frame that can be decoded", hint="the file is cut or damaged; fetch it again"
+                    f"{without_secrets(url)} has no frame that can be decoded",
+                    hint="the file is cut or damaged; fetch it again",
                 )
             if interlaced == "refuse" and (first.interlaced_frame or self._is_interlaced_soon()):
                 raise InputError(
-                    f"{url} is interlaced: its frames hold two moments, a line each in turn",
+                    f"{without_secrets(url)} is interlaced: its frames hold two moments, a line each in turn",
                     hint="--interlaced deinterlace makes progressive pictures of it; as-is takes it as it is",
                 )
             self._first: av.VideoFrame | None = first
@@ -159,7 +161,7 @@ class FileSource:
         for frame, decoded in self._pictures():
             if not looked and not is_grey(frame.rgb.permute(1, 2, 0).numpy()):
                 raise InputError(
-                    f"{self._url} holds no alpha, and is no matte: it has colours",
+                    f"{without_secrets(self._url)} holds no alpha, and is no matte: it has colours",
                     hint="give a plate (.mov, .webm, RGBA pictures) or a matte in grey",
                 )
             looked = True
@@ -209,7 +211,9 @@ class FileSource:
         """Every frame, and what it was decoded as."""
         first = self._first
         if first is None:
-            raise DecodeFailed(f"{self._url} has been read already", hint="open it again to read it again")
+            raise DecodeFailed(
+                f"{without_secrets(self._url)} has been read already", hint="open it again to read it again"
+            )
         to_rgb = RgbReader(first.width, first.height, codec=self._decoding.stream.codec_context.name)
         span = self._span
         before = 0 if span is None else span.first
@@ -232,7 +236,9 @@ class FileSource:
         _, end = self._decoding.stated_span()
         self.lost = self._decoding.ledger.account(delivered, self._info.frame_rate, end)
         if self.lost and self._strict:
-            raise DecodeFailed(f"{self._url}: {self.lost}", hint="without --strict what can be decoded is delivered")
+            raise DecodeFailed(
+                f"{without_secrets(self._url)}: {self.lost}", hint="without --strict what can be decoded is delivered"
+            )
 
     def _timed(self) -> Iterator[tuple[av.VideoFrame, int, int]]:
         """Every frame, its pts, and how long it is shown: until the next one comes."""

@@ -13,10 +13,12 @@ import av
 import cv2
 import numpy as np
 import torch
+from av.codec.context import Flags
 from numpy.typing import NDArray
 
 from streammatte.errors import OutputError, UnsupportedOutput, WriteFailed
 from streammatte.frame import UNSPECIFIED, Frame, Plate, StreamInfo
+from streammatte.media.addresses import without_secrets
 from streammatte.media.color import RGB_MATRIX, STUDIO, matrix_for
 from streammatte.media.encoding import Encoding, encoding_for
 from streammatte.media.output import check_target
@@ -26,6 +28,8 @@ STDOUT = "-"
 CLOCK = Fraction(1, 90000)
 
 _FORMATS = {"udp": "mpegts", "tcp": "mpegts", "srt": "mpegts", "rtsp": "rtsp", "rtmp": "flv", "rtmps": "flv"}
+_ANSWER_WITHIN = 5_000_000  # microseconds, of who receives
+_TAKEN_WITHIN = 10_000_000  # microseconds, before what takes nothing is left
 _DATAGRAM = 1316  # bytes: seven packets of a transport stream, which is what fits
 
 # As quick as the encoders go, since they share the machine with the network. A killed run leaves a file that plays.
@@ -57,7 +61,9 @@ def check_address(target: str) -> None:
     """
     scheme = scheme_of(target)
     if scheme not in _FORMATS:
-        raise UnsupportedOutput(f"{target}: nothing sends by {scheme}", hint=f"known: {', '.join(_FORMATS)}")
+        raise UnsupportedOutput(
+            f"{without_secrets(target)}: nothing sends by {scheme}", hint=f"known: {', '.join(_FORMATS)}"
+        )
 
 
 class StreamSink:
@@ -80,11 +86,12 @@ class StreamSink:
 
     def __init__(self, target: str, info: StreamInfo, *, alpha: bool = False) -> None:
         self._target, self._info = target, info
+        self._shown = without_secrets(target)
         self._raw = target == STDOUT
         self._pixels = "rgba" if alpha else "rgb24"
         if not self._raw:
             check_address(target)
-        self.description = f"{target}, NUT, raw {self._pixels}" if self._raw else f"{target}, H.264"
+        self.description = f"{target}, NUT, raw {self._pixels}" if self._raw else f"{self._shown}, H.264"
         self._begin: float | None = None
         self._last = -1
         self._container: av.container.OutputContainer | None = None
@@ -99,7 +106,7 @@ class StreamSink:
             self._open()
         except av.error.ProtocolNotFoundError as exc:
             raise UnsupportedOutput(
-                f"{self._target}: FFmpeg here was built without {scheme_of(self._target)}",
+                f"{self._shown}: FFmpeg here was built without {scheme_of(self._target)}",
                 hint="udp://, tcp://, rtsp:// and rtmp:// are there",
             ) from exc
         except (av.FFmpegError, OSError) as exc:
@@ -154,7 +161,16 @@ class StreamSink:
             target, scheme = self._target, scheme_of(self._target)
             if scheme == "udp" and "pkt_size=" not in target:
                 target += f"{'&' if '?' in target else '?'}pkt_size={_DATAGRAM}"
-            out = av.open(target, "w", format=_FORMATS[scheme or ""], container_options=options)
+            if scheme == "tcp" and "timeout=" not in target:
+                target += f"{'&' if '?' in target else '?'}timeout={_TAKEN_WITHIN}"
+            kind = _FORMATS[scheme or ""]
+            if scheme == "rtsp":
+                options["timeout"] = str(_ANSWER_WITHIN)
+            elif kind == "flv":
+                # RTMP is greeted at once, by a call that takes no limit and lets no other thread run: FFmpeg's own
+                # thread does it.
+                options = {"fifo_format": kind, "format_opts": f"rw_timeout={_ANSWER_WITHIN}:flush_packets=1"}
+            out = av.open(target, "w", format="fifo" if kind == "flv" else kind, container_options=options)
             encoder = {"preset": "superfast", "tune": "zerolatency", "crf": "23", "threads": "1"}
             stream = out.add_stream("libx264", rate=info.frame_rate, options=encoder)
             self._size = info.width + info.width % 2, info.height + info.height % 2
@@ -164,6 +180,8 @@ class StreamSink:
         stream.width, stream.height = self._size
         stream.pix_fmt = pixels
         stream.time_base = context.time_base = CLOCK
+        if out.format.name == "fifo":
+            context.flags |= Flags.global_header
         if not self._raw:
             context.gop_size = max(1, round(info.frame_rate))  # who joins late waits a second
             context.colorspace = matrix_for(info.color, info.width, info.height)
@@ -193,11 +211,13 @@ class StreamSink:
             raise self._failed(exc) from exc
 
     def _failed(self, exc: Exception) -> OutputError:
-        reason = getattr(exc, "strerror", None) or str(exc)
+        reason = getattr(exc, "strerror", None) or without_secrets(str(exc))
+        if isinstance(exc, av.error.InvalidDataError):  # as RTSP has it, which is told nothing in time
+            reason = "no answer, or none that can be understood"
         if self._raw:
             return WriteFailed(f"standard output cannot be written: {reason}", hint="check what reads it")
         return WriteFailed(
-            f"{self._target} takes nothing: {reason}", hint="start what receives it, and check host, port and path"
+            f"{self._shown} takes nothing: {reason}", hint="start what receives it, and check host, port and path"
         )
 
 

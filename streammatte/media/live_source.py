@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import av
 import cv2
@@ -17,7 +19,8 @@ import torch
 
 from streammatte.errors import DecodeFailed, InputError, NoVideoStream, SourceNotFound
 from streammatte.frame import Frame, StreamInfo
-from streammatte.media.cameras import USUAL_RATE, Camera, find_camera, format_of_cameras, ways_to_open
+from streammatte.media.addresses import without_secrets
+from streammatte.media.cameras import USUAL_RATE, Camera, find_again, find_camera, format_of_cameras, ways_to_open
 from streammatte.media.color import RgbReader, Samples, color_of
 from streammatte.media.containers import open_container
 from streammatte.media.orientation import Orientation
@@ -29,16 +32,18 @@ _ANSWER_WITHIN = 10.0  # seconds for a server's first pictures
 _SILENCE = 3.0  # seconds without a byte after which a stream is taken for broken
 _OFF_THE_CLOCK = 5.0  # seconds that pts and real time may be apart before pts are taken for broken
 _LARGEST = 8192
-_LIKELY_RATE = 240  # a second; transport streams may state their clock instead
+_LIKELY_RATES = Fraction(1, 60), 240  # a second; transport streams may state their clock instead
 
-# As little as tells what the pictures are, and nothing kept back.
+# As little as tells what the pictures are.
 _ADDRESS_OPTIONS = {
-    "fflags": "nobuffer",
     "analyzeduration": "1000000",
     "rtsp_flags": "prefer_tcp",
     "overrun_nonfatal": "1",
     "tcp_nodelay": "1",
+    "multiple_requests": "1",  # else nothing is read of clips that are sought in, from many web servers
 }
+
+_REAL_TIME = ("rtsp", "rtsps", "rtp", "udp", "srt", "tcp", "rtmp", "rtmps")
 
 Kind = Literal["device", "address", "file", "pattern"]
 
@@ -108,8 +113,8 @@ class LiveSource:
         self._camera: Camera | None = None
         if self.kind == "device":
             self._camera = find_camera(spec)
-        self.name = self._camera.name if self._camera is not None else str(spec)
-        self._spec = str(spec)
+        self.name = self._camera.name if self._camera is not None else without_secrets(str(spec))
+        self._spec = path_of(str(spec))
         self._count = 0
         self._last_pts = -1
         self._origin: float | None = None  # on the monotonic clock, of pts 0
@@ -157,8 +162,8 @@ class LiveSource:
             InputError: It is still gone.
         """
         self.close()
-        if self._camera is not None and not Path(self._camera.device).exists():
-            self._camera = find_camera(self._camera.name)  # plugged in again, it may have another number
+        if self._camera is not None:
+            self._camera = find_again(self._camera)
         self._open()
 
     def stop(self) -> None:
@@ -199,7 +204,7 @@ class LiveSource:
             )
         self._first = first
         stated = (stream.average_rate, stream.guessed_rate)
-        rate = next((each for each in stated if each and 1 <= each <= _LIKELY_RATE), USUAL_RATE)
+        rate = next((each for each in stated if each and _LIKELY_RATES[0] <= each <= _LIKELY_RATES[1]), USUAL_RATE)
         self._given = first.height, first.width, rate
         upright = Orientation.of(first)
         given = (first.width, first.height) if upright.transposed else (first.height, first.width)
@@ -213,7 +218,9 @@ class LiveSource:
         if self.kind == "file":
             return open_container(self._spec)
         if self._camera is None:
-            options = _ADDRESS_OPTIONS
+            options = dict(_ADDRESS_OPTIONS)
+            if self._spec.partition("://")[0].lower() in _REAL_TIME:
+                options["fflags"] = "nobuffer"  # a clip would not be found again behind the packets this throws away
             return av.open(self._spec, container_options=options, timeout=(_ANSWER_WITHIN, _SILENCE))
         ways = ways_to_open(self._size, self._rate)
         for place, options in enumerate(ways):
@@ -281,11 +288,11 @@ class LiveSource:
         if isinstance(exc, av.error.ProtocolNotFoundError):
             scheme = self._spec.partition("://")[0]
             return SourceNotFound(
-                f"{self._spec}: this FFmpeg does not know {scheme}://",
+                f"{self.name}: this FFmpeg does not know {scheme}://",
                 hint="send it as rtsp://, rtmp://, http:// or udp://",
             )
         return SourceNotFound(
-            f"{self._spec} gives no pictures: {_reason(exc)}", hint="is it sending, and reachable from here?"
+            f"{self.name} gives no pictures: {_reason(exc)}", hint="is it sending, and reachable from here?"
         )
 
 
@@ -326,14 +333,19 @@ def kind_of(spec: str | None) -> Kind:
         return "device"
     if spec.startswith("lavfi:"):
         return "pattern"
-    if "://" in spec:
+    path = Path(path_of(spec))
+    if "://" in spec and not spec.lower().startswith("file:"):
         return "address"
-    path = Path(spec)
     if path.is_file():
         return "file"
-    if not spec.startswith("/dev/") and (path.suffix or "/" in spec or path.is_dir()):
+    if not spec.startswith("/dev/") and ("://" in spec or path.suffix or "/" in spec or path.is_dir()):
         raise SourceNotFound(f"there is no file {spec}", hint="--list-cameras lists the cameras that are here")
     return "device"
+
+
+def path_of(spec: str) -> str:
+    """Of ``file:///folder/clip.mp4``, the path; of anything else, itself."""
+    return url2pathname(urlsplit(spec).path) if spec.lower().startswith("file://") else spec
 
 
 def _copied(packet: av.Packet[Any]) -> av.Packet[Any]:
