@@ -362,9 +362,16 @@ def test_outputs_that_stall_are_left_together(tmp_path):
         outputs = Outputs(targets, info, Controls())
         outputs.__enter__()
         end = time.monotonic() + 30
-        while any(each.dropped < 20 for each in outputs._outputs[1:]) and time.monotonic() < end:
-            outputs.show(Shown(noise, 0, time.monotonic()))
-            time.sleep(0.01)
+        stalled = False
+        while not stalled and time.monotonic() < end:  # that is: not one of so many was taken
+            before = [each.dropped for each in outputs._outputs]
+            for _ in range(60):
+                outputs.show(Shown(noise, 0, time.monotonic()))
+                time.sleep(0.01)
+            stalled = all(
+                each.dropped - then == 60 for each, then in zip(outputs._outputs[1:], before[1:], strict=True)
+            )
+        assert stalled
         begin = time.monotonic()
         with pytest.raises(WriteFailed, match="took no pictures at the end"):
             outputs.__exit__(None, None, None)
@@ -537,7 +544,9 @@ def with_a_stopped_window(path: str) -> None:
             outputs.show(shown)
             time.sleep(0.2)
             if index == 3:
-                os.kill(outputs._windows[0]._screen.pid, signal.SIGSTOP)
+                pid = outputs._windows[0]._screen.pid
+                assert os.getpgid(pid) != os.getpgrp()  # Ctrl-C in a terminal is for the run alone
+                os.kill(pid, signal.SIGSTOP)
     assert time.monotonic() - begin < 30
 
 
