@@ -29,6 +29,7 @@ _TOO_SLOW = (
     "this machine is too slow for {rate:.4g} pictures a second, even at the lowest setting: a GPU helps, or --model "
     "birefnet-nano, a smaller --size or --rate, or --light-wrap off and --match off"
 )
+_DAMAGED = "the camera's stream is damaged: from each damage to its next whole keyframe, what was shown last is held"
 
 
 class Display(Protocol):
@@ -208,7 +209,9 @@ class Session:
         self._last_at = time.monotonic()
 
     def _tell(self) -> None:
-        gone = self._capture.state == "lost"
+        if self._capture.damaged:
+            self._once(_DAMAGED)
+        gone = self._capture.state == "lost" and not self._capture.broken
         if gone != self._was_gone:
             self._was_gone = gone
             why = self._capture.gone or "the camera gives no pictures"

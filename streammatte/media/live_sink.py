@@ -30,11 +30,12 @@ _DATAGRAM = 1316  # bytes: seven packets of a transport stream, which is what fi
 
 # As quick as the encoders go, since they share the machine with the network. A killed run leaves a file that plays.
 _LIVE: dict[str, dict[str, str]] = {
-    "libx264": {"crf": "20", "preset": "superfast", "threads": "1", "g": "30"},
+    # B-frames bring an edit list, which in a file without an end hides all of the first fragment from players.
+    "libx264": {"crf": "20", "preset": "superfast", "tune": "zerolatency", "threads": "1", "g": "30"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "crf": "30"},
 }
 _UNBROKEN = {
-    "mp4": {"movflags": "+hybrid_fragmented+frag_keyframe", "flush_packets": "1"},
+    "mp4": {"movflags": "+hybrid_fragmented+frag_keyframe", "frag_duration": "500000", "flush_packets": "1"},
     "webm": {"cluster_time_limit": "1000", "flush_packets": "1"},
 }
 

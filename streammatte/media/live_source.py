@@ -29,6 +29,7 @@ _ANSWER_WITHIN = 10.0  # seconds for a server's first pictures
 _SILENCE = 3.0  # seconds without a byte after which a stream is taken for broken
 _OFF_THE_CLOCK = 5.0  # seconds that pts and real time may be apart before pts are taken for broken
 _LARGEST = 8192
+_DOUBTFUL = 2  # packets after one that is marked damaged: FFmpeg's parsers put the mark on the one before or two before
 _LIKELY_RATE = 240  # a second; transport streams may state their clock instead
 
 # As little as tells what the pictures are, and nothing kept back.
@@ -86,7 +87,8 @@ class LiveSource:
         name: It, in words.
         paced: It is no real time by itself, and begins when it is first asked for a picture.
         notes: What differs from what was asked for, a line each.
-        damaged: Packets that could not be decoded so far.
+        damaged: Packets and pictures that were not whole so far.
+        broken: What came last was not, and what comes is built upon it: nothing is given until a whole keyframe is there.
 
     Raises:
         SourceNotFound: There is nothing, or nobody answers in time.
@@ -103,6 +105,7 @@ class LiveSource:
         self.kind = kind_of(spec)
         self.notes: list[str] = []
         self.damaged = 0
+        self.broken = False
         self._size, self._rate = size, rate
         self._stopping = threading.Event()
         self._camera: Camera | None = None
@@ -180,6 +183,10 @@ class LiveSource:
             self._stream = stream
             # Frame threads would each hold a picture back.
             stream.codec_context.thread_type = "SLICE"
+            if not stream.codec_context.codec.intra_only:
+                # A decoder that papers over what is missing gives pieces of other pictures. What is a picture by itself
+                # misses no more than it says, and many a webcam's JPEG is not quite one.
+                stream.codec_context.options = {"err_detect": "crccheck+explode"}
             self.paced = self.kind in ("file", "pattern") or (
                 # A clip on a web server is no more real time than one on a disk.
                 self._spec.startswith("http") and bool(self._container.duration)
@@ -240,19 +247,40 @@ class LiveSource:
             raise StreamLost(f"{self.name} has ended", hint="it is tried again")
 
     def _decode(self) -> Iterator[av.VideoFrame]:
-        """Whatever can be decoded; counts what cannot."""
+        """What is whole, and rests on nothing that is not; counts what is damaged."""
         assert self._container is not None
-        mapped = self.kind == "device" and self._stream.codec_context.name == "rawvideo"
+        context = self._stream.codec_context
+        mapped = self.kind == "device" and context.name == "rawvideo"
+        self.broken = False
+        doubtful = 0
         for packet in self._container.demux(self._stream):
             if packet.is_corrupt:
-                self.damaged += 1
+                self._break()
+                doubtful = _DOUBTFUL
+                continue
+            doubtful -= 1
+            if doubtful >= 0 or (self.broken and not packet.is_keyframe):
                 continue
             # A device's own memory, which goes with it: a picture that is still looked at would take the process along.
             whole = _copied(packet) if mapped and packet.size else packet
             try:
-                yield from self._stream.codec_context.decode(whole)
+                decoded = context.decode(whole)
             except av.FFmpegError:
-                self.damaged += 1
+                self._break()
+                continue
+            if any(frame.is_corrupt for frame in decoded):
+                self._break()
+                continue
+            self.broken = False
+            yield from decoded
+
+    def _break(self) -> None:
+        """Count a damage, and forget what the next pictures would be told from."""
+        self.damaged += 1
+        context = self._stream.codec_context
+        if not context.codec.intra_only:
+            self.broken = True
+            context.flush_buffers()
 
     def _tell_what_differs(self) -> None:
         height, width, rate = self._given
