@@ -157,7 +157,7 @@ class Window:
                 self._before = not self._before
             case "h":
                 self._legend = not self._legend
-            case "q" | "\x1b":
+            case "q":
                 controls.quit = True
 
     def _unmatted(self) -> Picture:

@@ -88,7 +88,7 @@ class LiveSource:
         paced: It is no real time by itself, and begins when it is first asked for a picture.
         notes: What differs from what was asked for, a line each.
         damaged: Packets and pictures that were not whole so far.
-        broken: What came last was not, and what comes is built upon it: nothing is given until a whole keyframe is there.
+        broken: What came last was not, and what comes is built upon it: nothing is given before a whole keyframe.
 
     Raises:
         SourceNotFound: There is nothing, or nobody answers in time.
@@ -180,6 +180,8 @@ class LiveSource:
             stream = self._container.streams.best("video")
             if not isinstance(stream, av.VideoStream):
                 raise NoVideoStream(f"{self.name} has no video", hint="give a camera, or a stream with pictures")
+            if self.kind == "file" and self._container.format.name.endswith(("_pipe", "image2")):
+                raise NoVideoStream(f"{self.name} is a still picture", hint="give a clip, or a camera")
             self._stream = stream
             # Frame threads would each hold a picture back.
             stream.codec_context.thread_type = "SLICE"
@@ -207,9 +209,9 @@ class LiveSource:
         self._first = first
         stated = (stream.average_rate, stream.guessed_rate)
         rate = next((each for each in stated if each and 1 <= each <= _LIKELY_RATE), USUAL_RATE)
-        self._given = first.height, first.width, rate
         upright = Orientation.of(first)
         given = (first.width, first.height) if upright.transposed else (first.height, first.width)
+        self._given = *given, rate
         height, width = self._size or given
         slower = rate if self._rate is None else min(rate, self._rate)
         return StreamInfo(width, height, CLOCK, slower, None, color_of(first))
@@ -284,12 +286,19 @@ class LiveSource:
 
     def _tell_what_differs(self) -> None:
         height, width, rate = self._given
-        asked_size = self._size is not None and self._size != (self.info.height, self.info.width)
         size_differs = self._size is not None and self._size != (height, width)
         rate_differs = self._rate is not None and rate < self._rate * Fraction(98, 100)
-        if asked_size or size_differs or rate_differs:
-            brought = f", brought to {self.info.width}×{self.info.height}" if size_differs else ""
-            self.notes.append(f"{self.name} gives {width}×{height} at {float(rate):.4g} a second{brought}")
+        if not (size_differs or rate_differs):
+            return
+        brought = ""
+        if size_differs:
+            wide, high = kept_of(width, height, self.info.width, self.info.height)
+            brought = f", brought to {self.info.width}×{self.info.height}"
+            if (wide, high) != (width, height):
+                sides = "left and right" if high == height else "above and below"
+                off = 1 - (wide * high) / (width * height)
+                brought += f": {100 * off:.0f} % of it is cut off {sides}; --size {width}x{height} keeps all"
+        self.notes.append(f"{self.name} gives {width}×{height} at {float(rate):.4g} a second{brought}")
 
     def _not_there(self, exc: Exception) -> InputError:
         code = getattr(exc, "errno", None)
@@ -337,11 +346,17 @@ def covering(rgb: Samples, width: int, height: int) -> Samples:
     rows, columns = rgb.shape[:2]
     if (columns, rows) == (width, height):
         return rgb
+    keep_x, keep_y = kept_of(columns, rows, width, height)
     scale = max(width / columns, height / rows)
-    keep_x, keep_y = min(columns, round(width / scale)), min(rows, round(height / scale))
     x, y = (columns - keep_x) // 2, (rows - keep_y) // 2
     kept = rgb[y : y + keep_y, x : x + keep_x]
     return cv2.resize(kept, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+
+
+def kept_of(columns: int, rows: int, width: int, height: int) -> tuple[int, int]:
+    """(W, H) of the part of a picture of ``columns × rows`` that covers ``width × height``."""
+    scale = max(width / columns, height / rows)
+    return min(columns, round(width / scale)), min(rows, round(height / scale))
 
 
 def kind_of(spec: str | None) -> Kind:
@@ -352,6 +367,8 @@ def kind_of(spec: str | None) -> Kind:
     """
     if spec is None:
         return "device"
+    if not spec:
+        raise SourceNotFound("no camera is named: the name is empty", hint="is a variable of the shell's not set?")
     if spec.startswith("lavfi:"):
         return "pattern"
     if "://" in spec:
@@ -359,7 +376,9 @@ def kind_of(spec: str | None) -> Kind:
     path = Path(spec)
     if path.is_file():
         return "file"
-    if not spec.startswith("/dev/") and (path.suffix or "/" in spec or path.is_dir()):
+    if path.is_dir():
+        raise SourceNotFound(f"{spec} is a folder", hint="name a file in it, or a camera: --list-cameras lists them")
+    if not spec.startswith("/dev/") and (path.suffix or "/" in spec):
         raise SourceNotFound(f"there is no file {spec}", hint="--list-cameras lists the cameras that are here")
     return "device"
 
