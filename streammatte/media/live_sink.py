@@ -24,6 +24,7 @@ from streammatte.frame import UNSPECIFIED, Frame, Plate, StreamInfo
 from streammatte.media.color import RGB_MATRIX, STUDIO, matrix_for
 from streammatte.media.containers import open_container
 from streammatte.media.encoding import Encoding, encoding_for
+from streammatte.media.growing import whole_until
 from streammatte.media.output import check_target
 from streammatte.media.video_sink import VideoSink
 
@@ -347,7 +348,10 @@ class Recording:
             # Muxers go back and write over a file's beginning when they end it, though its end found no room.
             with contextlib.suppress(OSError), self._rescued.open("r+b") as file:
                 file.write(self._head)
-                file.truncate(max(self._length, len(self._head)))
+                file.flush()
+                file.truncate(self._length)
+                if (end := whole_until(self._rescued)) is not None:
+                    file.truncate(end)
 
     def _put_aside(self) -> Path | None:
         path = self._sink.path
@@ -391,9 +395,7 @@ def recorded(path: Path, info: StreamInfo, *, alpha: bool) -> Encoding:
     """
     what = "--to takes .mp4 (H.264), .webm (VP9), .mov (ProRes) and .mkv (FFV1), the last three with alpha"
     if path.suffix.lower() not in _SUFFIXES:
-        raise UnsupportedOutput(
-            f"nothing live is written as {path.suffix or 'a name without suffix'}: {path}", hint=what
-        )
+        raise UnsupportedOutput(f"{path} has no suffix that a live run writes", hint=what)
     if alpha and path.suffix.lower() == ".mp4":
         raise UnsupportedOutput(
             f"{path} cannot hold alpha: H.264 has none", hint="give another --bg, or write .webm, .mov or .mkv"
