@@ -294,9 +294,9 @@ class LiveSource:
         if size_differs:
             wide, high = kept_of(width, height, self.info.width, self.info.height)
             brought = f", brought to {self.info.width}×{self.info.height}"
-            if (wide, high) != (width, height):
+            off = 1 - (wide * high) / (width * height)
+            if off >= 0.005:
                 sides = "left and right" if high == height else "above and below"
-                off = 1 - (wide * high) / (width * height)
                 brought += f": {100 * off:.0f} % of it is cut off {sides}; --size {width}x{height} keeps all"
         self.notes.append(f"{self.name} gives {width}×{height} at {float(rate):.4g} a second{brought}")
 
