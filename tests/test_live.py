@@ -25,6 +25,7 @@ from conftest import SAMPLES
 from live_footage import COUNT, SIZE, Kept, Keyed, number_in, of_room, picture, sender, write_counted
 
 from streammatte.cli import main
+from streammatte.display import LiveDisplay
 from streammatte.errors import InputError, ModelError, SourceNotFound
 from streammatte.frame import Frame, Plate
 from streammatte.live.capture import Capture
@@ -364,6 +365,12 @@ def test_seconds_begin_when_the_network_is_ready(tmp_path: Path, capsys: pytest.
     assert main(["live", *arguments]) == 0
     said = capsys.readouterr().err
     assert " pictures in " in said and "the background alone" not in said
+
+
+def test_a_run_that_showed_nobody_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with LiveDisplay() as display:
+        display.ended(Status("stopped", 1.0, 25.0, 0.0, None, None, 0, 5, 0, 19, 0, 0, 0, "", "", ""))
+    assert "the background alone" in capsys.readouterr().err
 
 
 def test_advice_is_given_where_it_helps() -> None:

@@ -29,6 +29,9 @@ _ANSWER_WITHIN = 10.0  # seconds for a server's first pictures
 _SILENCE = 3.0  # seconds without a byte after which a stream is taken for broken
 _OFF_THE_CLOCK = 5.0  # seconds that pts and real time may be apart before pts are taken for broken
 _LARGEST = 8192
+# Containers whose demuxers mark what is damaged. Of open groups of pictures, which they often have, a strict H.264
+# decoder takes none that it comes upon midway.
+_MARKED = ("mpegts", "hls")
 _DOUBTFUL = 2  # packets after one that is marked damaged: FFmpeg's parsers put the mark on the one before or two before
 _LIKELY_RATE = 240  # a second; transport streams may state their clock instead
 
@@ -185,7 +188,8 @@ class LiveSource:
             self._stream = stream
             # Frame threads would each hold a picture back.
             stream.codec_context.thread_type = "SLICE"
-            if not stream.codec_context.codec.intra_only:
+            strict = not self._container.format.name.startswith(_MARKED)
+            if strict and not stream.codec_context.codec.intra_only:
                 # A decoder that papers over what is missing gives pieces of other pictures. What is a picture by itself
                 # misses no more than it says, and many a webcam's JPEG is not quite one.
                 stream.codec_context.options = {"err_detect": "crccheck+explode"}
@@ -194,7 +198,9 @@ class LiveSource:
                 self._spec.startswith("http") and bool(self._container.duration)
             )
             self._frames = self._decode()
+            damaged = self.damaged
             first = next(self._frames, None)
+            self.damaged = damaged  # who joins a stream midway begins with half a picture, which is no damage
         except (av.FFmpegError, OSError, ValueError) as exc:
             self.close()
             raise self._not_there(exc) from exc
@@ -255,23 +261,31 @@ class LiveSource:
         mapped = self.kind == "device" and context.name == "rawvideo"
         self.broken = False
         doubtful = 0
+        begins = True  # nothing yet, but for a keyframe, of what is shown after it
+        begun_at: int | None = None  # its pts
         for packet in self._container.demux(self._stream):
             if packet.is_corrupt:
                 self._break()
-                doubtful = _DOUBTFUL
+                begins, begun_at, doubtful = True, None, _DOUBTFUL
                 continue
             doubtful -= 1
             if doubtful >= 0 or (self.broken and not packet.is_keyframe):
                 continue
+            if begins and packet.is_keyframe:
+                begun_at = packet.pts
+            elif begins and begun_at is not None and packet.pts is not None:
+                if packet.pts < begun_at:
+                    continue  # of an open group of pictures, and built upon what came before it
+                begins = False
             # A device's own memory, which goes with it: a picture that is still looked at would take the process along.
             whole = _copied(packet) if mapped and packet.size else packet
             try:
                 decoded = context.decode(whole)
             except av.FFmpegError:
+                decoded = None
+            if decoded is None or any(frame.is_corrupt for frame in decoded):
                 self._break()
-                continue
-            if any(frame.is_corrupt for frame in decoded):
-                self._break()
+                begins, begun_at = True, None
                 continue
             self.broken = False
             yield from decoded
