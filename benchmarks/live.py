@@ -81,6 +81,7 @@ class Watched:
     def __init__(self, look_at: Callable[[Shown], None], outputs: Outputs | None = None) -> None:
         self._look_at, self._outputs = look_at, outputs
         self.failures: list[Any] = [] if outputs is None else outputs.failures
+        self.notes: list[str] = [] if outputs is None else outputs.notes
 
     @property
     def ended(self) -> bool:

@@ -197,7 +197,7 @@ def live(arguments: Sequence[str]) -> int:
         json=given.json,
     )
     with LiveDisplay(quiet=given.quiet, as_json=given.json) as display:
-        display.ended(run_live(options, display))
+        run_live(options, display)
     return 0
 
 

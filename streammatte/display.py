@@ -319,10 +319,19 @@ class LiveDisplay(TerminalDisplay):
         late = (
             "" if status.latency_ms is None else f", {status.latency_ms:.0f} ms late (p95 {status.latency_p95_ms:.0f})"
         )
-        self.notice(
-            f"{status.shown} pictures in {_duration(status.seconds)}, {status.rate_out:.1f} a second{late}; "
-            f"{status.dropped} of the camera's {status.rate_in:.1f} a second dropped, {status.held} held"
-        )
+        if not status.shown:
+            self.notice("it ended before the first picture of anybody: what was sent is the background alone")
+            return
+        parts = [f"{status.shown} pictures in {_duration(status.seconds)}, {status.rate_out:.1f} a second{late}"]
+        skipped = f", of which {status.dropped} were skipped to stay in time" if status.dropped else ""
+        parts.append(f"the camera gave {status.rate_in:.1f} a second{skipped}")
+        if status.dropped_by_outputs:
+            parts.append(f"outputs had no room for {status.dropped_by_outputs}")
+        if status.failed:
+            parts.append(f"{status.failed} had no matte and were not shown")
+        if status.damaged:
+            parts.append(f"{status.damaged} came damaged, after which the picture was held")
+        self.notice("; ".join(parts))
 
     def _print(self, status: Status, patience: float = 0.0) -> None:
         if not _taken(sys.stdout, patience):  # who reads it does not, and the pictures go on

@@ -25,7 +25,10 @@ def live_parser() -> argparse.ArgumentParser:
     )
     camera.add_argument("--list-cameras", action="store_true", help="tell which there are, and end")
     camera.add_argument(
-        "--size", metavar="WxH", type=size, help="asked of a camera (default: 1280x720); what comes is brought to it"
+        "--size",
+        metavar="WxH",
+        type=size,
+        help="asked of a camera (default: 1280x720); what comes is scaled to cover it, and the rest cut off",
     )
     camera.add_argument(
         "--rate", metavar="N", type=rate, help="frames a second asked of a camera (default: 30), or taken at most"
@@ -55,8 +58,8 @@ def live_parser() -> argparse.ArgumentParser:
         metavar="TARGET",
         action="append",
         default=[],
-        help="camera[:NAME], window, a file, an address (udp, tcp, srt, rtsp, rtmp) or -; several at once "
-        "(default: camera)",
+        help="camera[:DEVICE], window, a file (mp4, webm, mov, mkv), an address (udp, tcp, rtsp, rtmp; srt if FFmpeg "
+        "has it) or -; several at once (default: camera)",
     )
     writing.add_argument("--overwrite", action="store_true", help="replace files that exist")
 
@@ -83,7 +86,7 @@ def live_parser() -> argparse.ArgumentParser:
     network.add_argument("--offline", action="store_true", help="ask no hub for weights")
 
     run = parser.add_argument_group("the run")
-    run.add_argument("--seconds", metavar="N", type=above_zero, help="stop after so long")
+    run.add_argument("--seconds", metavar="N", type=above_zero, help="stop so long after the network is ready")
     run.add_argument("--json", action="store_true", help="how it goes, one JSON object a second on standard output")
     run.add_argument("--quiet", action="store_true", help="say what went wrong, and no more")
     run.add_argument("--debug", action="store_true", help="show the traceback of an error")

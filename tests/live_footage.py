@@ -110,6 +110,7 @@ class Kept:
     def __init__(self, until: int = 10_000) -> None:
         self.shown: list[Shown] = []
         self.failures: list[Exception] = []
+        self.notes: list[str] = []
         self._until = until
 
     @property

@@ -17,20 +17,22 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 import torch
 from conftest import SAMPLES
-from live_footage import COUNT, SIZE, Kept, Keyed, number_in, of_room, sender, write_counted
+from live_footage import COUNT, SIZE, Kept, Keyed, number_in, of_room, picture, sender, write_counted
 
 from streammatte.cli import main
+from streammatte.display import LiveDisplay
 from streammatte.errors import InputError, ModelError, SourceNotFound
 from streammatte.frame import Frame, Plate
 from streammatte.live.capture import Capture
 from streammatte.live.contracts import Captured
 from streammatte.live.controls import Controls
 from streammatte.live.look import Look
-from streammatte.live.session import Session
+from streammatte.live.session import Session, too_slow
 from streammatte.live.status import Status
 from streammatte.media import live_source
 from streammatte.media.cameras import list_cameras
@@ -216,6 +218,48 @@ def test_times_count_from_the_first_frame(tmp_path: Path) -> None:
         ]
 
 
+def damaged(tmp_path: Path) -> Path:
+    """:func:`picture` s in a transport stream that has lost a packet here and there; a keyframe is every tenth."""
+    whole = tmp_path / "whole.ts"
+    with av.open(str(whole), "w") as out:
+        options = {"preset": "ultrafast", "tune": "zerolatency", "g": "10", "crf": "5", "threads": "1"}
+        stream = out.add_stream("libx264", rate=100, options=options)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv444p"
+        for number in range(100):
+            frame = av.VideoFrame.from_ndarray(_textured(number), "rgb24").reformat(format="yuv444p")
+            frame.pts, frame.time_base = number, Fraction(1, 100)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    data = bytearray(whole.read_bytes())
+    for place in range(188 * 100, len(data) - 300, 188 * 97):
+        data[place : place + 300] = b"\xff" * 300
+    path = tmp_path / "damaged.ts"
+    path.write_bytes(data)
+    return path
+
+
+def _textured(number: int) -> np.ndarray:
+    rgb = picture(number % COUNT)
+    rgb[40:] = np.random.default_rng(number).integers(0, 256, (SIZE[1] - 40, SIZE[0], 1))
+    return rgb
+
+
+def test_of_a_damaged_stream_only_what_is_whole_is_given(tmp_path: Path) -> None:
+    told = Told()
+    source = LiveSource(str(damaged(tmp_path)))
+    with closing(source):
+        pictures = list(source.pictures())
+    assert source.damaged > 3 and 10 < len(pictures) < 90
+    truth = [_textured(number) for number in range(100)]
+    for given in pictures:
+        rgb = given.frame().rgb.permute(1, 2, 0).numpy().astype(int)
+        assert min(np.abs(rgb - each).mean() for each in truth) < 4
+    session = played(LiveSource(str(tmp_path / "damaged.ts")), Kept(), told=told)
+    assert sum("is damaged" in notice for notice in told.notices) == 1
+    assert "damaged" in session.status().line()
+
+
 def test_what_comes_back_keeps_the_first_size_and_counts_on(tmp_path: Path) -> None:
     path = write_counted(tmp_path / "room.mkv", 3)
     with closing(LiveSource(str(path))) as source:
@@ -236,7 +280,7 @@ def test_size_and_rate_are_what_was_asked_for(tmp_path: Path) -> None:
     path = str(write_counted(tmp_path / "room.mkv"))
     with closing(LiveSource(path, size=(32, 32), rate=Fraction(10))) as source:
         assert (source.info.width, source.info.height, source.info.frame_rate) == (32, 32, 10)
-        assert "gives 96×64 at 20 a second, brought to 32×32" in source.notes[0]
+        assert "gives 96×64 at 20 a second, brought to 32×32: 33 % of it is cut off left and right" in source.notes[0]
         pictures = list(source.pictures())
         assert len(pictures) == COUNT // 2
         assert pictures[0].frame().rgb.shape == (3, 32, 32)
@@ -254,7 +298,14 @@ def test_size_and_rate_are_what_was_asked_for(tmp_path: Path) -> None:
         (["--camera", "nonsense://127.0.0.1/x"], "does not know nonsense://"),
         (["--camera", str(SAMPLES / "talking.mp4"), "--size", "4x4"], "no camera gives 4×4"),
         (["--camera", PATTERN, "--to", "-", "--json"], "both write to standard output"),
+        (["--camera", "-1"], "camera -1 is not there"),
+        (["--camera", ""], "the name is empty"),
+        (["--camera", "."], ". is a folder"),
+        (["--camera", "still.png"], "is a still picture"),
         (["--camera", PATTERN, "--model", "nonsense"], "nonsense"),
+        (["--camera", PATTERN, "--quality", "100x100"], "--quality 100x100"),
+        (["--camera", PATTERN, "--weights", "gone.safetensors"], "there is no file gone.safetensors"),
+        (["--camera", PATTERN, "--weights", "still.png"], "still.png"),
     ],
 )
 def test_what_cannot_be_is_one_line(
@@ -265,11 +316,13 @@ def test_what_cannot_be_is_one_line(
     says: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    cv2.imwrite("still.png", np.zeros((32, 32, 3), np.uint8))
     targets = [] if "--to" in arguments else ["--to", "out.mkv"]
-    model = [] if "--model" in arguments else QUICK
+    model = [] if {"--model", "--weights"} & set(arguments) else QUICK
     assert main(["live", *arguments, *targets, *model, "--bg", "green"]) == 1
     said = capsys.readouterr().err
     assert said.startswith("streammatte: error:") and says in said and "hint:" in said and "Traceback" not in said
+    assert [path.name for path in tmp_path.iterdir()] == ["still.png"]
 
 
 def test_a_server_that_says_nothing_is_an_error_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,6 +357,27 @@ def test_the_command_on_a_file_writes_one_json_object_a_second(
     assert all(early.pts < late.pts for early, late in itertools.pairwise(frames))
     first = frames[0].to_ndarray(format="rgb24").astype(int)
     assert np.abs(first - first[0, 0]).max() == 0  # before the first plate there is the background and nothing else
+
+
+def test_seconds_begin_when_the_network_is_ready(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "out.mkv")
+    arguments = ["--camera", PATTERN, "--bg", "green", "--to", out, "--seconds", "0.5", *QUICK]
+    assert main(["live", *arguments]) == 0
+    said = capsys.readouterr().err
+    assert " pictures in " in said and "the background alone" not in said
+
+
+def test_a_run_that_showed_nobody_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with LiveDisplay() as display:
+        display.ended(Status("stopped", 1.0, 25.0, 0.0, None, None, 0, 5, 0, 19, 0, 0, 0, "", "", ""))
+    assert "the background alone" in capsys.readouterr().err
+
+
+def test_advice_is_given_where_it_helps() -> None:
+    assert "birefnet-nano" not in too_slow("birefnet-nano", True, 30)
+    assert "--light-wrap" in too_slow("birefnet-nano", True, 30)
+    assert "--light-wrap" not in too_slow("birefnet-lite", False, 30)
+    assert "birefnet-nano" in too_slow("birefnet-lite", False, 30)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="it has no such signals")

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -316,6 +317,18 @@ def test_a_receiver_that_leaves_is_told_and_the_others_go_on(tmp_path):
     assert decoded(path)
 
 
+def test_the_command_tells_a_loss_once_and_how_it_went(tmp_path, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=lambda: server.accept()[0].close(), daemon=True).start()
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        clip = clips.write_clip(tmp_path / "clip.mp4", size=SIZE, pts=clips.even_pts(50))
+        targets = ["--to", address, "--to", str(tmp_path / "out.mkv")]
+        assert main(["live", "--camera", str(clip), "--bg", "green", *targets, *CAMERA]) == 1
+    said = capsys.readouterr().err
+    assert said.count("takes n") == 1 and f"the run ended without {address}, as told above" in said
+    assert " pictures in " in said and decoded(tmp_path / "out.mkv")
+
+
 def test_a_receiver_that_stalls_holds_nothing_up():
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -393,7 +406,8 @@ def test_odd_sizes_are_continued(tmp_path):
     size = (95, 71)
     info = StreamInfo(*size, Fraction(1, 1000), Fraction(25), None, ColorSpec())
     port = free_port(socket.SOCK_DGRAM)
-    send([str(tmp_path / "out.mp4"), f"udp://127.0.0.1:{port}"], pictures(size=size), info=info)
+    outputs = send([str(tmp_path / "out.mp4"), f"udp://127.0.0.1:{port}"], pictures(size=size), info=info)
+    assert "96×72" in outputs.notes[0]
     frame = decoded(tmp_path / "out.mp4")[0]
     assert (frame.width, frame.height) == (96, 72)
 
@@ -408,35 +422,57 @@ def test_a_run_that_is_stopped_by_an_error_keeps_its_recording(tmp_path):
 
 def killed(path: str) -> None:
     outputs = Outputs([path], INFO, Controls()).__enter__()
-    for index in range(400):
+    for index in range(200):
         outputs.show(Shown(clips.picture(index % 10, SIZE), index, index / 25))
-        time.sleep(0.002)
+        time.sleep(0.004)
     time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_killed_run_leaves_a_hidden_file_that_plays(tmp_path, children):
-    path = tmp_path / "out.mp4"
+@pytest.mark.parametrize(("name", "hidden"), [("out.mp4", "plates.mp4"), ("out.mkv", "plates.matroska")])
+def test_what_a_killed_run_leaves_plays_from_its_beginning_and_is_put_aside_by_the_next(
+    tmp_path, children, name, hidden
+):
+    path = tmp_path / name
     assert children.start("killed", str(path)).wait() == -signal.SIGKILL
     assert not path.exists()
-    assert len(decoded(tmp_path / ".out.mp4.part" / "plates.mp4")) > 50
+    left = [
+        clips.index_of(frame.to_ndarray(format="rgb24")) for frame in decoded(path.with_name(f".{name}.part") / hidden)
+    ]
+    assert len(left) > 150 and left == [index % 10 for index in range(len(left))]
+    outputs = send([str(path)], pictures())
+    rescued = path.with_name(f"out.rescued{path.suffix}")
+    assert len(decoded(path)) == COUNT and len(decoded(rescued)) == len(left)
+    assert rescued.name in outputs.notes[0]
+    assert sorted(tmp_path.iterdir()) == sorted([path, rescued])
 
 
 def on_a_full_disk(path: str) -> None:
-    """No file may grow beyond 20 kB: to a writer that is a disk without room."""
+    """No file may grow beyond 300 kB: to a writer that is a disk without room."""
     import resource
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-    noise = np.random.default_rng(1).integers(0, 256, (SIZE[1], SIZE[0], 3), dtype=np.uint8)
-    with pytest.raises(WriteFailed, match=r"out\.mov cannot be written") as refused:
-        send([path], [Shown(noise, index, index / 25) for index in range(400)], pause=0.002)
-    assert "make room" in str(refused.value.hint)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+    noise = np.random.default_rng(1).integers(0, 256, (150, SIZE[1], SIZE[0], 3), dtype=np.uint8)
+    with pytest.raises(WriteFailed, match=r"out\.\w+ cannot be written") as refused:
+        send([path], [Shown(each, index, index / 25) for index, each in enumerate(noise)], pause=0.005)
+    assert "make room" in str(refused.value.hint) and "out.rescued" in str(refused.value.hint)
 
 
-def test_a_full_disk_is_told(tmp_path, children):
-    child = children.start("on_a_full_disk", str(tmp_path / "out.mov"))
+@pytest.mark.parametrize("name", ["out.mov", "out.mp4", "out.webm", "out.mkv"])
+def test_a_full_disk_is_told_and_costs_nothing_that_was_written(tmp_path, children, name):
+    child = children.start("on_a_full_disk", str(tmp_path / name))
     assert child.wait() == 0, child.err.read_text()
+    (rescued,) = tmp_path.iterdir()
+    assert rescued.name == name.replace(".", ".rescued.")
+    assert len(decoded(rescued)) > 5
+
+
+def test_a_run_that_an_error_ends_before_anybody_was_shown_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError), Outputs([str(tmp_path / "out.mp4")], INFO, Controls()) as outputs:
+        for shown in pictures():
+            outputs.show(replace(shown, held=True))
+        raise ValueError("there is no such model")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -448,6 +484,9 @@ def test_a_full_disk_is_told(tmp_path, children):
         (["there.mp4"], {}, "exists"),
         (["room.mp4"], {"overwrite": True}, "the camera itself"),
         (["gopher://host/x"], {}, "gopher"),
+        (["udp://127.0.0.1"], {}, "names no port"),
+        (["tcp://:9000"], {}, "names no host"),
+        (["out.####.png"], {}, "suffix"),
         (["window", "window"], {}, "twice"),
         (["-"], {"json": True}, "--json"),
         (["out.mp4"], {"alpha": True}, "no alpha|none|cannot hold"),
@@ -583,7 +622,7 @@ def test_keys_in_a_window_change_what_they_say_and_draw_on_nothing_else(tmp_path
             assert time.monotonic() < end and not child.err.read_text()
             time.sleep(0.2)
         subprocess.run([*find, "windowfocus"], env=env, check=True, stdout=subprocess.DEVNULL)
-        for key in ("r", "b", "m", "f", "q"):
+        for key in ("Escape", "r", "b", "m", "f", "q"):
             time.sleep(0.2)
             subprocess.run(["xdotool", "key", key], env=env, check=True)
         assert child.wait() == 0, child.err.read_text()

@@ -68,6 +68,11 @@ class Capture:
         return self._source.damaged
 
     @property
+    def broken(self) -> bool:
+        """What comes rests on what was damaged, and is kept back until the next keyframe."""
+        return self._source.broken and self.gone is None
+
+    @property
     def rate(self) -> float:
         """Pictures a second that the source gave of late."""
         with self._came:

@@ -89,11 +89,16 @@ def _is_file(target: str) -> bool:
     return target not in (STDOUT, _WINDOW) and device != _CAMERA and scheme_of(target) is None
 
 
+def _takes_even_sizes(target: str) -> bool:
+    mp4 = _is_file(target) and Path(target).suffix.lower() == ".mp4"
+    return mp4 or scheme_of(target) is not None or target.partition(":")[0] == _CAMERA
+
+
 class Outputs:
     """All outputs of a run as one; a context manager.
 
     One that fails is left, and told in ``failures``; the others go on, and at the end the first failure is raised. If
-    none is left it is raised at once.
+    none is left it is raised at once. A run that an error ends before anybody was shown leaves no files.
 
     Args:
         targets: As ``--to`` names them: ``camera``, ``camera:NAME``, ``window``, an address, a file, ``-``.
@@ -105,6 +110,8 @@ class Outputs:
 
     Attributes:
         failures: What has failed so far.
+        lost: The targets that have.
+        notes: What else is to be told, a line each.
     """
 
     def __init__(
@@ -118,17 +125,27 @@ class Outputs:
         backgrounds: int = 1,
     ) -> None:
         self.failures: list[OutputError] = []
+        self.lost: list[str] = []
+        self.notes: list[str] = []
+        self._shown = False
+        self._targets: dict[Output, str] = {}
         self._controls = controls
         self._windows: list[Window] = []
         self._outputs: list[Apart | Window] = []
         self._open: list[Apart | Window] = []
         for target in targets:
+            output: Output
             if target == _WINDOW:
-                window = Window(info, controls, backgrounds)
+                output = window = Window(info, controls, backgrounds)
                 self._windows.append(window)
-                self._outputs.append(window)
             else:
-                self._outputs.append(_open_output(target, info, alpha=alpha, overwrite=overwrite))
+                output = _open_output(target, info, alpha=alpha, overwrite=overwrite)
+            self._outputs.append(output)
+            self._targets[output] = target
+        padded = [target for target in targets if _takes_even_sizes(target)]
+        if padded and (info.width % 2 or info.height % 2):
+            even = f"{info.width + info.width % 2}×{info.height + info.height % 2}"
+            self.notes.append(f"{', '.join(padded)} takes even sizes: {even}, an edge repeated")
 
     @property
     def descriptions(self) -> list[str]:
@@ -155,6 +172,8 @@ class Outputs:
             for output in self._outputs:
                 output.__enter__()
                 self._open.append(output)
+                if isinstance(output, Apart) and output.note is not None:
+                    self.notes.append(output.note)
         except BaseException:
             for output in self._open:
                 with suppress(OutputError):  # they have nothing yet, and the first failure is what matters
@@ -173,13 +192,15 @@ class Outputs:
         Raises:
             OutputError: The last of them has failed.
         """
+        self._shown |= not shown.held
         for output in list(self._open):
             try:
                 output.show(shown)
             except ReaderLeft:
+                self.notes.append("nobody reads standard output any more")
                 self._leave(output)
             except OutputError as exc:
-                self.failures.append(exc)
+                self._failed(output, exc)
                 self._leave(output)
         if not self._open and self.failures:
             raise self.failures[0]
@@ -187,12 +208,13 @@ class Outputs:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
+        nobody = kind is not None and not self._shown
         for output in self._open:
-            output.finish()
+            output.finish(exc if nobody else None)
         broken: Exception | None = None
         for output in list(self._open):
             try:
-                self._leave(output)
+                self._leave(output, *((kind, exc, trace) if nobody else (None, None, None)))
             except Exception as failure:  # no output's to raise: the others' files are completed before it is told
                 broken = broken or failure
         if kind is None and broken is not None:
@@ -205,13 +227,23 @@ class Outputs:
         files = [output for output in self._outputs if isinstance(output, Apart) and output.path is not None]
         return [line for line in (file.kept() for file in files) if line]
 
-    def _leave(self, output: Apart | Window) -> None:
+    def _leave(
+        self,
+        output: Apart | Window,
+        kind: type[BaseException] | None = None,
+        exc: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
         self._open.remove(output)
         try:
-            output.__exit__(None, None, None)
-        except OutputError as exc:
-            if exc not in self.failures:
-                self.failures.append(exc)
+            output.__exit__(kind, exc, trace)
+        except OutputError as failure:
+            if failure not in self.failures:
+                self._failed(output, failure)
+
+    def _failed(self, output: Output, failure: OutputError) -> None:
+        self.failures.append(failure)
+        self.lost.append(self._targets[output])
 
 
 def _open_output(target: str, info: StreamInfo, *, alpha: bool, overwrite: bool) -> Apart:
@@ -233,6 +265,11 @@ class _Written:
     @property
     def description(self) -> str:
         return self._sink.description
+
+    @property
+    def note(self) -> str | None:
+        """What was found where it writes."""
+        return self._sink.note if isinstance(self._sink, Recording) else None
 
     def show(self, shown: Shown) -> None:
         self._sink.write(shown.rgb, shown.at)
@@ -271,6 +308,7 @@ class Apart:
         self._ending = False
         self._until: float | None = None
         self._completed = False
+        self._error: BaseException | None = None
         self._failure: BaseException | None = None
         self._told = False
         self._thread = threading.Thread(target=self._run, name="streammatte-output", daemon=True)
@@ -278,6 +316,11 @@ class Apart:
     @property
     def description(self) -> str:
         return self._output.description
+
+    @property
+    def note(self) -> str | None:
+        """What it found where it writes."""
+        return self._output.note if isinstance(self._output, _Written) else None
 
     def __enter__(self) -> Self:
         self._output.__enter__()
@@ -302,7 +345,7 @@ class Apart:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.finish()
+        self.finish(exc)
         assert self._until is not None
         self._thread.join(max(0.0, self._until - time.monotonic()))
         if self._thread.is_alive() and kind is None:
@@ -310,9 +353,10 @@ class Apart:
         if kind is None and not self._told and not isinstance(self._failure, ReaderLeft):
             self._tell()
 
-    def finish(self) -> None:
-        """Take no more pictures, and end with those that wait; the time it is given for that begins."""
+    def finish(self, error: BaseException | None = None) -> None:
+        """Take no more pictures, and end with those that wait, or with an error; its time for that begins."""
         if self._until is None:
+            self._error = error
             self._until = time.monotonic() + (_PATIENCE if self.path is None else _PATIENCE_FOR_FILES)
         with self._came:
             self._ending = True
@@ -339,7 +383,8 @@ class Apart:
             except BaseException as exc:
                 self._output.__exit__(type(exc), exc, exc.__traceback__)
                 raise
-            self._output.__exit__(None, None, None)
+            error = self._error
+            self._output.__exit__(None if error is None else type(error), error, None)
             self._completed = True
         except BaseException as exc:  # raised again where the next picture is shown, or at the end
             self._failure = exc

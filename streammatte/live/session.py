@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+from streammatte.errors import OutputError
 from streammatte.live.capture import Capture
 from streammatte.live.contracts import LiveMatter, Shown
 from streammatte.live.controls import Controls
@@ -25,10 +26,8 @@ if TYPE_CHECKING:
 _HOLD_AFTER = 0.5  # seconds without a frame, after which the last picture is sent again
 _HOLD_FOR = 10.0  # seconds; then the background alone: nobody stands so still
 _STATUS_EVERY = 0.25  # seconds
-_TOO_SLOW = (
-    "this machine is too slow for {rate:.4g} pictures a second, even at the lowest setting: a GPU helps, or --model "
-    "birefnet-nano, a smaller --size or --rate, or --light-wrap off and --match off"
-)
+_SAY_AFTER = 1.5  # seconds of silence
+_DAMAGED = "the camera's stream is damaged: from each damage to its next whole keyframe, what was shown last is held"
 
 
 class Display(Protocol):
@@ -37,22 +36,21 @@ class Display(Protocol):
     def notice(self, text: str) -> None: ...
     def fetching(self, done: int, total: int | None) -> None: ...
     def status(self, status: Status) -> None: ...
+    def ended(self, status: Status) -> None: ...
 
 
-def run_live(options: LiveOptions, display: Display) -> Status:
+def run_live(options: LiveOptions, display: Display) -> None:
     """Until the camera's file ends, the time is over, a key or a signal asks for the end.
 
     Nothing of a frame leaves but through ``Look``, with its own alpha. Until there is one, and when frames have stayed
     away for ten seconds, the background is shown; in shorter gaps, the last picture.
-
-    Returns:
-        How it did, over all of the run.
 
     Raises:
         StreammatteError: No camera, no model, an output that cannot be opened, or the last one that has failed.
     """
     from streammatte.live.look import Look, rounds
     from streammatte.live.matting import AdaptiveMatter, live_matter
+    from streammatte.live.options import check_network
     from streammatte.live.outputs import Outputs, check_outputs
     from streammatte.matting import cores_left_to
     from streammatte.media.live_source import LiveSource, path_of
@@ -69,8 +67,15 @@ def run_live(options: LiveOptions, display: Display) -> Status:
             *((name, "the background itself") for name in backgrounds),
         ],
     )
+    check_network(options)
+    session: Session | None = None
     with signals_heeded() as asked_to_stop, ExitStack() as running:
-        source = LiveSource(options.camera, size=options.size, rate=options.rate)
+        waiting = threading.Timer(_SAY_AFTER, display.notice, (f"waiting for {options.camera or 'the camera'}",))
+        waiting.start()
+        try:
+            source = LiveSource(options.camera, size=options.size, rate=options.rate)
+        finally:
+            waiting.cancel()
         # The threads are entered first, and left last: files are whole before anybody waits for a network.
         capture = running.enter_context(closing(Capture(source)))
         for note in source.notes:
@@ -88,6 +93,7 @@ def run_live(options: LiveOptions, display: Display) -> Status:
         running.callback(look.close)
 
         def load() -> LiveMatter:
+            assert session is not None
             matter = live_matter(options, on_progress=display.fetching, on_notice=display.notice)
             session.model, session.device = matter.name, str(matter.device)
             return AdaptiveMatter(matter, options.quality, info.frame_rate)
@@ -95,12 +101,19 @@ def run_live(options: LiveOptions, display: Display) -> Status:
         outputs = Outputs(
             targets, info, controls, alpha=look.alpha, overwrite=options.overwrite, backgrounds=len(backgrounds)
         )
-        with noting_what_is_kept(outputs), outputs:
-            running.enter_context(cores_left_to(1))
-            session = Session(capture, load, look, outputs, info, display)
-            running.callback(session.close)
-            session.run(seconds=options.seconds, stopped=asked_to_stop.is_set)
-        return session.status("stopped", whole=True)
+        try:
+            with noting_what_is_kept(outputs), outputs:
+                running.enter_context(cores_left_to(1))
+                session = Session(capture, load, look, outputs, info, display)
+                running.callback(session.close)
+                session.run(seconds=options.seconds, stopped=asked_to_stop.is_set)
+        except OutputError as exc:
+            if session is None:
+                raise
+            display.ended(session.status("stopped", whole=True))
+            raise session.once_more(exc) from exc
+        session.tell_what_is_left()
+        display.ended(session.status("stopped", whole=True))
 
 
 class Session:
@@ -134,21 +147,25 @@ class Session:
         self._last_at = self._last_frame_at  # when anything was
         self._told: set[str] = set()
         self._was_gone = False
-        self._left = 0
+        self._left = self._noted = 0
         self._mattes = Mattes(capture, load)
 
     def close(self) -> None:
         self._mattes.close()
 
     def run(self, *, seconds: float | None, stopped: Callable[[], bool]) -> None:
-        """Show pictures until there are no more, or an end is asked for."""
-        begin = time.monotonic()
-        next_status = begin
+        """Show pictures until there are no more, or an end is asked for; ``seconds`` count from the network's being
+        ready.
+        """
+        begin: float | None = None
+        next_status = time.monotonic()
         self._mattes.start()
         self._hold()
         while not (stopped() or self._outputs.ended or self._mattes.ended):
             now = time.monotonic()
-            if seconds is not None and now - begin >= seconds:
+            if begin is None and self._mattes.matter is not None:
+                begin = now
+            if seconds is not None and begin is not None and now - begin >= seconds:
                 return
             self._show_next(now)
             if time.monotonic() >= next_status:
@@ -212,24 +229,59 @@ class Session:
         self._last_at = time.monotonic()
 
     def _tell(self) -> None:
-        gone = self._capture.state == "lost"
+        if self._capture.damaged:
+            self._once(_DAMAGED)
+        gone = self._capture.state == "lost" and not self._capture.broken
         if gone != self._was_gone:
             self._was_gone = gone
             why = self._capture.gone or "the camera gives no pictures"
             self._display.notice(f"{why}; the last picture is held until it is back" if gone else "the camera is back")
-        for failure in self._outputs.failures[self._left :]:
-            self._display.notice(f"{failure}; the other outputs go on")
-        self._left = len(self._outputs.failures)
+        self.tell_what_is_left("; the other outputs go on")
         if self._mattes.trouble is not None:
             self._once(f"a frame had no matte and was not shown ({self._mattes.trouble})")
         if self._mattes.matter is not None and self._mattes.matter.exhausted:
-            self._once(_TOO_SLOW.format(rate=float(self._info.frame_rate)))
+            self._once(too_slow(self.model, self._look.lights, float(self._info.frame_rate)))
         self._display.status(self.status())
+
+    def tell_what_is_left(self, after: str = "") -> None:
+        """What outputs have to say that was not said yet."""
+        for failure in self._outputs.failures[self._left :]:
+            self._display.notice(f"{failure}{after}")
+        self._left = len(self._outputs.failures)
+        for note in self._outputs.notes[self._noted :]:
+            self._display.notice(note)
+        self._noted = len(self._outputs.notes)
+
+    def once_more(self, failure: OutputError) -> OutputError:
+        """The error that a run ends with: short, if it was told when it happened."""
+        if failure not in self._outputs.failures[: self._left]:
+            return failure
+        lost = ", ".join(self._outputs.lost)
+        return OutputError(f"the run ended without {lost}, as told above", hint=failure.hint)
 
     def _once(self, text: str) -> None:
         if text not in self._told:
             self._told.add(text)
             self._display.notice(text)
+
+
+def too_slow(model: str, lights: bool, rate: float) -> str:
+    """What to say, and what would help.
+
+    Args:
+        model: The network.
+        lights: The background's light or colours are laid on.
+        rate: Pictures a second that are asked for.
+    """
+    ways = ["a smaller --size or --rate"]
+    if model != "birefnet-nano":
+        ways.insert(0, "--model birefnet-nano")
+    if lights:
+        ways.append("--light-wrap off and --match off")
+    return (
+        f"this machine is too slow for {rate:.4g} pictures a second, even at the lowest setting: a GPU helps, or "
+        + ", or ".join(ways)
+    )
 
 
 @contextmanager

@@ -32,7 +32,7 @@ class Status:
         dropped_by_outputs: Pictures that an output had no room for.
         held: Pictures shown in place of frames that did not come.
         failed: Frames without a matte, not shown.
-        damaged: Packets that could not be decoded.
+        damaged: Packets and pictures of the camera's that were not whole.
         reconnections: How often the camera was lost and found again.
         setting: How the matte is computed.
         model, device: With what, and where.
@@ -67,6 +67,8 @@ class Status:
         if self.latency_ms is not None and self.latency_p95_ms is not None:
             parts.append(f"{self.latency_ms:.0f} ms (p95 {self.latency_p95_ms:.0f})")
         parts.append(f"{self.dropped} dropped")
+        if self.damaged:
+            parts.append(f"{self.damaged} damaged")
         parts.append(f"{self.setting} on {self.device}" if self.device else self.setting)
         return f"{self.state}  " + " · ".join(parts)
 

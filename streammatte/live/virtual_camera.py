@@ -51,10 +51,10 @@ class VirtualCamera:
         try:
             self._camera = pyvirtualcam.Camera(width, height, max(float(self._info.frame_rate), 1.0), device=self._name)
         except (RuntimeError, ValueError, OSError) as exc:
-            raise WriteFailed(
-                f"no {self.description}: {' '.join(str(exc).split())}",
-                hint=_HOW.get(platform.system(), "pyvirtualcam says which systems have one"),
-            ) from exc
+            how = _HOW.get(platform.system(), "pyvirtualcam says which systems have one")
+            if self._name and platform.system() == "Linux":
+                how += "; --to camera takes it then, or --to camera:/dev/videoN: here it goes by its device"
+            raise WriteFailed(f"no {self.description}: {' '.join(str(exc).split())}", hint=how) from exc
         self.description = f"virtual camera {self._camera.device}"
         return self
 

@@ -100,8 +100,8 @@ class Window:
         self._ready.clear()
         self._drawing.put(picture)
 
-    def finish(self) -> None:
-        """Take no more pictures; the time it is given to close begins."""
+    def finish(self, error: BaseException | None = None) -> None:
+        """Take no more pictures, whatever ends the run; the time it is given to close begins."""
         if self._until is None:
             self._until = time.monotonic() + _LET_GO_WITHIN
             self._drawing.put(None)
@@ -175,7 +175,7 @@ class Window:
                 self._before = not self._before
             case "h":
                 self._legend = not self._legend
-            case "q" | "\x1b":
+            case "q":
                 controls.quit = True
 
     def _unmatted(self) -> Picture:

@@ -86,7 +86,8 @@ def find_camera(spec: str | None) -> Camera:
     if spec.startswith("/dev/") and Path(spec).exists():  # by-id names, and what the listing leaves out
         return Camera(-1, spec, spec)
     there = ", ".join(f"{camera.index} ({camera.name})" for camera in cameras)
-    what = f"camera {spec} is not there" if spec.isdecimal() or spec.startswith("/dev/") else f"no camera is a {spec!r}"
+    known_by = spec.removeprefix("-").isdecimal() or spec.startswith("/dev/")
+    what = f"camera {spec} is not there" if known_by else f"no camera is a {spec!r}"
     raise SourceNotFound(what, hint=f"there are: {there}" if there else f"there is none at all: {HOW_TO_LOOK}")
 
 

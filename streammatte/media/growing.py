@@ -109,6 +109,12 @@ def packets_in(path: Path, part: Part) -> Iterator[bytes]:
             return
 
 
+def whole_until(path: Path) -> int | None:
+    """Bytes of a MOV or MP4 in fragments up to the end of the last one that is whole; ``None`` of what is none."""
+    with path.open("rb") as file:
+        return max((start + size for kind, start, size in _boxes(file) if kind == b"mdat"), default=None)
+
+
 def fragments_in(path: Path) -> int:
     """How many frames a file that was let go of holds; without reading them, and without a check."""
     with path.open("rb") as file:

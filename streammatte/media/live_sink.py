@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
+import socket
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
+from urllib.parse import urlsplit
 
 import av
 import cv2
@@ -16,11 +20,13 @@ import torch
 from av.codec.context import Flags
 from numpy.typing import NDArray
 
-from streammatte.errors import OutputError, UnsupportedOutput, WriteFailed
+from streammatte.errors import InputError, OutputError, UnsupportedOutput, WriteFailed
 from streammatte.frame import UNSPECIFIED, Frame, Plate, StreamInfo
 from streammatte.media.addresses import without_secrets
 from streammatte.media.color import RGB_MATRIX, STUDIO, matrix_for
+from streammatte.media.containers import open_container
 from streammatte.media.encoding import Encoding, encoding_for
+from streammatte.media.growing import whole_until
 from streammatte.media.output import check_target
 from streammatte.media.video_sink import VideoSink
 
@@ -30,15 +36,24 @@ CLOCK = Fraction(1, 90000)
 _FORMATS = {"udp": "mpegts", "tcp": "mpegts", "srt": "mpegts", "rtsp": "rtsp", "rtmp": "flv", "rtmps": "flv"}
 _ANSWER_WITHIN = 5_000_000  # microseconds, of who receives
 _TAKEN_WITHIN = 10_000_000  # microseconds, before what takes nothing is left
+_HEAD = 1 << 16  # bytes from a file's beginning that a muxer may write over when it ends it
 _DATAGRAM = 1316  # bytes: seven packets of a transport stream, which is what fits
+_SUFFIXES = (".mp4", ".webm", ".mov", ".mkv")
+_PORTLESS = ("udp", "tcp", "srt")  # protocols without a port of their own
 
 # As quick as the encoders go, since they share the machine with the network. A killed run leaves a file that plays.
 _LIVE: dict[str, dict[str, str]] = {
-    "libx264": {"crf": "20", "preset": "superfast", "threads": "1", "g": "30"},
+    "libx264": {"crf": "20", "preset": "superfast", "tune": "zerolatency", "threads": "1", "g": "30"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "crf": "30"},
 }
 _UNBROKEN = {
-    "mp4": {"movflags": "+hybrid_fragmented+frag_keyframe", "flush_packets": "1"},
+    # An edit list would hide all of the first fragment of a file without an end.
+    "mp4": {
+        "movflags": "+hybrid_fragmented+frag_keyframe",
+        "frag_duration": "500000",
+        "use_editlist": "0",
+        "flush_packets": "1",
+    },
     "webm": {"cluster_time_limit": "1000", "flush_packets": "1"},
 }
 
@@ -57,13 +72,29 @@ def check_address(target: str) -> None:
     """Refuse an address that nothing here can send to.
 
     Raises:
-        UnsupportedOutput: Its protocol is not known.
+        UnsupportedOutput: Its protocol is not known, or it has no port.
+        WriteFailed: There is no such host.
     """
     scheme = scheme_of(target)
     if scheme not in _FORMATS:
         raise UnsupportedOutput(
             f"{without_secrets(target)}: nothing sends by {scheme}", hint=f"known: {', '.join(_FORMATS)}"
         )
+    try:
+        parts = urlsplit(target)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if host is None or (port is None and scheme in _PORTLESS):
+        raise UnsupportedOutput(
+            f"{without_secrets(target)} names no {'port' if host else 'host'}",
+            hint=f"as in {scheme}://{host or '127.0.0.1'}:{port or 9000}",
+        )
+    try:
+        socket.getaddrinfo(host, port or 0)
+    except OSError as exc:
+        shown = without_secrets(target)
+        raise WriteFailed(f"{shown}: there is no host {host} ({exc.strerror})", hint="check its name") from exc
 
 
 class StreamSink:
@@ -216,6 +247,8 @@ class StreamSink:
             reason = "no answer, or none that can be understood"
         if self._raw:
             return WriteFailed(f"standard output cannot be written: {reason}", hint="check what reads it")
+        if self._last > 0:
+            return WriteFailed(f"{self._shown} takes no more: {reason}", hint="is what receives it still there?")
         return WriteFailed(
             f"{self._shown} takes nothing: {reason}", hint="start what receives it, and check host, port and path"
         )
@@ -226,13 +259,17 @@ class Recording:
 
     What :func:`~streammatte.media.open_sink` writes to that suffix, at the encoders' quickest. It grows in a hidden
     folder beside its place, ``.name.part``, where it can be played if the run is killed, and gets its name when the
-    sink is left, however the run ended: a recording is whole wherever it stops.
+    sink is left: a recording is whole wherever it stops. What a killed run left there, and what was written before the
+    disk refused, is put aside as ``name.rescued.mp4``. Left with an exception that is not its own, it leaves nothing.
 
     Args:
         path: ``.mov``, ``.webm``, ``.mkv`` or ``.mp4``.
         info: Of the pictures.
         alpha: They have four channels, colours straight.
         overwrite: Replace what is there.
+
+    Attributes:
+        note: What was found of an earlier run, in a line; ``None`` if nothing was. Known once it is entered.
 
     Raises:
         UnsupportedOutput: Nothing writes that suffix, or not with alpha.
@@ -245,11 +282,14 @@ class Recording:
         info = replace(info, color=replace(info.color, matrix=matrix, bit_depth=8))
         encoding = recorded(path, info, alpha=alpha)
         check_target(path, overwrite=overwrite)
+        self.note: str | None = None
         self._alpha = alpha
         self._opaque = torch.ones(info.height, info.width)
         self._begin: float | None = None
         self._failed = False
         self._count = 0
+        self._head, self._length = b"", 0
+        self._rescued: Path | None = None
         self._sink = VideoSink(
             path,
             replace(info, time_base=CLOCK, span=None, timecode=None),
@@ -261,12 +301,16 @@ class Recording:
             overwrite=overwrite,
             composed=not alpha,
         )
+        self._growing = self._sink.part.folder / f"plates.{encoding.container}"
 
     @property
     def description(self) -> str:
         return f"{self._sink.path}, {self._sink.description}"
 
     def __enter__(self) -> Self:
+        self._sink.part.claim()
+        if _has_pictures(self._growing) and (rescued := self._put_aside()) is not None:
+            self.note = f"an earlier run that did not end left a recording: it is {rescued} now"
         self._sink.__enter__()
         return self
 
@@ -286,6 +330,9 @@ class Recording:
         opacity = torch.from_numpy(rgb[..., 3].astype(np.float32) / 255) if self._alpha else self._opaque
         try:
             self._sink.write(Plate(frame, opacity))
+        except WriteFailed as exc:
+            self._failed = True
+            raise self._cut_short(exc) from exc
         except BaseException:
             self._failed = True
             raise
@@ -294,11 +341,71 @@ class Recording:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._failed or not self._count:
-            stopped: Any = (kind, exc, trace) if kind is not None else (RuntimeError, None, None)
-            self._sink.__exit__(*stopped)
-        else:
-            self._sink.__exit__(None, None, None)
+        if self._failed or kind is not None or not self._count:
+            self._discard()
+            return
+        self._head = _head_of(self._growing)  # before the muxer ends what may not be ended
+        try:
+            self._sink.finish()
+        except WriteFailed as failure:
+            told = self._cut_short(failure)
+            self._discard()
+            raise told from failure
+        self._sink.__exit__(None, None, None)
+
+    def _cut_short(self, exc: WriteFailed) -> WriteFailed:
+        """The same error, and where what was written so far is to be found."""
+        self._head = self._head or _head_of(self._growing)
+        self._length = self._growing.stat().st_size if self._growing.exists() else 0
+        if not _has_pictures(self._growing) or (rescued := self._put_aside()) is None:
+            return exc
+        self._rescued = rescued
+        return WriteFailed(str(exc), hint=f"{exc.hint}; what was recorded before is {rescued}")
+
+    def _discard(self) -> None:
+        stopped: Any = (RuntimeError, None, None)
+        self._sink.__exit__(*stopped)
+        if self._rescued is not None:
+            # Muxers go back and write over a file's beginning when they end it, though its end found no room.
+            with contextlib.suppress(OSError), self._rescued.open("r+b") as file:
+                file.write(self._head)
+                file.flush()
+                file.truncate(self._length)
+                if (end := whole_until(self._rescued)) is not None:
+                    file.truncate(end)
+
+    def _put_aside(self) -> Path | None:
+        path = self._sink.path
+        for number in itertools.count(1):
+            aside = path.with_name(f"{path.stem}.rescued{'' if number == 1 else f'-{number}'}{path.suffix}")
+            if not os.path.lexists(aside):
+                break
+        try:
+            aside.hardlink_to(self._growing)
+        except OSError:  # FAT and some network folders have none
+            if self._sink.resumable:  # such a sink looks at its file once more
+                return None
+            try:
+                self._growing.rename(aside)
+            except OSError:  # on Windows, a file that is open
+                return None
+        return aside
+
+
+def _has_pictures(path: Path) -> bool:
+    try:
+        with open_container(str(path)) as container:
+            return any(packet.size for packet in container.demux(container.streams.video[0]))
+    except (InputError, av.FFmpegError, OSError, IndexError):
+        return False
+
+
+def _head_of(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD)
+    except OSError:
+        return b""
 
 
 def recorded(path: Path, info: StreamInfo, *, alpha: bool) -> Encoding:
@@ -307,6 +414,13 @@ def recorded(path: Path, info: StreamInfo, *, alpha: bool) -> Encoding:
     Raises:
         UnsupportedOutput: Nothing writes that suffix as video, or not with alpha.
     """
+    what = "--to takes .mp4 (H.264), .webm (VP9), .mov (ProRes) and .mkv (FFV1), the last three with alpha"
+    if path.suffix.lower() not in _SUFFIXES:
+        raise UnsupportedOutput(f"{path} has no suffix that a live run writes", hint=what)
+    if alpha and path.suffix.lower() == ".mp4":
+        raise UnsupportedOutput(
+            f"{path} cannot hold alpha: H.264 has none", hint="give another --bg, or write .webm, .mov or .mkv"
+        )
     encoding = encoding_for(
         path,
         info,

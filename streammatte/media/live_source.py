@@ -33,6 +33,10 @@ _SILENCE = 3.0  # seconds without a byte after which a stream is taken for broke
 _OFF_THE_CLOCK = 5.0  # seconds that pts and real time may be apart before pts are taken for broken
 _LARGEST = 8192
 _LIKELY_RATES = Fraction(1, 60), 240  # a second; transport streams may state their clock instead
+# Containers whose demuxers mark what is damaged. Of open groups of pictures, which they often have, a strict H.264
+# decoder takes none that it comes upon midway.
+_MARKED = ("mpegts", "hls")
+_DOUBTFUL = 2  # packets after one that is marked damaged: FFmpeg's parsers put the mark on the one before or two before
 
 # As little as tells what the pictures are.
 _ADDRESS_OPTIONS = {
@@ -91,7 +95,8 @@ class LiveSource:
         name: It, in words.
         paced: It is no real time by itself, and begins when it is first asked for a picture.
         notes: What differs from what was asked for, a line each.
-        damaged: Packets that could not be decoded so far.
+        damaged: Packets and pictures that were not whole so far.
+        broken: What came last was not, and what comes is built upon it: nothing is given before a whole keyframe.
 
     Raises:
         SourceNotFound: There is nothing, or nobody answers in time.
@@ -108,6 +113,7 @@ class LiveSource:
         self.kind = kind_of(spec)
         self.notes: list[str] = []
         self.damaged = 0
+        self.broken = False
         self._size, self._rate = size, rate
         self._stopping = threading.Event()
         self._camera: Camera | None = None
@@ -182,15 +188,24 @@ class LiveSource:
             stream = self._container.streams.best("video")
             if not isinstance(stream, av.VideoStream):
                 raise NoVideoStream(f"{self.name} has no video", hint="give a camera, or a stream with pictures")
+            if self.kind == "file" and self._container.format.name.endswith(("_pipe", "image2")):
+                raise NoVideoStream(f"{self.name} is a still picture", hint="give a clip, or a camera")
             self._stream = stream
             # Frame threads would each hold a picture back.
             stream.codec_context.thread_type = "SLICE"
+            strict = not self._container.format.name.startswith(_MARKED)
+            if strict and not stream.codec_context.codec.intra_only:
+                # A decoder that papers over what is missing gives pieces of other pictures. What is a picture by itself
+                # misses no more than it says, and many a webcam's JPEG is not quite one.
+                stream.codec_context.options = {"err_detect": "crccheck+explode"}
             self.paced = self.kind in ("file", "pattern") or (
                 # A clip on a web server is no more real time than one on a disk.
                 self._spec.startswith("http") and bool(self._container.duration)
             )
             self._frames = self._decode()
+            damaged = self.damaged
             first = next(self._frames, None)
+            self.damaged = damaged  # who joins a stream midway begins with half a picture, which is no damage
         except (av.FFmpegError, OSError, ValueError) as exc:
             self.close()
             raise self._not_there(exc) from exc
@@ -205,9 +220,9 @@ class LiveSource:
         self._first = first
         stated = (stream.average_rate, stream.guessed_rate)
         rate = next((each for each in stated if each and _LIKELY_RATES[0] <= each <= _LIKELY_RATES[1]), USUAL_RATE)
-        self._given = first.height, first.width, rate
         upright = Orientation.of(first)
         given = (first.width, first.height) if upright.transposed else (first.height, first.width)
+        self._given = *given, rate
         height, width = self._size or given
         slower = rate if self._rate is None else min(rate, self._rate)
         return StreamInfo(width, height, CLOCK, slower, None, color_of(first))
@@ -247,28 +262,64 @@ class LiveSource:
             raise StreamLost(f"{self.name} has ended", hint="it is tried again")
 
     def _decode(self) -> Iterator[av.VideoFrame]:
-        """Whatever can be decoded; counts what cannot."""
+        """What is whole, and rests on nothing that is not; counts what is damaged."""
         assert self._container is not None
-        mapped = self.kind == "device" and self._stream.codec_context.name == "rawvideo"
+        context = self._stream.codec_context
+        mapped = self.kind == "device" and context.name == "rawvideo"
+        self.broken = False
+        doubtful = 0
+        begins = True  # nothing yet, but for a keyframe, of what is shown after it
+        begun_at: int | None = None  # its pts
         for packet in self._container.demux(self._stream):
             if packet.is_corrupt:
-                self.damaged += 1
+                self._break()
+                begins, begun_at, doubtful = True, None, _DOUBTFUL
                 continue
+            doubtful -= 1
+            if doubtful >= 0 or (self.broken and not packet.is_keyframe):
+                continue
+            if begins and packet.is_keyframe:
+                begun_at = packet.pts
+            elif begins and begun_at is not None and packet.pts is not None:
+                if packet.pts < begun_at:
+                    continue  # of an open group of pictures, and built upon what came before it
+                begins = False
             # A device's own memory, which goes with it: a picture that is still looked at would take the process along.
             whole = _copied(packet) if mapped and packet.size else packet
             try:
-                yield from self._stream.codec_context.decode(whole)
+                decoded = context.decode(whole)
             except av.FFmpegError:
-                self.damaged += 1
+                decoded = None
+            if decoded is None or any(frame.is_corrupt for frame in decoded):
+                self._break()
+                begins, begun_at = True, None
+                continue
+            self.broken = False
+            yield from decoded
+
+    def _break(self) -> None:
+        """Count a damage, and forget what the next pictures would be told from."""
+        self.damaged += 1
+        context = self._stream.codec_context
+        if not context.codec.intra_only:
+            self.broken = True
+            context.flush_buffers()
 
     def _tell_what_differs(self) -> None:
         height, width, rate = self._given
-        asked_size = self._size is not None and self._size != (self.info.height, self.info.width)
         size_differs = self._size is not None and self._size != (height, width)
         rate_differs = self._rate is not None and rate < self._rate * Fraction(98, 100)
-        if asked_size or size_differs or rate_differs:
-            brought = f", brought to {self.info.width}×{self.info.height}" if size_differs else ""
-            self.notes.append(f"{self.name} gives {width}×{height} at {float(rate):.4g} a second{brought}")
+        if not (size_differs or rate_differs):
+            return
+        brought = ""
+        if size_differs:
+            wide, high = kept_of(width, height, self.info.width, self.info.height)
+            brought = f", brought to {self.info.width}×{self.info.height}"
+            off = 1 - (wide * high) / (width * height)
+            if off >= 0.005:
+                sides = "left and right" if high == height else "above and below"
+                brought += f": {100 * off:.0f} % of it is cut off {sides}; --size {width}x{height} keeps all"
+        self.notes.append(f"{self.name} gives {width}×{height} at {float(rate):.4g} a second{brought}")
 
     def _not_there(self, exc: Exception) -> InputError:
         code = getattr(exc, "errno", None)
@@ -316,11 +367,17 @@ def covering(rgb: Samples, width: int, height: int) -> Samples:
     rows, columns = rgb.shape[:2]
     if (columns, rows) == (width, height):
         return rgb
+    keep_x, keep_y = kept_of(columns, rows, width, height)
     scale = max(width / columns, height / rows)
-    keep_x, keep_y = min(columns, round(width / scale)), min(rows, round(height / scale))
     x, y = (columns - keep_x) // 2, (rows - keep_y) // 2
     kept = rgb[y : y + keep_y, x : x + keep_x]
     return cv2.resize(kept, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+
+
+def kept_of(columns: int, rows: int, width: int, height: int) -> tuple[int, int]:
+    """(W, H) of the part of a picture of ``columns × rows`` that covers ``width × height``."""
+    scale = max(width / columns, height / rows)
+    return min(columns, round(width / scale)), min(rows, round(height / scale))
 
 
 def kind_of(spec: str | None) -> Kind:
@@ -331,6 +388,8 @@ def kind_of(spec: str | None) -> Kind:
     """
     if spec is None:
         return "device"
+    if not spec:
+        raise SourceNotFound("no camera is named: the name is empty", hint="is a variable of the shell's not set?")
     if spec.startswith("lavfi:"):
         return "pattern"
     path = Path(path_of(spec))
@@ -338,7 +397,9 @@ def kind_of(spec: str | None) -> Kind:
         return "address"
     if path.is_file():
         return "file"
-    if not spec.startswith("/dev/") and ("://" in spec or path.suffix or "/" in spec or path.is_dir()):
+    if path.is_dir():
+        raise SourceNotFound(f"{spec} is a folder", hint="name a file in it, or a camera: --list-cameras lists them")
+    if not spec.startswith("/dev/") and ("://" in spec or path.suffix or "/" in spec):
         raise SourceNotFound(f"there is no file {spec}", hint="--list-cameras lists the cameras that are here")
     return "device"
 
