@@ -371,20 +371,12 @@ def test_outputs_that_stall_are_left_together(tmp_path):
             server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             server.bind(("127.0.0.1", 0))
             server.listen()
-            targets.append(f"tcp://127.0.0.1:{server.getsockname()[1]}")
+            targets.append(f"tcp://127.0.0.1:{server.getsockname()[1]}?send_buffer_size=4096")
         outputs = Outputs(targets, info, Controls())
         outputs.__enter__()
-        end = time.monotonic() + 30
-        stalled = False
-        while not stalled and time.monotonic() < end:  # that is: not one of so many was taken
-            before = [each.dropped for each in outputs._outputs]
-            for _ in range(60):
-                outputs.show(Shown(noise, 0, time.monotonic()))
-                time.sleep(0.01)
-            stalled = all(
-                each.dropped - then == 60 for each, then in zip(outputs._outputs[1:], before[1:], strict=True)
-            )
-        assert stalled
+        for _ in range(30):  # one of them is more than such a connection holds
+            outputs.show(Shown(noise, 0, time.monotonic()))
+            time.sleep(0.01)
         begin = time.monotonic()
         with pytest.raises(WriteFailed, match="took no pictures at the end"):
             outputs.__exit__(None, None, None)
