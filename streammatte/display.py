@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 import time
+from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -281,6 +283,7 @@ class LiveDisplay(TerminalDisplay):
     def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
         super().__init__(quiet=quiet or as_json or not sys.stderr.isatty())
         self._as_json = as_json
+        self._status: Status | None = None
         self._silent = quiet
         self._due = 0.0
         self._fetched = ""
@@ -291,6 +294,7 @@ class LiveDisplay(TerminalDisplay):
 
     def status(self, status: Status) -> None:
         """How it goes."""
+        self._status = status
         late = time.monotonic() - self._due
         if self._as_json and late >= 0:
             self._due = self._due + 1 if late < 1 else time.monotonic() + 1
@@ -309,9 +313,10 @@ class LiveDisplay(TerminalDisplay):
 
     def ended(self, status: Status) -> None:
         """How it went."""
+        self._status = None
         self._stop()
         if self._as_json:
-            self._print(status)
+            self._print(status, patience=1.0)
             return
         if self._silent:
             return
@@ -323,12 +328,29 @@ class LiveDisplay(TerminalDisplay):
             f"{status.dropped} of the camera's {status.rate_in:.1f} a second dropped, {status.held} held"
         )
 
-    def _print(self, status: Status) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, exc, trace)
+        if kind is not None and self._as_json and self._status is not None:  # a run that fails has an end, too
+            self._print(replace(self._status, state="stopped"), patience=1.0)
+
+    def _print(self, status: Status, patience: float = 0.0) -> None:
+        if not _taken(sys.stdout, patience):  # who reads it does not, and the pictures go on
+            return
         try:
             print(json.dumps(status.as_dict()), flush=True)
         except BrokenPipeError:  # who read it has gone, and the pictures go on
             self._as_json = False
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _taken(file: TextIO, patience: float) -> bool:
+    """Whether a line can be written within ``patience`` seconds; where that cannot be told, it can."""
+    try:
+        return bool(select.select([], [file.fileno()], [], patience)[1])
+    except (OSError, ValueError):
+        return True
 
 
 def _figure(value: float | None) -> str:

@@ -199,11 +199,11 @@ def test_a_stream_that_falls_silent_is_held_and_found_again(monkeypatch: pytest.
 def test_who_is_late_gets_the_newest_frame_and_the_others_are_counted(tmp_path: Path) -> None:
     with closing(Capture(LiveSource(str(write_counted(tmp_path / "room.mkv"))))) as capture:
         first = capture.take(10)
-        assert first is not None and first.frame.index == 0
+        assert first is not None and first.index == 0
         while capture.state != "ended":
             time.sleep(0.05)
         last = capture.take(10)
-        assert last is not None and last.frame.index == COUNT - 1
+        assert last is not None and last.index == COUNT - 1
         assert (capture.count, capture.dropped) == (COUNT, COUNT - 2)
         assert capture.take(0) is None
 

@@ -81,6 +81,11 @@ class Look:
         """Pictures have four channels: one of the backgrounds is ``transparent``."""
         return any(self._clear)
 
+    @property
+    def lights(self) -> bool:
+        """The background that is shown gives light or colours to the subject."""
+        return (self._wrap or self._match is not None) and self._behinds[self._index].light
+
     def __call__(self, captured: Captured, plate: Plate) -> Shown:
         """What is shown for a frame; the last picture again while it is frozen."""
         if self._controls.frozen and self._last is not None:

@@ -114,7 +114,7 @@ class AdaptiveMatter:
             self._trail, self._state = Trail(), _State()  # nothing half known goes on
             raise
         whole = torch.from_numpy(stretched(alpha, frame.rgb.shape[1:]).clip(0, 1))
-        busy, ran = time.perf_counter() - begin, self.runs > runs
+        busy, ran = captured.worked + time.perf_counter() - begin, self.runs > runs
         self._warm += ran
         if not ran or self._warm > (WARM if busy < SLOW else 1):
             self._controller.took(busy, ran=ran)

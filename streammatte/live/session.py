@@ -25,10 +25,7 @@ if TYPE_CHECKING:
 _HOLD_AFTER = 0.5  # seconds without a frame, after which the last picture is sent again
 _HOLD_FOR = 10.0  # seconds; then the background alone: nobody stands so still
 _STATUS_EVERY = 0.25  # seconds
-_TOO_SLOW = (
-    "this machine is too slow for {rate:.4g} pictures a second, even at the lowest setting: a GPU helps, or --model "
-    "birefnet-nano, a smaller --size or --rate, or --light-wrap off and --match off"
-)
+_HELD = "the last picture is held for {seconds:.0f} seconds, then the background, until it is back"
 
 
 class Display(Protocol):
@@ -93,7 +90,7 @@ def run_live(options: LiveOptions, display: Display) -> Status:
             targets, info, controls, alpha=look.alpha, overwrite=options.overwrite, backgrounds=len(backgrounds)
         ) as outputs:
             running.enter_context(cores_left_to(1))
-            session = Session(capture, load, look, outputs, info, display)
+            session = Session(capture, load, look, outputs, info, display, pinned=options.quality != "auto")
             running.callback(session.close)
             session.run(seconds=options.seconds, stopped=asked_to_stop.is_set)
         return session.status("stopped", whole=True)
@@ -109,6 +106,7 @@ class Session:
         outputs: Where they go.
         info: Of the frames.
         display: Told how it goes.
+        pinned: The matter's setting was asked for.
     """
 
     def __init__(
@@ -119,8 +117,11 @@ class Session:
         outputs: Outputs,
         info: StreamInfo,
         display: Display,
+        *,
+        pinned: bool = False,
     ) -> None:
         self.model, self.device = "", ""
+        self._pinned = pinned
         self._capture, self._look, self._outputs, self._display = capture, look, outputs, display
         self._info = info
         self._interval = 1 / float(info.frame_rate)
@@ -190,7 +191,10 @@ class Session:
         self._send(shown)
         self._last = shown
         self._last_frame_at = self._last_at
-        self._gauge.picture(captured.at)
+        if shown.held:  # frozen by a key
+            self._gauge.held += 1
+        else:
+            self._gauge.picture(captured.at)
 
     def _hold(self) -> None:
         """The last picture once more or, if there is none or it is old, the background."""
@@ -212,20 +216,36 @@ class Session:
         if gone != self._was_gone:
             self._was_gone = gone
             why = self._capture.gone or "the camera gives no pictures"
-            self._display.notice(f"{why}; the last picture is held until it is back" if gone else "the camera is back")
+            self._display.notice(f"{why}; {_HELD.format(seconds=_HOLD_FOR)}" if gone else "the camera is back")
         for failure in self._outputs.failures[self._left :]:
             self._display.notice(f"{failure}; the other outputs go on")
         self._left = len(self._outputs.failures)
-        if self._mattes.trouble is not None:
-            self._once(f"a frame had no matte and was not shown ({self._mattes.trouble})")
+        if (trouble := self._mattes.trouble) is not None:
+            kind, _, _ = trouble.partition(":")
+            self._once(kind, f"a frame had no matte and was not shown ({trouble})")
         if self._mattes.matter is not None and self._mattes.matter.exhausted:
-            self._once(_TOO_SLOW.format(rate=float(self._info.frame_rate)))
+            self._once("slow", self._too_slow())
         self._display.status(self.status())
 
-    def _once(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
+    def _once(self, kind: str, text: str) -> None:
+        """Say it, if nothing of its kind was said: what differs by a frame's number alone is the same."""
+        if kind not in self._told:
+            self._told.add(kind)
             self._display.notice(text)
+
+    def _too_slow(self) -> str:
+        helps = ["--quality auto"] if self._pinned else []
+        if self.device.startswith("cpu"):
+            helps.append("a GPU")
+        if self.model != "birefnet-nano":
+            helps.append("--model birefnet-nano")
+        helps.append("a smaller --size or --rate")
+        if self._look.lights:
+            helps.append("--light-wrap off and --match off")
+        setting = "with the --quality asked for" if self._pinned else "even at the lowest setting"
+        rate = float(self._info.frame_rate)
+        late = f"this machine is too slow for {rate:.4g} pictures a second, {setting}"
+        return f"{late}; what helps: {', or '.join(helps)}"
 
 
 @contextmanager
