@@ -135,6 +135,7 @@ def _raises(before: Frame, frame: Frame) -> Plate:
         (lambda before, frame: Plate(before, torch.ones(frame.rgb.shape[1:])), "was given the matte of frame"),
         (lambda before, frame: Plate(frame, torch.full(frame.rgb.shape[1:], torch.nan)), "no numbers"),
         (lambda before, frame: Plate(frame, torch.ones(2, 2)), "another size"),
+        (lambda before, frame: Plate(frame, torch.full(frame.rgb.shape[1:], 7.0)), "goes from 7 to 7"),
     ],
 )
 def test_a_frame_without_its_matte_is_not_shown(

@@ -237,7 +237,7 @@ class Session:
         helps = ["--quality auto"] if self._pinned else []
         if self.device.startswith("cpu"):
             helps.append("a GPU")
-        if self.model != "birefnet-nano":
+        if self.model not in ("", "birefnet-nano"):
             helps.append("--model birefnet-nano")
         helps.append("a smaller --size or --rate")
         if self._look.lights:
