@@ -324,3 +324,34 @@ def test_a_signal_ends_it_with_a_whole_file(tmp_path: Path) -> None:
     assert json.loads(rest[-1])["state"] == "stopped"
     with av.open(str(out)) as file:
         assert sum(1 for _ in file.decode(video=0)) > 0
+
+
+def test_a_picture_without_colours_is_not_shown_and_not_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colours = live_source.Picture.frame
+
+    def fails_once(self: live_source.Picture) -> Frame:
+        if self.index == 0:
+            raise ValueError("no such colours")
+        return colours(self)
+
+    monkeypatch.setattr(live_source.Picture, "frame", fails_once)
+    outputs, told = Kept(), Told()
+    session = played(LiveSource(str(write_counted(tmp_path / "room.mkv"))), outputs, told=told)
+    assert session.status().failed == 1
+    assert outputs.fresh and outputs.fresh[-1].index == COUNT - 1
+    assert sum("no such colours" in notice for notice in told.notices) == 1
+
+
+def test_a_run_that_fails_says_in_json_that_it_has_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: live_source.Picture) -> Frame:
+        raise ValueError("no such colours")
+
+    monkeypatch.setattr(live_source.Picture, "frame", fails)
+    arguments = ["--camera", PATTERN, "--bg", "green", "--to", str(tmp_path / "out.mkv"), "--json", *QUICK]
+    with pytest.raises(ValueError, match="no such colours"):
+        main(["live", *arguments])
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["state"] == "stopped"
