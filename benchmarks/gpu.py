@@ -383,7 +383,7 @@ def footage(run: Run, report: Report) -> None:
 
 
 def live(run: Run, report: Report) -> None:
-    """A generated camera of 1080p at 30 frames a second, to a file over a colour."""
+    """A generated camera of 1080p at 30 frames a second, to a file over a colour, whose encoding takes its part."""
     width, height = (128, 96) if run.small else (1920, 1080)
     for name in ("nano",) if run.small else ("swin_t", "swin_l"):
         with report.entry("live", name) as entry:
@@ -398,7 +398,6 @@ def live(run: Run, report: Report) -> None:
             if done.returncode:
                 raise CheckFailed(done.stderr.strip().splitlines()[-1])
             *_, late, over_all = (json.loads(line) for line in done.stdout.splitlines())
-            # The whole run's rate counts the seconds in which the network was made ready.
             entry.update(weights=FILLED, size=(width, height), late=late, over_all=over_all)
 
 

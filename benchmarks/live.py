@@ -1,13 +1,17 @@
 """What a live run must hold: python -m benchmarks.live [--minutes 10] [-o benchmarks/results/live.json]
 
-Three parts, each an entry of the file as soon as it is done, with its progress on standard output:
+Parts (``--parts``), each an entry of the file as soon as it is done, with its progress on standard error. What does not
+hold is named under ``error``, and the exit code is 1.
 
 ``pairing``    A camera of 640×360 at 30 frames a second in real time, the embedded model, light wrap and match before a
-               picture, a stream out. Rates, latency, memory; and of every picture that is shown, from its pixels
-               alone, whether its alpha is that of the number that is drawn into it. ``shifted`` is the same for some
-               seconds with each frame given the alpha of the one shown before: there the check must fail.
-``privacy``    ``talking`` and ``walk`` before a colour, live and as files: pixels where the truth says background and
-               the picture something else. And what is shown before the first matte, when it breaks, and at the end.
+               picture, a stream out. Rates, latency (till a picture is handed to the stream's queue), memory; and of
+               every picture that is shown, from its pixels alone, whether its alpha is that of the number that is drawn
+               into it. ``shifted`` is the same for some seconds with each frame given the alpha of the one shown
+               before: there the check must fail.
+``privacy``    ``talking`` and ``walk`` before a colour and a picture, live and as files: pixels where the truth says
+               background and the picture something else. And what is shown beside frames.
+``steps``      ``fast``, ``walk`` and ``talking`` with each setting that ``auto`` takes, pinned, frame by frame.
+``breaking``   What a file holds after a matter broke.
 ``vanishing``  A camera that is killed three times for five seconds.
 
 Ctrl-C ends a part early; what was measured till then is on file.
@@ -16,7 +20,6 @@ Ctrl-C ends a part early; what was measured till then is on file.
 from __future__ import annotations
 
 import argparse
-import socket
 import subprocess
 import sys
 import tempfile
@@ -31,10 +34,11 @@ import cv2
 import numpy as np
 import torch
 
-import streammatte
-from benchmarks.live_scene import LOOP, ROOM, SIZE, STRIP, Mask, Picture, Scene, overlap, read_number, small
-from benchmarks.report import ROOT, CheckFailed, Report, machine
-from streammatte.frame import Frame, Plate
+from benchmarks.live_privacy import DIFFERS, breaking, in_real_time, step_by_step
+from benchmarks.live_run import Keyed, Log, Watched, free_port, nano, of_room, played
+from benchmarks.live_scene import LOOP, SIZE, STRIP, Mask, Picture, Scene, overlap, read_number, small
+from benchmarks.report import ROOT, CheckFailed, Report, machine, require
+from streammatte.frame import Plate
 from streammatte.live.capture import Capture
 from streammatte.live.contracts import Captured, LiveMatter, Shown
 from streammatte.live.controls import Controls
@@ -42,61 +46,15 @@ from streammatte.live.look import Look
 from streammatte.live.matting import AdaptiveMatter
 from streammatte.live.outputs import Outputs
 from streammatte.live.session import Session, signals_heeded
-from streammatte.live.status import Status
-from streammatte.matting import BiRefNetMatter, cores_left_to
-from streammatte.media.background import open_background
-from streammatte.media.composing import at_depth, colors
+from streammatte.matting import cores_left_to
 from streammatte.media.live_source import LiveSource
-from streammatte.stages import stages_for
 
 SAMPLES = ROOT / "samples"
-GREEN = (0, 177, 64)
 ANOTHERS = 0.05  # more overlap with another frame's truth than with the own; a frame's shift costs 0.1 and more
-DIFFERS = 24  # levels from the background, of 255: more than coding and light leave
-
-
-class Log:
-    """Says how it goes every ten seconds, and keeps what memory was at the first minute and last."""
-
-    def __init__(self) -> None:
-        self._begin = self._said = time.monotonic()
-        self.memory: list[tuple[float, float]] = []
-
-    def notice(self, text: str) -> None:
-        print(f"  {text}", flush=True)
-
-    def fetching(self, done: int, total: int | None) -> None: ...
-
-    def status(self, status: Status) -> None:
-        now = time.monotonic()
-        if now - self._said >= 10:
-            self._said = now
-            self.memory.append((now - self._begin, resident_mib()))
-            print(f"  {now - self._begin:5.0f} s  {status.line()}, {self.memory[-1][1]:.0f} MiB", flush=True)
-
-
-class Watched:
-    """Outputs that look at what is shown before it goes on."""
-
-    def __init__(self, look_at: Callable[[Shown], None], outputs: Outputs | None = None) -> None:
-        self._look_at, self._outputs = look_at, outputs
-        self.failures: list[Any] = [] if outputs is None else outputs.failures
-        self.notes: list[str] = [] if outputs is None else outputs.notes
-
-    @property
-    def ended(self) -> bool:
-        return self._outputs is not None and self._outputs.ended
-
-    @property
-    def dropped(self) -> int:
-        return 0 if self._outputs is None else self._outputs.dropped
-
-    def before(self, frame: Frame) -> None: ...
-
-    def show(self, shown: Shown) -> None:
-        self._look_at(shown)
-        if self._outputs is not None:
-            self._outputs.show(shown)
+PARTS = ("pairing", "privacy", "steps", "breaking", "vanishing")
+LEAST_RATE = 15  # pictures a second
+MOST_LATENCY = 250  # milliseconds, 95th percentile
+MORE_MEMORY = 0.05  # of what it was at the first minute
 
 
 class WithStrip:
@@ -170,9 +128,7 @@ def pairing(minutes: float, folder: Path, stopped: Callable[[], bool], *, shifte
     """The first part."""
     clip = folder / "scene.mp4"
     truths = Scene(SAMPLES).write(clip)
-    backdrop = folder / "backdrop.png"
-    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
-    cv2.imwrite(str(backdrop), np.stack([200 - x // 8, 60 + y // 4, 30 + x // 10], axis=-1).astype(np.uint8))
+    backdrop = backdrop_in(folder)
     log = Log()
     with ExitStack() as stack:
         # A file that never ends, so that it is one camera for ten minutes.
@@ -207,85 +163,10 @@ def pairing(minutes: float, folder: Path, stopped: Callable[[], bool], *, shifte
         "setting_at_the_end": status.setting,
         **check.figures(),
     }
-    if log.memory:
-        first = next((entry for entry in log.memory if entry[0] >= 60), log.memory[0])
+    first = next((entry for entry in log.memory if entry[0] >= 60), None)
+    if first is not None:
         figures["memory_mib"] = {f"at_{first[0]:.0f}_s": round(first[1]), "at_the_end": round(log.memory[-1][1])}
     return figures
-
-
-def privacy(name: str, stopped: Callable[[], bool]) -> dict[str, Any]:
-    """The second part: one clip live, and the same frames as a file."""
-    clip = SAMPLES / f"{name}.mp4"
-    with streammatte.open_source(SAMPLES / f"{name}.alpha.mkv") as source:
-        # Only what is nobody's for certain; pixels at the edge belong to both.
-        rooms = [plate.alpha.numpy() == 0 for plate in source.plates()]
-    kept: dict[int, Picture] = {}
-    beside = 0
-
-    def keep(shown: Shown) -> None:
-        nonlocal beside
-        if shown.held:
-            again = shown.index in kept and np.array_equal(shown.rgb, kept[shown.index])
-            beside += 0 if again else differing(shown.rgb)
-        else:
-            kept[shown.index] = shown.rgb.copy()
-
-    played(LiveSource(str(clip)), lambda: AdaptiveMatter(nano()), keep, stopped)
-    matter = nano()
-    as_file: dict[int, Picture] = {}
-    with streammatte.open_source(clip) as source:
-        green = open_background("0,177,64", source.info)
-        for plate in streammatte.matte(source, matter, stages_for(matter.size)):
-            as_file[plate.frame.index] = cast(Picture, at_depth(colors(plate, "straight", green), 8))
-    return {
-        "frames": len(kept),
-        "of_the_truths_background_live": share_of_room(kept, rooms),
-        "of_the_truths_background_as_a_file": share_of_room({index: as_file[index] for index in kept}, rooms),
-        "pixels_beside_frames": beside,
-    }
-
-
-def share_of_room(pictures: dict[int, Picture], rooms: list[Mask]) -> dict[str, float]:
-    """Of the truth's background: the share of pixels that show something else than the background, and by how much."""
-    pixels = sum(int(rooms[index].sum()) for index in pictures)
-    apart = [np.abs(rgb.astype(int) - GREEN).max(axis=-1)[rooms[index]] for index, rgb in pictures.items()]
-    return {
-        "share_of_pixels": round(sum(int((each > DIFFERS).sum()) for each in apart) / pixels, 5),
-        "mean_levels_off": round(sum(int(each.sum()) for each in apart) / pixels, 3),
-    }
-
-
-class Breaking:
-    """Right for ten frames, then fails for good."""
-
-    exhausted = False
-    setting = "breaking"
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def __call__(self, captured: Captured) -> Plate:
-        self._count += 1
-        if self._count > 10:
-            raise RuntimeError("broken on purpose")
-        return Plate(captured.frame, loud_alpha(captured.frame))
-
-
-class Keyed(Breaking):
-    """The room is one colour, and the matter knows it: whatever of it is shown is the session's fault."""
-
-    setting = "by colour"
-
-    def __call__(self, captured: Captured) -> Plate:
-        return Plate(captured.frame, loud_alpha(captured.frame))
-
-
-def loud_alpha(frame: Frame) -> torch.Tensor:
-    return ((frame.rgb.int() - torch.tensor(ROOM)[:, None, None]).abs().amax(0) > 120).float()
-
-
-def of_room(rgb: Picture) -> int:
-    return int((np.abs(rgb[..., :3].astype(int) - ROOM).max(axis=-1) < 90).sum())
 
 
 def vanishing(times: int, seconds: float, stopped: Callable[[], bool]) -> dict[str, Any]:
@@ -329,8 +210,6 @@ def vanishing(times: int, seconds: float, stopped: Callable[[], bool]) -> dict[s
         if camera is not None:
             camera.kill()
             camera.wait()
-    if reconnections != times or shown_of_room:
-        raise CheckFailed(f"{reconnections} reconnections, {shown_of_room} pixels of the room")
     return {
         "vanished": times,
         "seconds_each": seconds,
@@ -341,56 +220,29 @@ def vanishing(times: int, seconds: float, stopped: Callable[[], bool]) -> dict[s
     }
 
 
-def breaking() -> dict[str, Any]:
-    """What is shown when the matter fails midway: nothing new, and nothing of the room."""
-    address = "lavfi:color=c=0xff00ff:size=320x180:rate=30,drawbox=x=60:y=40:w=80:h=80:color=white:t=fill,format=gbrp"
-    pictures: list[tuple[bool, int]] = []
-    error = ""
-    try:
-        played(LiveSource(address), Breaking, lambda shown: pictures.append((shown.held, of_room(shown.rgb))))
-    except RuntimeError as exc:
-        error = str(exc)
-    return {
-        "ended_by": error,
-        "frames_shown": sum(not held for held, _ in pictures),
-        "held": sum(held for held, _ in pictures),
-        "pixels_of_the_room": sum(count for _, count in pictures),
-    }
+def backdrop_in(folder: Path) -> Path:
+    """A picture to stand before."""
+    path = folder / "backdrop.png"
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    cv2.imwrite(str(path), np.stack([200 - x // 8, 60 + y // 4, 30 + x // 10], axis=-1).astype(np.uint8))
+    return path
 
 
-def played(
-    source: LiveSource,
-    load: Callable[[], LiveMatter],
-    look_at: Callable[[Shown], None],
-    stopped: Callable[[], bool] = lambda: False,
-    *,
-    script_of: Callable[[Session], bool] | None = None,
-) -> Session:
-    """A session over green until the source ends, or it is stopped."""
-    with closing(Capture(source)) as capture, closing(Look(source.info, ["0,177,64"], Controls())) as look:
-        session = Session(capture, load, look, cast(Outputs, Watched(look_at)), source.info, Log())
-        with closing(session):
-            session.run(seconds=None, stopped=stopped if script_of is None else lambda: script_of(session))
-        return session
+def check_pairing(figures: dict[str, Any]) -> None:
+    """Raises ``CheckFailed`` for the first promise that does not hold."""
+    if not figures["pictures_looked_at"]:
+        raise CheckFailed("no picture was looked at")
+    for wrong in ("of_another_frames_alpha", "number_unlike_index", "number_not_read", "out_of_order", "failed"):
+        require(figures[wrong], 0, wrong)
+    require(LEAST_RATE - figures["rate_out"], 0, f"what is missing of {LEAST_RATE} pictures a second")
+    require(figures["latency_p95_ms"], MOST_LATENCY, "the 95th percentile of latency in milliseconds")
+    if "memory_mib" in figures:
+        first, last = figures["memory_mib"].values()
+        require(last / first, 1 + MORE_MEMORY, "memory at the end, to that at the first minute,")
 
 
-def differing(rgb: Picture) -> int:
-    return int((np.abs(rgb.astype(int) - GREEN).max(axis=-1) > 0).sum())
-
-
-def nano() -> BiRefNetMatter:
-    return streammatte.load_matter("birefnet-nano", device="cpu")
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-def resident_mib() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / 2**20
+def check_no_more(live: dict[str, float], as_a_file: dict[str, float], what: str) -> None:
+    require(live["share_of_pixels"], as_a_file["share_of_pixels"], f"the room shown {what}")
 
 
 def main() -> int:
@@ -398,29 +250,46 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10, help="of the first part (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=5, help="that the camera is gone for (default: %(default)s)")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "benchmarks/results/live.json")
-    parser.add_argument("--only", choices=("pairing", "privacy", "vanishing"), action="append")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="these only, added to the file")
     given = parser.parse_args()
-    wanted = given.only or ("pairing", "privacy", "vanishing")
     report = Report(given.output)
     report.facts(**machine())
     with tempfile.TemporaryDirectory() as name, signals_heeded() as asked:
         folder, stopped = Path(name), asked.is_set
-        if "pairing" in wanted:
+        if "pairing" in given.parts:
             with report.entry("pairing", "own alphas") as entry:
                 entry.update(pairing(given.minutes, folder, stopped))
+                check_pairing(entry)
             with report.entry("pairing", "shifted, must be seen") as entry:
                 entry.update(pairing(min(given.minutes, 0.25), folder, stopped, shifted=True))
-                if entry["of_another_frames_alpha"] < entry["pictures_looked_at"] / 2:
+                if entry["of_another_frames_alpha"] < max(1, entry["pictures_looked_at"] / 2):
                     raise CheckFailed("alphas of other frames went unseen")
-        if "privacy" in wanted:
+        if "privacy" in given.parts:
             for clip in ("talking", "walk"):
-                with report.entry("privacy", clip) as entry:
-                    entry.update(privacy(clip, stopped))
-            with report.entry("privacy", "a matter that breaks") as entry:
-                entry.update(breaking())
-        if "vanishing" in wanted:
+                for background in ("0,177,64", str(backdrop_in(folder))):
+                    with report.entry("privacy", f"{clip} before {Path(background).name}") as entry:
+                        entry.update(in_real_time(clip, background, stopped))
+                        require(entry["pixels_beside_frames"], 0, "pixels beside frames")
+                        check_no_more(entry["live"], entry["as_a_file"], "live")
+        if "steps" in given.parts:
+            for clip in ("fast", "walk", "talking"):
+                with report.entry("steps", clip) as entry:
+                    entry.update(step_by_step(clip))
+                    for setting, share in list(entry.items()):
+                        check_no_more(share, entry["as_a_file"], setting)
+        if "breaking" in given.parts:
+            with report.entry("breaking", "a matter that breaks") as entry:
+                entry.update(breaking(folder))
+                require(entry["pixels_of_the_room"], 0, "pixels of the room")
+                if entry["ended_by"] != "broken on purpose" or entry["frames_shown"] != 10:
+                    raise CheckFailed("it did not break as it was to")
+        if "vanishing" in given.parts:
             with report.entry("vanishing", "a stream") as entry:
                 entry.update(vanishing(3, given.seconds, stopped))
+                require(entry["pixels_of_the_room"], 0, "pixels of the room")
+                require(abs(entry["reconnections"] - entry["vanished"]), 0, "reconnections missing")
+    for failure in report.failures:
+        print(f"failed: {failure}", file=sys.stderr)
     return 1 if report.failures else 0
 
 

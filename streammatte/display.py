@@ -7,6 +7,7 @@ import os
 import select
 import sys
 import time
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
@@ -282,6 +283,7 @@ class LiveDisplay(TerminalDisplay):
     def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
         super().__init__(quiet=quiet or as_json or not sys.stderr.isatty())
         self._as_json = as_json
+        self._status: Status | None = None
         self._silent = quiet
         self._due = 0.0
         self._fetched = ""
@@ -292,6 +294,7 @@ class LiveDisplay(TerminalDisplay):
 
     def status(self, status: Status) -> None:
         """How it goes."""
+        self._status = status
         late = time.monotonic() - self._due
         if self._as_json and late >= 0:
             self._due = self._due + 1 if late < 1 else time.monotonic() + 1
@@ -310,6 +313,7 @@ class LiveDisplay(TerminalDisplay):
 
     def ended(self, status: Status) -> None:
         """How it went."""
+        self._status = None
         self._stop()
         if self._as_json:
             self._print(status, patience=1.0)
@@ -332,6 +336,13 @@ class LiveDisplay(TerminalDisplay):
         if status.damaged:
             parts.append(f"{status.damaged} came damaged, after which the picture was held")
         self.notice("; ".join(parts))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, exc, trace)
+        if kind is not None and self._as_json and self._status is not None:  # a run that fails has an end, too
+            self._print(replace(self._status, state="stopped"), patience=1.0)
 
     def _print(self, status: Status, patience: float = 0.0) -> None:
         if not _taken(sys.stdout, patience):  # who reads it does not, and the pictures go on

@@ -137,6 +137,7 @@ def _raises(before: Frame, frame: Frame) -> Plate:
         (lambda before, frame: Plate(before, torch.ones(frame.rgb.shape[1:])), "was given the matte of frame"),
         (lambda before, frame: Plate(frame, torch.full(frame.rgb.shape[1:], torch.nan)), "no numbers"),
         (lambda before, frame: Plate(frame, torch.ones(2, 2)), "another size"),
+        (lambda before, frame: Plate(frame, torch.full(frame.rgb.shape[1:], 7.0)), "goes from 7 to 7"),
     ],
 )
 def test_a_frame_without_its_matte_is_not_shown(
@@ -201,11 +202,11 @@ def test_a_stream_that_falls_silent_is_held_and_found_again(monkeypatch: pytest.
 def test_who_is_late_gets_the_newest_frame_and_the_others_are_counted(tmp_path: Path) -> None:
     with closing(Capture(LiveSource(str(write_counted(tmp_path / "room.mkv"))))) as capture:
         first = capture.take(10)
-        assert first is not None and first.frame.index == 0
+        assert first is not None and first.index == 0
         while capture.state != "ended":
             time.sleep(0.05)
         last = capture.take(10)
-        assert last is not None and last.frame.index == COUNT - 1
+        assert last is not None and last.index == COUNT - 1
         assert (capture.count, capture.dropped) == (COUNT, COUNT - 2)
         assert capture.take(0) is None
 
@@ -374,10 +375,10 @@ def test_a_run_that_showed_nobody_says_so(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_advice_is_given_where_it_helps() -> None:
-    assert "birefnet-nano" not in too_slow("birefnet-nano", True, 30)
-    assert "--light-wrap" in too_slow("birefnet-nano", True, 30)
-    assert "--light-wrap" not in too_slow("birefnet-lite", False, 30)
-    assert "birefnet-nano" in too_slow("birefnet-lite", False, 30)
+    nano = too_slow("birefnet-nano", "cpu", 30, lights=True, pinned=False)
+    assert "birefnet-nano" not in nano and "--light-wrap" in nano and "a GPU" in nano
+    lite = too_slow("birefnet-lite", "cuda:0", 30, lights=False, pinned=True)
+    assert "birefnet-nano" in lite and "--light-wrap" not in lite and "a GPU" not in lite and "--quality auto" in lite
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="it has no such signals")
@@ -397,3 +398,34 @@ def test_a_signal_ends_it_with_a_whole_file(tmp_path: Path) -> None:
     assert json.loads(rest[-1])["state"] == "stopped"
     with av.open(str(out)) as file:
         assert sum(1 for _ in file.decode(video=0)) > 0
+
+
+def test_a_picture_without_colours_is_not_shown_and_not_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colours = live_source.Picture.frame
+
+    def fails_once(self: live_source.Picture) -> Frame:
+        if self.index == 0:
+            raise ValueError("no such colours")
+        return colours(self)
+
+    monkeypatch.setattr(live_source.Picture, "frame", fails_once)
+    outputs, told = Kept(), Told()
+    session = played(LiveSource(str(write_counted(tmp_path / "room.mkv"))), outputs, told=told)
+    assert session.status().failed == 1
+    assert outputs.fresh and outputs.fresh[-1].index == COUNT - 1
+    assert sum("no such colours" in notice for notice in told.notices) == 1
+
+
+def test_a_run_that_fails_says_in_json_that_it_has_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: live_source.Picture) -> Frame:
+        raise ValueError("no such colours")
+
+    monkeypatch.setattr(live_source.Picture, "frame", fails)
+    arguments = ["--camera", PATTERN, "--bg", "green", "--to", str(tmp_path / "out.mkv"), "--json", *QUICK]
+    with pytest.raises(ValueError, match="no such colours"):
+        main(["live", *arguments])
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["state"] == "stopped"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from fractions import Fraction
 
 import cv2
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 
 from streammatte.cli import main
 from streammatte.errors import ModelError
-from streammatte.frame import Frame
+from streammatte.frame import ColorSpec, Frame, StreamInfo
 from streammatte.live.contracts import Captured
+from streammatte.live.controls import Controls
+from streammatte.live.look import Look
 from streammatte.live.matting import LOOK, PUT_OFF, AdaptiveMatter, live_matter
 from streammatte.live.options import LiveOptions
 from streammatte.metrics import mad
@@ -237,3 +240,55 @@ def test_the_command_refuses_another_quality(capsys: pytest.CaptureFixture[str])
         main(["live", "--quality", "best"])
     assert leaving.value.code == 2
     assert "auto, high, medium, low, or 192x192/2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("every", [2, 3, 4])
+def test_what_a_quick_subject_bares_is_not_shown(every: int) -> None:
+    """Shown are only those pixels of the room that lie at the subject's edge, at any setting."""
+    scenes = [scene((40 + 6 * index, 90 + 4 * np.sin(index), 30)) for index in range(36)]
+    for alpha, (_, truth) in zip(alphas(pinned(every), [picture for picture, _ in scenes]), scenes, strict=True):
+        beyond = cv2.dilate(truth, np.ones((7, 7), np.uint8)) == 0
+        assert 1000 * float((alpha * beyond).mean()) < 0.1
+
+
+@pytest.mark.parametrize("every", [1, 2, 4])
+def test_what_is_shown_of_a_moving_subject_has_nothing_of_the_room(every: int) -> None:
+    """Through the look, to the last pixel: the room beyond the edge is the background."""
+    live = pinned(every)
+    info = StreamInfo(WIDTH, HEIGHT, Fraction(1, 30), Fraction(30), None, ColorSpec())
+    with closing(Look(info, ["0,0,255"], Controls())) as look:
+        for index in range(24):
+            picture, truth = scene((60 + 7 * index, 90, 30))
+            frame = captured(picture, index)
+            shown = look(frame, live(frame)).rgb
+            beyond = cv2.dilate(truth, np.ones((9, 9), np.uint8)) == 0
+            assert (shown[beyond] == (0, 0, 255)).all(axis=-1).mean() > 0.9999
+            assert (shown[truth == 1] != (0, 0, 255)).any(axis=-1).mean() > 0.8
+
+
+def test_outside_of_the_part_alpha_is_nothing() -> None:
+    """Steadying must not bring the frame before back there: something too faint to be subject, which is left behind."""
+    live, shares = pinned(1), []
+    rows, columns = slice(54, 64), slice(37, 45)
+    for index in range(12):
+        picture, _ = scene((70 + 5 * index, 90, 30))
+        picture[rows, columns, 0] = np.rint(1.06 * (picture[rows, columns, 1].astype(np.float32) + 5)).clip(0, 255)
+        alpha = live(captured(picture, index)).alpha.numpy()
+        part = live._state.part
+        assert part is not None
+        shares.append(float(alpha[rows, columns].max()) if part.x0 < columns.start else None)
+        if part.x0 >= columns.stop:
+            assert alpha[rows, columns].max() == 0
+    assert max(share for share in shares if share is not None) > 0.1
+    assert shares[-1] is None
+
+
+def test_time_that_goes_into_a_frame_beside_its_matte_counts() -> None:
+    """Its colours, and waiting for who composes: a run that is late for these goes down as for a slow network."""
+    live = AdaptiveMatter(Reddish(), rate=Fraction(30))
+    begin = live.setting
+    for index in range(40):
+        frame = captured(scene((100 + index, 90, 30))[0], index).frame
+        live(Captured(frame, 0.0, worked=0.2))
+    assert live.setting != begin
+    assert live.exhausted

@@ -7,8 +7,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Literal
 
-from streammatte.errors import InputError, NoVideoStream
-from streammatte.live.contracts import Captured
+from streammatte.errors import InputError
 
 if TYPE_CHECKING:
     from streammatte.media.live_source import LiveSource, Picture
@@ -88,8 +87,8 @@ class Capture:
         """Pictures a second, from the first to the last."""
         return (self.count - 1) / max(self._last - self._first, 1e-3) if self.count > 1 else 0.0
 
-    def take(self, timeout: float) -> Captured | None:
-        """The newest frame, once; ``None`` if none came in ``timeout`` seconds, or it has ended.
+    def take(self, timeout: float) -> Picture | None:
+        """The newest picture, once; ``None`` if none came in ``timeout`` seconds, or it has ended.
 
         Raises:
             BaseException: Whatever ended the thread.
@@ -100,7 +99,7 @@ class Capture:
             newest, self._newest = self._newest, None
             if newest is None and self._error is not None:
                 raise self._error
-        return None if newest is None else Captured(newest.frame(), newest.at)
+            return newest
 
     def close(self) -> None:
         """Stop reading. Returns within a second, even if the device does not."""
@@ -153,13 +152,11 @@ class Capture:
             self._came.notify_all()
 
     def _found_again(self) -> bool:
-        """Whether it was, before the stop: tried at once, and then less and less often."""
+        """Whether it was, before the stop: tried after half a second, and then less and less often."""
         wait = _FIRST_WAIT
         while not self._stopping.wait(wait):
             try:
                 self._source.reopen()
-            except NoVideoStream:
-                raise
             except InputError:
                 wait = min(2 * wait, _LONGEST_WAIT)
                 continue

@@ -20,10 +20,13 @@ class Captured:
     Attributes:
         frame: ``pts`` in the time base of the source's ``info``; ``index`` counts all that it gave, dropped ones, too.
         at: ``time.monotonic()`` when it was there.
+        worked: Seconds that it took whoever hands it on to come to it: till the frame before was taken away, and for
+            this one's colours. A matter that keeps to a rate has to reckon with them.
     """
 
     frame: Frame
     at: float
+    worked: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,7 +16,7 @@ from streammatte.live.controls import Controls
 from streammatte.live.edge import STEP, feathered, firm, own_colors
 from streammatte.live.light import LightMatch, toned, wrap
 from streammatte.live.small import Floats, Picture, Small, at_places, at_size, shrunk
-from streammatte.media.composing import at_depth, opacity, pixels_of
+from streammatte.media.composing import at_depth, opacity, quantised
 
 _CARD = 40  # the level of the plain card that stands for what may not be shown
 
@@ -90,7 +90,7 @@ class Look:
         """What is shown for a frame; the last picture again while it is frozen."""
         if self._controls.frozen and self._last is not None:
             return replace(self._last, at=captured.at, held=True)
-        rgb: Picture = at_depth(_eight_bit(plate), 8)
+        rgb: Picture = at_depth(quantised(plate.frame.rgb), 8)
         alpha = opacity(plate)
         if self._controls.mirror:
             rgb, alpha = cast(Picture, cv2.flip(rgb, 1)), cast(Floats, cv2.flip(alpha, 1))
@@ -169,13 +169,6 @@ class Look:
         if not self._clear[self._index]:
             return _with_alpha(picture, np.full(alpha.shape, 255, np.uint8))
         return _with_alpha(picture, np.rint(alpha * 255).astype(np.uint8))
-
-
-def _eight_bit(plate: Plate) -> Picture:
-    rgb = pixels_of(plate.frame.rgb)
-    if plate.frame.rgb.is_floating_point():
-        return cast(Picture, np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8))
-    return cast(Picture, rgb)
 
 
 def _with_alpha(rgb: Picture, alpha: Picture) -> Picture:

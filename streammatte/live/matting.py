@@ -25,6 +25,7 @@ from streammatte.live.controller import Controller, Setting, settings_for
 from streammatte.live.region import NOT_BEYOND, Box, beyond, choose, lost, newcomer, subject_box, touches
 from streammatte.live.trail import Moved, Trail, shrunk, stretched
 from streammatte.matting.birefnet import check_size
+from streammatte.media.composing import at_depth, quantised
 from streammatte.stages import SURE_OF_ITSELF, ClipColors
 from streammatte.stages.motion import Plane
 
@@ -46,6 +47,7 @@ STEADY = 0.6  # what the frame before counts for where the picture is the same, 
 STEADY_UP = 0.3  # where it shows more: the room shown is worse than the subject not shown
 DOUBT = 0.15  # of a frame: beyond, its motion explains too little, and the network runs
 DOUBTS = 0.2  # of all frames since the network ran
+REACH = 8.0  # pixels of the small picture that the subject has moved since: flow errs too far, and the network runs
 INTRUDER = 0.01  # of the picture's area, new and outside of the part: all of the picture is looked at
 SMALLEST = 640  # pixels of the longer side that mattes are kept at, at least, if the frame has as many
 
@@ -105,14 +107,14 @@ class AdaptiveMatter:
         """
         begin, runs = time.perf_counter(), self.runs
         frame = captured.frame
-        picture = shrunk(_pixels(frame), self._longest)
+        picture = shrunk(at_depth(quantised(frame.rgb), 8), self._longest)
         try:
             alpha = self._alpha(picture, self._controller.setting)
         except BaseException:
             self._trail, self._state = Trail(), _State()  # nothing half known goes on
             raise
         whole = torch.from_numpy(stretched(alpha, frame.rgb.shape[1:]).clip(0, 1))
-        busy, ran = time.perf_counter() - begin, self.runs > runs
+        busy, ran = captured.worked + time.perf_counter() - begin, self.runs > runs
         self._warm += ran
         if not ran or self._warm > (WARM if busy < SLOW else 1):
             self._controller.took(busy, ran=ran)
@@ -129,7 +131,11 @@ class AdaptiveMatter:
             alpha = self._closer(picture, self._run(picture, None, setting), setting)
         else:
             alpha = self._next(picture, moved, setting)
-        self._trail.keep(alpha, own=state.since_run == 0)
+        own = state.since_run == 0
+        self._trail.keep(alpha, own=own)
+        if moved is not None and not own:
+            # Cut for the screen alone: the part and the next alphas are to know of all of the subject.
+            alpha = alpha * stretched(moved.shown, alpha.shape)
         state.last = picture.copy(), alpha  # whoever gave the picture may use its memory again
         return alpha
 
@@ -139,7 +145,7 @@ class AdaptiveMatter:
         state.since_run += 1
         state.since_look += 1
         state.doubts += moved.doubt
-        due = moved.doubt > DOUBT or state.doubts > DOUBTS or state.since_run >= setting.every
+        due = moved.doubt > DOUBT or state.doubts > DOUBTS or moved.travel > REACH or state.since_run >= setting.every
         if state.part is not None and self._wants_a_look(moved, due, setting):
             subject, seen = subject_box(moved.alpha), self._run(picture, None, setting)
             # Also what the part holds already: it would shrink to what the network finds in it, and lose that for good.
@@ -148,7 +154,8 @@ class AdaptiveMatter:
             due = due or newcomer(seen, state.part) is not None
         if not due:
             return moved.alpha
-        return self._steadied(self._closer(picture, moved.alpha, setting), moved)
+        alpha = self._steadied(self._closer(picture, moved.alpha, setting), moved)
+        return alpha if state.part is None else state.part.alone(alpha)
 
     def _closer(self, picture: NDArray[np.uint8], expected: Plane, setting: Setting) -> Plane:
         """The network's alpha of the part that the subject is expected in, and of all if it goes on beyond that."""
@@ -287,11 +294,3 @@ def _elsewhere(colors: ClipColors | None, size: tuple[int, int]) -> ClipColors:
     if colors is not None:
         fresh.restore({name: value for name, value in colors.state().items() if not name.startswith("last.")})
     return fresh
-
-
-def _pixels(frame: Frame) -> NDArray[np.uint8]:
-    """(H, W, 3), as a view where the frame has 8 bits and lies so."""
-    planes = frame.rgb
-    if planes.dtype != torch.uint8:
-        planes = frame.as_float().clamp(0, 1).mul(255).round().to(torch.uint8)
-    return np.asarray(planes.permute(1, 2, 0).cpu().numpy())

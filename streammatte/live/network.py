@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from streammatte.errors import ModelError
 from streammatte.frame import Plate
 from streammatte.live.capture import Capture
 from streammatte.live.contracts import Captured, LiveMatter
+
+if TYPE_CHECKING:
+    from streammatte.media.live_source import Picture
 
 _FAILURES = 5  # in a row, after which it is no accident
 _STOP_WITHIN = 3.0  # seconds; a large network on a CPU takes longer for a frame, and is left behind
@@ -19,7 +25,8 @@ class Mattes:
 
     A frame is taken from the camera when there is room for its plate and not before, so that what comes too fast is
     dropped at the camera: at most one frame waits there, and one plate here. A plate that is not its frame's own, or no
-    numbers, is a failure, and so is whatever the matter raises; of such a frame nothing comes.
+    numbers from 0 to 1, is a failure, and so is whatever the matter raises, or a picture whose colours cannot be
+    computed; of such a frame nothing comes.
 
     Args:
         capture: Where frames come from.
@@ -83,12 +90,15 @@ class Mattes:
     def _run(self) -> None:
         try:
             self.matter = matter = self._load()
+            begin = time.monotonic()
             while self._has_room():
-                captured = self._capture.take(0.2)
-                if captured is not None:
-                    self._hand_on(captured, matter)
+                waited = time.monotonic() - begin
+                picture = self._capture.take(0.2)
+                if picture is not None:
+                    self._hand_on(picture, matter, waited)
                 elif self._capture.state == "ended":
                     return
+                begin = time.monotonic()
         except BaseException as exc:  # carried over, whatever it is: it is the session's to handle
             self._error = exc
         finally:
@@ -102,8 +112,11 @@ class Mattes:
             self._changed.wait_for(lambda: self._ready is None or self._stopping)
             return not self._stopping
 
-    def _hand_on(self, captured: Captured, matter: LiveMatter) -> None:
+    def _hand_on(self, picture: Picture, matter: LiveMatter, waited: float) -> None:
+        begin = time.monotonic()
         try:
+            frame = picture.frame()
+            captured = Captured(frame, picture.at, waited + time.monotonic() - begin)
             plate = matter(captured)
             _check(captured, plate)
         except Exception as exc:  # whatever it is, the frame is not shown
@@ -125,5 +138,8 @@ def _check(captured: Captured, plate: Plate) -> None:
         raise ModelError(f"frame {index} was given the matte of frame {plate.frame.index}")
     if plate.alpha.shape != captured.frame.rgb.shape[-2:]:
         raise ModelError(f"the matte of frame {index} has another size than it")
-    if not plate.alpha.isfinite().all():
+    least, most = (float(bound) for bound in plate.alpha.aminmax())
+    if not (math.isfinite(least) and math.isfinite(most)):
         raise ModelError(f"the matte of frame {index} is no numbers", hint="try again with --precision fp32")
+    if least < 0 or most > 1:
+        raise ModelError(f"the matte of frame {index} goes from {least:.3g} to {most:.3g}, and not from 0 to 1")

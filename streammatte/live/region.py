@@ -58,6 +58,12 @@ class Box(NamedTuple):
         """That part of (H, W) or (H, W, C)."""
         return planes[self.y0 : self.y1, self.x0 : self.x1]
 
+    def alone(self, plane: Plane) -> Plane:
+        """(H, W), which is 0 outside of it."""
+        alone = np.zeros_like(plane)
+        self.of(alone)[:] = self.of(plane)
+        return alone
+
 
 NOT_BEYOND = Box(0, 0, 0, 0)
 

@@ -28,6 +28,7 @@ _HOLD_FOR = 10.0  # seconds; then the background alone: nobody stands so still
 _STATUS_EVERY = 0.25  # seconds
 _SAY_AFTER = 1.5  # seconds of silence
 _DAMAGED = "the camera's stream is damaged: from each damage to its next whole keyframe, what was shown last is held"
+_HELD = "the last picture is held for {seconds:.0f} seconds, then the background, until it is back"
 
 
 class Display(Protocol):
@@ -104,7 +105,7 @@ def run_live(options: LiveOptions, display: Display) -> None:
         try:
             with noting_what_is_kept(outputs), outputs:
                 running.enter_context(cores_left_to(1))
-                session = Session(capture, load, look, outputs, info, display)
+                session = Session(capture, load, look, outputs, info, display, pinned=options.quality != "auto")
                 running.callback(session.close)
                 session.run(seconds=options.seconds, stopped=asked_to_stop.is_set)
         except OutputError as exc:
@@ -126,6 +127,7 @@ class Session:
         outputs: Where they go.
         info: Of the frames.
         display: Told how it goes.
+        pinned: The matter's setting was asked for.
     """
 
     def __init__(
@@ -136,8 +138,11 @@ class Session:
         outputs: Outputs,
         info: StreamInfo,
         display: Display,
+        *,
+        pinned: bool = False,
     ) -> None:
         self.model, self.device = "", ""
+        self._pinned = pinned
         self._capture, self._look, self._outputs, self._display = capture, look, outputs, display
         self._info = info
         self._interval = min(1 / float(info.frame_rate), _HOLD_AFTER)
@@ -211,7 +216,10 @@ class Session:
         self._send(shown)
         self._last = shown
         self._last_frame_at = self._last_at
-        self._gauge.picture(captured.at)
+        if shown.held:  # frozen by a key
+            self._gauge.held += 1
+        else:
+            self._gauge.picture(captured.at)
 
     def _hold(self) -> None:
         """The last picture once more or, if there is none or it is old, the background."""
@@ -230,17 +238,19 @@ class Session:
 
     def _tell(self) -> None:
         if self._capture.damaged:
-            self._once(_DAMAGED)
+            self._once("damaged", _DAMAGED)
         gone = self._capture.state == "lost" and not self._capture.broken
         if gone != self._was_gone:
             self._was_gone = gone
             why = self._capture.gone or "the camera gives no pictures"
-            self._display.notice(f"{why}; the last picture is held until it is back" if gone else "the camera is back")
+            self._display.notice(f"{why}; {_HELD.format(seconds=_HOLD_FOR)}" if gone else "the camera is back")
         self.tell_what_is_left("; the other outputs go on")
-        if self._mattes.trouble is not None:
-            self._once(f"a frame had no matte and was not shown ({self._mattes.trouble})")
+        if (trouble := self._mattes.trouble) is not None:
+            kind, _, _ = trouble.partition(":")
+            self._once(kind, f"a frame had no matte and was not shown ({trouble})")
         if self._mattes.matter is not None and self._mattes.matter.exhausted:
-            self._once(too_slow(self.model, self._look.lights, float(self._info.frame_rate)))
+            lights, rate = self._look.lights, float(self._info.frame_rate)
+            self._once("slow", too_slow(self.model, self.device, rate, lights=lights, pinned=self._pinned))
         self._display.status(self.status())
 
     def tell_what_is_left(self, after: str = "") -> None:
@@ -259,29 +269,32 @@ class Session:
         lost = ", ".join(self._outputs.lost)
         return OutputError(f"the run ended without {lost}, as told above", hint=failure.hint)
 
-    def _once(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
+    def _once(self, kind: str, text: str) -> None:
+        """Say it, if nothing of its kind was said: what differs by a frame's number alone is the same."""
+        if kind not in self._told:
+            self._told.add(kind)
             self._display.notice(text)
 
 
-def too_slow(model: str, lights: bool, rate: float) -> str:
-    """What to say, and what would help.
+def too_slow(model: str, device: str, rate: float, *, lights: bool, pinned: bool) -> str:
+    """What to say, and what would help here.
 
     Args:
-        model: The network.
-        lights: The background's light or colours are laid on.
+        model, device: The network, and where it computes.
         rate: Pictures a second that are asked for.
+        lights: The background's light or colours are laid on.
+        pinned: The user has chosen the setting.
     """
-    ways = ["a smaller --size or --rate"]
-    if model != "birefnet-nano":
-        ways.insert(0, "--model birefnet-nano")
+    helps = ["--quality auto"] if pinned else []
+    if device.startswith("cpu"):
+        helps.append("a GPU")
+    if model not in ("", "birefnet-nano"):
+        helps.append("--model birefnet-nano")
+    helps.append("a smaller --size or --rate")
     if lights:
-        ways.append("--light-wrap off and --match off")
-    return (
-        f"this machine is too slow for {rate:.4g} pictures a second, even at the lowest setting: a GPU helps, or "
-        + ", or ".join(ways)
-    )
+        helps.append("--light-wrap off and --match off")
+    setting = "with the --quality asked for" if pinned else "even at the lowest setting"
+    return f"this machine is too slow for {rate:.4g} pictures a second, {setting}; what helps: {', or '.join(helps)}"
 
 
 @contextmanager

@@ -25,8 +25,8 @@ class Status:
         seconds: Since the run began.
         rate_in, rate_out: Frames a second that the camera gave, and pictures of them that were shown, of late; when
             stopped, from the first to the last.
-        latency_ms, latency_p95_ms: Median and 95th percentile from capture to output, of late or over the run; ``None``
-            before there is any.
+        latency_ms, latency_p95_ms: Median and 95th percentile from capture until a picture is handed to the outputs, of
+            late or over the run; ``None`` before there is any. What it waits in an output's queue comes on top.
         shown: Frames that were shown.
         dropped: Frames that came while others were worked on.
         dropped_by_outputs: Pictures that an output had no room for.

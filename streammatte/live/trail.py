@@ -20,6 +20,9 @@ WIDTH = 320
 
 NEAR = 15  # pixels about the subject, in which doubt is counted
 UNEXPLAINED = 0.1  # trust below this says that a pixel shows something else
+BELIEVED = 0.3  # trust from which a moved alpha is shown as it is
+CALM, QUICK = 2.0, 4.0  # pixels, moved since the network ran: from the one to the other, belief begins to matter
+ABOUT = 9  # pixels about what moves, in which it may have bared something
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +33,9 @@ class Moved:
         alpha: (H, W) in [0, 1], of the size that was kept.
         trust: (h, w) in [0, 1], of the small picture's size: how well the pictures since the network ran explain this
             one, each the next.
+        shown: (h, w) in [0, 1]: what of the alpha may be shown as it is. Less than 1 is where something moved far and
+            the pictures do not explain this one: it may be the room that is bared there.
+        travel: Pixels that the subject has moved since the network ran, in its mean.
         doubt: How much on the subject and about it the picture before does not explain, as a share of the subject. What
             the alpha is off by is about half of that (on clips with known alpha; their correlation is 0.9).
         strange: (h, w) booleans: where this picture shows something that was not there.
@@ -37,18 +43,33 @@ class Moved:
 
     alpha: Plane
     trust: Plane
+    shown: Plane
+    travel: float
     doubt: float
     strange: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Kept:
-    """A picture that was shown: its view, its alpha at that size and as it was given, and the trust in it if moved."""
+    """A picture that was shown: its view, its alpha at that size and as it was given, and what came of moving it."""
 
     view: View
     alpha: Plane
     kept: Plane
-    trust: Plane | None
+    carried: _Carried | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Carried:
+    """What adds up from picture to picture since the network ran.
+
+    Attributes:
+        trust: (h, w) in [0, 1].
+        travel: (h, w), in pixels.
+    """
+
+    trust: Plane
+    travel: Plane
 
 
 class Trail:
@@ -57,7 +78,7 @@ class Trail:
     def __init__(self) -> None:
         self._motion = Motion(0, quick=True)
         self._here: View | None = None
-        self._carried: Plane | None = None  # the trust that the picture looked at has
+        self._carried: _Carried | None = None  # as the picture looked at has it
         self._last: _Kept | None = None
 
     def look(self, rgb: NDArray[np.uint8]) -> Moved | None:
@@ -84,10 +105,13 @@ class Trail:
         strange = cv2.erode(np.asarray(trust < UNEXPLAINED, np.uint8), np.ones((3, 3), np.uint8)) > 0
         near = cv2.dilate(np.asarray(here.alpha > 0.05, np.uint8), np.ones((NEAR, NEAR), np.uint8)) > 0
         doubt = float(np.count_nonzero(strange & near) / max(1, int(np.count_nonzero(here.alpha > 0.3))))
-        if self._last.trust is not None:
-            trust = trust * self._motion.moved(self._last.trust, flow)
-        self._carried = trust
-        return Moved(moved, trust, doubt, strange)
+        travel = np.asarray(cv2.magnitude(*cv2.split(flow)), np.float32)
+        if self._last.carried is not None:
+            trust = trust * self._motion.moved(self._last.carried.trust, flow)
+            travel = travel + self._motion.moved(self._last.carried.travel, flow)
+        self._carried = _Carried(trust, travel)
+        far = float((travel * here.alpha).sum() / max(1.0, float(here.alpha.sum())))
+        return Moved(moved, trust, _shown(trust, travel), far, doubt, strange)
 
     def keep(self, alpha: Plane, *, own: bool) -> None:
         """The alpha, (H, W), that the picture last looked at is shown with; ``own``: the network had its word in it."""
@@ -96,6 +120,12 @@ class Trail:
 
     def _along(self, alpha: Plane, flow: Plane) -> Plane:
         return np.asarray(self._motion.moved(alpha, flow, sharp=True).clip(0, 1), np.float32)
+
+
+def _shown(trust: Plane, travel: Plane) -> Plane:
+    """``Moved.shown``."""
+    quick = (cv2.dilate(travel, np.ones((ABOUT, ABOUT), np.uint8)) - CALM) / (QUICK - CALM)
+    return np.asarray(1 - quick.clip(0, 1) * (1 - trust / BELIEVED).clip(0, 1), np.float32)
 
 
 def shrunk(picture: NDArray[Any], longest: int) -> NDArray[Any]:

@@ -1,0 +1,133 @@
+"""What the parts of ``benchmarks.live`` share: a session that is watched, and what a room's colour betrays."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+import streammatte
+from benchmarks.live_scene import ROOM, Picture
+from streammatte.frame import Frame, Plate
+from streammatte.live.capture import Capture
+from streammatte.live.contracts import Captured, LiveMatter, Shown
+from streammatte.live.controls import Controls
+from streammatte.live.look import Look
+from streammatte.live.outputs import Outputs
+from streammatte.live.session import Session
+from streammatte.live.status import Status
+from streammatte.matting import BiRefNetMatter
+from streammatte.media.live_source import LiveSource
+
+
+class Log:
+    """Says how it goes every ten seconds, and keeps what memory was at the first minute and last."""
+
+    def __init__(self) -> None:
+        self._begin = self._said = time.monotonic()
+        self.memory: list[tuple[float, float]] = []
+
+    def notice(self, text: str) -> None:
+        print(f"  {text}", file=sys.stderr, flush=True)
+
+    def fetching(self, done: int, total: int | None) -> None: ...
+
+    def status(self, status: Status) -> None:
+        now = time.monotonic()
+        if now - self._said >= 10:
+            self._said = now
+            self.memory.append((now - self._begin, resident_mib()))
+            print(
+                f"  {now - self._begin:5.0f} s  {status.line()}, {self.memory[-1][1]:.0f} MiB",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+class Watched:
+    """Outputs that look at what is shown before it goes on."""
+
+    def __init__(self, look_at: Callable[[Shown], None], outputs: Outputs | None = None) -> None:
+        self._look_at, self._outputs = look_at, outputs
+        self.failures: list[Any] = [] if outputs is None else outputs.failures
+        self.notes: list[str] = [] if outputs is None else outputs.notes
+
+    @property
+    def ended(self) -> bool:
+        return self._outputs is not None and self._outputs.ended
+
+    @property
+    def dropped(self) -> int:
+        return 0 if self._outputs is None else self._outputs.dropped
+
+    def before(self, frame: Frame) -> None: ...
+
+    def show(self, shown: Shown) -> None:
+        self._look_at(shown)
+        if self._outputs is not None:
+            self._outputs.show(shown)
+
+
+class Keyed:
+    """The room is one colour, and the matter knows it: whatever of it is shown is the session's fault."""
+
+    exhausted = False
+    setting = "by colour"
+
+    def __call__(self, captured: Captured) -> Plate:
+        return Plate(captured.frame, loud_alpha(captured.frame))
+
+
+def loud_alpha(frame: Frame) -> torch.Tensor:
+    return ((frame.rgb.int() - torch.tensor(ROOM)[:, None, None]).abs().amax(0) > 120).float()
+
+
+def of_room(rgb: Picture) -> int:
+    return int((np.abs(rgb[..., :3].astype(int) - ROOM).max(axis=-1) < 90).sum())
+
+
+def played(
+    source: LiveSource,
+    load: Callable[[], LiveMatter],
+    look_at: Callable[[Shown], None],
+    stopped: Callable[[], bool] = lambda: False,
+    *,
+    background: str = "0,177,64",
+    script_of: Callable[[Session], bool] | None = None,
+) -> Session:
+    """A session over a background until the source ends, or it is stopped."""
+    with closing(Capture(source)) as capture, closing(Look(source.info, [background], Controls())) as look:
+        session = Session(capture, load, look, cast(Outputs, Watched(look_at)), source.info, Log())
+        with closing(session):
+            session.run(seconds=None, stopped=stopped if script_of is None else lambda: script_of(session))
+        return session
+
+
+def nano() -> BiRefNetMatter:
+    return streammatte.load_matter("birefnet-nano", device="cpu")
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def resident_mib() -> float:
+    """Of this process and those that it has begun, a window's say."""
+    begun = [number for each in Path("/proc/self/task").iterdir() for number in (each / "children").read_text().split()]
+    pages = 0
+    for number in (str(os.getpid()), *begun):
+        try:
+            pages += int(Path(f"/proc/{number}/statm").read_text().split()[1])
+        except OSError:  # it has ended meanwhile
+            continue
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
