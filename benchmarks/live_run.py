@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -123,11 +123,11 @@ def free_port() -> int:
 
 def resident_mib() -> float:
     """Of this process and those that it has begun, a window's say."""
-    begun = [number for each in Path("/proc/self/task").iterdir() for number in (each / "children").read_text().split()]
-    pages = 0
-    for number in (str(os.getpid()), *begun):
-        try:
+    numbers, pages = [str(os.getpid())], 0
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # it has ended meanwhile
+            numbers += (thread / "children").read_text().split()
+    for number in numbers:
+        with suppress(OSError):
             pages += int(Path(f"/proc/{number}/statm").read_text().split()[1])
-        except OSError:  # it has ended meanwhile
-            continue
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
