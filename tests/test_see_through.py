@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import SAMPLES
 from safetensors.torch import save_file
 from sdmatte_folder import UNET, make_folder, random_tensors, write_configs
@@ -41,6 +43,16 @@ def alphas(path: Path) -> np.ndarray:
         return np.stack([plate.alpha.numpy() for plate in source.plates()])
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """How many threads a run leaves to the network depends on its stages, and the last bits of sums on that."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_the_whole_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with_it, without = tmp_path / "with.mkv", tmp_path / "without.mkv"
     small = ["--sdmatte", str(folder), "--sdmatte-size", "256"]
