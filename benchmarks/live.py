@@ -10,7 +10,7 @@ hold is named under ``error``, and the exit code is 1.
                before: there the check must fail.
 ``privacy``    ``talking`` and ``walk`` before a colour and a picture, live and as files: pixels where the truth says
                background and the picture something else. And what is shown beside frames.
-``steps``      ``fast``, ``still``, ``walk`` and ``talking`` with each setting that ``auto`` takes, pinned, frame by frame.
+``steps``      ``fast``, ``still``, ``walk`` and ``talking`` with each setting of ``auto``, pinned, frame by frame.
 ``breaking``   What a file holds after a matter broke.
 ``vanishing``  A camera that is killed three times for five seconds.
 
