@@ -148,11 +148,6 @@ class Outputs:
             self.notes.append(f"{', '.join(padded)} takes even sizes: {even}, an edge repeated")
 
     @property
-    def descriptions(self) -> list[str]:
-        """A line for each that is open."""
-        return [output.description for output in self._open]
-
-    @property
     def ended(self) -> bool:
         """A key asked for the end, or nobody is left who takes pictures."""
         return self._controls.quit or not self._open
