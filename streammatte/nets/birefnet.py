@@ -6,7 +6,6 @@ modules and parameters are those of the released checkpoints, so that their file
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -18,27 +17,22 @@ from torch import Tensor, nn
 from streammatte.errors import WeightsMismatch
 from streammatte.nets.checkpoint import load_strictly, read_tensors
 from streammatte.nets.deform import DeformableConv2d
-from streammatte.nets.swin import SwinTransformer
+from streammatte.nets.efficientnet import LITE0, EfficientNetConfig, EfficientNetLite, infer_efficientnet
+from streammatte.nets.swin import SwinConfig, SwinTransformer, infer_swin
 
 
 @dataclass(frozen=True)
 class BiRefNetConfig:
-    """The widths and depths that tell one BiRefNet from another.
+    """The backbone and the decoder's widths: what tells one BiRefNet from another.
 
     Attributes:
-        embed_dim: Channels of the backbone's first stage; each further stage has twice as many.
-        depths: Blocks of each stage.
-        heads: Attention heads of each stage.
-        window: Side of an attention window, in tokens.
+        backbone: A Swin Transformer, as in the released checkpoints, or the bundled network's EfficientNet-Lite.
         inter: Inner width of the decoder's blocks.
-        aspp: Width of each branch of the deformable pyramid.
-        kernels: Sides of its deformable kernels.
+        aspp: Width of each branch of their pyramids.
+        kernels: Sides of the pyramids' deformable kernels; none where dilated convolutions stand in their place.
     """
 
-    embed_dim: int
-    depths: tuple[int, int, int, int]
-    heads: tuple[int, int, int, int]
-    window: int
+    backbone: SwinConfig | EfficientNetConfig
     inter: int = 64
     aspp: int = 256
     kernels: tuple[int, ...] = (1, 3, 7)
@@ -48,13 +42,11 @@ class BiRefNetConfig:
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-SWIN_T = BiRefNetConfig(96, (2, 2, 6, 2), (3, 6, 12, 24), 7)
-SWIN_S = BiRefNetConfig(96, (2, 2, 18, 2), (3, 6, 12, 24), 7)
-SWIN_B = BiRefNetConfig(128, (2, 2, 18, 2), (4, 8, 16, 32), 12)
-SWIN_L = BiRefNetConfig(192, (2, 2, 18, 2), (6, 12, 24, 48), 12)
-# The embedded one. Five sixths of the deformable taps, and of the time, are in the 7×7 kernels that it does without;
-# its windows of 8 tile the powers of two exactly, where windows of 7 would pad every stage.
-NANO = BiRefNetConfig(32, (1, 1, 4, 2), (1, 2, 4, 8), 8, inter=16, aspp=24, kernels=(1, 3))
+SWIN_T = BiRefNetConfig(SwinConfig(96, (2, 2, 6, 2), (3, 6, 12, 24), 7))
+SWIN_S = BiRefNetConfig(SwinConfig(96, (2, 2, 18, 2), (3, 6, 12, 24), 7))
+SWIN_B = BiRefNetConfig(SwinConfig(128, (2, 2, 18, 2), (4, 8, 16, 32), 12))
+SWIN_L = BiRefNetConfig(SwinConfig(192, (2, 2, 18, 2), (6, 12, 24, 48), 12))
+NANO = BiRefNetConfig(LITE0, inter=24, aspp=24, kernels=())  # the bundled one
 
 
 def load_birefnet(checkpoint: str | PathLike[str]) -> BiRefNet:
@@ -88,29 +80,18 @@ def load_birefnet(checkpoint: str | PathLike[str]) -> BiRefNet:
 
 def infer_config(tensors: Mapping[str, Tensor]) -> BiRefNetConfig:
     """The config that a checkpoint was made with. Raises ``KeyError`` with the name of a tensor it should have."""
-    table = "bb.layers.{}.blocks.0.attn.relative_position_bias_table".format
-    depths = [
-        len({name.split(".")[4] for name in tensors if name.startswith(f"bb.layers.{i}.blocks.")}) for i in range(4)
+    block = "squeeze_module.0"
+    taps = [
+        tensors[name].shape[-1]
+        for name in sorted(tensors)
+        if name.startswith(f"{block}.dec_att.aspp_deforms.") and name.endswith("regular_conv.weight")
     ]
-    pyramid = "squeeze_module.0.dec_att"
-    kernels = sum(
-        name.startswith(f"{pyramid}.aspp_deforms.") and name.endswith("regular_conv.weight") for name in tensors
-    )
+    first = "regular_conv." if taps else ""
     return BiRefNetConfig(
-        embed_dim=tensors["bb.patch_embed.proj.weight"].shape[0],
-        depths=(depths[0], depths[1], depths[2], depths[3]),
-        heads=(
-            tensors[table(0)].shape[1],
-            tensors[table(1)].shape[1],
-            tensors[table(2)].shape[1],
-            tensors[table(3)].shape[1],
-        ),
-        window=(math.isqrt(tensors[table(0)].shape[0]) + 1) // 2,
-        inter=tensors["squeeze_module.0.conv_in.weight"].shape[0],
-        aspp=tensors[f"{pyramid}.aspp1.atrous_conv.regular_conv.weight"].shape[0],
-        kernels=tuple(
-            tensors[f"{pyramid}.aspp_deforms.{i}.atrous_conv.regular_conv.weight"].shape[-1] for i in range(kernels)
-        ),
+        backbone=infer_efficientnet(tensors) if "bb.stem.weight" in tensors else infer_swin(tensors),
+        inter=tensors[f"{block}.conv_in.weight"].shape[0],
+        aspp=tensors[f"{block}.dec_att.aspp1.atrous_conv.{first}weight"].shape[0],
+        kernels=tuple(taps),
     )
 
 
@@ -123,46 +104,59 @@ class BiRefNet(nn.Module):
     def __init__(self, config: BiRefNetConfig) -> None:
         super().__init__()
         self.config = config
+        backbone = config.backbone
         # Each level joins the backbone's features at full and at half resolution.
-        widths = [2 * (config.embed_dim << i) for i in range(4)]
-        self.bb = SwinTransformer(config.embed_dim, config.depths, config.heads, config.window)
+        widths = [2 * channels for channels in backbone.channels]
+        if isinstance(backbone, SwinConfig):
+            self.bb: nn.Module = SwinTransformer(backbone)
+            self.decoder = Decoder(widths, config)
+        else:
+            self.bb = EfficientNetLite(backbone)
+            self.decoder = Decoder(widths, config, fine=backbone.widths[0])
         self.squeeze_module = nn.Sequential(DecoderBlock(sum(widths), widths[3], config))
-        self.decoder = Decoder(widths, config)
 
     def forward(self, image: Tensor) -> Tensor:
         return self.forward_training(image)[-1]
 
     def forward_training(self, image: Tensor) -> list[Tensor]:
         """Logits from coarse to fine: at strides 16, 8 and 4, each of its own size, then those of ``forward``."""
-        x1, x2, x3, x4 = self.encode(image)
-        return self.decoder(image, x1, x2, x3, self.squeeze_module(x4))  # type: ignore[no-any-return]
+        *finer, x1, x2, x3, x4 = self.encode(image)
+        return self.decoder(image, x1, x2, x3, self.squeeze_module(x4), *finer)  # type: ignore[no-any-return]
 
     def encode(self, image: Tensor) -> list[Tensor]:
-        """Features at strides 4, 8, 16 and 32; the deepest one carries all the others as context."""
-        half = self.bb(resize(image, (image.shape[-2] // 2, image.shape[-1] // 2)))
+        """Features at strides 4, 8, 16 and 32, of some backbones at 2 before these; the deepest one carries the four."""
+        *finer, f1, f2, f3, f4 = self.bb(image)
+        half = self.bb(resize(image, (image.shape[-2] // 2, image.shape[-1] // 2)))[-4:]
         x1, x2, x3, x4 = (
-            torch.cat((a, resize(b, a.shape[-2:])), dim=1) for a, b in zip(self.bb(image), half, strict=True)
+            torch.cat((a, resize(b, a.shape[-2:])), dim=1) for a, b in zip((f1, f2, f3, f4), half, strict=True)
         )
         context = [resize(x, x4.shape[-2:]) for x in (x1, x2, x3)]
-        return [x1, x2, x3, torch.cat((*context, x4), dim=1)]
+        return [*finer, x1, x2, x3, torch.cat((*context, x4), dim=1)]
 
 
 class Decoder(nn.Module):
-    """From the deepest features to the matte; every level sees tiles of the picture itself (the inward reference)."""
+    """From the deepest features to the matte; every level sees tiles of the picture itself (the inward reference).
 
-    def __init__(self, widths: list[int], config: BiRefNetConfig) -> None:
+    Where the backbone has features at stride 2, ``fine`` channels of them, the last step reads these in place of the
+    picture: it can find an edge where the picture's own pixels, joined linearly, can only tint it.
+    """
+
+    def __init__(self, widths: list[int], config: BiRefNetConfig, *, fine: int = 0) -> None:
         super().__init__()
         c1, c2, c3, c4 = widths
         self.ipt_blk5 = PictureBlock(3 * 32**2, c4 // 8, config.inter)
         self.ipt_blk4 = PictureBlock(3 * 16**2, c4 // 8, config.inter)
         self.ipt_blk3 = PictureBlock(3 * 8**2, c3 // 8, config.inter)
         self.ipt_blk2 = PictureBlock(3 * 4**2, c2 // 8, config.inter)
-        self.ipt_blk1 = PictureBlock(3, c1 // 8, config.inter)
         self.decoder_block4 = DecoderBlock(c4 + c4 // 8, c3, config)
         self.decoder_block3 = DecoderBlock(c3 + c4 // 8, c2, config)
         self.decoder_block2 = DecoderBlock(c2 + c3 // 8, c1, config)
         self.decoder_block1 = DecoderBlock(c1 + c2 // 8, c1 // 2, config)
-        self.conv_out1 = nn.Sequential(nn.Conv2d(c1 // 2 + c1 // 8, 1, 1))  # of one: so the checkpoints name it
+        if fine:
+            self.fine_block = FineBlock(c1 // 2, fine)
+        else:
+            self.ipt_blk1 = PictureBlock(3, c1 // 8, config.inter)
+            self.conv_out1 = nn.Sequential(nn.Conv2d(c1 // 2 + c1 // 8, 1, 1))  # of one: so the checkpoints name it
         for level, width in ((4, c3), (3, c2), (2, c1)):
             self.add_module(f"lateral_block{level}", LateralBlock(width))
             self.add_module(f"conv_ms_spvn_{level}", nn.Conv2d(width, 1, 1))
@@ -174,8 +168,10 @@ class Decoder(nn.Module):
             self.add_module(f"gdt_convs_pred_{level}", nn.Sequential(nn.Conv2d(16, 1, 1)))
             self.add_module(f"gdt_convs_attn_{level}", nn.Sequential(nn.Conv2d(16, 1, 1)))
 
-    def forward(self, image: Tensor, x1: Tensor, x2: Tensor, x3: Tensor, x4: Tensor) -> list[Tensor]:
-        """The picture and its features at strides 4, 8, 16 and 32 → logits at strides 16, 8, 4 and 1."""
+    def forward(
+        self, image: Tensor, x1: Tensor, x2: Tensor, x3: Tensor, x4: Tensor, x0: Tensor | None = None
+    ) -> list[Tensor]:
+        """The picture and its features at strides 4, 8, 16, 32, and perhaps 2 → logits at strides 16, 8, 4 and 1."""
         p4, logits4 = self._attend(4, self.decoder_block4(torch.cat((x4, self._tiles(5, image, x4)), dim=1)))
         p3 = resize(p4, x3.shape[-2:]) + self.get_submodule("lateral_block4")(x3)
         p3, logits3 = self._attend(3, self.decoder_block3(torch.cat((p3, self._tiles(4, image, p3)), dim=1)))
@@ -183,7 +179,8 @@ class Decoder(nn.Module):
         p2, logits2 = self._attend(2, self.decoder_block2(torch.cat((p2, self._tiles(3, image, p2)), dim=1)))
         p1 = resize(p2, x1.shape[-2:]) + self.get_submodule("lateral_block2")(x1)
         p1 = self.decoder_block1(torch.cat((p1, self._tiles(2, image, p1)), dim=1))
-        return [logits4, logits3, logits2, self._predict(image, p1)]
+        last = self._predict(image, p1) if x0 is None else resize(self.fine_block(p1, x0), image.shape[-2:])
+        return [logits4, logits3, logits2, last]
 
     def _tiles(self, block: int, image: Tensor, like: Tensor) -> Tensor:
         """The picture, cut into tiles of ``like``'s size that are stacked as channels, through its own block."""
@@ -211,13 +208,13 @@ class Decoder(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """3×3 to the inner width, the deformable pyramid, 3×3 to the outer width."""
+    """3×3 to the inner width, the pyramid, 3×3 to the outer width."""
 
     def __init__(self, in_channels: int, out_channels: int, config: BiRefNetConfig) -> None:
         super().__init__()
         self.conv_in = nn.Conv2d(in_channels, config.inter, 3, padding=1)
         self.bn_in = nn.BatchNorm2d(config.inter)
-        self.dec_att = DeformablePyramid(config)
+        self.dec_att = DeformablePyramid(config) if config.kernels else DilatedPyramid(config)
         self.conv_out = nn.Conv2d(config.inter, out_channels, 3, padding=1)
         self.bn_out = nn.BatchNorm2d(out_channels)
 
@@ -257,6 +254,58 @@ class DeformableBranch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.bn(self.atrous_conv(x)))
+
+
+class DilatedPyramid(nn.Module):
+    """Dilated convolutions of several reaches and the picture's mean, side by side (ASPP, Chen et al. 2017).
+
+    BiRefNet's own setting without deformable convolutions, with reaches for maps of 8 to 64 tokens a side.
+    """
+
+    def __init__(self, config: BiRefNetConfig) -> None:
+        super().__init__()
+        channels, branch = config.inter, config.aspp
+        self.aspp1 = DilatedBranch(channels, branch, 1, 1)
+        self.aspp2 = DilatedBranch(channels, branch, 3, 2)
+        self.aspp3 = DilatedBranch(channels, branch, 3, 4)
+        self.aspp4 = DilatedBranch(channels, branch, 3, 8)
+        self.global_avg_pool = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, branch, 1, bias=False), nn.BatchNorm2d(branch), nn.ReLU()
+        )
+        self.conv1 = nn.Conv2d(5 * branch, channels, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = self.global_avg_pool(x).expand(-1, -1, *x.shape[-2:])
+        branches = torch.cat((self.aspp1(x), self.aspp2(x), self.aspp3(x), self.aspp4(x), mean), dim=1)
+        return F.relu(self.bn1(self.conv1(branches)))
+
+
+class DilatedBranch(nn.Module):
+    """A dilated convolution, its batch norm and ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, dilation: int) -> None:
+        super().__init__()
+        padding = kernel // 2 * dilation
+        self.atrous_conv = nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation, bias=False)
+        self.bn = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn(self.atrous_conv(x)))
+
+
+class FineBlock(nn.Module):
+    """The decoder's last map and the backbone's first → logits at stride 2."""
+
+    def __init__(self, coarse: int, fine: int) -> None:
+        super().__init__()
+        self.conv_in = nn.Conv2d(coarse + fine, fine, 3, padding=1)
+        self.bn_in = nn.BatchNorm2d(fine)
+        self.conv_out = nn.Conv2d(fine, 1, 3, padding=1)
+
+    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        joined = torch.cat((resize(coarse, fine.shape[-2:]), fine), dim=1)
+        return self.conv_out(F.relu(self.bn_in(self.conv_in(joined))))  # type: ignore[no-any-return]
 
 
 class PictureBlock(nn.Module):

@@ -6,21 +6,59 @@ parameters are those of the released checkpoints.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+@dataclass(frozen=True)
+class SwinConfig:
+    """What tells one Swin Transformer from another.
+
+    Attributes:
+        embed_dim: Channels of the first stage; each further stage has twice as many.
+        depths: Blocks of each stage.
+        heads: Attention heads of each stage.
+        window: Side of an attention window, in tokens.
+    """
+
+    embed_dim: int
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+    window: int
+
+    @property
+    def channels(self) -> list[int]:
+        """Channels at strides 4, 8, 16 and 32."""
+        return [self.embed_dim << stage for stage in range(len(self.depths))]
+
+
+def infer_swin(tensors: Mapping[str, Tensor]) -> SwinConfig:
+    """The config that a checkpoint's ``bb.`` tensors were made with. Raises ``KeyError`` naming a missing tensor."""
+    tables = [tensors[f"bb.layers.{i}.blocks.0.attn.relative_position_bias_table"] for i in range(4)]
+    return SwinConfig(
+        embed_dim=tensors["bb.patch_embed.proj.weight"].shape[0],
+        depths=tuple(
+            len({name.split(".")[4] for name in tensors if name.startswith(f"bb.layers.{i}.blocks.")}) for i in range(4)
+        ),
+        heads=tuple(table.shape[1] for table in tables),
+        window=(math.isqrt(tables[0].shape[0]) + 1) // 2,
+    )
+
+
 class SwinTransformer(nn.Module):
     """(B, 3, H, W) → four maps (B, embed_dim · 2ⁱ, H / 4 / 2ⁱ, W / 4 / 2ⁱ), each layer-normed."""
 
-    def __init__(self, embed_dim: int, depths: tuple[int, ...], heads: tuple[int, ...], window: int) -> None:
+    def __init__(self, config: SwinConfig) -> None:
         super().__init__()
-        self.patch_embed = PatchEmbed(embed_dim)
+        self.patch_embed = PatchEmbed(config.embed_dim)
         self.layers = nn.ModuleList()
-        for i, (depth, head) in enumerate(zip(depths, heads, strict=True)):
-            dim = embed_dim << i
-            self.layers.append(SwinLayer(dim, depth, head, window, last=i == len(depths) - 1))
+        for i, (dim, depth, heads) in enumerate(zip(config.channels, config.depths, config.heads, strict=True)):
+            self.layers.append(SwinLayer(dim, depth, heads, config.window, last=i == len(config.depths) - 1))
             self.add_module(f"norm{i}", nn.LayerNorm(dim))
 
     def forward(self, image: Tensor) -> list[Tensor]:

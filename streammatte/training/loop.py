@@ -44,6 +44,7 @@ class Schedule:
         rate: Peak learning rate.
         warm_up: Steps of linear warm-up.
         decay: Weight decay of matrices; norms and biases have none.
+        backbone: The backbone's rate as a share of the decoder's.
         ema: Decay of the moving average of the weights that is exported.
     """
 
@@ -54,6 +55,7 @@ class Schedule:
     rate: float = 1e-3
     warm_up: int = 200
     decay: float = 0.05
+    backbone: float = 1.0
     ema: float = 0.998
 
     def progress(self, step: int, seconds: float) -> float:
@@ -92,13 +94,13 @@ def normalise(rgb: Tensor) -> Tensor:
     return (rgb.float() / 255 - MEAN) / STD
 
 
-def parameter_groups(net: nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Matrices and kernels decay; biases, norms and position tables do not."""
-    plain: list[Tensor] = []
-    decayed: list[Tensor] = []
+def parameter_groups(net: nn.Module, decay: float, backbone: float = 1.0) -> list[dict[str, Any]]:
+    """Matrices and kernels decay; biases, norms and position tables do not. ``share`` is of the schedule's rate."""
+    groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, weight in net.named_parameters():
-        (plain if weight.ndim < 2 or "position" in name else decayed).append(weight)
-    return [{"params": decayed, "weight_decay": decay}, {"params": plain, "weight_decay": 0.0}]
+        plain = weight.ndim < 2 or "position" in name
+        groups.setdefault((0.0 if plain else decay, backbone if name.startswith("bb.") else 1.0), []).append(weight)
+    return [{"params": params, "weight_decay": decay, "share": share} for (decay, share), params in groups.items()]
 
 
 class Trainer:
@@ -122,7 +124,7 @@ class Trainer:
                 module.p = 0.0
         self.schedule = schedule
         self.bf16 = bf16
-        self.optimiser = torch.optim.AdamW(parameter_groups(net, schedule.decay), lr=schedule.rate)
+        self.optimiser = torch.optim.AdamW(parameter_groups(net, schedule.decay, schedule.backbone), lr=schedule.rate)
         self.average = {name: value.detach().clone() for name, value in net.state_dict().items()}
         self.step = 0
         self.seconds = 0.0
@@ -141,10 +143,12 @@ class Trainer:
         Raises:
             ModelError: The loss is no number any more; the weights are those of the step before.
         """
-        images, alphas = images.to(self.device), alphas.to(self.device)
+        # Convolutions run in whichever layout the weights have.
+        layout = torch.channels_last if self.net.squeeze_module[0].conv_in.weight.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+        images, alphas = images.to(self.device, memory_format=layout), alphas.to(self.device)
         rate = self.schedule.rate_at(self.step, self.progress)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
             outputs = self.net.forward_training(images)
         loss = matting_loss(outputs, alphas)
