@@ -18,11 +18,12 @@ from streammatte.cli import _signals, main
 from streammatte.display import TrainingDisplay
 from streammatte.errors import InputError
 from streammatte.nets.birefnet import BiRefNet, BiRefNetConfig
+from streammatte.nets.swin import SwinConfig
 from streammatte.training.finetune import _stoppable, keep_statistics, recompute
 from streammatte.training.losses import matting_loss
 from streammatte.training.pairs import Pair, Pairs, find_pairs, hold_out, read_pair
 
-TINY = BiRefNetConfig(8, (1, 1, 1, 1), (1, 1, 1, 1), 4, inter=8, aspp=8, kernels=(1, 3))
+TINY = BiRefNetConfig(SwinConfig(8, (1, 1, 1, 1), (1, 1, 1, 1), 4), inter=8, aspp=8, kernels=(1, 3))
 PAIRS = 10
 
 
@@ -100,7 +101,7 @@ def test_ctrl_c_saves_and_resuming_ends_with_the_weights_of_an_unbroken_run(
         assert train(made, out, *steps) == 130
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     said = capsys.readouterr().err
-    assert "interrupted at step 2" in said and "--resume" in said
+    assert "interrupted at step 1" in said and "--resume" in said
     assert state.is_file() and not out.exists()
 
     assert train(made, out, *steps) == 1, "hours of work are not lost to a repeated command"

@@ -15,6 +15,9 @@ from streammatte.errors import WeightsMismatch, WeightsMissing
 from streammatte.nets import BiRefNet, BiRefNetConfig, load_birefnet
 from streammatte.nets.birefnet import NANO, SWIN_B, SWIN_L, SWIN_S, SWIN_T, infer_config, tiles
 from streammatte.nets.deform import DeformableConv2d, deform_conv2d
+from streammatte.nets.efficientnet import EfficientNetConfig
+from streammatte.nets.folding import fold_batch_norms
+from streammatte.nets.swin import SwinConfig
 
 PARITY = Path(__file__).parent / "data" / "parity"
 spec = importlib.util.spec_from_file_location("fill", PARITY / "fill.py")
@@ -22,6 +25,10 @@ assert spec and spec.loader
 fill = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(fill)
 
+LITE2 = BiRefNetConfig(
+    EfficientNetConfig((16, 24, 48, 88, 120, 208), (1, 3, 3, 4, 4, 5)), inter=16, aspp=24, kernels=()
+)
+SMALL = BiRefNetConfig(SwinConfig(32, (1, 1, 4, 2), (1, 2, 4, 8), 8), inter=16, aspp=24, kernels=(1, 3))
 RELEASES = {"t": SWIN_T, "l": SWIN_L}
 
 
@@ -127,8 +134,8 @@ def test_deformable_coordinates_are_fp32_whatever_the_data() -> None:
 
 @pytest.mark.parametrize(
     ("config", "shape"),
-    [(SWIN_T, (1, 3, 128, 192)), (NANO, (2, 3, 64, 96))],
-    ids=["swin-t", "nano"],
+    [(SWIN_T, (1, 3, 128, 192)), (SMALL, (2, 3, 64, 96))],
+    ids=["swin-t", "small"],
 )
 def test_parity_with_the_slow_deformable_convolution(
     monkeypatch: pytest.MonkeyPatch, config: BiRefNetConfig, shape: tuple[int, ...]
@@ -146,14 +153,28 @@ def test_parity_with_the_slow_deformable_convolution(
 
 
 def test_folded_prediction_is_the_unfolded_one() -> None:
-    net = BiRefNet(NANO).eval()
-    net.load_state_dict(filled(NANO, seed=3))
+    net = BiRefNet(SMALL).eval()
+    net.load_state_dict(filled(SMALL, seed=3))
     decoder, image = net.decoder, torch.from_numpy(fill.image("fold", (1, 3, 64, 96), 3))
-    p1 = torch.randn(1, NANO.embed_dim, 16, 24, generator=torch.Generator().manual_seed(3))
+    p1 = torch.randn(1, 32, 16, 24, generator=torch.Generator().manual_seed(3))
     up = torch.nn.functional.interpolate(p1, (64, 96), mode="bilinear", align_corners=True)
     with torch.inference_mode():
         unfolded = decoder.conv_out1(torch.cat((up, decoder.ipt_blk1(image)), dim=1))
         torch.testing.assert_close(decoder._predict(image, p1), unfolded, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("config", [SMALL, NANO], ids=["small", "nano"])
+def test_folded_batch_norms_change_no_number(config: BiRefNetConfig) -> None:
+    net = BiRefNet(config).eval()
+    net.load_state_dict(filled(config, seed=5))
+    image = torch.from_numpy(fill.image("norms", (1, 3, 64, 96), 5))
+    with torch.inference_mode():
+        plain = net(image)
+        assert plain.std() > 0.01
+        norms = sum(isinstance(module, torch.nn.BatchNorm2d) for module in fold_batch_norms(net).modules())
+        torch.testing.assert_close(net(image), plain, atol=1e-4, rtol=1e-4)
+    deformable = 5 * (1 + len(config.kernels)) if config.kernels else 0
+    assert norms == deformable, "only deformable convolutions keep theirs"
 
 
 def test_tiles_are_whole_pieces_of_the_picture() -> None:
@@ -166,7 +187,9 @@ def test_tiles_are_whole_pieces_of_the_picture() -> None:
     torch.testing.assert_close(cut[0, 7], image[0, 1, 3:, 4:])
 
 
-@pytest.mark.parametrize("config", [SWIN_T, SWIN_S, SWIN_B, SWIN_L, NANO], ids=["t", "s", "b", "l", "nano"])
+@pytest.mark.parametrize(
+    "config", [SWIN_T, SWIN_S, SWIN_B, SWIN_L, SMALL, NANO, LITE2], ids=["t", "s", "b", "l", "small", "nano", "lite2"]
+)
 def test_backbone_is_told_from_the_tensors(config: BiRefNetConfig) -> None:
     with torch.device("meta"):
         assert infer_config(BiRefNet(config).state_dict()) == config
@@ -201,7 +224,7 @@ def test_every_form_of_a_checkpoint_loads(tmp_path: Path, prefix: str, suffix: s
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused_by_name(tmp_path: Path, spoil, complaint: str) -> None:  # type: ignore[no-untyped-def]
-    tensors = filled(NANO)
+    tensors = filled(SMALL)
     spoil(tensors)
     save_file(tensors, tmp_path / "spoiled.safetensors")
     with pytest.raises(WeightsMismatch) as caught:
@@ -218,7 +241,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, name: str) -> N
 
 
 def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:
-    save_file(filled(NANO), tmp_path / "whole.safetensors")
+    save_file(filled(SMALL), tmp_path / "whole.safetensors")
     whole = (tmp_path / "whole.safetensors").read_bytes()
     (tmp_path / "half.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(WeightsMismatch):

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from streammatte.errors import DecodeFailed, InputError, SourceNotFound
 from streammatte.nets.birefnet import BiRefNet, BiRefNetConfig
+from streammatte.nets.swin import SwinConfig
 from streammatte.training import evaluate
-from streammatte.training.__main__ import main
 from streammatte.training.backgrounds import (
     VIEW_SIZE,
     drawn,
@@ -31,7 +29,7 @@ from streammatte.training.cutouts import SUFFIXES, crop_to_subject, furry_figure
 from streammatte.training.loop import Schedule, Trainer, train
 from streammatte.training.losses import bce, laplacian, matting_loss, soft_iou
 
-TINY = BiRefNetConfig(8, (1, 1, 1, 1), (1, 1, 1, 1), 4, inter=8, aspp=8, kernels=(1, 3))
+TINY = BiRefNetConfig(SwinConfig(8, (1, 1, 1, 1), (1, 1, 1, 1), 4), inter=8, aspp=8, kernels=(1, 3))
 
 
 def disc(size: int = 96, *, bottom: bool = False) -> np.ndarray:
@@ -52,15 +50,12 @@ def composer() -> Composer:
 
 
 @pytest.fixture(scope="session")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A folder of cut-outs and one of panoramas, as the command takes them."""
-    cutouts, panoramas = tmp_path_factory.mktemp("cutouts"), tmp_path_factory.mktemp("panoramas")
-    for index in range(24):
-        cv2.imwrite(str(cutouts / f"{index:06}.png"), disc(64, bottom=index % 2 == 0)[..., [2, 1, 0, 3]])
+def panoramas(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("panoramas")
     rng = np.random.default_rng(1)
     for index in range(3):
-        cv2.imwrite(str(panoramas / f"{index}.hdr"), rng.uniform(0, 2, (32, 64, 3)).astype(np.float32))
-    return cutouts, panoramas
+        cv2.imwrite(str(folder / f"{index}.hdr"), rng.uniform(0, 2, (32, 64, 3)).astype(np.float32))
+    return folder
 
 
 def test_a_picture_is_its_seed_and_index_and_nothing_else(composer: Composer) -> None:
@@ -138,8 +133,8 @@ def test_tone_mapping_is_monotonic_and_in_range() -> None:
     assert (np.diff(mapped[0, :, 0]) >= 0).all()
 
 
-def test_views_are_seeded(folders: tuple[Path, Path]) -> None:
-    paths = list_files([folders[1]], ".hdr")
+def test_views_are_seeded(panoramas: Path) -> None:
+    paths = list_files([panoramas], ".hdr")
     views = panorama_views(paths, 4, seed=5)
     assert views.shape == (4, VIEW_SIZE, VIEW_SIZE, 3)
     assert np.array_equal(views, panorama_views(paths, 4, seed=5))
@@ -246,39 +241,6 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(composer: Compos
         assert torch.equal(unbroken.average[name], resumed.average[name]), name
 
 
-def one_of_two(rank: int, folder: Path) -> None:
-    """A process that trains on flat pictures; the second one is asked to stop after two steps."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    made = []
-
-    def flat(index: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-        made.append(index)
-        return np.full((size, size, 3), 30 * index, np.uint8), np.full((size, size), index / 8, np.float32)
-
-    torch.manual_seed(0)
-    trainer = Trainer(BiRefNet(TINY), Schedule(steps=4, batch=2, sizes=((64, 1.0),), warm_up=0))
-    train(trainer, flat, workers=0, stopping=lambda: rank == 1 and trainer.step == 2)
-    weights = {name: value.detach() for name, value in trainer.net.named_parameters()}
-    torch.save({"step": trainer.step, "made": made, "weights": weights}, folder / f"{rank}.pt")
-    dist.destroy_process_group()
-
-
-def test_processes_share_the_work_keep_equal_weights_and_stop_together(tmp_path: Path) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    processes = [spawn.Process(target=one_of_two, args=(rank, tmp_path)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(300)
-        process.kill()
-    assert [process.exitcode for process in processes] == [0, 0]
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
-    assert first["step"] == second["step"] == 2
-    assert (first["made"], second["made"]) == ([0, 2, 4, 6], [1, 3, 5, 7])
-    assert all(torch.equal(value, second["weights"][name]) for name, value in first["weights"].items())
-
-
 def test_resuming_from_nothing_or_something_else_is_refused(tmp_path: Path) -> None:
     trainer = Trainer(BiRefNet(TINY), Schedule())
     with pytest.raises(InputError, match="cannot resume"):
@@ -300,7 +262,7 @@ def test_the_export_holds_the_averaged_weights(composer: Composer, tmp_path: Pat
     for name, value in trainer.averaged().state_dict().items():
         assert torch.equal(tensors[name], value.half() if value.is_floating_point() else value), name
     with safe_open(path, "pt") as file:
-        assert json.loads(file.metadata()["config"])["embed_dim"] == TINY.embed_dim
+        assert json.loads(file.metadata()["config"])["backbone"]["embed_dim"] == 8
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name], "no temporary file is left"
 
 
@@ -313,32 +275,3 @@ def test_a_contact_sheet_shows_each_picture_three_times() -> None:
     sheet = evaluate.contact_sheet(Everything(), [picture], 64, height=90, columns=1)
     assert sheet.shape == (94, 484, 3)
     assert (sheet[40, 80] == 77).all() and (sheet[40, 240] == 255).all() and (sheet[40, 400] == 77).all()
-
-
-def test_the_command_trains_resumes_and_explains(
-    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out"
-    picture = tmp_path / "look.png"
-    cv2.imwrite(str(picture), np.full((40, 60, 3), 90, np.uint8))
-    common = ["--cutouts", str(folders[0]), "--panoramas", str(folders[1]), "--out", str(out)]
-    common += ["--batch", "2", "--sizes", "64:1", "--views", "2", "--workers", "0"]
-    common += ["--held-out-pictures", "2", "--look", str(picture)]
-    assert main([*common, "--steps", "1"]) == 0
-    assert main([*common, "--steps", "2", "--resume"]) == 0
-    assert {entry.name for entry in out.iterdir()} == {
-        "birefnet-nano.safetensors",
-        "curve.jsonl",
-        "sheet-000001.png",
-        "sheet-000002.png",
-        "state.pt",
-    }
-    lines = [json.loads(line) for line in (out / "curve.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [1, 2]
-    assert all(0 <= line["iou"] <= 1 and line["mad"] >= 0 for line in lines)
-
-    for sizes in ("100:1", "64:0.5", "large"):
-        with pytest.raises(SystemExit):
-            main([*common, "--sizes", sizes])
-    assert main([*common, "--cutouts", str(tmp_path / "none")]) == 1
-    assert "no such folder" in capsys.readouterr().err

@@ -86,6 +86,7 @@ def parse() -> argparse.Namespace:
     add("--from", dest="start", type=Path, metavar="FILE", help="a checkpoint of ours to go on from")
     add("--bf16", action="store_true", help="quicker where the processor has AMX, or on a GPU")
     add("--device", default="cpu")
+    add("--cores", type=int, default=2, help="of a CPU, to share each batch")
     add("--every", type=float, default=10, metavar="MINUTES", help="time between checkpoints")
     add("--resume", action="store_true")
     return parser.parse_args()
@@ -95,6 +96,7 @@ def main() -> None:
     options = parse()
     cv2.setNumThreads(1)
     torch.set_flush_denormal(True)
+    torch.set_num_threads(1)  # batches are shared, not operators
     torch.manual_seed(options.seed)
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
@@ -109,8 +111,7 @@ def main() -> None:
         minutes=options.minutes, batch=options.batch, sizes=sizes, rate=options.rate, warm_up=150, decay=0.02,
         backbone=options.backbone_rate,
     )  # fmt: skip
-    net = net.to(options.device, memory_format=torch.channels_last)
-    trainer = Trainer(net, schedule, bf16=options.bf16)
+    trainer = Trainer(net.to(options.device), schedule, bf16=options.bf16, cores=options.cores)
     if options.resume:
         trainer.resume(out / "state.pt")
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""What stands behind: panoramas, Debian's wallpapers, the streets of the photographs, rooms with pictures on the wall."""
+"""Backgrounds: panoramas, Debian's wallpapers, the photographs' own streets, rooms with pictures on the wall."""
 
 from __future__ import annotations
 

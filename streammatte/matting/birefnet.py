@@ -16,6 +16,8 @@ from streammatte.frame import Frame
 from streammatte.matting.device import PRECISIONS, choose_device, choose_precision, memory_of
 from streammatte.nets.birefnet import IMAGENET_MEAN, IMAGENET_STD, NANO, BiRefNet, load_birefnet
 from streammatte.nets.checkpoint import read_size
+from streammatte.nets.efficientnet import EfficientNetConfig
+from streammatte.nets.folding import fold_batch_norms
 from streammatte.weights import find, licence_notice, resolve
 from streammatte.weights.table import NANO_SIZE
 
@@ -45,8 +47,11 @@ class BiRefNetMatter:
         self.name, self.device, self.size = name, device, size
         self.precision = next(name for name, value in PRECISIONS.items() if value is dtype)
         self._dtype = dtype
+        # Convolutions alone are quicker with channels last; attention's linear layers are not.
+        convolves = isinstance(net.config.backbone, EfficientNetConfig)
+        self._layout = torch.channels_last if convolves else torch.contiguous_format
         with memory_of(device, _HINT):
-            self._net = net.to(device, dtype)
+            self._net = net.to(device, dtype).to(memory_format=self._layout)  # type: ignore[call-overload]  # torch's stub lacks it
         self._mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(IMAGENET_STD, device=device).view(1, 3, 1, 1)
 
@@ -59,7 +64,7 @@ class BiRefNetMatter:
         """
         with memory_of(self.device, _HINT):
             batch = torch.cat([self._prepare(frame) for frame in frames])
-            mattes = self._net(batch).float().sigmoid()
+            mattes = self._net(batch.contiguous(memory_format=self._layout)).float().sigmoid()
             return [
                 _resize(matte[None], frame.rgb.shape[-2:])[0, 0].clamp(0, 1)
                 for matte, frame in zip(mattes, frames, strict=True)
@@ -113,7 +118,7 @@ def load_matter(
                 on_notice(licence_notice(checkpoint))
     net = load_birefnet(path)
     return BiRefNetMatter(
-        net,
+        fold_batch_norms(net),
         name=checkpoint.name if checkpoint and weights is None else path.name,
         device=chosen,
         dtype=choose_precision(precision, chosen),

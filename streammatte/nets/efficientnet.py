@@ -87,11 +87,11 @@ class InvertedResidual(nn.Module):
         self.residual = stride == 1 and in_channels == out_channels
         if expansion > 1:
             self.expand = nn.Conv2d(in_channels, wide, 1)
-        # Padded alike on both sides, where TensorFlow pads the end alone: the same features, on a grid moved by a pixel.
+        # Padded alike on both sides, where TensorFlow pads the end alone: the same features, on a grid a pixel away.
         self.depthwise = nn.Conv2d(wide, wide, kernel, stride=stride, padding=kernel // 2, groups=wide)
         self.project = nn.Conv2d(wide, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu6(self.expand(x)) if hasattr(self, "expand") else x
+        y: Tensor = F.relu6(self.expand(x)) if hasattr(self, "expand") else x
         y = self.project(F.relu6(self.depthwise(y)))
         return x + y if self.residual else y

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -13,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from streammatte.errors import InputError, ModelError, WriteFailed
 from streammatte.nets.birefnet import IMAGENET_MEAN, IMAGENET_STD, BiRefNet
+from streammatte.nets.efficientnet import EfficientNetConfig
 from streammatte.training.losses import matting_loss
 
 MEAN = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
@@ -110,11 +112,19 @@ class Trainer:
         net: Trained in place. Its dropout is switched off: a network this small underfits.
         schedule: How long and how fast.
         bf16: Run the forward pass under bfloat16 autocast.
+        cores: Threads that share each batch, for a CPU: they meet once a step, where operators of several threads meet
+            at each operator and lose most of their time to whatever else the machine does.
         about: What the run is of, by name; saved with its state, and a resumed one must agree.
     """
 
     def __init__(
-        self, net: BiRefNet, schedule: Schedule, *, bf16: bool = False, about: Mapping[str, str] | None = None
+        self,
+        net: BiRefNet,
+        schedule: Schedule,
+        *,
+        bf16: bool = False,
+        cores: int = 1,
+        about: Mapping[str, str] | None = None,
     ) -> None:
         self.net = net.train()
         self.device = next(net.parameters()).device
@@ -124,6 +134,12 @@ class Trainer:
                 module.p = 0.0
         self.schedule = schedule
         self.bf16 = bf16
+        # Convolutions alone are quicker with channels last.
+        convolves = isinstance(net.config.backbone, EfficientNetConfig)
+        self.layout = torch.channels_last if convolves else torch.contiguous_format
+        net.to(memory_format=self.layout)  # type: ignore[call-overload]  # torch's stub lacks it
+        self._nets = [net, *(twin(net) for _ in range(1, cores))]
+        self._pool = ThreadPoolExecutor(cores)
         self.optimiser = torch.optim.AdamW(parameter_groups(net, schedule.decay, schedule.backbone), lr=schedule.rate)
         self.average = {name: value.detach().clone() for name, value in net.state_dict().items()}
         self.step = 0
@@ -143,26 +159,33 @@ class Trainer:
         Raises:
             ModelError: The loss is no number any more; the weights are those of the step before.
         """
-        # Convolutions run in whichever layout the weights have.
-        layout = torch.channels_last if self.net.squeeze_module[0].conv_in.weight.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-        images, alphas = images.to(self.device, memory_format=layout), alphas.to(self.device)
+        images, alphas = images.to(self.device, memory_format=self.layout), alphas.to(self.device)
         rate = self.schedule.rate_at(self.step, self.progress)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["share"]
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
-            outputs = self.net.forward_training(images)
-        loss = matting_loss(outputs, alphas)
-        if not loss.isfinite():
-            raise ModelError(
-                f"the loss at step {self.step} is {float(loss.detach())}", hint="try again with a lower --rate"
-            )
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        average_gradients(self.net)
+        share = 1 / len(self._nets)
+        parts = zip(self._nets, images.chunk(len(self._nets)), alphas.chunk(len(self._nets)), strict=True)
+        losses = list(self._pool.map(lambda part: self._gradients(share, *part), parts))
+        if not math.isfinite(loss := sum(losses)):
+            raise ModelError(f"the loss at step {self.step} is {loss}", hint="try again with a lower --rate")
+        for other in self._nets[1:]:
+            for weight, same in zip(self.net.parameters(), other.parameters(), strict=True):
+                if weight.grad is not None and same.grad is not None:
+                    weight.grad.add_(same.grad)
         nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         self.optimiser.step()
         self._average()
         self.step += 1
+        return loss
+
+    def _gradients(self, share: float, net: BiRefNet, images: Tensor, alphas: Tensor) -> float:
+        """Leave the gradients of a part of a batch in ``net``; returns its share of the loss."""
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+            outputs = net.forward_training(images)
+        loss = matting_loss(outputs, alphas) * share
+        for weight in net.parameters():
+            weight.grad = None
+        loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 
     def _average(self) -> None:
@@ -234,6 +257,14 @@ class Trainer:
         write_whole(path, lambda partial: partial.write_bytes(save(weights, metadata)))
 
 
+def twin(net: BiRefNet) -> BiRefNet:
+    """A copy that shares the weights, and has gradients and batch statistics of its own."""
+    other = copy.deepcopy(net)
+    for weight, same in zip(net.parameters(), other.parameters(), strict=True):
+        same.data = weight.data
+    return other
+
+
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Write under a temporary name beside ``path``, then rename.
 
@@ -251,33 +282,10 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         raise
 
 
-def average_gradients(net: nn.Module) -> None:
-    """With several processes, each on pictures of its own: all go on with the mean of their gradients."""
-    if not dist.is_initialized():
-        return
-    gradients = [weight.grad for weight in net.parameters() if weight.grad is not None]
-    joined = torch.cat([gradient.flatten() for gradient in gradients])
-    dist.all_reduce(joined)
-    joined /= dist.get_world_size()
-    means = joined.split([gradient.numel() for gradient in gradients])  # type: ignore[no-untyped-call]
-    for gradient, mean in zip(gradients, means, strict=True):
-        gradient.copy_(mean.view_as(gradient))
-
-
-def agreed(seconds: float, stop: bool) -> tuple[float, bool]:
-    """One clock for all processes, and a stop for all if any was asked to: else they would wait for each other."""
-    if dist.is_initialized():
-        both = torch.tensor([seconds, float(stop)], dtype=torch.float64)
-        dist.all_reduce(both, dist.ReduceOp.MAX)
-        seconds, stop = float(both[0]), bool(both[1])
-    return seconds, stop
-
-
 def batches(maker: Maker, trainer: Trainer, size: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches without end, starting with the pictures that the trainer's step has come to."""
     batch = trainer.schedule.batch
-    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    indices = range(trainer.step * batch * world + rank, 2**40, world)
+    indices = range(trainer.step * batch, 2**40)
     # Workers are started afresh for each size; `generator` keeps the loader off the global random state.
     loader = DataLoader(
         Pictures(maker, size),
@@ -322,7 +330,7 @@ def train(
         for images, alphas in batches(maker, trainer, size, workers):
             losses.append(trainer.update(images, alphas))
             tick, last = time.monotonic(), tick
-            trainer.seconds, stop = agreed(trainer.seconds + tick - last, stopping())
+            trainer.seconds += tick - last
             if trainer.step % every_steps == 0:
                 elapsed = time.monotonic() - began
                 log(
@@ -340,7 +348,7 @@ def train(
                 checkpoint()
                 tick = last_checkpoint = began = time.monotonic()  # scoring is no training
                 losses = []
-            if stop:
+            if stopping():
                 return
             if trainer.progress >= 1 or trainer.size != size:
                 break
