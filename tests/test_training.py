@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 from streammatte.errors import DecodeFailed, InputError, SourceNotFound
 from streammatte.nets.birefnet import BiRefNet, BiRefNetConfig
 from streammatte.nets.swin import SwinConfig
-from streammatte.training import evaluate
 from streammatte.training.backgrounds import (
     VIEW_SIZE,
     drawn,
@@ -264,14 +263,3 @@ def test_the_export_holds_the_averaged_weights(composer: Composer, tmp_path: Pat
     with safe_open(path, "pt") as file:
         assert json.loads(file.metadata()["config"])["backbone"]["embed_dim"] == 8
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name], "no temporary file is left"
-
-
-def test_a_contact_sheet_shows_each_picture_three_times() -> None:
-    class Everything(torch.nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.full_like(x[:, :1], 50.0)
-
-    picture = np.full((90, 160, 3), 77, np.uint8)
-    sheet = evaluate.contact_sheet(Everything(), [picture], 64, height=90, columns=1)
-    assert sheet.shape == (94, 484, 3)
-    assert (sheet[40, 80] == 77).all() and (sheet[40, 240] == 255).all() and (sheet[40, 400] == 77).all()

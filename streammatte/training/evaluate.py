@@ -1,4 +1,4 @@
-"""How good a network is: on composed pictures it has never seen the subjects of, and, to look at, on real ones."""
+"""What a network is measured on: composed pictures of subjects and places that no training has seen."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import torch
@@ -14,8 +13,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from streammatte import metrics
-from streammatte.errors import DecodeFailed
 from streammatte.training.backgrounds import panorama_views
 from streammatte.training.compose import Composer
 from streammatte.training.cutouts import SUFFIXES, is_held_out, list_files, read_cutouts
@@ -59,61 +56,3 @@ def predict(net: nn.Module, rgb: NDArray[np.uint8], size: int) -> NDArray[np.flo
         logits = net(F.interpolate(picture, (size, size), mode="bilinear", antialias=True))
     matte = logits[0, 0].float().sigmoid().numpy()
     return clip(resize(matte, rgb.shape[1], rgb.shape[0]))
-
-
-def held_out_scores(net: nn.Module, composer: Composer, size: int, count: int = 128) -> dict[str, float]:
-    """Scores on the first ``count`` pictures of a composer of held-out subjects and panoramas.
-
-    Returns:
-        ``mad``: mean absolute difference × 1000. ``iou``: mean over the pictures, of both cut at one half.
-    """
-    differences, overlaps = [], []
-    for index in range(count):
-        rgb, alpha = composer(index, size)
-        matte = predict(net, rgb, size)
-        differences.append(float(np.abs(matte - alpha).mean()))
-        overlaps.append(metrics.iou(matte, alpha))
-    return {"mad": round(1000 * float(np.mean(differences)), 2), "iou": round(float(np.mean(overlaps)), 4)}
-
-
-def read_pictures(path: Path, count: int = 4) -> list[NDArray[np.uint8]]:
-    """``count`` pictures spread over a clip, or the one that a still holds; (H, W, 3) uint8 RGB.
-
-    Raises:
-        DecodeFailed: There is no picture in it.
-    """
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
-    except (av.FFmpegError, IndexError) as exc:
-        raise DecodeFailed(f"cannot read {path}: {exc}") from exc
-    if not frames:
-        raise DecodeFailed(f"no picture in {path}")
-    wanted = np.linspace(0, len(frames) - 1, count + 2)[1:-1].round().astype(int) if len(frames) > 1 else [0]
-    return [np.asarray(frames[index], np.uint8) for index in wanted]
-
-
-def contact_sheet(
-    net: nn.Module, pictures: Sequence[NDArray[np.uint8]], size: int, *, height: int = 180, columns: int = 3
-) -> NDArray[np.uint8]:
-    """Picture, matte and picture over green, side by side, many of them on one sheet, (H, W, 3) uint8 RGB."""
-    triples = []
-    for rgb in pictures:
-        matte = predict(net, rgb, size)[..., None]
-        green = np.array([0, 170, 60], np.float32)
-        over = rgb * matte + green * (1 - matte)
-        strip = np.hstack([rgb, np.broadcast_to(matte * 255, rgb.shape), over]).astype(np.uint8)
-        shape = (round(strip.shape[1] * height / strip.shape[0]), height)
-        triples.append(cv2.resize(strip, shape, interpolation=cv2.INTER_AREA))
-    width = max(triple.shape[1] for triple in triples)
-    triples = [cv2.copyMakeBorder(t, 2, 2, 2, 2 + width - t.shape[1], cv2.BORDER_CONSTANT) for t in triples]
-    while len(triples) % columns:
-        triples.append(np.zeros_like(triples[0]))
-    rows = [np.hstack(triples[i : i + columns]) for i in range(0, len(triples), columns)]
-    return np.vstack(rows)
-
-
-def write_png(path: Path, rgb: NDArray[np.uint8]) -> None:
-    """A PNG of (H, W, 3) uint8 RGB."""
-    path.write_bytes(cv2.imencode(".png", rgb[..., ::-1])[1].tobytes())

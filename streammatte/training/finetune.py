@@ -307,7 +307,7 @@ def _has_bf16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 in hardware; it needs no scaling of the loss, as float16 would."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return device.type == "cpu" and torch.cpu._is_amx_tile_supported()
 
 
 def _about(

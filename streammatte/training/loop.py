@@ -139,7 +139,7 @@ class Trainer:
         self.layout = torch.channels_last if convolves else torch.contiguous_format
         net.to(memory_format=self.layout)  # type: ignore[call-overload]  # torch's stub lacks it
         self._nets = [net, *(twin(net) for _ in range(1, cores))]
-        self._pool = ThreadPoolExecutor(cores)
+        self._pool = ThreadPoolExecutor(cores, initializer=torch.set_flush_denormal, initargs=(True,))
         self.optimiser = torch.optim.AdamW(parameter_groups(net, schedule.decay, schedule.backbone), lr=schedule.rate)
         self.average = {name: value.detach().clone() for name, value in net.state_dict().items()}
         self.step = 0

