@@ -146,8 +146,6 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         read_cutout(text)
     with pytest.raises(DecodeFailed, match=r"not\.png"):
         read_panorama(text)
-    with pytest.raises(DecodeFailed, match=r"not\.png"):
-        evaluate.read_pictures(text)
     with pytest.raises(SourceNotFound):
         list_files([tmp_path / "nowhere"], ".png")
     with pytest.raises(SourceNotFound):

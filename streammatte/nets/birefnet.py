@@ -124,7 +124,7 @@ class BiRefNet(nn.Module):
         return self.decoder(image, x1, x2, x3, self.squeeze_module(x4), *finer)  # type: ignore[no-any-return]
 
     def encode(self, image: Tensor) -> list[Tensor]:
-        """Features at strides 4 to 32, of some backbones at 2 before these; the deepest carries the others as context."""
+        """Features at strides 4 to 32, of some backbones at 2 first; the deepest one carries the others as context."""
         *finer, f1, f2, f3, f4 = self.bb(image)
         half = self.bb(resize(image, (image.shape[-2] // 2, image.shape[-1] // 2)))[-4:]
         x1, x2, x3, x4 = (
