@@ -10,6 +10,8 @@ import av
 from streammatte.errors import DecodeFailed, SourceNotFound
 from streammatte.media.addresses import without_secrets
 
+# Old cameras and other alphabets write tags that are not UTF-8, which decide nothing that the picture needs.
+TAG_ERRORS = "replace"
 _PATIENCE = 10.0, 30.0  # seconds for an address to answer, and for more of it to come
 # Demuxers that know every packet before the first is read.
 _INDEX_THEIR_PACKETS = ("mov", "avi")
@@ -39,10 +41,10 @@ def open_container(url: str) -> av.container.InputContainer:
         # A file's own name is never a pattern here: numbered pictures are told before.
         options = {"pattern_type": "none"}
         if local:
-            return av.open(f"file:{url}", options=options)
+            return av.open(f"file:{url}", options=options, metadata_errors=TAG_ERRORS)
         # Without this, nothing is read of what is sought in, from web servers that keep connections.
         options["multiple_requests"] = "1"
-        return av.open(url, options=options, timeout=_PATIENCE)
+        return av.open(url, options=options, timeout=_PATIENCE, metadata_errors=TAG_ERRORS)
     except (FileNotFoundError, NotADirectoryError) as exc:
         hint = "check the path; names are case-sensitive"
         if "#" in Path(url).name:

@@ -85,7 +85,7 @@ class FileSource:
                 )
             self._first: av.VideoFrame | None = first
             self.has_alpha = has_alpha(first)
-            self._upright = Orientation.of(first)
+            self._upright = Orientation.of(first, self._decoding.stream)
             self._info = self._describe(first)
             self.begins = _presentation_time(first, None, self._info) * self._info.time_base
             if marks:

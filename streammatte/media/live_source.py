@@ -22,7 +22,7 @@ from streammatte.frame import Frame, StreamInfo
 from streammatte.media.addresses import without_secrets
 from streammatte.media.cameras import USUAL_RATE, Camera, find_again, find_camera, format_of_cameras, ways_to_open
 from streammatte.media.color import RgbReader, Samples, color_of
-from streammatte.media.containers import open_container
+from streammatte.media.containers import TAG_ERRORS, open_container
 from streammatte.media.orientation import Orientation
 
 CLOCK = Fraction(1, 90000)
@@ -135,7 +135,7 @@ class LiveSource:
             StreamLost: It has gone; :meth:`reopen` may find it again.
         """
         assert self._container is not None
-        reader = _Reader(self.info, self._stream.codec_context.name)
+        reader = _Reader(self.info, self._stream)
         begin, first_pts = time.monotonic(), self._first.pts
         given = float(self._given[2])
         every = 0.0 if self._rate is None or given <= self._rate else 1 / float(self._rate)
@@ -220,7 +220,7 @@ class LiveSource:
         self._first = first
         stated = (stream.average_rate, stream.guessed_rate)
         rate = next((each for each in stated if each and _LIKELY_RATES[0] <= each <= _LIKELY_RATES[1]), USUAL_RATE)
-        upright = Orientation.of(first)
+        upright = Orientation.of(first, stream)
         given = (first.width, first.height) if upright.transposed else (first.height, first.width)
         self._given = *given, rate
         height, width = self._size or given
@@ -236,7 +236,7 @@ class LiveSource:
             options = dict(_ADDRESS_OPTIONS)
             if self._spec.partition("://")[0].lower() in _REAL_TIME:
                 options["fflags"] = "nobuffer"  # a clip would not be found again behind the packets this throws away
-            return av.open(self._spec, container_options=options, timeout=(_ANSWER_WITHIN, _SILENCE))
+            return av.open(self._spec, container_options=options, timeout=(_ANSWER_WITHIN, _SILENCE), metadata_errors=TAG_ERRORS)
         ways = ways_to_open(self._size, self._rate)
         for place, options in enumerate(ways):
             try:
@@ -245,6 +245,7 @@ class LiveSource:
                     format=format_of_cameras(),
                     container_options=options,
                     timeout=(_ANSWER_WITHIN, _SILENCE),
+                    metadata_errors=TAG_ERRORS,
                 )
             except (av.FFmpegError, OSError) as exc:
                 # Another way helps only where it is the way that it refuses.
@@ -350,16 +351,20 @@ class LiveSource:
 class _Reader:
     """Decoded frames as RGB of one size, (H, W, 3), upright."""
 
-    def __init__(self, info: StreamInfo, codec: str) -> None:
-        self._width, self._height, self._codec = info.width, info.height, codec
+    def __init__(self, info: StreamInfo, stream: av.VideoStream) -> None:
+        self._width, self._height, self._stream = info.width, info.height, stream
         self._to_rgb: RgbReader | None = None
+        self._upright: dict[int, Orientation] = {}  # by what frames are turned by: a telephone may be turned meanwhile
         self._read_size = (0, 0)
 
     def __call__(self, decoded: av.VideoFrame) -> Samples:
         size = decoded.width, decoded.height
         if self._to_rgb is None or size != self._read_size:
-            self._to_rgb, self._read_size = RgbReader(*size, codec=self._codec), size
-        return covering(Orientation.of(decoded)(self._to_rgb(decoded)), self._width, self._height)
+            self._to_rgb, self._read_size = RgbReader(*size, codec=self._stream.codec_context.name), size
+        turned = decoded.rotation
+        if turned not in self._upright:
+            self._upright[turned] = Orientation.of(decoded, self._stream)
+        return covering(self._upright[turned](self._to_rgb(decoded)), self._width, self._height)
 
 
 def covering(rgb: Samples, width: int, height: int) -> Samples:

@@ -83,7 +83,7 @@ def read_pictures(path: Path, count: int = 4) -> list[NDArray[np.uint8]]:
         DecodeFailed: There is no picture in it.
     """
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             stream = container.streams.video[0]
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
     except (av.FFmpegError, IndexError) as exc:
