@@ -21,6 +21,7 @@ from streammatte.errors import DecodeFailed, InputError, NoVideoStream, SourceNo
 from streammatte.frame import Frame, StreamInfo
 from streammatte.media.addresses import without_secrets
 from streammatte.media.cameras import USUAL_RATE, Camera, find_again, find_camera, format_of_cameras, ways_to_open
+from streammatte.media.choosing import picture_of
 from streammatte.media.color import RgbReader, Samples, color_of
 from streammatte.media.containers import TAG_ERRORS, open_container
 from streammatte.media.orientation import Orientation
@@ -185,8 +186,8 @@ class LiveSource:
     def _open(self) -> StreamInfo:
         try:
             self._container = self._opened()
-            stream = self._container.streams.best("video")
-            if not isinstance(stream, av.VideoStream):
+            stream = picture_of(self._container)
+            if stream is None:
                 raise NoVideoStream(f"{self.name} has no video", hint="give a camera, or a stream with pictures")
             if self.kind == "file" and self._container.format.name.endswith(("_pipe", "image2")):
                 raise NoVideoStream(f"{self.name} is a still picture", hint="give a clip, or a camera")
@@ -236,7 +237,9 @@ class LiveSource:
             options = dict(_ADDRESS_OPTIONS)
             if self._spec.partition("://")[0].lower() in _REAL_TIME:
                 options["fflags"] = "nobuffer"  # a clip would not be found again behind the packets this throws away
-            return av.open(self._spec, container_options=options, timeout=(_ANSWER_WITHIN, _SILENCE), metadata_errors=TAG_ERRORS)
+            return av.open(
+                self._spec, container_options=options, timeout=(_ANSWER_WITHIN, _SILENCE), metadata_errors=TAG_ERRORS
+            )
         ways = ways_to_open(self._size, self._rate)
         for place, options in enumerate(ways):
             try:
