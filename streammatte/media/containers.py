@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -52,10 +53,12 @@ def open_container(url: str) -> av.container.InputContainer:
         raise SourceNotFound(f"there is no file {shown}", hint=hint) from exc
     except PermissionError as exc:
         raise SourceNotFound(f"{shown} cannot be read: permission denied", hint="check the file's permissions") from exc
-    except av.InvalidDataError as exc:
+    except (av.InvalidDataError, av.error.EOFError) as exc:
         hint = _why_unreadable(Path(url)) if local else "is there a media file or stream at that address?"
         raise DecodeFailed(f"{shown} cannot be decoded", hint=hint) from exc
     except (av.FFmpegError, OSError, ValueError) as exc:
+        if local and isinstance(exc, av.FFmpegError) and exc.errno == errno.EIO:  # a demuxer lost its way
+            raise DecodeFailed(f"{shown} cannot be decoded", hint=_why_unreadable(Path(url))) from exc
         hint = "check the path" if local else "check the address, and that its server can be reached from here"
         if isinstance(exc, av.error.ProtocolNotFoundError):
             hint = "addresses begin with http://, https://, rtsp:// or another protocol that FFmpeg has"

@@ -51,8 +51,8 @@ class Decoding:
                 tiles = [each for each in self.container.streams.video if not is_attached(each)]
                 if tiles:
                     raise DecodeFailed(
-                        f"{without_secrets(url)} is a picture of {len(tiles)} tiles, which FFmpeg does not put together",
-                        hint="name it .heic or .avif as what it is, or convert it to PNG",
+                        f"{without_secrets(url)} is one picture in {len(tiles)} tiles, and FFmpeg reads only one",
+                        hint="name it .heic or .avif, whichever it is, or convert it to PNG",
                     )
                 raise NoVideoStream(
                     f"{without_secrets(url)} has no video stream",

@@ -38,7 +38,7 @@ def rate_of(url: str, stream: av.VideoStream, *, interlaced: bool) -> tuple[Frac
         if rate <= _FASTEST and (not steps or _fits(rate, steps, counted=bool(stream.frames), interlaced=interlaced)):
             return rate, None if rate == stated[0] else _says(stated[0], rate)
     if not steps:
-        return USUAL_RATE, f"states no frame rate: taken as {_shown(USUAL_RATE)} frames a second"
+        return USUAL_RATE, f"states no frame rate: using {_shown(USUAL_RATE)} frames a second"
     usual = sorted(steps)[len(steps) // 2]
     rate = 1 / usual if not interlaced or 1 / usual < 40 else 1 / usual / 2
     rate = rate.limit_denominator(1001)
@@ -77,7 +77,7 @@ def _is_remote(url: str) -> bool:
 
 
 def _says(stated: Fraction, rate: Fraction) -> str:
-    return f"states {_shown(stated)} frames a second, but its frames come at {_shown(rate)}: the latter is taken"
+    return f"states {_shown(stated)} frames a second, but its frames come at {_shown(rate)}: using {_shown(rate)}"
 
 
 def _shown(rate: Fraction) -> str:
@@ -89,7 +89,7 @@ def size_told(stated: tuple[int, int], decoded: tuple[int, int]) -> str | None:
     if not all(stated) or stated == decoded:
         return None
     (width, height), (own_width, own_height) = stated, decoded
-    return f"states {width}×{height}, but its frames are {own_width}×{own_height}: the latter is taken"
+    return f"states {width}×{height}, but its first frame is {own_width}×{own_height}: using its own size"
 
 
 class OneColour:
@@ -119,7 +119,7 @@ class OneColour:
         if self._seen or not self._flat or size < max(_SMALL, self._pixels * _BITS_OF_FLAT / 8):
             return None
         what = "its frame is" if self._flat == 1 else f"all of its {self._flat} frames are"
-        return f"{what} one flat colour, though {_amount(size)} large: it may not have been decoded rightly"
+        return f"{what} one flat colour, though {_amount(size)} large: it may have been decoded wrongly"
 
 
 def _amount(size: int) -> str:

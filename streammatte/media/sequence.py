@@ -12,10 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from streammatte.errors import DecodeFailed, SourceNotFound
+from streammatte.errors import DecodeFailed, InputError, SourceNotFound
 from streammatte.frame import Frame, Plate, StreamInfo
 from streammatte.media.file_source import FileSource
 from streammatte.media.span import Marks
+from streammatte.media.timecode import Timecode
 
 if TYPE_CHECKING:
     from streammatte.media.exr import ExrPicture
@@ -88,8 +89,8 @@ class SequenceSource:
         paths: The pictures in order, all of one size and depth.
         frame_rate: Frames a second, which pictures but EXR do not carry; ``None`` for what they say, or 24.
         first_number: The number of the first of them, so that an output can be numbered alike.
-        marks: Which of them come, by their numbers or by timecode that begins at 00:00:00:00. ``index`` and ``pts``
-            are those of the whole.
+        marks: Which of them come, by their numbers or by timecode, which begins at 00:00:00:00 unless EXR states it.
+            ``index`` and ``pts`` are those of the whole.
 
     Attributes:
         info, lost, begins, has_alpha: As of :class:`~streammatte.media.file_source.FileSource`; nothing is ever lost,
@@ -121,12 +122,16 @@ class SequenceSource:
                 frame_rate = first.frame_rate
         rate = frame_rate or DEFAULT_RATE
         self._frames = range(len(paths))
+        timecode = _timecode_at(first.timecode, rate)
         if marks:
             numbered = paths[0] if len(paths) == 1 else f"{paths[0]} to {paths[-1].name}"
             self._frames, says = marks.within(
-                str(numbered), len(paths), lambda after: after, rate=rate, first_number=first_number
+                str(numbered), len(paths), lambda after: after, rate=rate, start=timecode, first_number=first_number
             )
             self.notes.append(says)
+        if timecode is not None:
+            timecode += self._frames.start
+            self.notes.append(f"timecode from {timecode}")
         self._paths = [paths[index] for index in self._frames]
         span = (self._frames.start / rate, self._frames.stop / rate) if marks else None
         self._info = replace(
@@ -136,6 +141,7 @@ class SequenceSource:
             frame_count=len(self._paths),
             first_index=self._frames.start,
             span=span,
+            timecode=None if timecode is None else str(timecode),
         )
 
     @property
@@ -185,6 +191,14 @@ def _open_picture(path: Path) -> FileSource | ExrPicture:
     from streammatte.media.exr import ExrPicture
 
     return ExrPicture(path)
+
+
+def _timecode_at(text: str | None, rate: Fraction) -> Timecode | None:
+    """What the first picture states; ``None`` if that is not a timecode at the rate that they are read at."""
+    try:
+        return None if text is None else Timecode.parse(text, rate)
+    except InputError:
+        return None
 
 
 def open_sequence(
