@@ -30,13 +30,34 @@ def check_targets(options: Options, targets: Sequence[str]) -> None:
 
 def guides_named(options: Options) -> dict[str, tuple[str, ...]]:
     """What was given of the mattes to be kept to; several of a kind are their union."""
+    core, garbage = options.core_mattes, options.garbage_mattes
+    if options.input_alpha == "core":
+        core = (*core, options.input)
+    if options.input_alpha == "garbage":
+        garbage = (*garbage, f"invert:{options.input}")
     named = {
-        "core": options.core_mattes,
-        "garbage": options.garbage_mattes,
+        "core": core,
+        "garbage": garbage,
         "holdout": options.holdout_mattes,
         "transparent": options.transparent_masks,
     }
     return {name: specs for name, specs in named.items() if specs}
+
+
+def check_input_alpha(options: Options, *, has_alpha: bool) -> None:
+    """Refuse to heed an alpha that the input does not have: a grey one's brightness is not meant."""
+    if options.input_alpha != "ignore" and not has_alpha:
+        raise InputError(
+            f"--input-alpha {options.input_alpha}: {options.input} has no alpha",
+            hint="leave it out, or give a matte with --core-matte or --garbage-matte",
+        )
+
+
+def alpha_told(options: Options, has_alpha: bool) -> list[str]:
+    """A line, if the input has an alpha that is not heeded."""
+    if not has_alpha or options.input_alpha != "ignore":
+        return []
+    return ["the input's own alpha was ignored; --input-alpha core or garbage uses it"]
 
 
 def check_transparency(options: Options, width: int, height: int) -> None:

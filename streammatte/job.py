@@ -12,7 +12,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from streammatte.checks import (
+    alpha_told,
     check_handles,
+    check_input_alpha,
     check_limits,
     check_lookahead,
     check_single,
@@ -94,6 +96,7 @@ def run(options: Options, display: Display) -> Summary:
     ):
         if options.frame_rate is not None and source.info.frame_rate != options.frame_rate:
             raise InputError(f"--fps is for image sequences: {options.input} states its own rate", hint="leave it out")
+        check_input_alpha(options, has_alpha=source.has_alpha)
         check_transparency(options, source.info.width, source.info.height)
         # Entered first, the page is left last: there is none of outputs that could not be put in their place.
         page = None
@@ -241,7 +244,7 @@ def run(options: Options, display: Display) -> Summary:
         summary.keyframes, summary.keyframe_seconds = seeing.frames, seeing.seconds
         given = [(name, each) for name, several in mattes.items() for each in several]
         summary.mattes = [{"path": each.path, "as": name, "lost": each.lost} for name, each in given]
-        summary.notes = [*source.notes, *seeing.notes(whole=course.first == 0)]
+        summary.notes = [*source.notes, *alpha_told(options, source.has_alpha), *seeing.notes(whole=course.first == 0)]
         if observer is not None:
             lengths = lengths_of_all(options.input, source, sinks, silent=options.no_audio)
             summary.findings = observer.findings(lengths)

@@ -137,6 +137,13 @@ def matting_parser() -> Parser:
         help="how the footage encodes light: what the network sees is made for a screen from it, colours leave as they "
         "came (default: as tagged; camera logs have no tag)",
     )
+    reading.add_argument(
+        "--input-alpha",
+        choices=("ignore", "core", "garbage"),
+        default="ignore",
+        help="what to do with alpha that the input has: core keeps what is white in it, as --core-matte does; garbage "
+        "throws away what is black in it, as --garbage-matte does with what is white (default: %(default)s)",
+    )
     time = parser.add_argument_group("which part, and its time")
     time.add_argument(
         "--in",

@@ -18,13 +18,13 @@ from streammatte.media import open_source
 from streammatte.media.color import fitted
 from streammatte.media.sequence import PICTURES, NumberedName
 
-_INVERTED = "invert:"
+INVERTED = "invert:"
 _OTHER_SHAPE = 0.05  # of the ratio of width to height: less is rounding
 
 
 def guide_path(spec: str) -> str:
     """The path in ``PATH`` or ``invert:PATH``."""
-    return spec.removeprefix(_INVERTED)
+    return spec.removeprefix(INVERTED)
 
 
 class GuideMatte:
