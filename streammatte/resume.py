@@ -87,7 +87,7 @@ def signature(name: str) -> str:
     try:
         numbered = NumberedName.parse(name)
         if numbered is not None:
-            for path in map(numbered.path, numbered.numbers()):
+            for path in numbered.files()[0].values():
                 there = path.stat()
                 digest.update(f"{path.name} {there.st_size} {there.st_mtime_ns}\n".encode())
             return digest.hexdigest()[:32]
