@@ -88,8 +88,8 @@ def test_many_openings_survive_the_garbage_collector(tmp_path: Path):
     profile.write_bytes(chunk)
     script = (
         "import gc, sys\n"
-        "gc.set_threshold(5)\n"
         "from streammatte.media.file_source import FileSource\n"
+        "gc.freeze(); gc.set_threshold(5)\n"
         "for path in sys.argv[1:] * 20:\n"
         "    with FileSource(path) as source:\n"
         "        assert sum(1 for _ in source) and source.info.width\n"
