@@ -295,7 +295,7 @@ def test_exr_of_more_than_60_frames_says_that_it_has_no_timecode(tmp_path: Path,
         lasts=[1],
     )
     assert main([str(path), "-o", str(tmp_path / "out.####.exr"), *BARE]) == 0
-    assert "without timecode" in capsys.readouterr().out
+    assert "timecode 01:00:00:00 left out" in capsys.readouterr().out
     (source, _, _), _ = told(tmp_path / "out.0001.exr")
     assert source.info.timecode is None
 

@@ -79,7 +79,7 @@ class ExrWriter:
         }
         start = None if info.timecode is None else Timecode.parse(info.timecode, info.frame_rate)
         if start is not None and not has_attribute(start):
-            self.says += ", without timecode"  # EXR has none of more than 60 frames a second
+            self.says += f", timecode {start} left out"  # EXR has none of more than 60 frames a second
             start = None
         self._timecode, self._first_index = start, info.first_index
         if content != "matte" and info.color.primaries in _CHROMATICITIES:
