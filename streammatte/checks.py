@@ -51,6 +51,10 @@ def check_input_alpha(options: Options, *, has_alpha: bool) -> None:
             f"--input-alpha {options.input_alpha}: {options.input} has no alpha",
             hint="leave it out, or give a matte with --core-matte or --garbage-matte",
         )
+    if options.input_alpha != "ignore" and options.input == "-":
+        raise InputError(
+            "--input-alpha reads the input a second time, which a pipe does not allow", hint="give the input as a file"
+        )
 
 
 def alpha_told(options: Options, has_alpha: bool) -> list[str]:

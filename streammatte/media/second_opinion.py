@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from fractions import Fraction
 from itertools import islice, pairwise
+from pathlib import Path
 
 import av
 import numpy as np
@@ -18,7 +17,11 @@ USUAL_RATE = Fraction(25)
 
 _FASTEST = 1000  # frames a second: what is above counts ticks of a clock
 _LOOKED_AT = 50  # packets, from which a rate can be told
-_FEWEST = 8  # steps of one length, before a rate that fits them less is doubted
+_SHOWN_EARLIER = 8  # frames that may be stored after one that is shown after them
+_FEWEST = 8  # steps between frames, before a rate is doubted that they do not fit
+_COMMON = [Fraction(rate * 1000, scale) for rate in (24, 25, 30, 50, 60) for scale in (1000, 1001)]
+_NEAR = Fraction(1, 2500)  # a share, less than 24 and 23.976 are apart
+_MOST_INTERLACED = 35  # frames a second; above, they are counted as fields
 _SLACK = Fraction(21, 20)  # for times that are rounded to milliseconds
 _COARSE = 16  # every so many lines and columns are looked at first
 _BITS_OF_FLAT = 0.08  # a pixel: what an encoder takes for a picture of one colour is a tenth of it, and less
@@ -29,51 +32,70 @@ def rate_of(url: str, stream: av.VideoStream, *, interlaced: bool) -> tuple[Frac
     """Frames a second, and a line about it if the file states another rate than its packets have.
 
     Args:
-        url: The file. An address is not asked for a second time.
+        url: The file. An address or a pipe is not read a second time.
         interlaced: Its packets may be fields, two a frame.
     """
     stated = [each for each in (stream.average_rate, stream.guessed_rate) if each]
-    steps = [] if _is_remote(url) else list(_steps(url, stream.index))
+    stamps = _stamps(url, stream)
+    steps = [later - earlier for earlier, later in pairwise(stamps)]
     for rate in stated:
-        if rate <= _FASTEST and (not steps or _fits(rate, steps, counted=bool(stream.frames), interlaced=interlaced)):
+        if rate <= _FASTEST and (not steps or _fits(rate, steps, interlaced=interlaced)):
             return rate, None if rate == stated[0] else _says(stated[0], rate)
     if not steps:
         return USUAL_RATE, f"states no frame rate: using {_shown(USUAL_RATE)} frames a second"
-    usual = sorted(steps)[len(steps) // 2]
-    rate = 1 / usual if not interlaced or 1 / usual < 40 else 1 / usual / 2
-    rate = rate.limit_denominator(1001)
+    rate = _usual(steps)
+    rate = rate / 2 if interlaced and rate > _MOST_INTERLACED else rate
     return rate, _says(stated[0], rate) if stated else None
 
 
-def _fits(rate: Fraction, steps: list[Fraction], *, counted: bool, interlaced: bool) -> bool:
-    """Whether frames that far apart are of a clip with that rate; it may have longer pauses later."""
-    quickest, slowest = min(steps), max(steps)
-    if rate * quickest > _SLACK and rate * slowest > _SLACK:
+def _fits(rate: Fraction, steps: list[Fraction], *, interlaced: bool) -> bool:
+    """Whether frames that far apart may be of a clip with that rate."""
+    if len(steps) < _FEWEST:
+        return True
+    if rate * min(steps) > _SLACK:
         return False  # there are never so many
-    even = len(steps) >= _FEWEST and slowest < quickest * _SLACK
-    return counted or interlaced or not even or rate * slowest * _SLACK > 1
+    return interlaced or not _even(steps) or rate * max(steps) * _SLACK > 1
 
 
-def _steps(url: str, index: int) -> Iterator[Fraction]:
-    """Seconds between the frames that the first packets are, in the order they are shown."""
+def _even(steps: list[Fraction]) -> bool:
+    return max(steps) < min(steps) * _SLACK
+
+
+def _usual(steps: list[Fraction]) -> Fraction:
+    """The rate of frames that are mostly so far apart: a common one, if it is near to one."""
+    step = sum(steps, Fraction(0)) / len(steps) if _even(steps) else sorted(steps)[len(steps) // 2]
+    near = min(_COMMON, key=lambda common: abs(common * step - 1))
+    return near if abs(near * step - 1) < _NEAR else (1 / step).limit_denominator(1001) or USUAL_RATE
+
+
+def _stamps(url: str, stream: av.VideoStream) -> list[Fraction]:
+    """When the packets are, in seconds and in order: those of the index, or else the first; none of a picture."""
+    kind = stream.container.format.name
+    if kind.startswith("mov"):
+        base = stream.time_base or Fraction(1)
+        return [stamp * base for stamp in sorted({entry.timestamp for entry in stream.index_entries})]
+    if kind.endswith("_pipe") or kind == "image2" or not _is_file(url):
+        return []
     stamps = set()
     with open_container(url) as container:
-        stream = container.streams[index]
-        only(container, stream)
+        again = container.streams[stream.index]
+        only(container, again)
         try:
-            for packet in islice(container.demux(stream), _LOOKED_AT):
+            for packet in islice(container.demux(again), _LOOKED_AT):
                 stamp = packet.dts if packet.pts is None else packet.pts
                 if packet.size and stamp is not None and not packet.is_discard:
                     stamps.add(stamp * packet.time_base)
         except av.FFmpegError:
             pass  # it is damaged here, which reading it will tell
     # The last of them may be shown before others that were not looked at.
-    ordered = sorted(stamps)
-    yield from (later - earlier for earlier, later in pairwise(ordered[: max(2, len(ordered) - 8)]))
+    return sorted(stamps)[: max(2, len(stamps) - _SHOWN_EARLIER)]
 
 
-def _is_remote(url: str) -> bool:
-    return "://" in url and not os.path.exists(url)  # noqa: PTH110 - see open_container
+def _is_file(url: str) -> bool:
+    try:
+        return Path(url).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _says(stated: Fraction, rate: Fraction) -> str:
