@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 from fractions import Fraction
+from typing import Any
 
 FARTHEST = 500
 """Pixels that an edge can be moved by or be wide: beyond, something else is meant."""
@@ -147,12 +148,26 @@ def quality(text: str) -> str | tuple[tuple[int, int], int]:
         ) from None
 
 
-class Once(argparse.Action):
-    """An option whose second value would replace the first in silence."""
+class Parser(argparse.ArgumentParser):
+    """A parser whose options may be given only once, unless they collect what they are given (``action="append"``).
 
+    Otherwise the last of several values would replace the others in silence. A flag says the same however often it is
+    given. Groups and commands of a parser hold to it, too, and no option can be shortened.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs, allow_abbrev=False)
+        for name in (None, "store"):  # what add_argument takes by default
+            self.register("action", name, _StoreOnce)
+
+
+class _StoreOnce(argparse._StoreAction):
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option: str | None = None
     ) -> None:
-        if getattr(namespace, self.dest) is not None:
-            raise argparse.ArgumentError(self, "is given twice, and there is one in a run")
-        setattr(namespace, self.dest, values)
+        # On the namespace, which is new for each parse: a default value cannot be told from the same one given.
+        given = namespace.__dict__.setdefault("_given_once", set())
+        if self.dest in given:
+            parser.error(f"{option} may be given only once")
+        given.add(self.dest)
+        super().__call__(parser, namespace, values, option)  # type: ignore[arg-type]

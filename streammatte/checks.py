@@ -23,27 +23,53 @@ def check_targets(options: Options, targets: Sequence[str]) -> None:
     read = [(options.input, "the input itself")]
     if options.background is not None:
         read.append((options.background, "the background itself"))
-    read += [(guide_path(spec), "one of the mattes given") for spec in guides_named(options).values()]
+    for specs in guides_named(options).values():
+        read += [(guide_path(spec), "one of the mattes given") for spec in specs]
     check_apart(targets, read)
 
 
-def guides_named(options: Options) -> dict[str, str]:
-    """What was given of the mattes to be kept to."""
+def guides_named(options: Options) -> dict[str, tuple[str, ...]]:
+    """What was given of the mattes to be kept to; several of a kind are their union."""
+    core, garbage = options.core_mattes, options.garbage_mattes
+    if options.input_alpha == "core":
+        core = (*core, options.input)
+    if options.input_alpha == "garbage":
+        garbage = (*garbage, f"invert:{options.input}")
     named = {
-        "core": options.core_matte,
-        "garbage": options.garbage_matte,
-        "holdout": options.holdout_matte,
-        "transparent": options.transparent_mask,
+        "core": core,
+        "garbage": garbage,
+        "holdout": options.holdout_mattes,
+        "transparent": options.transparent_masks,
     }
-    return {name: spec for name, spec in named.items() if spec is not None}
+    return {name: specs for name, specs in named.items() if specs}
+
+
+def check_input_alpha(options: Options, *, has_alpha: bool) -> None:
+    """Refuse to heed an alpha that the input does not have: a grey one's brightness is not meant."""
+    if options.input_alpha != "ignore" and not has_alpha:
+        raise InputError(
+            f"--input-alpha {options.input_alpha}: {options.input} has no alpha",
+            hint="leave it out, or give a matte with --core-matte or --garbage-matte",
+        )
+    if options.input_alpha != "ignore" and options.input == "-":
+        raise InputError(
+            "--input-alpha reads the input a second time, which a pipe does not allow", hint="give the input as a file"
+        )
+
+
+def alpha_told(options: Options, has_alpha: bool) -> list[str]:
+    """A line, if the input has an alpha that is not heeded."""
+    if not has_alpha or options.input_alpha != "ignore":
+        return []
+    return ["the input's own alpha was ignored; --input-alpha core or garbage uses it"]
 
 
 def check_transparency(options: Options, width: int, height: int) -> None:
     """Refuse to look for glass where there is no picture, in two places, or not at all."""
-    if options.transparent is not None and options.transparent_mask is not None:
-        raise InputError("--transparent and --transparent-mask both say where to look", hint="leave one of the two out")
+    if options.transparent is not None and options.transparent_masks:
+        raise InputError("--transparent and --transparent-mask are mutually exclusive", hint="use one or the other")
     named = "--transparent" if options.transparent is not None else "--transparent-mask"
-    if options.transparency == "off" and (options.transparent is not None or options.transparent_mask is not None):
+    if options.transparency == "off" and (options.transparent is not None or options.transparent_masks):
         raise InputError(f"{named} is given, and --transparency is off", hint="leave one of the two out")
     if options.transparent is not None:
         from streammatte.stages.regions import checked_box
@@ -89,7 +115,7 @@ def check_limits(options: Options, *, colors: bool) -> None:
     names = [name for name, _ in options.limits]
     for name in names:
         if names.count(name) > 1:
-            raise InputError(f"the limit of {name} is given twice", hint="leave one of the two out")
+            raise InputError(f"--fail-on {name} may be given only once", hint="keep one of the limits")
     if "mended" in names and options.smooth == "off":
         raise InputError("what smoothing mends has a limit, and --smooth is off", hint="leave one of the two out")
     if "audio" in names and options.no_audio:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from streammatte.arguments import above_zero, positive, share, size, whole
+from streammatte.arguments import Parser, above_zero, positive, share, size, whole
 from streammatte.live_parser import live_parser
 
 
-def models(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="streammatte models", description="What can be used, and what is already here.", allow_abbrev=False
-    )
+def models_parser() -> Parser:
+    parser = Parser(prog="streammatte models", description="What can be used, and what is already here.")
     parser.add_argument("--json", action="store_true", help="as one JSON array")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(dest="command", metavar="[pull NAME]")
-    pulling = commands.add_parser("pull", help="fetch a model's weights", allow_abbrev=False)
+    pulling = commands.add_parser("pull", help="fetch a model's weights")
     pulling.add_argument("name", metavar="NAME")
     pulling.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-    given = parser.parse_args(arguments)
+    return parser
+
+
+def models(arguments: Sequence[str]) -> int:
+    given = models_parser().parse_args(arguments)
 
     from rich.console import Console
 
@@ -32,13 +34,15 @@ def models(arguments: Sequence[str]) -> int:
     return 0
 
 
-def doctor(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="streammatte doctor", description="What this machine can do, and what is missing.", allow_abbrev=False
-    )
+def doctor_parser() -> Parser:
+    parser = Parser(prog="streammatte doctor", description="What this machine can do, and what is missing.")
     parser.add_argument("--json", action="store_true", help="as one JSON array")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    given = parser.parse_args(arguments)
+    return parser
+
+
+def doctor(arguments: Sequence[str]) -> int:
+    given = doctor_parser().parse_args(arguments)
 
     from rich.console import Console
 
@@ -49,7 +53,7 @@ def doctor(arguments: Sequence[str]) -> int:
 
 
 def train(arguments: Sequence[str]) -> int:
-    given = _train_parser().parse_args(arguments)
+    given = train_parser().parse_args(arguments)
 
     from streammatte.display import TrainingDisplay
     from streammatte.training.finetune import TuneOptions, finetune
@@ -80,14 +84,13 @@ def train(arguments: Sequence[str]) -> int:
     return 0 if summary.interrupted is None else 128 + summary.interrupted
 
 
-def evaluate(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
+def evaluate_parser() -> Parser:
+    parser = Parser(
         prog="streammatte evaluate",
         description="How far a clip's alpha is from the truth: MAD, MSE, Grad, Conn and IoU of each frame, dtSSD and "
         "MESSDdt from one to the next. PRED and TRUTH are plates (.mov, .webm, RGBA pictures) or mattes in grey "
         "(.mov, .mp4, .mkv, name.####.png), frame for frame.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=26),
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("pred", metavar="PRED", help="what was made")
@@ -99,7 +102,11 @@ def evaluate(arguments: Sequence[str]) -> int:
     add("--overwrite", action="store_true", help="replace files that exist")
     add("--quiet", action="store_true", help="no progress, no table")
     add("--debug", action="store_true", help="show the traceback of an error")
-    given = parser.parse_args(arguments)
+    return parser
+
+
+def evaluate(arguments: Sequence[str]) -> int:
+    given = evaluate_parser().parse_args(arguments)
 
     from streammatte.display import EvaluationDisplay
     from streammatte.evaluate import EvaluationOptions
@@ -119,14 +126,13 @@ def evaluate(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _train_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def train_parser() -> Parser:
+    parser = Parser(
         prog="streammatte train",
         description="Train a network on with pictures and alphas of your own: PAIRS/images/x.jpg with "
         "PAIRS/alphas/x.png, or cut-outs as straight RGBA PAIRS/x.png with --backgrounds DIR. Ctrl-C saves what is "
         "done; --resume goes on from there.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=26),
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("pairs", metavar="PAIRS", help="a folder of pairs")

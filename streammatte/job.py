@@ -12,7 +12,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from streammatte.checks import (
+    alpha_told,
     check_handles,
+    check_input_alpha,
     check_limits,
     check_lookahead,
     check_single,
@@ -64,6 +66,7 @@ def run(options: Options, display: Display) -> Summary:
     from streammatte.matting import AsShown, cores_left_to, load_matter, transfer_for
     from streammatte.media import open_sink, open_source
     from streammatte.media.color import assumed_matrix
+    from streammatte.media.guide import GuideUnion
     from streammatte.media.output import open_text
     from streammatte.page import ENDINGS
     from streammatte.pipeline import matte, prefetch
@@ -93,6 +96,7 @@ def run(options: Options, display: Display) -> Summary:
     ):
         if options.frame_rate is not None and source.info.frame_rate != options.frame_rate:
             raise InputError(f"--fps is for image sequences: {options.input} states its own rate", hint="leave it out")
+        check_input_alpha(options, has_alpha=source.has_alpha)
         check_transparency(options, source.info.width, source.info.height)
         # Entered first, the page is left last: there is none of outputs that could not be put in their place.
         page = None
@@ -127,7 +131,8 @@ def run(options: Options, display: Display) -> Summary:
         writing.enter_context(held(parts))
         for part in parts:
             part.claim()
-        guides = _guides(options, source, display, writing)
+        mattes = _guides(options, source, display, writing)
+        guides = {name: GuideUnion(each) for name, each in mattes.items()}
         matter = load_matter(
             options.model,
             weights=options.weights,
@@ -237,8 +242,9 @@ def run(options: Options, display: Display) -> Summary:
         summary.outputs = [{"path": str(sink.path), "description": sink.description} for sink in sinks]
         summary.lost = source.lost
         summary.keyframes, summary.keyframe_seconds = seeing.frames, seeing.seconds
-        summary.mattes = [{"path": each.path, "as": name, "lost": each.lost} for name, each in guides.items()]
-        summary.notes = [*source.notes, *seeing.notes(whole=course.first == 0)]
+        given = [(name, each) for name, several in mattes.items() for each in several]
+        summary.mattes = [{"path": each.path, "as": name, "lost": each.lost} for name, each in given]
+        summary.notes = [*source.notes, *alpha_told(options, source.has_alpha), *seeing.notes(whole=course.first == 0)]
         if observer is not None:
             lengths = lengths_of_all(options.input, source, sinks, silent=options.no_audio)
             summary.findings = observer.findings(lengths)
@@ -271,16 +277,16 @@ def _uninterrupted() -> Iterator[None]:
 
 def _guides(
     options: Options, source: FileSource | SequenceSource, display: Display, running: ExitStack
-) -> dict[str, GuideMatte]:
-    """These, opened; what should be known of them is said."""
+) -> dict[str, list[GuideMatte]]:
+    """These by kind, opened; what should be known of them is said."""
     from streammatte.media.guide import GuideMatte
     from streammatte.media.sequence import NumberedName
 
     number = None if NumberedName.parse(options.input) is None else source.first_number
-    guides = {}
-    for name, spec in guides_named(options).items():
+    guides: dict[str, list[GuideMatte]] = {}
+    for name, spec in ((name, spec) for name, specs in guides_named(options).items() for spec in specs):
         guide = GuideMatte(spec, source.info, begins=source.begins, first_number=number, strict=options.strict)
-        guides[name] = running.enter_context(guide)
+        guides.setdefault(name, []).append(running.enter_context(guide))
         for note in guide.notes:
             display.notice(f"{guide.path}: {note}")
     return guides
@@ -328,6 +334,8 @@ def _said(value: object) -> str:
             return f"{width}x{height}"
         case (int(), *_):
             return ",".join(map(str, value))
+        case (str(), *_):
+            return ", ".join(map(str, value))
         case tuple():
             return ", ".join(f"{name}={limit:g}" for name, limit in value)
         case _:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from streammatte.arguments import above_zero, quality, rate, size, up_from_zero
+from streammatte.arguments import Parser, above_zero, quality, rate, size, up_from_zero
 
 
-def live_parser() -> argparse.ArgumentParser:
+def live_parser() -> Parser:
     """The parser of the live command; its names are those of ``LiveOptions``."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="streammatte live",
         description="The camera with another background, on a virtual camera, in a window, a stream or a file. Ctrl-C "
         "ends it, and completes files.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=26),
-        allow_abbrev=False,
     )
     camera = parser.add_argument_group("the camera")
     camera.add_argument(

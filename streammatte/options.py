@@ -28,6 +28,7 @@ class Options:
     exr_compression: Literal["zip", "piz", "dwaa", "dwab"] = "zip"
     frame_rate: Fraction | None = None
     input_transfer: str | None = None
+    input_alpha: Literal["ignore", "core", "garbage"] = "ignore"
     mark_in: str | None = None
     mark_out: str | None = None
     handles: int = 0
@@ -42,15 +43,15 @@ class Options:
     colors: Literal["auto", "on", "off"] = "auto"
     transparency: Literal["off", "auto", "on"] = "auto"
     transparent: tuple[int, int, int, int] | None = None
-    transparent_mask: str | None = None
+    transparent_masks: tuple[str, ...] = ()
     keyframe_every: int = 12
     sdmatte: str = "sdmatte"
     sdmatte_size: int = 1024
     smooth: Literal["off", "low", "medium", "high"] = "medium"
     lookahead: int | None = None
-    garbage_matte: str | None = None
-    core_matte: str | None = None
-    holdout_matte: str | None = None
+    garbage_mattes: tuple[str, ...] = ()
+    core_mattes: tuple[str, ...] = ()
+    holdout_mattes: tuple[str, ...] = ()
     detail: Literal["auto", "on", "off"] = "auto"
     choke: float = 0.0
     feather: float = 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from streammatte.arguments import (
-    Once,
+    Parser,
     box,
     input_side,
     keyframe_distance,
@@ -35,9 +35,9 @@ examples:
 """
 
 
-def matting_parser() -> argparse.ArgumentParser:
+def matting_parser() -> Parser:
     """The parser of the main command; its names are those of ``Options``."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="streammatte",
         usage="streammatte INPUT -o OUTPUT [options]\n       streammatte live [options]\n"
         "       streammatte models [pull NAME]\n"
@@ -45,7 +45,6 @@ def matting_parser() -> argparse.ArgumentParser:
         "       streammatte train PAIRS -o OUTPUT.safetensors [options]",
         description=EXAMPLES,
         formatter_class=_Help,
-        allow_abbrev=False,
     )
     parser.add_argument("input", metavar="INPUT", help="a video, a picture, or a sequence: plate.####.png")
 
@@ -59,11 +58,10 @@ def matting_parser() -> argparse.ArgumentParser:
         default=[],
         help="the name says the format: .mov .webm .mkv .mp4 name.####.png, .tif or .exr; may be given several times",
     )
-    writing.add_argument("--matte", metavar="PATH", action=Once, help="the matte alone, in grey: as -o")
+    writing.add_argument("--matte", metavar="PATH", help="the matte alone, in grey: as -o")
     writing.add_argument(
         "--foreground",
         metavar="PATH",
-        action=Once,
         help="the fill: the subject's colours alone, carried on beyond its edge: as -o",
     )
     writing.add_argument(
@@ -138,6 +136,13 @@ def matting_parser() -> argparse.ArgumentParser:
         choices=("srgb", "rec709", "linear", "logc3", "slog3", "pq", "hlg"),
         help="how the footage encodes light: what the network sees is made for a screen from it, colours leave as they "
         "came (default: as tagged; camera logs have no tag)",
+    )
+    reading.add_argument(
+        "--input-alpha",
+        choices=("ignore", "core", "garbage"),
+        default="ignore",
+        help="what to do with alpha that the input has: core keeps what is white in it, as --core-matte does; garbage "
+        "throws away what is black in it, as --garbage-matte does with what is white (default: %(default)s)",
     )
     time = parser.add_argument_group("which part, and its time")
     time.add_argument(
@@ -231,7 +236,10 @@ def matting_parser() -> argparse.ArgumentParser:
     )
     through.add_argument(
         "--transparent-mask",
+        dest="transparent_masks",
         metavar="PATH",
+        action="append",
+        default=[],
         help="the same as a matte like those below, which does not follow: white can be seen through",
     )
     through.add_argument(
@@ -258,13 +266,16 @@ def matting_parser() -> argparse.ArgumentParser:
     mattes = parser.add_argument_group(
         "mattes that you have",
         "each a picture, or a clip or name.####.png in step with the footage: its alpha or else its brightness, grey "
-        "doing its share; invert:PATH exchanges black and white",
+        "doing its share; invert:PATH exchanges black and white; several of a kind count together",
     )
-    mattes.add_argument("--garbage-matte", metavar="PATH", help="white is thrown away: alpha is 0 there")
-    mattes.add_argument("--core-matte", metavar="PATH", help="white is the subject: alpha is 1 there")
-    mattes.add_argument(
-        "--holdout-matte", metavar="PATH", help="white stands before the subject, which is held out there"
-    )
+    for kind, says in (
+        ("garbage", "white is thrown away: alpha is 0 there"),
+        ("core", "white is the subject: alpha is 1 there"),
+        ("holdout", "white marks objects in front of the subject, which is held out there"),
+    ):
+        mattes.add_argument(
+            f"--{kind}-matte", dest=f"{kind}_mattes", metavar="PATH", action="append", default=[], help=says
+        )
 
     edge = parser.add_argument_group("the edge")
     edge.add_argument(

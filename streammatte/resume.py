@@ -62,7 +62,8 @@ def asked_of(options: Options, matter: BiRefNetMatter, *, sees_through: bool) ->
     for name in ("matte", "foreground", "deliver"):
         path = getattr(options, name)
         asked[name] = "" if path is None else Path(path).name
-    asked |= {f"{name}_matte": f"{spec} {signature(guide_path(spec))}" for name, spec in guides_named(options).items()}
+    for name, specs in guides_named(options).items():
+        asked[f"{name}_mattes"] = ", ".join(f"{spec} {signature(guide_path(spec))}" for spec in specs)
     asked["transparency"] = options.transparency if sees_through else "without SDMatte"
     asked["source"] = signature(options.input) or options.input
     asked["model"] = matter.name
@@ -86,7 +87,7 @@ def signature(name: str) -> str:
     try:
         numbered = NumberedName.parse(name)
         if numbered is not None:
-            for path in map(numbered.path, numbered.numbers()):
+            for path in numbered.files()[0].values():
                 there = path.stat()
                 digest.update(f"{path.name} {there.st_size} {there.st_mtime_ns}\n".encode())
             return digest.hexdigest()[:32]

@@ -93,8 +93,8 @@ class SeeingThrough:
             notes.append(f"what was in the box was seen through up to frame {self.stage.left - 1}, where its shot ends")
         if self._options.transparency == "on" and not self.frames and whole:
             where = ": --transparent BOX says where to look"
-            if self._options.transparent_mask is not None:
-                where = f": {self._options.transparent_mask} has no white"
+            if masks := self._options.transparent_masks:
+                where = f": {', '.join(masks)} {'has' if len(masks) == 1 else 'have'} no white"
             notes.append(f"nothing was found that can be seen through{where}")
         return notes
 

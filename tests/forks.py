@@ -7,6 +7,7 @@ in the process itself, so that no thread is lost in a fork.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import resource
@@ -29,6 +30,7 @@ class Job:
         timeout: Seconds after which it is killed.
         when: A file; once it has ``lines`` lines the run is sent ``signal``, or the file ``cut`` is halved.
         largest: Bytes that a file may have: a full disk.
+        collect: Garbage is collected early, and once more at the end: what was freed twice shows then.
     """
 
     arguments: list[str]
@@ -38,6 +40,7 @@ class Job:
     signal: int = signal.SIGKILL
     cut: str | None = None
     largest: int | None = None
+    collect: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ def _child(job: Job, out: Path, err: Path) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if job.largest is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job.largest, job.largest))
+    if job.collect:
+        gc.set_threshold(50)
     try:
         code = main(job.arguments)
     except SystemExit as leaving:
@@ -87,6 +92,8 @@ def _child(job: Job, out: Path, err: Path) -> None:
     except BaseException:
         traceback.print_exc()
         code = 70
+    if job.collect:
+        gc.collect()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -490,7 +490,7 @@ def test_what_cannot_be_delivered(tmp_path, monkeypatch, capsys, asked, error, h
 def test_a_second_one_is_not_dropped_in_silence(tmp_path, capsys, option):
     with pytest.raises(SystemExit):
         main(["clip.mp4", option, str(tmp_path / "a.mov"), option, str(tmp_path / "b.mov")])
-    assert "given twice" in capsys.readouterr().err
+    assert f"{option} may be given only once" in capsys.readouterr().err
 
 
 def test_a_fill_over_a_background_makes_no_sense(tmp_path):

@@ -145,7 +145,7 @@ def test_on_says_that_it_found_nothing(folder: Path, tmp_path: Path, capsys: pyt
     [
         (["--transparent", "0,0,641,360"], "not within the frame"),
         (["--transparent", SHOWN, "--transparency", "off"], "--transparency is off"),
-        (["--transparent", SHOWN, "--transparent-mask", GLASS], "both say where"),
+        (["--transparent", SHOWN, "--transparent-mask", GLASS], "mutually exclusive"),
         (["--transparent", SHOWN, "--transparency", "on", "--sdmatte", "birefnet-lite"], "mattes whole frames"),
         (
             ["--transparent", SHOWN, "--transparency", "on", "--sdmatte", "nowhere.safetensors"],

@@ -91,8 +91,8 @@ def _from_footage(url: str, info: StreamInfo) -> Background:
         first = next(frames)
         moving = next(frames, None) is not None
     if moving:
-        return Clip(url, info)
-    return Still(_cover(first, info.width, info.height), source.lost)
+        return Clip(url, info, has_alpha=source.has_alpha)
+    return Still(_cover(first, info.width, info.height), source.lost, has_alpha=source.has_alpha)
 
 
 def blur_radius(text: str, info: StreamInfo) -> float:
@@ -161,8 +161,8 @@ def _cover(frame: Frame, width: int, height: int) -> Tensor:
 class Still:
     """The same picture behind every frame."""
 
-    def __init__(self, picture: Tensor, lost: str | None = None) -> None:
-        self.lost = lost
+    def __init__(self, picture: Tensor, lost: str | None = None, *, has_alpha: bool = False) -> None:
+        self.lost, self.has_alpha = lost, has_alpha
         self._picture = picture
 
     def frame(self, plate: Plate) -> Tensor:
@@ -175,8 +175,9 @@ class Still:
 class Clip:
     """The frame of a clip that is on show at the plate's own time, counted from the first plate; looped."""
 
-    def __init__(self, url: str, info: StreamInfo) -> None:
+    def __init__(self, url: str, info: StreamInfo, *, has_alpha: bool = False) -> None:
         self.lost: str | None = None
+        self.has_alpha = has_alpha
         self._url = url
         self._info = info
         self._begin: int | None = None
@@ -225,6 +226,7 @@ class _BlurredSelf:
     """
 
     lost = None
+    has_alpha = False
 
     def __init__(self, radius: float) -> None:
         self._radius = radius

@@ -31,6 +31,11 @@ class Background(Protocol):
         """What of its clip could not be decoded, in one line; known once the clip has run to its end."""
         ...
 
+    @property
+    def has_alpha(self) -> bool:
+        """Its picture or clip has one, which nothing heeds."""
+        ...
+
     def frame(self, plate: Plate) -> Tensor:
         """(3, H, W) float32 in [0, 1], of the plate's own size. Called with plates in order."""
         ...
@@ -38,6 +43,14 @@ class Background(Protocol):
     def close(self) -> None:
         """Release the file behind it, if there is one."""
         ...
+
+
+def told_of(background: Background | None) -> str:
+    """What to add to the description of a finished output: damage of the background, and alpha that it has."""
+    if background is None:
+        return ""
+    damage = f" (the background is damaged: {background.lost})" if background.lost else ""
+    return damage + (" (the background's own alpha was ignored)" if background.has_alpha else "")
 
 
 def says(content: Content, alpha: AlphaKind, *, composite: bool) -> str:

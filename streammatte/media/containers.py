@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import av
 from streammatte.errors import DecodeFailed, SourceNotFound
 from streammatte.media.addresses import without_secrets
 
+# Old cameras and other alphabets write tags that are not UTF-8, which decide nothing that the picture needs.
+TAG_ERRORS = "replace"
 _PATIENCE = 10.0, 30.0  # seconds for an address to answer, and for more of it to come
 # Demuxers that know every packet before the first is read.
 _INDEX_THEIR_PACKETS = ("mov", "avi")
@@ -39,10 +42,10 @@ def open_container(url: str) -> av.container.InputContainer:
         # A file's own name is never a pattern here: numbered pictures are told before.
         options = {"pattern_type": "none"}
         if local:
-            return av.open(f"file:{url}", options=options)
+            return av.open(f"file:{url}", options=options, metadata_errors=TAG_ERRORS)
         # Without this, nothing is read of what is sought in, from web servers that keep connections.
         options["multiple_requests"] = "1"
-        return av.open(url, options=options, timeout=_PATIENCE)
+        return av.open(url, options=options, timeout=_PATIENCE, metadata_errors=TAG_ERRORS)
     except (FileNotFoundError, NotADirectoryError) as exc:
         hint = "check the path; names are case-sensitive"
         if "#" in Path(url).name:
@@ -50,10 +53,12 @@ def open_container(url: str) -> av.container.InputContainer:
         raise SourceNotFound(f"there is no file {shown}", hint=hint) from exc
     except PermissionError as exc:
         raise SourceNotFound(f"{shown} cannot be read: permission denied", hint="check the file's permissions") from exc
-    except av.InvalidDataError as exc:
+    except (av.InvalidDataError, av.error.EOFError) as exc:
         hint = _why_unreadable(Path(url)) if local else "is there a media file or stream at that address?"
         raise DecodeFailed(f"{shown} cannot be decoded", hint=hint) from exc
     except (av.FFmpegError, OSError, ValueError) as exc:
+        if local and isinstance(exc, av.FFmpegError) and exc.errno == errno.EIO:  # a demuxer lost its way
+            raise DecodeFailed(f"{shown} cannot be decoded", hint=_why_unreadable(Path(url))) from exc
         hint = "check the path" if local else "check the address, and that its server can be reached from here"
         if isinstance(exc, av.error.ProtocolNotFoundError):
             hint = "addresses begin with http://, https://, rtsp:// or another protocol that FFmpeg has"

@@ -1,4 +1,4 @@
-"""From a file to decoded frames: its best video stream, whatever is damaged of it."""
+"""From a file to decoded frames: its picture's stream, whatever is damaged of it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import av
 from streammatte.errors import DecodeFailed, NoVideoStream
 from streammatte.media.addresses import without_secrets
 from streammatte.media.alpha import decoder_for
+from streammatte.media.choosing import is_attached, picture_of
 from streammatte.media.containers import open_container
 from streammatte.media.damage import Ledger
 
@@ -18,7 +19,7 @@ _MOST_FAILURES_IN_A_ROW = 16
 
 
 class Decoding:
-    """A file while its best video stream, as FFmpeg ranks them, is decoded; attached pictures are none.
+    """A file while the video stream that it is about is decoded (:func:`~streammatte.media.choosing.picture_of`).
 
     Args:
         url: Path of anything FFmpeg opens, or an address with a scheme.
@@ -28,6 +29,8 @@ class Decoding:
 
     Attributes:
         container, stream: The open file.
+        stated_size: Width and height, as the file states them.
+        bytes_read: Of packets of the stream.
         frames: Every frame that can be decoded, in the order they are shown.
         ledger: What was due and what came.
 
@@ -43,8 +46,14 @@ class Decoding:
         self._url = url
         self.container = open_container(url)
         try:
-            stream = self.container.streams.best("video")
-            if not isinstance(stream, av.VideoStream) or is_attached(stream):
+            stream = picture_of(self.container)
+            if stream is None:
+                tiles = [each for each in self.container.streams.video if not is_attached(each)]
+                if tiles:
+                    raise DecodeFailed(
+                        f"{without_secrets(url)} is one picture in {len(tiles)} tiles, and FFmpeg reads only one",
+                        hint="name it .heic or .avif, whichever it is, or convert it to PNG",
+                    )
                 raise NoVideoStream(
                     f"{without_secrets(url)} has no video stream",
                     hint="it holds sound or data only; give a file with pictures",
@@ -55,11 +64,13 @@ class Decoding:
                     f"{without_secrets(url)} holds pictures of a codec that FFmpeg does not know",
                     hint="the file may be damaged; fetch it again",
                 )
+            self.stated_size = stream.codec_context.width, stream.codec_context.height
             if key is not None:
                 self.container.seek(key, stream=stream)
             self._decoder = decoder_for(stream)
             self._decoder.thread_type = "AUTO"
             self.ledger = Ledger(url, self.container, stream, strict=strict, span=wanted)
+            self.bytes_read = 0
             self._begun = False
             self._stamps_are_of_decoding = False
             self._stamps: list[int] = []
@@ -123,6 +134,7 @@ class Decoding:
     def _expect(self, packet: av.Packet[av.stream.Stream]) -> None:
         """Note that a packet is going to be decoded."""
         self.ledger.expect(packet)
+        self.bytes_read += packet.size
         if not self._begun:
             self._begun = True
             self._stamps_are_of_decoding = packet.pts is None or self.container.format.name == "avi"
@@ -169,8 +181,3 @@ class Decoding:
                 if failures > _MOST_FAILURES_IN_A_ROW:
                     yield None
                     return
-
-
-def is_attached(stream: av.VideoStream) -> bool:
-    """Whether it is a picture for the cover, and no footage."""
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)

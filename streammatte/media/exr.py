@@ -18,7 +18,9 @@ from streammatte.errors import DecodeFailed, InputError, SourceNotFound
 from streammatte.frame import UNSPECIFIED, ColorSpec, Frame, Plate, StreamInfo
 from streammatte.media.color import RGB_MATRIX
 from streammatte.media.composing import AlphaKind, Background, Content, blended, encoded, opacity, pixels_of, says
+from streammatte.media.exr_timecode import attribute_of, has_attribute, timecode_in
 from streammatte.media.linear import LINEAR, SRGB, to_linear, transfer_of
+from streammatte.media.timecode import Timecode
 
 COMPRESSIONS = {
     "zip": OpenEXR.ZIP_COMPRESSION,
@@ -75,12 +77,20 @@ class ExrWriter:
             "framesPerSecond": Fraction(info.frame_rate),
             "comments": what,
         }
+        start = None if info.timecode is None else Timecode.parse(info.timecode, info.frame_rate)
+        if start is not None and not has_attribute(start):
+            self.says += f", timecode {start} left out"  # EXR has none of more than 60 frames a second
+            start = None
+        self._timecode, self._first_index = start, info.first_index
         if content != "matte" and info.color.primaries in _CHROMATICITIES:
             self._header["chromaticities"] = _CHROMATICITIES[info.color.primaries]
 
     def __call__(self, plate: Plate) -> bytes:
         data = io.BytesIO()
-        with OpenEXR.File(self._header, self._channels(plate)) as file:
+        header = self._header
+        if self._timecode is not None:
+            header = header | {"timeCode": attribute_of(self._timecode + (plate.frame.index - self._first_index))}
+        with OpenEXR.File(header, self._channels(plate)) as file:
             file.write(data)
         return data.getvalue()
 
@@ -171,6 +181,7 @@ class ExrPicture:
             frame_count=1,
             color=ColorSpec(True, RGB_MATRIX, _primaries(header), LINEAR, 32 if deep else 16),
             pixel_aspect=Fraction(header.get("pixelAspectRatio", 1.0)).limit_denominator(1000) or Fraction(1),
+            timecode=timecode_in(header, rate),
         )
 
     def __enter__(self) -> Self:

@@ -16,11 +16,13 @@ from streammatte.errors import DecodeFailed, InputError
 from streammatte.frame import Frame, Plate, StreamInfo
 from streammatte.media.addresses import without_secrets
 from streammatte.media.alpha import AlphaReader, has_alpha, is_grey
+from streammatte.media.choosing import choice_told, left_out
 from streammatte.media.color import RgbReader, color_of, fitted
-from streammatte.media.decoding import Decoding, is_attached
+from streammatte.media.decoding import Decoding
 from streammatte.media.deinterlace import Interlaced, deinterlaced
 from streammatte.media.lengths import Lengths, lengths_in
 from streammatte.media.orientation import Orientation
+from streammatte.media.second_opinion import OneColour, rate_of, size_told
 from streammatte.media.span import Marks, Span, can_be_sought, shown_at, span_of, times_by_packets
 from streammatte.media.timecode import Timecode
 
@@ -69,6 +71,8 @@ class FileSource:
         self._part = ""
         self._interlaced_frames = 0
         self._scaled = 0
+        self._doubts: list[str] = []
+        self._one_colour = OneColour()
         self._first_interlaced = 0
         self._decoding = Decoding(url, strict=strict)
         try:
@@ -85,7 +89,7 @@ class FileSource:
                 )
             self._first: av.VideoFrame | None = first
             self.has_alpha = has_alpha(first)
-            self._upright = Orientation.of(first)
+            self._upright = Orientation.of(first, self._decoding.stream)
             self._info = self._describe(first)
             self.begins = _presentation_time(first, None, self._info) * self._info.time_base
             if marks:
@@ -117,12 +121,10 @@ class FileSource:
     def notes(self) -> list[str]:
         """What a user should know of how it is read, a line each; complete once the frames have run out."""
         notes = [self._part] if self._part else []
-        videos = [stream for stream in self._decoding.container.streams.video if not is_attached(stream)]
-        if len(videos) > 1:
-            notes.append(
-                f"read video stream {self._decoding.stream.index}, the best of {len(videos)}: "
-                f"{self._decoding.stream.width}×{self._decoding.stream.height}"
-            )
+        container = self._decoding.container
+        notes += self._doubts
+        notes += filter(None, [choice_told(container, self._decoding.stream)])
+        notes += filter(None, [left_out(container, timecode=self._info.timecode is not None)])
         if self._upright.says:
             notes.append(f"{self._upright.says}, as the file asks for")
         if self._info.timecode is not None:
@@ -227,11 +229,13 @@ class FileSource:
             rgb, samples = to_rgb.read(decoded)
             if samples and self._upright.says:
                 samples = replace(samples, upright=self._upright)
+            self._one_colour.look(rgb)
             picture = torch.from_numpy(self._upright(rgb)).permute(2, 0, 1)
             yield Frame(picture, pts, before + delivered, duration, samples), decoded
             delivered += 1
             if span is not None and pts == span.last:
                 break
+        self._doubts += filter(None, [self._one_colour.told(self._decoding.bytes_read)])
         self._decoding.ledger.refuse_a_change()
         _, end = self._decoding.stated_span()
         self.lost = self._decoding.ledger.account(delivered, self._info.frame_rate, end)
@@ -271,7 +275,8 @@ class FileSource:
         aspect = stream.sample_aspect_ratio or Fraction(1)
         if self._upright.transposed:
             width, height, aspect = height, width, 1 / aspect
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        rate, doubt = rate_of(self._url, stream, interlaced=first.interlaced_frame)
+        self._doubts += filter(None, [doubt, size_told(self._decoding.stated_size, (first.width, first.height))])
         time_base = stream.time_base or 1 / rate
         count = stream.frames or None
         if count is None and self._decoding.container.duration:

@@ -9,15 +9,14 @@ in place of the encoder's. At any moment the file holds no less than before.
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import av
 
 from streammatte.errors import InputError
+from streammatte.media.boxes import boxes
 from streammatte.media.containers import open_container
 from streammatte.media.part import Part, write_at_once
 
@@ -53,10 +52,10 @@ class GrowingFile:
         if self._has_head:
             return
         with self._path.open("rb") as file:
-            for kind, start, size in _boxes(file):
-                if kind == b"moov":
+            for box in boxes(file):
+                if box.kind == b"moov":
                     file.seek(0)
-                    write_at_once(self._path.with_name(_HEAD), file.read(start + size))
+                    write_at_once(self._path.with_name(_HEAD), file.read(box.end))
                     self._has_head = True
                     return
 
@@ -112,13 +111,13 @@ def packets_in(path: Path, part: Part) -> Iterator[bytes]:
 def whole_until(path: Path) -> int | None:
     """Bytes of a MOV or MP4 in fragments up to the end of the last one that is whole; ``None`` of what is none."""
     with path.open("rb") as file:
-        return max((start + size for kind, start, size in _boxes(file) if kind == b"mdat"), default=None)
+        return max((box.end for box in boxes(file) if box.kind == b"mdat"), default=None)
 
 
 def fragments_in(path: Path) -> int:
     """How many frames a file that was let go of holds; without reading them, and without a check."""
     with path.open("rb") as file:
-        count = sum(kind == b"mdat" for kind, *_ in _boxes(file))
+        count = sum(box.kind == b"mdat" for box in boxes(file))
     if count:
         return count
     try:
@@ -126,19 +125,3 @@ def fragments_in(path: Path) -> int:
             return sum(packet.size > 0 for packet in container.demux(container.streams.video[0]))
     except (InputError, av.FFmpegError):
         return 0
-
-
-def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, place and size of the whole boxes that a MOV consists of (ISO/IEC 14496-12, section 4.2)."""
-    end = file.seek(0, io.SEEK_END)
-    place = 0
-    while place + 16 <= end:
-        file.seek(place)
-        head = file.read(16)
-        size = int.from_bytes(head[:4], "big")
-        if size == 1:
-            size = int.from_bytes(head[8:], "big")
-        if size < 8 or place + size > end:
-            return
-        yield head[4:8], place, size
-        place += size

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import reduce
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,13 +18,13 @@ from streammatte.media import open_source
 from streammatte.media.color import fitted
 from streammatte.media.sequence import PICTURES, NumberedName
 
-_INVERTED = "invert:"
+INVERTED = "invert:"
 _OTHER_SHAPE = 0.05  # of the ratio of width to height: less is rounding
 
 
 def guide_path(spec: str) -> str:
     """The path in ``PATH`` or ``invert:PATH``."""
-    return spec.removeprefix(_INVERTED)
+    return spec.removeprefix(INVERTED)
 
 
 class GuideMatte:
@@ -175,6 +176,21 @@ class GuideMatte:
             f"{what}: it has {_rate(self._source.info)} frames a second, the footage {_rate(self._info)}",
             hint="render it in step with the footage: at its rate, with a frame for each of its frames",
         )
+
+
+class GuideUnion:
+    """Several mattes as one, as if they had been laid over each other: the largest of them at each pixel.
+
+    Args:
+        mattes: In step with the same footage, one at least.
+    """
+
+    def __init__(self, mattes: Sequence[GuideMatte]) -> None:
+        self._mattes = mattes
+
+    def at(self, frame: Frame) -> Tensor:
+        """As :meth:`GuideMatte.at`, which raises what this does."""
+        return reduce(torch.maximum, [matte.at(frame) for matte in self._mattes])
 
 
 def _rate(info: StreamInfo) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import av
 
+from streammatte.media.choosing import picture_of
+
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
@@ -29,7 +31,7 @@ class Lengths:
 def lengths_in(container: av.container.InputContainer) -> Lengths:
     """What the header of an open file says."""
     sound = next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
-    return Lengths(_length(container.streams.best("video")), _length(sound), sound is not None)
+    return Lengths(_length(picture_of(container)), _length(sound), sound is not None)
 
 
 def _length(stream: av.stream.Stream | None) -> float | None:

@@ -21,8 +21,9 @@ from streammatte.errors import DecodeFailed, InputError, NoVideoStream, SourceNo
 from streammatte.frame import Frame, StreamInfo
 from streammatte.media.addresses import without_secrets
 from streammatte.media.cameras import USUAL_RATE, Camera, find_again, find_camera, format_of_cameras, ways_to_open
+from streammatte.media.choosing import picture_of
 from streammatte.media.color import RgbReader, Samples, color_of
-from streammatte.media.containers import open_container
+from streammatte.media.containers import TAG_ERRORS, open_container
 from streammatte.media.orientation import Orientation
 
 CLOCK = Fraction(1, 90000)
@@ -135,7 +136,7 @@ class LiveSource:
             StreamLost: It has gone; :meth:`reopen` may find it again.
         """
         assert self._container is not None
-        reader = _Reader(self.info, self._stream.codec_context.name)
+        reader = _Reader(self.info, self._stream)
         begin, first_pts = time.monotonic(), self._first.pts
         given = float(self._given[2])
         every = 0.0 if self._rate is None or given <= self._rate else 1 / float(self._rate)
@@ -185,8 +186,8 @@ class LiveSource:
     def _open(self) -> StreamInfo:
         try:
             self._container = self._opened()
-            stream = self._container.streams.best("video")
-            if not isinstance(stream, av.VideoStream):
+            stream = picture_of(self._container)
+            if stream is None:
                 raise NoVideoStream(f"{self.name} has no video", hint="give a camera, or a stream with pictures")
             if self.kind == "file" and self._container.format.name.endswith(("_pipe", "image2")):
                 raise NoVideoStream(f"{self.name} is a still picture", hint="give a clip, or a camera")
@@ -220,7 +221,7 @@ class LiveSource:
         self._first = first
         stated = (stream.average_rate, stream.guessed_rate)
         rate = next((each for each in stated if each and _LIKELY_RATES[0] <= each <= _LIKELY_RATES[1]), USUAL_RATE)
-        upright = Orientation.of(first)
+        upright = Orientation.of(first, stream)
         given = (first.width, first.height) if upright.transposed else (first.height, first.width)
         self._given = *given, rate
         height, width = self._size or given
@@ -236,7 +237,9 @@ class LiveSource:
             options = dict(_ADDRESS_OPTIONS)
             if self._spec.partition("://")[0].lower() in _REAL_TIME:
                 options["fflags"] = "nobuffer"  # a clip would not be found again behind the packets this throws away
-            return av.open(self._spec, container_options=options, timeout=(_ANSWER_WITHIN, _SILENCE))
+            return av.open(
+                self._spec, container_options=options, timeout=(_ANSWER_WITHIN, _SILENCE), metadata_errors=TAG_ERRORS
+            )
         ways = ways_to_open(self._size, self._rate)
         for place, options in enumerate(ways):
             try:
@@ -245,6 +248,7 @@ class LiveSource:
                     format=format_of_cameras(),
                     container_options=options,
                     timeout=(_ANSWER_WITHIN, _SILENCE),
+                    metadata_errors=TAG_ERRORS,
                 )
             except (av.FFmpegError, OSError) as exc:
                 # Another way helps only where it is the way that it refuses.
@@ -350,16 +354,20 @@ class LiveSource:
 class _Reader:
     """Decoded frames as RGB of one size, (H, W, 3), upright."""
 
-    def __init__(self, info: StreamInfo, codec: str) -> None:
-        self._width, self._height, self._codec = info.width, info.height, codec
+    def __init__(self, info: StreamInfo, stream: av.VideoStream) -> None:
+        self._width, self._height, self._stream = info.width, info.height, stream
         self._to_rgb: RgbReader | None = None
+        self._upright: dict[int, Orientation] = {}  # by what frames are turned by: a telephone may be turned meanwhile
         self._read_size = (0, 0)
 
     def __call__(self, decoded: av.VideoFrame) -> Samples:
         size = decoded.width, decoded.height
         if self._to_rgb is None or size != self._read_size:
-            self._to_rgb, self._read_size = RgbReader(*size, codec=self._codec), size
-        return covering(Orientation.of(decoded)(self._to_rgb(decoded)), self._width, self._height)
+            self._to_rgb, self._read_size = RgbReader(*size, codec=self._stream.codec_context.name), size
+        turned = decoded.rotation
+        if turned not in self._upright:
+            self._upright[turned] = Orientation.of(decoded, self._stream)
+        return covering(self._upright[turned](self._to_rgb(decoded)), self._width, self._height)
 
 
 def covering(rgb: Samples, width: int, height: int) -> Samples:

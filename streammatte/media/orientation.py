@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -25,11 +27,12 @@ class Orientation:
     reversed_rows: bool
 
     @classmethod
-    def of(cls, frame: av.VideoFrame) -> Self:
-        matrix = _display_matrix(frame)
-        if matrix is None:
-            # The sign is FFmpeg's: how far the picture is to be turned counter-clockwise.
-            quarters = round(frame.rotation / 90) % 4
+    def of(cls, frame: av.VideoFrame, stream: av.VideoStream) -> Self:
+        """What the file asks for: ``stream`` of the container, ``frame`` its first, which may turn by itself."""
+        # The sign is FFmpeg's: how far the picture is to be turned counter-clockwise.
+        quarters = _quarters(frame.rotation)
+        matrix = _display_matrix(stream)
+        if matrix is None or _quarters(_rotation(matrix)) != quarters:
             return cls(quarters in (1, 3), quarters in (2, 3), quarters in (1, 2))
         # libavutil/display.h: x' = a·x + c·y, y' = b·x + d·y, of rows (a, b, u) and (c, d, v).
         (a, b), (c, d) = matrix
@@ -63,11 +66,33 @@ class Orientation:
         return " and ".join(said) or None
 
 
-def _display_matrix(frame: av.VideoFrame) -> NDArray[np.int32] | None:
-    """The part of it that turns, (2, 2); ``None`` if it has none or PyAV cannot look."""
-    try:
-        kinds: Any = frame.side_data  # its stub knows some of them only
-        data = kinds["DISPLAYMATRIX"]
-    except (KeyError, ValueError):  # of some kinds of side data, EXIF among them, PyAV has no name, and stops there
-        return None
-    return np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2, :2]
+def _display_matrix(stream: av.VideoStream) -> NDArray[np.int32] | None:
+    """The part of the container's that turns, (2, 2); ``None`` if neither MOV nor MP4 can hold such a stream.
+
+    PyAV has one way to a matrix, ``Frame.side_data``, which frees memory twice (docs/upstream.md), and ``rotation``
+    does not tell a mirrored picture from a turned one. But whatever the container, the stream's header can be copied
+    into a MOV without frames, and the matrix read from there: ISO/IEC 14496-12, section 8.3.2.
+    """
+    for kind in ("mov", "mp4"):
+        header = io.BytesIO()
+        with suppress(ValueError, av.FFmpegError):
+            with av.open(header, "w", format=kind, options={"movflags": "empty_moov"}) as out:
+                out.add_stream_from_template(stream)
+                out.start_encoding()
+            data = header.getvalue()
+            place = data.index(b"tkhd") + 4
+            place += 52 if data[place] else 40  # its times have 64 bits in version 1
+            return np.frombuffer(data, ">i4", 9, place).astype(np.int32).reshape(3, 3)[:2, :2]
+    return None
+
+
+def _rotation(matrix: NDArray[np.int32]) -> float:
+    """Degrees counter-clockwise, as ``av_display_rotation_get`` counts them; 0 of a matrix that shows nothing."""
+    (a, b), (c, d) = matrix.astype(np.float64)
+    across, down = np.hypot(a, c), np.hypot(b, d)
+    return -float(np.degrees(np.arctan2(b / down, a / across))) if across and down else 0.0
+
+
+def _quarters(degrees: float) -> int:
+    """Quarter turns, 0 to 3."""
+    return round(degrees / 90) % 4

@@ -12,7 +12,7 @@ import torch
 
 from streammatte.errors import UnsupportedOutput, WriteFailed
 from streammatte.frame import Frame, Plate
-from streammatte.media.composing import Background
+from streammatte.media.composing import Background, told_of
 from streammatte.media.output import publish, write_failed
 from streammatte.media.part import Part
 from streammatte.media.sequence import NumberedName
@@ -119,8 +119,7 @@ class PictureSink:
         if not self._written:
             raise WriteFailed(f"{self.path} would have no frames", hint="nothing was handed to it")
         self._finished = True
-        if self._background is not None and self._background.lost:
-            self.description += f" (the background is damaged: {self._background.lost})"
+        self.description += told_of(self._background)
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None

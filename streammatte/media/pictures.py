@@ -26,6 +26,7 @@ class IntegerPictures:
 
     Attributes:
         what: What they hold, for people.
+        says: The same, and what of the stream they cannot hold.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class IntegerPictures:
         self.has_alpha = content == "plate" and background is None
         kind = "grey" if content == "matte" else "RGBA" if self.has_alpha else "RGB"
         self.what = f"{kind} {bits} bit, {says(content, alpha, composite=background is not None)}"
+        self.says = self.what + ("" if info.timecode is None else f", timecode {info.timecode} left out")
 
     def __call__(self, plate: Plate) -> Samples:
         dtype: type[np.uint8] | type[np.uint16] = np.uint8 if self._bits == 8 else np.uint16
@@ -54,7 +56,7 @@ class PngWriter:
 
     def __init__(self, pictures: IntegerPictures) -> None:
         self._pictures = pictures
-        self.says = f"PNG, {pictures.what}"
+        self.says = f"PNG, {pictures.says}"
 
     def __call__(self, plate: Plate) -> bytes:
         samples = self._pictures(plate)
@@ -73,7 +75,7 @@ class TiffWriter:
     def __init__(self, pictures: IntegerPictures, alpha: AlphaKind) -> None:
         self._pictures = pictures
         self._extra = "unassalpha" if alpha == "straight" else "assocalpha"
-        self.says = f"TIFF, {pictures.what}"
+        self.says = f"TIFF, {pictures.says}"
 
     def __call__(self, plate: Plate) -> bytes:
         samples = self._pictures(plate)

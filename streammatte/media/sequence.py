@@ -12,10 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from streammatte.errors import DecodeFailed, SourceNotFound
+from streammatte.errors import DecodeFailed, InputError, SourceNotFound
 from streammatte.frame import Frame, Plate, StreamInfo
 from streammatte.media.file_source import FileSource
 from streammatte.media.span import Marks
+from streammatte.media.timecode import Timecode
 
 if TYPE_CHECKING:
     from streammatte.media.exr import ExrPicture
@@ -65,10 +66,34 @@ class NumberedName:
         Raises:
             SourceNotFound: The folder cannot be read.
         """
-        shape = re.compile(re.escape(self.before) + r"(\d+)" + re.escape(self.after))
+        return sorted({int(digits) for digits in self.written() if self._pads(digits)})
+
+    def files(self) -> tuple[dict[int, Path], list[str]]:
+        """The files by their numbers, in order, and the names of those whose numbers are padded otherwise.
+
+        Where nothing is padded, as of 998 to 1001, numbers of fewer digits belong to the rest.
+
+        Raises:
+            SourceNotFound: The folder cannot be read.
+        """
+        written = self.written()
+        padded = any(digits.startswith("0") and digits != "0" for digits in written)
+        fitting = {digits for digits in written if self._pads(digits) or (not padded and len(digits) < self.digits)}
+        if not any(self._pads(digits) for digits in fitting):
+            fitting.clear()
+        strays = sorted(set(written) - fitting, key=lambda digits: (int(digits), digits))
+        names = {int(digits): self.folder / f"{self.before}{digits}{self.after}" for digits in fitting}
+        return dict(sorted(names.items())), [f"{self.before}{digits}{self.after}" for digits in strays]
+
+    def _pads(self, digits: str) -> bool:
+        return digits == f"{int(digits):0{self.digits}d}"
+
+    def written(self) -> list[str]:
+        """The digits that stand in the place for them in the names of files that are there."""
+        shape = re.compile(re.escape(self.before) + r"([0-9]+)" + re.escape(self.after))
         try:
-            found = (int(match[1]) for file in self.folder.iterdir() if (match := shape.fullmatch(file.name)))
-            return sorted(number for number in set(found) if self.path(number).is_file())
+            found = ((file, match) for file in self.folder.iterdir() if (match := shape.fullmatch(file.name)))
+            return [match[1] for file, match in found if file.is_file()]
         except (FileNotFoundError, NotADirectoryError):
             return []
         except (OSError, ValueError) as exc:
@@ -88,8 +113,8 @@ class SequenceSource:
         paths: The pictures in order, all of one size and depth.
         frame_rate: Frames a second, which pictures but EXR do not carry; ``None`` for what they say, or 24.
         first_number: The number of the first of them, so that an output can be numbered alike.
-        marks: Which of them come, by their numbers or by timecode that begins at 00:00:00:00. ``index`` and ``pts``
-            are those of the whole.
+        marks: Which of them come, by their numbers or by timecode, which begins at 00:00:00:00 unless EXR states it.
+            ``index`` and ``pts`` are those of the whole.
 
     Attributes:
         info, lost, begins, has_alpha: As of :class:`~streammatte.media.file_source.FileSource`; nothing is ever lost,
@@ -121,12 +146,16 @@ class SequenceSource:
                 frame_rate = first.frame_rate
         rate = frame_rate or DEFAULT_RATE
         self._frames = range(len(paths))
+        timecode = _timecode_at(first.timecode, rate)
         if marks:
             numbered = paths[0] if len(paths) == 1 else f"{paths[0]} to {paths[-1].name}"
             self._frames, says = marks.within(
-                str(numbered), len(paths), lambda after: after, rate=rate, first_number=first_number
+                str(numbered), len(paths), lambda after: after, rate=rate, start=timecode, first_number=first_number
             )
             self.notes.append(says)
+        if timecode is not None:
+            timecode += self._frames.start
+            self.notes.append(f"timecode from {timecode}")
         self._paths = [paths[index] for index in self._frames]
         span = (self._frames.start / rate, self._frames.stop / rate) if marks else None
         self._info = replace(
@@ -136,6 +165,7 @@ class SequenceSource:
             frame_count=len(self._paths),
             first_index=self._frames.start,
             span=span,
+            timecode=None if timecode is None else str(timecode),
         )
 
     @property
@@ -187,6 +217,14 @@ def _open_picture(path: Path) -> FileSource | ExrPicture:
     return ExrPicture(path)
 
 
+def _timecode_at(text: str | None, rate: Fraction) -> Timecode | None:
+    """What the first picture states; ``None`` if that is not a timecode at the rate that they are read at."""
+    try:
+        return None if text is None else Timecode.parse(text, rate)
+    except InputError:
+        return None
+
+
 def open_sequence(
     name: NumberedName, *, frame_rate: Fraction | None = None, marks: Marks | None = None
 ) -> SequenceSource:
@@ -197,16 +235,22 @@ def open_sequence(
         SourceNotFound: There is none, or one between the first and the last is missing: a gap would shift all that
             follow against their sound and against other sequences of the shot.
     """
-    numbers = name.numbers()
-    if not numbers:
-        raise SourceNotFound(f"there is no picture {name}", hint="# stands for one digit of the frame number")
-    first, last = numbers[0], numbers[-1]
-    missing = sorted(set(range(first, last + 1)) - set(numbers))
+    files, strays = name.files()
+    if not files:
+        hint = "# stands for one digit of the frame number"
+        if strays:
+            hint = f"there is {strays[0]}: write as many # as its number has digits"
+        raise SourceNotFound(f"there is no picture {name}", hint=hint)
+    first, last = min(files), max(files)
+    missing = sorted(set(range(first, last + 1)) - set(files))
     if missing:
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise SourceNotFound(
             f"{name.path(missing[0])} is missing{others}, between frames {first} and {last}",
             hint="render the missing frames, or move one side of the gap to another folder",
         )
-    paths = [name.path(number) for number in numbers]
-    return SequenceSource(paths, frame_rate=frame_rate, first_number=first, marks=marks)
+    source = SequenceSource(list(files.values()), frame_rate=frame_rate, first_number=first, marks=marks)
+    if strays:
+        others = f" and {len(strays) - 1} more" if len(strays) > 1 else ""
+        source.notes.append(f"left out: {strays[0]}{others}, whose numbers do not fit {name}")
+    return source

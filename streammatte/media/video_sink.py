@@ -18,7 +18,7 @@ from streammatte.errors import WriteFailed
 from streammatte.frame import UNSPECIFIED, Frame, Plate, StreamInfo
 from streammatte.media.audio import AudioTrack, open_sounds
 from streammatte.media.color import FULL, RGB_MATRIX, STUDIO, matrix_for, spans_whole_range
-from streammatte.media.composing import AlphaKind, Background, Content, says, size_of
+from streammatte.media.composing import AlphaKind, Background, Content, says, size_of, told_of
 from streammatte.media.containers import open_container
 from streammatte.media.encoding import Encoding, PlatePainter
 from streammatte.media.growing import RECOVERABLE, GrowingFile, fragments_in, packets_in, whole_frames
@@ -204,8 +204,7 @@ class VideoSink:
         self._finished = True
         for lost in (sound.lost for sound in self._sounds if sound.lost):
             self.description += f" ({lost} lost)"
-        if self._background is not None and self._background.lost:
-            self.description += f" (the background is damaged: {self._background.lost})"
+        self.description += told_of(self._background)
 
     def lengths(self) -> Lengths:
         """Of what is written, read from the file; once it has been finished, and before it is renamed."""
