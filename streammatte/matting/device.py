@@ -39,9 +39,15 @@ def choose_device(name: str | None = None) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """The type to compute in; ``auto`` takes fp16 on a GPU, bf16 on a CPU that multiplies it in hardware, else fp32."""
+    """The type to compute in.
+
+    ``auto`` takes fp16 on CUDA, bf16 on a CPU that multiplies it in hardware, else fp32. On MPS that is fp32, too: Swin
+    and SDMatte return NaN there in fp16.
+    """
     if name != "auto":
         return PRECISIONS[name]
+    if device.type == "mps":
+        return torch.float32
     if device.type != "cpu":
         return torch.float16
     return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
