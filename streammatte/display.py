@@ -158,6 +158,8 @@ class TerminalDisplay:
             out.print(f"{output['path']}  ({output['description']})", markup=False, soft_wrap=True)
         for note in summary.notes:
             out.print(note, markup=False, soft_wrap=True)
+        if summary.doubt:
+            out.print(f"look at the matte: {summary.doubt}", markup=False, soft_wrap=True)
         if summary.keyframes:
             count, each = len(summary.keyframes), summary.keyframe_seconds / len(summary.keyframes)
             keyframes = "keyframe" if count == 1 else "keyframes"

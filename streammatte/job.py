@@ -71,6 +71,7 @@ def run(options: Options, display: Display) -> Summary:
     from streammatte.page import ENDINGS
     from streammatte.pipeline import matte, prefetch
     from streammatte.report import lengths_of_all
+    from streammatte.report.plausible import Doubts
     from streammatte.stages import COLOR_STAGES, SURE_OF_ITSELF, stages_for
 
     targets = targets_of(options)
@@ -181,6 +182,7 @@ def run(options: Options, display: Display) -> Summary:
             device=matter.device,
         )
         observer = _observer(options, source.info, wanted, colors=colors_shown)
+        doubts = Doubts(guided=bool(guides) or options.transparent is not None, smoothed=options.smooth == "high")
         course = Course(
             sinks,
             wanted,
@@ -225,6 +227,7 @@ def run(options: Options, display: Display) -> Summary:
                         else:
                             sink.write(plate)
                 course.written(place)
+                doubts.write(plate)
                 if observer is not None:
                     observer.write(plate)
                 computed += 1
@@ -245,6 +248,7 @@ def run(options: Options, display: Display) -> Summary:
         given = [(name, each) for name, several in mattes.items() for each in several]
         summary.mattes = [{"path": each.path, "as": name, "lost": each.lost} for name, each in given]
         summary.notes = [*source.notes, *alpha_told(options, source.has_alpha), *seeing.notes(whole=course.first == 0)]
+        summary.doubt = doubts.line()
         if observer is not None:
             lengths = lengths_of_all(options.input, source, sinks, silent=options.no_audio)
             summary.findings = observer.findings(lengths)
@@ -322,7 +326,8 @@ def _page(options: Options, summary: Summary, observer: Observer) -> str:
         value = getattr(options, name)
         if value != getattr(usual, name) and name not in ("outputs", "report"):
             about[f"option {name}"] = _said(value)
-    return report_page(options.input, about, observer, summary.findings, summary.crossed)
+    lines = [*summary.crossed, *([summary.doubt] if summary.doubt else [])]
+    return report_page(options.input, about, observer, summary.findings, lines)
 
 
 def _said(value: object) -> str:

@@ -49,6 +49,7 @@ class Summary:
         keyframes, keyframe_seconds: Frames that SDMatte has matted, by index, and how long it took for all of them.
         mattes: Path of each one given, what it was taken as, and what of it could not be decoded.
         notes: What else a user should know of how the source was read, a line each.
+        doubt: What cannot be right about the mattes and what to try, in a line; ``None`` if they look plausible.
         findings: What the plates tell of themselves; ``None`` unless a report or a limit asked for it.
         crossed: A line for each limit that a score is above, or that nothing could be held to.
     """
@@ -75,6 +76,7 @@ class Summary:
     keyframe_seconds: float = 0.0
     mattes: list[dict[str, str | None]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    doubt: str | None = None
     findings: Findings | None = None
     crossed: list[str] = field(default_factory=list)
 

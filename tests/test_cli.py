@@ -268,7 +268,9 @@ def test_what_cannot_be_done_is_one_clear_line(
         "other": of_other_shapes(tmp_path / "other.safetensors"),
     }
     given = [argument.format(**places) for argument in arguments]
-    assert main([str(folder / "clip.mp4"), *QUICK, *given]) == 1  # the last of an option counts
+    options = zip(QUICK[::2], QUICK[1::2], strict=True)
+    usual = [part for option in options if option[0] not in given for part in option]
+    assert main([str(folder / "clip.mp4"), *usual, *given]) == 1
     refused(capsys.readouterr().err, naming=naming)
     assert folder_is(folder, "clip.mp4", "hard.mov", "there.mov")
     assert (folder / "there.mov").read_text() == "kept"

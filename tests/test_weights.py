@@ -13,10 +13,13 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
+import torch
 from hub import COMMIT, Hub
 from rich.console import Console
 
 from streammatte.errors import ModelError, WeightsMismatch, WeightsMissing
+from streammatte.matting.device import choose_precision
+from streammatte.matting.transparency import _precision as refiner_precision
 from streammatte.weights import CHECKPOINTS, Checkpoint, fetch, find, locate, resolve, store
 from streammatte.weights.listing import list_models, pull
 
@@ -73,6 +76,7 @@ def test_names_are_unique_and_complete() -> None:
     assert set(names) == {
         "birefnet", "birefnet-lite", "birefnet-matting", "birefnet-portrait", "birefnet-dis5k", "birefnet-hrsod",
         "birefnet-cod", "birefnet-hr", "birefnet-hr-matting", "birefnet-dynamic", "birefnet-lite-2k", "birefnet-512",
+        "birefnet-lite-matting", "birefnet-dynamic-matting", "lucida",
         "toonout", "rmbg-2.0", "sdmatte", "sdmatte-plus", "sdmatte-lite", "birefnet-nano",
     }  # fmt: skip
 
@@ -355,7 +359,9 @@ def test_the_embedded_one_needs_no_hub(embedded: Path) -> None:
     assert resolve("birefnet-nano", device_type="cpu", offline=True) == (find("birefnet-nano"), embedded)
 
 
-@pytest.mark.parametrize(("device_type", "name"), [("cpu", "birefnet-lite"), ("cuda", "birefnet"), ("mps", "birefnet")])
+@pytest.mark.parametrize(
+    ("device_type", "name"), [("cpu", "birefnet-lite-matting"), ("cuda", "birefnet"), ("mps", "birefnet")]
+)
 def test_auto_fetches_what_the_device_can_bear(
     hub: Hub, embedded: Path, monkeypatch: pytest.MonkeyPatch, device_type: str, name: str
 ) -> None:
@@ -383,7 +389,45 @@ def test_auto_falls_to_the_embedded_one_and_says_so(embedded: Path, offline: boo
     assert (chosen.name, path) == ("birefnet-nano", embedded)
     (notice,) = notices
     assert ("--offline" if offline else "cannot be reached") in notice
-    assert "streammatte models pull birefnet-lite" in notice and "made for trying out" in notice
+    assert "streammatte models pull birefnet-lite-matting`" in notice and "made for trying out" in notice
+
+
+def test_auto_on_a_cpu_keeps_to_the_lite_one_that_is_here(
+    hub: Hub, embedded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is made to fetch another file; whoever has both gets the one made for mattes."""
+    matting = publish(hub, "birefnet-lite-matting", monkeypatch)
+    lite = replace(find("birefnet-lite"), sha256=SHA256, revision=COMMIT, bytes=len(CONTENT))
+    table = tuple(lite if entry.name == lite.name else entry for entry in store.CHECKPOINTS)
+    monkeypatch.setattr(store, "CHECKPOINTS", table)
+    hub.files[f"{lite.repo}/{lite.file}"] = CONTENT
+    path, asked = fetch(lite), len(hub.requests)
+    for offline in (True, False):
+        assert resolve("auto", device_type="cpu", offline=offline) == (lite, path)
+    assert len(hub.requests) == asked
+    path = fetch(matting)
+    assert resolve("auto", device_type="cpu", offline=True) == (matting, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "dtype"),
+    [
+        ("auto", "mps", torch.float32),  # in fp16 Swin and SDMatte return NaN there
+        ("fp16", "mps", torch.float16),
+        ("bf16", "mps", torch.bfloat16),
+        ("auto", "cuda", torch.float16),
+        ("fp32", "cuda", torch.float32),
+    ],
+)
+def test_the_type_that_a_device_computes_in(name: str, device: str, dtype: torch.dtype) -> None:
+    assert choose_precision(name, torch.device(device)) == dtype
+
+
+@pytest.mark.parametrize("network", ["birefnet", "sdmatte"])
+def test_both_networks_compute_in_fp32_on_mps(network: str) -> None:
+    choose = choose_precision if network == "birefnet" else refiner_precision
+    assert choose("auto", torch.device("mps")) == torch.float32
+    assert choose("fp16", torch.device("mps")) == torch.float16
 
 
 def test_auto_does_not_take_a_damaged_file(hub: Hub, embedded: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,12 +39,15 @@ def choose_device(name: str | None = None) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """The type to compute in; ``auto`` takes fp16 on a GPU, bf16 on a CPU that multiplies tiles of it (AMX), else fp32.
+    """The type to compute in.
 
-    Without AMX, AVX-512's bf16 makes these networks slower, not faster: Swin-T takes 1.35 times as long on a Xeon.
+    ``auto`` takes fp16 on CUDA, bf16 on a CPU that multiplies tiles of it (AMX), else fp32. Without AMX, AVX-512's bf16
+    makes these networks slower: Swin-T takes 1.35 times as long on a Xeon. On MPS Swin and SDMatte return NaN in fp16.
     """
     if name != "auto":
         return PRECISIONS[name]
+    if device.type == "mps":
+        return torch.float32
     if device.type != "cpu":
         return torch.float16
     return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32

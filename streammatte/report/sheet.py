@@ -38,7 +38,7 @@ def report_page(
     about: Mapping[str, str],
     observer: Observer,
     findings: Findings,
-    crossed: Iterable[str],
+    lines: Iterable[str],
 ) -> str:
     """A whole HTML document.
 
@@ -47,12 +47,12 @@ def report_page(
         about: Facts of the run, by name.
         observer: Saw every plate.
         findings: What it found.
-        crossed: A line for each limit that was crossed.
+        lines: What a reader should know first: a line for each limit that was crossed, and what cannot be right.
     """
     cuts = ", ".join(map(str, findings.cuts)) or "none"
     marks = {name: [moment.index for moment in moments] for name, moments in observer.worst.items()}
     content = [
-        *(element("p", element("strong", line)) for line in crossed),
+        *(element("p", element("strong", line)) for line in lines),
         table(["score", "of the run", "worst", "at frame"], _rows(findings.scores)),
         section("Frames", *(moment.element() for moment in observer.spread.kept)),
         section(

@@ -149,8 +149,9 @@ def resolve(
 ) -> tuple[Checkpoint, Path]:
     """The checkpoint that a name stands for, and its file, fetched if need be.
 
-    ``"auto"`` is birefnet on a GPU and birefnet-lite on a CPU where they are here or can be fetched, and otherwise
-    the embedded checkpoint, with a notice of what that means.
+    ``"auto"`` is birefnet on a GPU and birefnet-lite-matting on a CPU where they are here or can be fetched, and
+    otherwise the embedded checkpoint, with a notice of what that means. Where birefnet-lite is here and
+    birefnet-lite-matting is not, a CPU takes birefnet-lite, which does nearly as well without another download.
 
     Args:
         name: A checkpoint's name, or ``"auto"``.
@@ -171,7 +172,11 @@ def resolve(
             notify(licence_notice(checkpoint))
         return checkpoint, _obtain(checkpoint, offline, on_progress)
 
-    wanted = find("birefnet-lite" if device_type == "cpu" else "birefnet")
+    wanted = find("birefnet-lite-matting" if device_type == "cpu" else "birefnet")
+    if device_type == "cpu" and locate(wanted) is None:
+        earlier = find("birefnet-lite")
+        if (path := locate(earlier)) is not None:
+            return earlier, path
     try:
         return wanted, _obtain(wanted, offline, on_progress)
     except ModelError as exc:

@@ -72,7 +72,19 @@ CHECKPOINTS: tuple[Checkpoint, ...] = (
         size=(1024, 1024),
         licence=_MIT,
         commercial=True,
-        good_at="a quarter of the work; the default on a CPU",
+        good_at="a quarter of the work, harder edges",
+    ),
+    Checkpoint(
+        name="birefnet-lite-matting",
+        repo="ZhengPeng7/BiRefNet_lite-matting",
+        revision="99c33412e3f58e1f33187abdc8c435c645243690",
+        file="model.safetensors",
+        bytes=88_965_896,
+        sha256="ce8bcfc045e336322c0424a5863dcfb7e9ce8fed0a5fd4d1b2b20adf12d97243",
+        size=(1024, 1024),
+        licence=_MIT,
+        commercial=True,
+        good_at="hair and soft edges; the default on a CPU",
     ),
     Checkpoint(
         name="birefnet-matting",
@@ -171,6 +183,18 @@ CHECKPOINTS: tuple[Checkpoint, ...] = (
         good_at="any --size, 256 to 2304",
     ),
     Checkpoint(
+        name="birefnet-dynamic-matting",
+        repo="ZhengPeng7/BiRefNet_dynamic-matting",
+        revision="main",
+        file="model.safetensors",
+        bytes=None,
+        sha256=None,
+        size=(1024, 1024),  # as of birefnet-dynamic
+        licence=_MIT,
+        commercial=True,
+        good_at="hair and soft edges at any --size",
+    ),
+    Checkpoint(
         name="birefnet-lite-2k",
         repo="ZhengPeng7/BiRefNet_lite-2K",
         revision="main",
@@ -193,6 +217,18 @@ CHECKPOINTS: tuple[Checkpoint, ...] = (
         licence=_MIT,
         commercial=True,
         good_at="a quarter of the pixels",
+    ),
+    Checkpoint(
+        name="lucida",
+        repo="egeorcun/lucida",
+        revision="main",
+        file="model.safetensors",
+        bytes=884_878_856,
+        sha256=None,
+        size=(1024, 1024),  # birefnet-hr's network, trained on at this size
+        licence=_MIT,
+        commercial=True,
+        good_at="hair, glass and glow in products",
     ),
     Checkpoint(
         name="toonout",
