@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+PIPE = "-"
+"""As an input, standard input; as an output, standard output."""
+
 _USER = re.compile(r"(?<=://)[^/?#\s]*@")
 _QUERY = re.compile(
     r"([?&][^=&\s]*(?:pass|pwd|key|token|secret|sig|auth|cred|user|streamid)[^=&\s]*=)[^&\s]*", re.IGNORECASE

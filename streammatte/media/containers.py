@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 
 from streammatte.errors import DecodeFailed, SourceNotFound
-from streammatte.media.addresses import without_secrets
+from streammatte.media.addresses import PIPE, without_secrets
 
 _PATIENCE = 10.0, 30.0  # seconds for an address to answer, and for more of it to come
 # Demuxers that know every packet before the first is read.
@@ -27,6 +27,8 @@ def open_container(url: str) -> av.container.InputContainer:
     """
     if not url:
         raise SourceNotFound("no file is named: the name is empty", hint="is a variable of the shell's not set?")
+    if url == PIPE:
+        return _open_pipe()
     shown = without_secrets(url)
     local = "://" not in url or os.path.exists(url)  # noqa: PTH110 - Path.exists raises on names that are too long
     try:
@@ -63,8 +65,21 @@ def open_container(url: str) -> av.container.InputContainer:
         raise SourceNotFound(f"{shown} cannot be opened: {reason}", hint=hint) from exc
 
 
+def _open_pipe() -> av.container.InputContainer:
+    """Standard input, as far as FFmpeg can tell by its beginning what comes."""
+    try:
+        return av.open("pipe:0")
+    except av.FFmpegError as exc:
+        raise DecodeFailed(
+            "what comes through the pipe cannot be decoded",
+            hint="raw frames need a header: ffmpeg -f rawvideo … -i … -f nut -; .mp4 and .mov need a file",
+        ) from exc
+
+
 def size_of(url: str) -> int | None:
-    """Bytes of a file; ``None`` of an address, and of what is not there."""
+    """Bytes of a file; ``None`` of an address, of a pipe, and of what is not there."""
+    if url == PIPE:
+        return None
     try:
         return Path(url).stat().st_size
     except (OSError, ValueError):
