@@ -64,7 +64,8 @@ def check_outputs(
     files = []
     for place, target in enumerate(targets):
         if target in targets[:place]:
-            raise OutputError(f"--to {without_secrets(target)} is given twice", hint="leave one of the two out")
+            shown = target if target == STDOUT else without_secrets(target)
+            raise OutputError(f"--to {shown} is given twice", hint="leave one of the two out")
         if _is_file(target):
             recorded(Path(target), _ANY, alpha=alpha)
             check_target(Path(target), overwrite=overwrite)

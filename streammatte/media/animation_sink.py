@@ -20,7 +20,7 @@ _LARGEST_FILE = 0xFFFFFFFE  # bytes: WebP's header counts them in 32 bits
 class AnimationSink:
     """Writes one file of all frames, each shown as long as it was, to the format's tick; times are rounded, not
     durations, so that nothing drifts. A frame that would be shown too briefly for browsers to believe it is left out,
-    the one before shown longer, and the description says how many were. Of a single frame, a plain picture is made.
+    the next one shown in its place, and the description says how many were. Of a single frame, a plain picture is made.
 
     Args:
         path: Where the file will be.
@@ -62,7 +62,7 @@ class AnimationSink:
         self._file: BinaryIO | None = None
         self._finished = False
         self._first: int | None = None
-        self._held: tuple[bytes, int] | None = None  # a still, and the tick at which it is shown first
+        self._held: tuple[Plate, int] | None = None  # the last one, and the tick at which it is shown first
         self._end = 0
         self._frames = self._left_out = 0
 
@@ -90,14 +90,10 @@ class AnimationSink:
         self._end = self._tick(frame.pts + lasts)
         if self._held is not None and begin - self._held[1] < self._animation.shortest:
             self._left_out += 1
-            return
-        try:
-            still = self._writer(plate)
-            if self._held is not None:
-                self._put(begin)
-            self._held = still, begin
-        except (OSError, ValueError) as exc:  # the latter is how Pillow refuses
-            raise write_failed(self.path, exc) from exc
+            begin = self._held[1]
+        elif self._held is not None:
+            self._put(begin)
+        self._held = plate, begin
 
     def skip(self, frame: Frame) -> None:
         """Nothing is whole before it is entered, so there is nothing to skip."""
@@ -113,7 +109,7 @@ class AnimationSink:
             raise WriteFailed(f"{self.path} would have no frames", hint="no frames were written")
         try:
             if not self._frames:
-                self._file.write(self._held[0])
+                self._file.write(self._still(self._held[0]))
             else:
                 self._put(max(self._end, self._held[1] + self._animation.shortest))
                 self._file.write(self._animation.tail())
@@ -156,14 +152,24 @@ class AnimationSink:
     def _put(self, until: int) -> None:
         """Write the frame that is held; one that is shown for very long, as several."""
         assert self._held is not None and self._file is not None
-        if not self._frames:
-            self._file.write(self._animation.head(0))
-        still, begin = self._held
-        while begin < until:
-            ticks = min(until - begin, self._animation.longest)
-            self._file.write(self._animation.frame(still, ticks))
-            begin += ticks
+        plate, begin = self._held
+        still = self._still(plate)
+        try:
+            if not self._frames:
+                self._file.write(self._animation.head(0))
+            while begin < until:
+                ticks = min(until - begin, self._animation.longest)
+                self._file.write(self._animation.frame(still, ticks))
+                begin += ticks
+        except OSError as exc:
+            raise write_failed(self.path, exc) from exc
         self._frames += 1
+
+    def _still(self, plate: Plate) -> bytes:
+        try:
+            return self._writer(plate)
+        except (OSError, ValueError) as exc:  # either is how Pillow refuses
+            raise write_failed(self.path, exc) from exc
 
     def _discard(self) -> None:
         if self._file is not None:

@@ -11,6 +11,9 @@ from streammatte.errors import DecodeFailed, SourceNotFound
 from streammatte.media.addresses import PIPE, without_secrets
 
 _PATIENCE = 10.0, 30.0  # seconds for an address to answer, and for more of it to come
+# What to try where something came through a pipe, and nothing of it can be opened, or decoded.
+RAW_HINT = "wrap raw frames: ffmpeg -f rawvideo -pix_fmt … -s … -i … -f nut - | streammatte - …"
+INDEX_HINT = "an .mp4 or .mov may have its index at the end, and needs a file then; or pipe NUT: ffmpeg -i … -f nut -"
 # Demuxers that know every packet before the first is read.
 _INDEX_THEIR_PACKETS = ("mov", "avi")
 
@@ -71,8 +74,8 @@ def _open_pipe() -> av.container.InputContainer:
         return av.open("pipe:0")
     except av.FFmpegError as exc:
         raise DecodeFailed(
-            "what comes through the pipe cannot be decoded",
-            hint="raw frames need a header: ffmpeg -f rawvideo … -i … -f nut -; .mp4 and .mov need a file",
+            "standard input is empty, or cannot be decoded",
+            hint=RAW_HINT,
         ) from exc
 
 

@@ -18,6 +18,7 @@ from streammatte.frame import Frame, Plate, StreamInfo
 from streammatte.media.addresses import PIPE, without_secrets
 from streammatte.media.alpha import AlphaReader, has_alpha, is_grey
 from streammatte.media.color import RgbReader, color_of, fitted
+from streammatte.media.containers import INDEX_HINT
 from streammatte.media.decoding import Decoding, is_attached
 from streammatte.media.deinterlace import Interlaced, deinterlaced
 from streammatte.media.lengths import Lengths, lengths_in
@@ -78,7 +79,7 @@ class FileSource:
             if first is None:
                 raise DecodeFailed(
                     f"{without_secrets(url)} has no frame that can be decoded",
-                    hint="the file is cut or damaged; fetch it again",
+                    hint=INDEX_HINT if url == PIPE else "the file is cut or damaged; fetch it again",
                 )
             if interlaced == "refuse" and (first.interlaced_frame or self._is_interlaced_soon()):
                 raise InputError(
@@ -93,7 +94,7 @@ class FileSource:
             if marks:
                 if url == PIPE:
                     raise InputError(
-                        "a pipe can be read only once, so no part of it can be marked",
+                        "no part of standard input can be marked: a pipe can be read only once",
                         hint="save what comes to a file first",
                     )
                 self._go_to(marks, first)
