@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from streammatte.checks import (
-    PIPE,
     check_handles,
     check_limits,
     check_lookahead,
@@ -157,9 +156,8 @@ def run(options: Options, display: Display) -> Summary:
             for sink in (sink for sink in sinks if not sink.resumable):
                 display.notice(f"{sink.path} cannot be resumed, as .mov, .mkv and pictures can: it begins anew")
         asked = asked_of(options, matter, sees_through=seeing.stage is not None)
-        if options.input != PIPE:  # what came through a pipe does not come again
-            kept = [sink.part for sink in sinks if sink.resumable and sink.part is not None]
-            begin(kept, asked, options, notice=display.notice)
+        kept = [sink.part for sink in sinks if sink.resumable and sink.part is not None]
+        begin(kept, asked, options, notice=display.notice)
         for sink in sinks:
             writing.enter_context(sink)
         writing.enter_context(doubting(parts))
