@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from streammatte.errors import InputError, OutputError, UnsupportedOutput
 from streammatte.options import Options
+
+PIPE = "-"  # of media.addresses, which is not imported before it is asked for
 
 
 def check_targets(options: Options, targets: Sequence[str]) -> None:
@@ -20,12 +24,43 @@ def check_targets(options: Options, targets: Sequence[str]) -> None:
         raise OutputError(
             "there is nothing to write", hint="name a file with -o, --matte or --foreground, or a folder with --deliver"
         )
+    check_pipes(options, targets)
+    targets = [target for target in targets if target != PIPE]
     read = [(options.input, "the input itself")]
     if options.background is not None:
         read.append((options.background, "the background itself"))
     for specs in guides_named(options).values():
         read += [(guide_path(spec), "one of the mattes given") for spec in specs]
     check_apart(targets, read)
+
+
+def check_pipes(options: Options, targets: Sequence[str]) -> None:
+    """Refuse what a pipe cannot do, on either side."""
+    if targets.count(PIPE) > 1:
+        raise OutputError("only one output can be -, standard output", hint="name files for the others")
+    given = [("--bg", options.background)]
+    mattes = [spec for specs in guides_named(replace(options, input_alpha="ignore")).values() for spec in specs]
+    given += [("a matte", spec.removeprefix("invert:")) for spec in mattes]
+    for name, path in given:
+        if path == PIPE:
+            raise InputError(f"{name} cannot be -: only INPUT is read from a pipe", hint="name a file")
+    if options.input != PIPE:
+        return
+    if sys.stdin is None or sys.stdin.isatty():
+        raise InputError(
+            "INPUT - reads a pipe, and standard input is the terminal",
+            hint="pipe it: ffmpeg -i clip.mp4 -f nut - | streammatte - -o out.mov",
+        )
+    for name, asked in (
+        ("--in", options.mark_in is not None),
+        ("--out", options.mark_out is not None),
+        ("--resume", options.resume),
+        ("--input-alpha", options.input_alpha != "ignore"),
+    ):
+        if asked:
+            raise InputError(
+                f"{name} needs a file: a pipe can be read only once", hint="save what comes to a file first"
+            )
 
 
 def guides_named(options: Options) -> dict[str, tuple[str, ...]]:
@@ -50,10 +85,6 @@ def check_input_alpha(options: Options, *, has_alpha: bool) -> None:
         raise InputError(
             f"--input-alpha {options.input_alpha}: {options.input} has no alpha",
             hint="leave it out, or give a matte with --core-matte or --garbage-matte",
-        )
-    if options.input_alpha != "ignore" and options.input == "-":
-        raise InputError(
-            "--input-alpha reads the input a second time, which a pipe does not allow", hint="give the input as a file"
         )
 
 
@@ -94,10 +125,12 @@ def check_lookahead(options: Options) -> None:
 
 def check_single(targets: Sequence[str], frames: int | None) -> None:
     """Refuse a picture's name without a number for more than one frame, as far as that is known."""
+    from streammatte.media.animations import ANIMATED
     from streammatte.media.sequence import PICTURES, NumberedName
 
+    single = set(PICTURES) - set(ANIMATED)
     for target in map(Path, targets):
-        if frames not in (None, 1) and target.suffix.lower() in PICTURES and NumberedName.parse(target) is None:
+        if frames not in (None, 1) and target.suffix.lower() in single and NumberedName.parse(target) is None:
             raise UnsupportedOutput(
                 f"{target} holds one frame, and there are {frames}",
                 hint=f"number them: {target.with_suffix('')}.####{target.suffix}",

@@ -14,7 +14,7 @@ from dataclasses import fields
 from typing import Any
 
 from streammatte.commands import COMMANDS
-from streammatte.errors import StreammatteError
+from streammatte.errors import OutputError, StreammatteError
 from streammatte.options import Options
 from streammatte.parser import matting_parser
 
@@ -84,6 +84,8 @@ def _matte(arguments: Sequence[str]) -> int:
     meant = difflib.get_close_matches(given.input, COMMANDS, n=1, cutoff=0.7)
     if meant and not (given.outputs or given.matte or given.foreground or given.deliver):
         parser.error(f"{given.input} is not a command: did you mean `streammatte {meant[0]}`?")
+    if given.json and "-" in (*given.outputs, given.matte, given.foreground):
+        raise OutputError("-o - and --json both write to standard output", hint="use one or the other")
     options = Options(**{each.name: _value(getattr(given, each.name)) for each in fields(Options)})
     from streammatte.display import TerminalDisplay
     from streammatte.job import run

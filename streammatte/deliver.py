@@ -71,9 +71,20 @@ def targets_of(options: Options) -> list[Target]:
         made = [Path(target.path).suffix.lower() for target in targets] + [".mov"] * (options.deliver is not None)
         if given and suffix not in made:
             raise OutputError(f"{name} is of {suffix}, and none is written", hint=f"leave it out, or name a {suffix}")
+    _check_numbers(options, targets)
     if options.deliver is not None:
         targets += _delivery(Path(options.deliver), name_of(options.input), options.background or "checker")
     return targets
+
+
+def _check_numbers(options: Options, targets: Sequence[Target]) -> None:
+    """Refuse a first number where nothing is numbered."""
+    from streammatte.media.sequence import NumberedName
+
+    if options.start_number is not None and all(NumberedName.parse(target.path) is None for target in targets):
+        raise OutputError(
+            "--start-number needs a numbered output", hint="name one, such as name.####.png, or leave it out"
+        )
 
 
 def info_for(target: Target, info: StreamInfo, options: Options) -> StreamInfo:

@@ -149,7 +149,8 @@ class TerminalDisplay:
                 self.notice(f"warning: {matte['path']}: {matte['lost']}")
         if self._quiet:
             return
-        out = Console(highlight=False)
+        piped = any(output["path"] == "-" for output in summary.outputs)  # standard output is taken
+        out = self.console if piped else Console(highlight=False)
         if summary.assumed:
             out.print(summary.assumed, markup=False, soft_wrap=True)
         if summary.input_transfer:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import fields
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from streammatte.checks import (
@@ -34,9 +35,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from streammatte.matting import BiRefNetMatter
+    from streammatte.media.animation_sink import AnimationSink
     from streammatte.media.file_source import FileSource
     from streammatte.media.guide import GuideMatte
     from streammatte.media.picture_sink import PictureSink
+    from streammatte.media.pipe_sink import PipeSink
     from streammatte.media.sequence import SequenceSource
     from streammatte.media.video_sink import VideoSink
     from streammatte.report.observer import Observer
@@ -109,7 +112,7 @@ def run(options: Options, display: Display) -> Summary:
             path = folder / f"{name_of(options.input)}.txt"
             note = writing.enter_context(open_text(str(path), (".txt",), overwrite=options.overwrite))
         # The sinks come before the model: a name that cannot be written is known at once, not after a download.
-        sinks: list[VideoSink | PictureSink] = []
+        sinks: list[VideoSink | PictureSink | AnimationSink | PipeSink] = []
         for target in targets:
             sink = open_sink(
                 target.path,
@@ -121,14 +124,14 @@ def run(options: Options, display: Display) -> Summary:
                 subtitles=options.input,
                 overwrite=options.overwrite,
                 bits=options.bits,
-                first_number=source.first_number,
+                first_number=_first_number(options, source),
                 codec=options.codec,
                 quality=options.quality,
                 compression=options.exr_compression,
             )
             sinks.append(sink)
         check_single([target.path for target in targets], source.info.frame_count)
-        parts = [sink.part for sink in sinks]
+        parts = [sink.part for sink in sinks if sink.part is not None]
         writing.enter_context(held(parts))
         for part in parts:
             part.claim()
@@ -159,7 +162,8 @@ def run(options: Options, display: Display) -> Summary:
             for sink in (sink for sink in sinks if not sink.resumable):
                 display.notice(f"{sink.path} cannot be resumed, as .mov, .mkv and pictures can: it begins anew")
         asked = asked_of(options, matter, sees_through=seeing.stage is not None)
-        begin([sink.part for sink in sinks if sink.resumable], asked, options, notice=display.notice)
+        kept = [sink.part for sink in sinks if sink.resumable and sink.part is not None]
+        begin(kept, asked, options, notice=display.notice)
         for sink in sinks:
             writing.enter_context(sink)
         writing.enter_context(doubting(parts))
@@ -188,7 +192,7 @@ def run(options: Options, display: Display) -> Summary:
             wanted,
             batch=options.batch,
             whole_clip=observer is not None,
-            folder=next((sink.part.folder for sink in sinks if sink.resumable), None),
+            folder=next((sink.part.folder for sink in sinks if sink.resumable and sink.part is not None), None),
             first_index=source.info.first_index,
         )
         stages = [Timed(stage, course.watch(stage)) for stage in wanted]
@@ -242,7 +246,10 @@ def run(options: Options, display: Display) -> Summary:
             clock.rate(computed) for clock in (decode, network, encode)
         )
         summary.stages_fps = {each.name: each.clock.rate(computed) for each in stages}
-        summary.outputs = [{"path": str(sink.path), "description": sink.description} for sink in sinks]
+        summary.outputs = [
+            {"path": str(Path(target.path)), "description": sink.description}
+            for target, sink in zip(targets, sinks, strict=True)
+        ]
         summary.lost = source.lost
         summary.keyframes, summary.keyframe_seconds = seeing.frames, seeing.seconds
         given = [(name, each) for name, several in mattes.items() for each in several]
@@ -262,6 +269,13 @@ def run(options: Options, display: Display) -> Summary:
         with _uninterrupted():  # all of them are complete; what is left is renaming
             writing.close()
     return summary
+
+
+def _first_number(options: Options, source: FileSource | SequenceSource) -> int:
+    """The number of the frame with index 0, so that the first one written has the number that was asked for."""
+    if options.start_number is None:
+        return source.first_number
+    return options.start_number - source.info.first_index
 
 
 @contextmanager

@@ -26,6 +26,7 @@ class Options:
     codec: Literal["prores4444", "prores4444xq", "png"] = "prores4444"
     bits: int | None = None
     exr_compression: Literal["zip", "piz", "dwaa", "dwab"] = "zip"
+    start_number: int | None = None
     frame_rate: Fraction | None = None
     input_transfer: str | None = None
     input_alpha: Literal["ignore", "core", "garbage"] = "ignore"

@@ -46,7 +46,9 @@ def matting_parser() -> Parser:
         description=EXAMPLES,
         formatter_class=_Help,
     )
-    parser.add_argument("input", metavar="INPUT", help="a video, a picture, or a sequence: plate.####.png")
+    parser.add_argument(
+        "input", metavar="INPUT", help="a video, a picture, a sequence: plate.####.png, or - for a pipe"
+    )
 
     writing = parser.add_argument_group("what to write")
     writing.add_argument(
@@ -56,7 +58,8 @@ def matting_parser() -> Parser:
         metavar="OUTPUT",
         action="append",
         default=[],
-        help="the name says the format: .mov .webm .mkv .mp4 name.####.png, .tif or .exr; may be given several times",
+        help="the name says the format: .mov .webm .mkv .mp4 .gif .webp .jpg name.####.png, .tif or .exr; - writes NUT "
+        "to a pipe; may be given several times",
     )
     writing.add_argument("--matte", metavar="PATH", help="the matte alone, in grey: as -o")
     writing.add_argument(
@@ -97,7 +100,7 @@ def matting_parser() -> Parser:
         "--quality",
         choices=("draft", "standard", "best"),
         default="standard",
-        help="of ProRes, VP9 and H.264 (default: %(default)s)",
+        help="encoder quality of ProRes, VP9, H.264, JPEG and WebP (default: %(default)s)",
     )
     encoding.add_argument(
         "--codec",
@@ -117,6 +120,13 @@ def matting_parser() -> Parser:
         choices=("zip", "piz", "dwaa", "dwab"),
         default="zip",
         help="dwaa and dwab lose a little of the colours (default: %(default)s)",
+    )
+
+    encoding.add_argument(
+        "--start-number",
+        metavar="N",
+        type=whole,
+        help="number of the first picture of name.####.png, such as 1001 (default: the source's own, or 1)",
     )
 
     reading = parser.add_argument_group("what to read")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from streammatte.checks import guides_named
+from streammatte.checks import PIPE, guides_named
 from streammatte.errors import InputError, OutputError, SourceNotFound, UnsupportedOutput
 from streammatte.frame import Plate, Sink, Stage
 from streammatte.options import Options
@@ -123,7 +123,8 @@ def begin(parts: Sequence[Part], asked: dict[str, str], options: Options, notice
     if options.resume and parts and not left:
         notice("there is nothing to resume: beginning at the first frame")
     for part in parts:
-        part.begin(asked, resume=options.resume and part.path in left)
+        # What came through a pipe does not come again.
+        part.begin(None if options.input == PIPE else asked, resume=options.resume and part.path in left)
 
 
 @contextmanager

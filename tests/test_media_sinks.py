@@ -306,7 +306,7 @@ def test_what_exists_is_replaced_only_when_asked(tmp_path, name):
     ("name", "options", "error", "hint"),
     [
         ("nowhere/out.mov", {}, WriteFailed, "mkdir"),
-        ("out.gif", {}, UnsupportedOutput, ".mov"),
+        ("out.avi", {}, UnsupportedOutput, ".mov"),
         ("out", {}, UnsupportedOutput, ".mov"),
         ("out.mp4", {}, UnsupportedOutput, "--bg"),
         ("out.####.png", {"bits": 12}, UnsupportedOutput, "8 or 16"),

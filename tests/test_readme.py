@@ -56,11 +56,11 @@ def test_there_are_commands_to_test() -> None:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_command(command: str, footage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command(command: str, footage: Path, capfd: pytest.CaptureFixture[str]) -> None:
     arguments = shlex.split(command)[1:]
     if arguments[0] == "doctor":
         assert main(arguments) == 0
-        assert "torch" in capsys.readouterr().out
+        assert "torch" in capfd.readouterr().out
         return
     if arguments[0] == "live":  # in the tests there is no camera, no virtual one, no screen and nobody who reads
         for place in reversed(range(len(arguments))):
@@ -74,13 +74,13 @@ def test_command(command: str, footage: Path, capsys: pytest.CaptureFixture[str]
     if arguments[0] == "models":
         fetching = arguments[1:2] == ["pull"]  # there is no network in the tests; it must say so and no more
         assert main(arguments) == (1 if fetching else 0)
-        said = capsys.readouterr()
+        said = capfd.readouterr()
         assert arguments[2] in said.err if fetching else "birefnet-nano" in said.out
         return
     if arguments[0] == "evaluate":
         (footage / "talking.mov").symlink_to(SAMPLES / "talking.alpha.mkv")  # what an earlier line makes
         assert main(arguments) == 0
-        assert "IoU" in capsys.readouterr().out
+        assert "IoU" in capfd.readouterr().out
         assert (footage / "talking.html").stat().st_size > 10_000
         return
     if "--fail-on" in arguments:  # there must be something to measure
@@ -91,7 +91,8 @@ def test_command(command: str, footage: Path, capsys: pytest.CaptureFixture[str]
         (footage / arguments[arguments.index("--weights") + 1]).symlink_to(locate(find("birefnet-nano")) or "")
     quick = [*QUICK, "--steps", "1"] if arguments[0] == "train" else QUICK
     assert main([*arguments, *quick]) == 0
-    outputs = [value for flag, value in itertools.pairwise(arguments) if flag in ("-o", "--matte")]
+    pairs = itertools.pairwise(arguments)
+    outputs = [value for flag, value in pairs if flag in ("-o", "--matte") and value != "-"]
     written = set(footage.iterdir()) - before
     for output in outputs:
         assert any(re.fullmatch(re.escape(output).replace(r"\#\#\#\#", r"\d{4}"), path.name) for path in written)

@@ -30,7 +30,7 @@ from streammatte.media.live_sink import (
     recorded,
     scheme_of,
 )
-from streammatte.media.output import check_apart, check_target
+from streammatte.media.output import check_apart, check_target, through_links
 from streammatte.media.part import Part
 
 _WINDOW, _CAMERA = "window", "camera"
@@ -64,10 +64,11 @@ def check_outputs(
     files = []
     for place, target in enumerate(targets):
         if target in targets[:place]:
-            raise OutputError(f"--to {without_secrets(target)} is given twice", hint="leave one of the two out")
+            shown = target if target == STDOUT else without_secrets(target)
+            raise OutputError(f"--to {shown} is given twice", hint="leave one of the two out")
         if _is_file(target):
             recorded(Path(target), _ANY, alpha=alpha)
-            check_target(Path(target), overwrite=overwrite)
+            check_target(through_links(Path(target)), overwrite=overwrite)
             files.append(target)
             continue
         if scheme_of(target) is not None:

@@ -14,10 +14,12 @@ from streammatte.errors import UnsupportedOutput
 from streammatte.frame import StreamInfo
 
 if TYPE_CHECKING:
+    from streammatte.media.animation_sink import AnimationSink
     from streammatte.media.composing import AlphaKind, Background, Content
     from streammatte.media.encoding import Codec, Quality
     from streammatte.media.file_source import FileSource
     from streammatte.media.picture_sink import PictureSink, PictureWriter
+    from streammatte.media.pipe_sink import PipeSink
     from streammatte.media.sequence import SequenceSource
     from streammatte.media.video_sink import VideoSink
 
@@ -87,7 +89,7 @@ def open_sink(
     codec: Codec = "prores4444",
     quality: Quality = "standard",
     compression: str = "zip",
-) -> VideoSink | PictureSink:
+) -> VideoSink | PictureSink | AnimationSink | PipeSink:
     """Open the sink that the name asks for. Enter it, ``write`` plates in order, leave it.
 
     ====================  ===========================  ==================  ===================
@@ -102,6 +104,10 @@ def open_sink(
     ``name.####.png``     RGBA                         RGB                 grey
     ``name.####.tif``     RGBA                         RGB                 grey
     ``name.####.exr``     R, G, B, A in linear light   R, G, B             Y
+    ``name.####.jpg``     refused: JPEG has no alpha   RGB                 grey
+    ``name.####.webp``    RGBA, its colours lossy      RGB                 grey, lossless
+    ``.webp``, ``.gif``   an animation of such pictures; a single frame is a picture
+    ``-``                 NUT on standard output: raw RGBA, RGB or grey
     ====================  ===========================  ==================  ===================
 
     Colours are written with the source's own matrix, primaries and transfer and, but in ProRes, its range; where they
@@ -112,7 +118,7 @@ def open_sink(
     too: as a comment, of TIFF in ExtraSamples.
 
     Args:
-        path: A single ``name.png`` takes one frame.
+        path: A single ``name.png`` takes one frame. A link is followed: the file it leads to is written.
         info: The stream that the plates are of.
         alpha: What the colours beside an alpha are. By default ``straight``, in EXR ``premultiplied``, as each is
             expected to be.
@@ -124,13 +130,13 @@ def open_sink(
             source or an output.
         subtitles: A media file; its subtitles are copied where the container takes them as they are.
         overwrite: Replace what is there; of numbered pictures, all that have the name, whatever their number.
-        bits: Of a component, where a format has several depths: PNG (in ``.mov``, too) and TIFF 8 or 16, FFV1 8, 10, 12
-            or 16, EXR 16 (half, the default) or 32 (float). By default what holds the source's; FFV1 has 10 at least.
-            ProRes has 10 (its alpha 16, of which 10 are used), VP9 and H.264 have 8, and ignore it, so that it can be
-            asked for beside others.
+        bits: Of a component, where a format has several depths: PNG (in ``.mov``, too), TIFF and NUT 8 or 16, FFV1 8,
+            10, 12 or 16, EXR 16 (half, the default) or 32 (float). By default what holds the source's; FFV1 has 10 at
+            least. ProRes has 10 (its alpha 16, of which 10 are used), VP9, H.264, JPEG, WebP and GIF have 8, and ignore
+            it, so that it can be asked for beside others.
         first_number: Number of the first picture.
         codec: Of ``.mov``: ``prores4444``, ``prores4444xq`` or ``png``.
-        quality: Of ProRes, VP9 and H.264: ``draft``, ``standard`` or ``best``.
+        quality: Of ProRes, VP9, H.264, JPEG and WebP: ``draft``, ``standard`` or ``best``.
         compression: Of EXR: ``zip``, ``piz``, ``dwaa`` or ``dwab``.
 
     Raises:
@@ -138,38 +144,40 @@ def open_sink(
         WriteFailed: The folder is missing or cannot be written, or the output exists.
         InputError: The background or the audio cannot be read.
     """
+    from streammatte.media.addresses import PIPE
     from streammatte.media.background import open_background
     from streammatte.media.encoding import encoding_for
-    from streammatte.media.output import check_target
-    from streammatte.media.picture_sink import PictureSink
+    from streammatte.media.output import check_target, through_links
     from streammatte.media.video_sink import VideoSink
 
-    target = Path(path)
-    suffix = target.suffix.lower()
+    named = Path(path)
+    suffix = named.suffix.lower()
     composite = background is not None and content != "matte"
     if composite and content != "plate":
         raise UnsupportedOutput(
-            f"{target} would be a fill over a background", hint="leave --bg out, or --pair and --foreground"
+            f"{named} would be a fill over a background", hint="leave --bg out, or --pair and --foreground"
         )
     kind: AlphaKind = alpha or ("premultiplied" if suffix == ".exr" else "straight")
-    pictures = suffix in _DEPTHS
-    if pictures:
-        _check_picture(target, bits, content)
-        encoding = None
+    target = through_links(named)
+    encoding = None
+    if str(path) == PIPE:
+        _check_depth("standard output", "NUT", (8, 16), bits)
+    elif suffix in _DEPTHS:
+        has_alpha = content == "plate" and not composite
+        _check_picture(named, info, bits, content, kind if has_alpha else None)
+        check_target(target, overwrite=overwrite)
     else:
         encoding = encoding_for(
-            target, info, content=content, alpha=kind, composite=composite, codec=codec, quality=quality, bits=bits
+            named, info, content=content, alpha=kind, composite=composite, codec=codec, quality=quality, bits=bits
         )
-    check_target(target, overwrite=overwrite)
+        check_target(target, overwrite=overwrite)
     backdrop = open_background(background, info) if composite and background is not None else None
+    if str(path) == PIPE:
+        return _piped(info, content, kind, backdrop, bits, silent=_has_no_sound(audio))
     if encoding is None:
-        return PictureSink(
-            target,
-            _writer(suffix, info, content, kind, backdrop, bits, compression),
-            background=backdrop,
-            first_number=first_number,
-            first_index=info.first_index,
-            overwrite=overwrite,
+        writer = _writer(suffix, info, content, kind, backdrop, bits, compression, quality)
+        return _pictured(
+            named, target, info, writer, content, backdrop, first_number, overwrite, silent=_has_no_sound(audio)
         )
     return VideoSink(
         target,
@@ -184,16 +192,96 @@ def open_sink(
     )
 
 
-_DEPTHS = {".png": (8, 16), ".tif": (8, 16), ".tiff": (8, 16), ".exr": (16, 32)}
+_DEPTHS = {
+    **dict.fromkeys((".png", ".tif", ".tiff"), (8, 16)),
+    **dict.fromkeys((".jpg", ".jpeg", ".webp", ".gif"), (8,)),
+    ".exr": (16, 32),
+}
 
 
-def _check_picture(path: Path, bits: int | None, content: Content) -> None:
-    depths = _DEPTHS[path.suffix.lower()]
-    if bits not in (None, *depths):
-        name = path.suffix[1:].upper()
-        raise UnsupportedOutput(f"{path} cannot have {bits} bits", hint=f"{name} has {depths[0]} or {depths[1]}")
-    if content in ("above", "beside") and path.suffix.lower() == ".exr":
+def _check_picture(path: Path, info: StreamInfo, bits: int | None, content: Content, alpha: AlphaKind | None) -> None:
+    """Refuse what that format cannot hold; ``alpha`` is ``None`` where none is to be written."""
+    suffix = path.suffix.lower()
+    name = {".jpg": "JPEG", ".webp": "WebP"}.get(suffix, suffix[1:].upper())
+    _check_depth(str(path), name, _DEPTHS[suffix], bits)
+    if content in ("above", "beside") and suffix == ".exr":
         raise UnsupportedOutput(f"{path} as a pair would mix light and alpha", hint="EXR has alpha: leave --pair out")
+    if alpha is not None and suffix in (".jpg", ".jpeg"):
+        raise UnsupportedOutput(
+            f"{path} cannot hold alpha: JPEG has none",
+            hint="give a background with --bg, or write .png, .webp or .tif",
+        )
+    if alpha == "premultiplied" and suffix in (".webp", ".gif"):
+        raise UnsupportedOutput(
+            f"{path} cannot hold premultiplied colours: alpha is straight in {name}", hint="leave --alpha out"
+        )
+    if suffix in (".jpg", ".jpeg", ".webp", ".gif"):
+        from streammatte.media.composing import size_of
+        from streammatte.media.web_pictures import LARGEST
+
+        if max(size_of(content, info.width, info.height)) > LARGEST[suffix]:
+            raise UnsupportedOutput(
+                f"{path} cannot be {info.width}×{info.height}: {name} has {LARGEST[suffix]} pixels a side at most",
+                hint="write .png or .tif",
+            )
+
+
+def _check_depth(path: str, name: str, depths: tuple[int, ...], bits: int | None) -> None:
+    if bits not in (None, *depths) and len(depths) > 1:
+        raise UnsupportedOutput(f"{path} cannot have {bits} bits", hint=f"{name} has {' or '.join(map(str, depths))}")
+
+
+def _pictured(
+    named: Path,
+    target: Path,
+    info: StreamInfo,
+    writer: PictureWriter,
+    content: Content,
+    background: Background | None,
+    first_number: int,
+    overwrite: bool,
+    *,
+    silent: bool,
+) -> PictureSink | AnimationSink:
+    """The sink of a picture's name: an animation where the format has any, and the name no number."""
+    from streammatte.media.animations import ANIMATED, GifAnimation, WebpAnimation
+    from streammatte.media.sequence import NumberedName
+
+    suffix = named.suffix.lower()
+    if suffix not in ANIMATED or NumberedName.parse(target) is not None:
+        from streammatte.media.picture_sink import PictureSink
+
+        return PictureSink(
+            target,
+            writer,
+            background=background,
+            first_number=first_number,
+            first_index=info.first_index,
+            overwrite=overwrite,
+        )
+    from streammatte.media.animation_sink import AnimationSink
+    from streammatte.media.composing import size_of
+
+    kind = GifAnimation if suffix == ".gif" else WebpAnimation
+    animation = kind(*size_of(content, info.width, info.height), has_alpha=content == "plate" and background is None)
+    return AnimationSink(target, info, writer, animation, background=background, overwrite=overwrite, silent=silent)
+
+
+def _piped(
+    info: StreamInfo,
+    content: Content,
+    alpha: AlphaKind,
+    background: Background | None,
+    bits: int | None,
+    *,
+    silent: bool,
+) -> PipeSink:
+    from streammatte.media.pictures import IntegerPictures
+    from streammatte.media.pipe_sink import PipeSink
+
+    bits = bits or (8 if info.color.bit_depth <= 8 else 16)
+    pictures = IntegerPictures(info, bits=bits, content=content, alpha=alpha, background=background)
+    return PipeSink(info, pictures, content=content, bits=bits, background=background, silent=silent)
 
 
 def _writer(
@@ -204,6 +292,7 @@ def _writer(
     background: Background | None,
     bits: int | None,
     compression: str,
+    quality: Quality,
 ) -> PictureWriter:
     """What writes pictures of that suffix; each format's library is imported when it is asked for."""
     if suffix == ".exr":
@@ -214,15 +303,40 @@ def _writer(
         )
     from streammatte.media.pictures import IntegerPictures, PngWriter, TiffWriter
 
-    bits = bits or (8 if info.color.bit_depth <= 8 else 16)
+    bits = 8 if max(_DEPTHS[suffix]) == 8 else bits or (8 if info.color.bit_depth <= 8 else 16)
     pictures = IntegerPictures(info, bits=bits, content=content, alpha=alpha, background=background)
+    if suffix in (".jpg", ".jpeg", ".webp", ".gif"):
+        from streammatte.media.web_pictures import GifWriter, JpegWriter, WebpWriter
+
+        if suffix == ".gif":
+            return GifWriter(pictures)
+        if suffix == ".webp":
+            return WebpWriter(pictures, quality, grey=content == "matte")
+        return JpegWriter(pictures, quality)
     return PngWriter(pictures) if suffix == ".png" else TiffWriter(pictures, alpha)
 
 
 def _media_file(path: str | PathLike[str] | None) -> str | None:
-    """The path, unless it is of pictures, which have neither sound nor subtitles."""
+    """The path, unless it is of pictures, which have neither sound nor subtitles, or a pipe, which is read once."""
+    from streammatte.media.addresses import PIPE
     from streammatte.media.sequence import PICTURES, NumberedName
 
-    if path is None or NumberedName.parse(path) is not None or Path(path).suffix.lower() in PICTURES:
+    if (
+        path is None
+        or str(path) == PIPE
+        or NumberedName.parse(path) is not None
+        or Path(path).suffix.lower() in PICTURES
+    ):
         return None
     return str(path)
+
+
+def _has_no_sound(audio: str | PathLike[str] | None) -> bool:
+    """Whether there is nothing to leave out, where an output takes no sound."""
+    from streammatte.media.containers import open_container
+
+    name = _media_file(audio)
+    if name is None:
+        return True
+    with open_container(name) as container:
+        return not container.streams.audio

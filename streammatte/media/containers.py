@@ -9,11 +9,14 @@ from pathlib import Path
 import av
 
 from streammatte.errors import DecodeFailed, SourceNotFound
-from streammatte.media.addresses import without_secrets
+from streammatte.media.addresses import PIPE, without_secrets
 
 # Old cameras and other alphabets write tags that are not UTF-8, which decide nothing that the picture needs.
 TAG_ERRORS = "replace"
 _PATIENCE = 10.0, 30.0  # seconds for an address to answer, and for more of it to come
+# What to try where something came through a pipe, and nothing of it can be opened, or decoded.
+RAW_HINT = "wrap raw frames: ffmpeg -f rawvideo -pix_fmt … -s … -i … -f nut - | streammatte - …"
+INDEX_HINT = "an .mp4 or .mov may have its index at the end, and needs a file then; or pipe NUT: ffmpeg -i … -f nut -"
 # Demuxers that know every packet before the first is read.
 _INDEX_THEIR_PACKETS = ("mov", "avi")
 
@@ -30,6 +33,8 @@ def open_container(url: str) -> av.container.InputContainer:
     """
     if not url:
         raise SourceNotFound("no file is named: the name is empty", hint="is a variable of the shell's not set?")
+    if url == PIPE:
+        return _open_pipe()
     shown = without_secrets(url)
     local = "://" not in url or os.path.exists(url)  # noqa: PTH110 - Path.exists raises on names that are too long
     try:
@@ -68,8 +73,21 @@ def open_container(url: str) -> av.container.InputContainer:
         raise SourceNotFound(f"{shown} cannot be opened: {reason}", hint=hint) from exc
 
 
+def _open_pipe() -> av.container.InputContainer:
+    """Standard input, as far as FFmpeg can tell by its beginning what comes."""
+    try:
+        return av.open("pipe:0")
+    except av.FFmpegError as exc:
+        raise DecodeFailed(
+            "standard input is empty, or cannot be decoded",
+            hint=RAW_HINT,
+        ) from exc
+
+
 def size_of(url: str) -> int | None:
-    """Bytes of a file; ``None`` of an address, and of what is not there."""
+    """Bytes of a file; ``None`` of an address, of a pipe, and of what is not there."""
+    if url == PIPE:
+        return None
     try:
         return Path(url).stat().st_size
     except (OSError, ValueError):

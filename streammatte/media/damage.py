@@ -8,7 +8,7 @@ from fractions import Fraction
 import av
 
 from streammatte.errors import DecodeFailed, SourceNotFound
-from streammatte.media.addresses import without_secrets
+from streammatte.media.addresses import PIPE, without_secrets
 from streammatte.media.containers import indexed_packets, size_of
 
 # Demuxers whose header states how long the file is meant to be, so that one that was cut can be told.
@@ -42,6 +42,7 @@ class Ledger:
         self._stream = stream
         self._span = span
         self._size = size_of(url)
+        self._is_read_once = "://" in url or url == PIPE
         self._codec = stream.codec_context.codec.canonical_name
         self._bad_packets = 0
         self._bad_frames = 0
@@ -118,7 +119,7 @@ class Ledger:
 
     def end_is_missing_after(self) -> int | None:
         """The pts of the last frame that came, if frames were due after it."""
-        if self._shown and self._last_shown < self._last_due and not self._strict and "://" not in self._url:
+        if self._shown and self._last_shown < self._last_due and not self._strict and not self._is_read_once:
             return self._last_shown
         return None
 

@@ -9,10 +9,10 @@ from heapq import heappop, heappush
 import av
 
 from streammatte.errors import DecodeFailed, NoVideoStream
-from streammatte.media.addresses import without_secrets
+from streammatte.media.addresses import PIPE, without_secrets
 from streammatte.media.alpha import decoder_for
 from streammatte.media.choosing import is_attached, picture_of
-from streammatte.media.containers import open_container
+from streammatte.media.containers import RAW_HINT, open_container
 from streammatte.media.damage import Ledger
 
 _MOST_FAILURES_IN_A_ROW = 16
@@ -56,7 +56,7 @@ class Decoding:
                     )
                 raise NoVideoStream(
                     f"{without_secrets(url)} has no video stream",
-                    hint="it holds sound or data only; give a file with pictures",
+                    hint=RAW_HINT if url == PIPE else "it holds sound or data only; give a file with pictures",
                 )
             self.stream = stream
             if stream.codec_context is None:

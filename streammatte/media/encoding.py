@@ -120,10 +120,22 @@ def encoding_for(
             says_range=True,
         )
     raise UnsupportedOutput(
-        f"{path} has {f'a suffix that nothing writes, {suffix}' if suffix else 'no suffix to say what to write'}",
-        hint="known: .mov (ProRes 4444), .webm (VP9), .mkv (FFV1), .mp4 (H.264, composite, pair or matte), "
-        "name.####.png, .tif or .exr",
+        f"cannot write {path}: {f'{suffix} is not supported' if suffix else 'its name has no suffix'}",
+        hint=_instead_of(suffix),
     )
+
+
+_OTHER_PICTURES = (".heic", ".heif", ".avif", ".jxl", ".psd", ".bmp", ".tga", ".dpx", ".jp2", ".apng")
+_OTHER_VIDEOS = (".avi", ".m4v", ".mxf", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".flv", ".wmv", ".ogv", ".3gp", ".qt")
+
+
+def _instead_of(suffix: str) -> str:
+    """What to write in place of a file of that suffix."""
+    if suffix in _OTHER_PICTURES:
+        return "use .png, .tif, .exr or .webp, which have alpha, or .jpg with --bg"
+    if suffix in _OTHER_VIDEOS:
+        return "use .mov, .mkv or .webm, which have alpha, or .mp4 with --bg"
+    return "use .mov, .webm, .mkv, .gif, .webp, or .mp4 with --bg; of pictures .png, .tif, .exr, or .jpg with --bg"
 
 
 _Kind = Literal["alpha", "colour", "grey"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -14,10 +15,11 @@ import torch
 
 from streammatte.errors import DecodeFailed, InputError
 from streammatte.frame import Frame, Plate, StreamInfo
-from streammatte.media.addresses import without_secrets
+from streammatte.media.addresses import PIPE, without_secrets
 from streammatte.media.alpha import AlphaReader, has_alpha, is_grey
 from streammatte.media.choosing import choice_told, left_out
 from streammatte.media.color import RgbReader, color_of, fitted
+from streammatte.media.containers import INDEX_HINT
 from streammatte.media.decoding import Decoding
 from streammatte.media.deinterlace import Interlaced, deinterlaced
 from streammatte.media.lengths import Lengths, lengths_in
@@ -37,7 +39,7 @@ class FileSource:
     one of the two, once. Memory does not grow with the clip, but for a few numbers a frame where ``marks`` are given.
 
     Args:
-        url: Path of anything FFmpeg opens, or an address with a scheme.
+        url: Path of anything FFmpeg opens, an address with a scheme, or ``-`` for standard input.
         strict: Raise ``DecodeFailed`` at the first damage instead of going on and telling it in ``lost``.
         marks: Which part of it comes. A frame's ``index`` and ``pts`` are those that it has in the whole clip.
         interlaced: What is done with interlaced footage: refuse it, make one progressive picture of each frame, or
@@ -75,12 +77,13 @@ class FileSource:
         self._one_colour = OneColour()
         self._first_interlaced = 0
         self._decoding = Decoding(url, strict=strict)
+        self._early: deque[av.VideoFrame] = deque()  # decoded already, to see what kind they are of
         try:
             first = next(self._decoding.frames, None)
             if first is None:
                 raise DecodeFailed(
                     f"{without_secrets(url)} has no frame that can be decoded",
-                    hint="the file is cut or damaged; fetch it again",
+                    hint=INDEX_HINT if url == PIPE else "the file is cut or damaged; fetch it again",
                 )
             if interlaced == "refuse" and (first.interlaced_frame or self._is_interlaced_soon()):
                 raise InputError(
@@ -93,6 +96,11 @@ class FileSource:
             self._info = self._describe(first)
             self.begins = _presentation_time(first, None, self._info) * self._info.time_base
             if marks:
+                if url == PIPE:
+                    raise InputError(
+                        "no part of standard input can be marked: a pipe can be read only once",
+                        hint="save what comes to a file first",
+                    )
                 self._go_to(marks, first)
         except BaseException:
             self._decoding.close()
@@ -121,6 +129,8 @@ class FileSource:
     def notes(self) -> list[str]:
         """What a user should know of how it is read, a line each; complete once the frames have run out."""
         notes = [self._part] if self._part else []
+        if self._url == PIPE and (left := self._left_in_the_pipe()):
+            notes.append(f"{left} left out: a pipe can be read only once")
         container = self._decoding.container
         notes += self._doubts
         notes += filter(None, [choice_told(container, self._decoding.stream)])
@@ -138,6 +148,13 @@ class FileSource:
             seconds = float(self._first_interlaced * self._info.time_base)
             notes.append(f"{frames} interlaced, the first at {seconds:.2f} s: {done}")
         return notes
+
+    def _left_in_the_pipe(self) -> str:
+        """What comes beside the pictures, and would need a second reading."""
+        streams = self._decoding.container.streams
+        return " and ".join(
+            name for name, found in (("sound", streams.audio), ("subtitles", streams.subtitles)) if found
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -206,6 +223,9 @@ class FileSource:
 
     def _is_interlaced_soon(self) -> bool:
         """Whether one of the first frames is, though not the first."""
+        if self._url == PIPE:
+            self._early.extend(islice(self._decoding.frames, _LOOKED_AT - 1))
+            return any(frame.interlaced_frame for frame in self._early)
         with FileSource(self._url) as again:
             return any(frame.interlaced_frame for frame in islice(again._decoding.frames, _LOOKED_AT))
 
@@ -247,7 +267,8 @@ class FileSource:
     def _timed(self) -> Iterator[tuple[av.VideoFrame, int, int]]:
         """Every frame, its pts, and how long it is shown: until the next one comes."""
         first, self._first = self._first, None
-        frames = self._noting_interlaced(chain([first] if first is not None else [], self._decoding.frames))
+        early = [first] if first is not None else []
+        frames = self._noting_interlaced(chain(early, self._left_of(self._early), self._decoding.frames))
         if self._handling == "deinterlace":
             frames = deinterlaced(frames, self._info.time_base)
         held: tuple[av.VideoFrame, int] | None = None
@@ -258,6 +279,12 @@ class FileSource:
             held = decoded, pts
         if held is not None:
             yield *held, held[0].duration or _usual_duration(self._info)
+
+    @staticmethod
+    def _left_of(frames: deque[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        """Each of them once, let go of as it is taken."""
+        while frames:
+            yield frames.popleft()
 
     def _noting_interlaced(self, frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         """The frames, those counted that hold two moments."""

@@ -22,15 +22,15 @@ from numpy.typing import NDArray
 
 from streammatte.errors import InputError, OutputError, UnsupportedOutput, WriteFailed
 from streammatte.frame import UNSPECIFIED, Frame, Plate, StreamInfo
-from streammatte.media.addresses import without_secrets
+from streammatte.media.addresses import PIPE, without_secrets
 from streammatte.media.color import RGB_MATRIX, STUDIO, matrix_for
 from streammatte.media.containers import open_container
 from streammatte.media.encoding import Encoding, encoding_for
 from streammatte.media.growing import whole_until
-from streammatte.media.output import check_target
+from streammatte.media.output import check_target, through_links
 from streammatte.media.video_sink import VideoSink
 
-STDOUT = "-"
+STDOUT = PIPE
 CLOCK = Fraction(1, 90000)
 
 _FORMATS = {"udp": "mpegts", "tcp": "mpegts", "srt": "mpegts", "rtsp": "rtsp", "rtmp": "flv", "rtmps": "flv"}
@@ -281,6 +281,7 @@ class Recording:
         matrix = UNSPECIFIED if info.color.matrix == RGB_MATRIX else info.color.matrix
         info = replace(info, color=replace(info.color, matrix=matrix, bit_depth=8))
         encoding = recorded(path, info, alpha=alpha)
+        path = through_links(path)
         check_target(path, overwrite=overwrite)
         self.note: str | None = None
         self._alpha = alpha

@@ -61,12 +61,23 @@ def _in_the_way(path: Path) -> Path | None:
     return path if os.path.lexists(path) else None  # a link that leads nowhere is in the way, too
 
 
+def through_links(path: Path) -> Path:
+    """Where what is written under that name lands: in what a link leads to, which need not be there yet.
+
+    A loop of links is left as it is.
+    """
+    if not os.path.islink(path):  # noqa: PTH114 - Path.is_symlink raises on names that are too long
+        return path
+    end = Path(os.path.realpath(path))
+    return path if end.is_symlink() else end
+
+
 def same_files(one: str, other: str) -> bool:
     """Whether two names, either of which may stand for numbered files, mean a file in common."""
     one, other = one.removeprefix("file://"), other.removeprefix("file://")
     numbered = NumberedName.parse(one), NumberedName.parse(other)
     if numbered[0] is not None and numbered[1] is not None:
-        first, second = (str(name.path(0).absolute()) for name in numbered if name is not None)
+        first, second = ((os.path.realpath(name.folder), name.name(0)) for name in numbered if name is not None)
         return first == second
     for pattern, name in zip(numbered, (other, one), strict=True):
         if pattern is not None:
@@ -174,6 +185,7 @@ def open_text(name: str, endings: Sequence[str], *, overwrite: bool) -> TextFile
         raise UnsupportedOutput(
             f"{path} does not end in {endings[0]}", hint=f"name it {path.stem.strip('-.') or 'out'}{endings[0]}"
         )
+    path = through_links(path)
     check_target(path, overwrite=overwrite)
     return TextFile(path, overwrite=overwrite)
 
