@@ -28,6 +28,7 @@ class Options:
     exr_compression: Literal["zip", "piz", "dwaa", "dwab"] = "zip"
     frame_rate: Fraction | None = None
     input_transfer: str | None = None
+    layer: str | None = None
     mark_in: str | None = None
     mark_out: str | None = None
     handles: int = 0
