@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streammatte import metrics
 from streammatte.errors import DecodeFailed, InputError
-from streammatte.frame import Frame, Plate
+from streammatte.frame import Footage, Frame, Plate
 from streammatte.media.composing import pixels_of
 from streammatte.page import (
     ENDINGS,
@@ -33,10 +33,6 @@ from streammatte.page import (
     to_bytes,
 )
 from streammatte.report.moments import Moment, Pictures, offer, thumbnail
-
-if TYPE_CHECKING:
-    from streammatte.media.file_source import FileSource
-    from streammatte.media.sequence import SequenceSource
 
 MEASURES = {
     "mad": "MAD × 1000",
@@ -235,7 +231,7 @@ def evaluate(options: EvaluationOptions, display: Display) -> Evaluation:
         for path, endings in ((options.json, (".json",)), (options.html, ENDINGS)):
             if path is not None:
                 files.append(writing.enter_context(open_text(path, endings, overwrite=options.overwrite)))
-        sources: dict[str, FileSource | SequenceSource] = {}
+        sources: dict[str, Footage] = {}
         for name, path in inputs.items():
             sources[name] = open_source(path)
             reading.enter_context(sources[name])
@@ -255,9 +251,7 @@ def evaluate(options: EvaluationOptions, display: Display) -> Evaluation:
     return evaluation
 
 
-def _side_by_side(
-    inputs: Mapping[str, str], sources: Mapping[str, FileSource | SequenceSource]
-) -> Iterator[dict[str, Any]]:
+def _side_by_side(inputs: Mapping[str, str], sources: Mapping[str, Footage]) -> Iterator[dict[str, Any]]:
     """By name, the plate or frame of each clip, one moment after the other.
 
     Raises:
@@ -288,7 +282,7 @@ def _side_by_side(
         count += 1
 
 
-def _check_sources(inputs: Mapping[str, str], sources: Mapping[str, FileSource | SequenceSource]) -> None:
+def _check_sources(inputs: Mapping[str, str], sources: Mapping[str, Footage]) -> None:
     """Refuse clips that cannot be compared."""
     sizes = {name: (source.info.width, source.info.height) for name, source in sources.items()}
     for name, size in sizes.items():

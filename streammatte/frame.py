@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -53,6 +53,8 @@ class StreamInfo:
         first_index: ``Frame.index`` of the first frame that comes: 0, or its place in the whole.
         span: Seconds on the clock of pts at which the frames begin and end, where they are a part of the footage only;
             an end of ``None`` is the footage's own.
+        profile: ICC profile that the frames' RGB is of; ``None`` for what ``color`` says, which is sRGB where it says
+            nothing. PNG and TIFF carry it; for all other outputs, and for networks, colours are converted to sRGB.
     """
 
     width: int
@@ -65,6 +67,7 @@ class StreamInfo:
     timecode: str | None = None
     first_index: int = 0
     span: tuple[Fraction, Fraction | None] | None = None
+    profile: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,6 +151,41 @@ class Source(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class Footage(Source, Protocol):
+    """A source that is a file or files, as ``open_source`` gives it.
+
+    Either its frames are read, or its plates, once.
+    """
+
+    @property
+    def first_number(self) -> int:
+        """The number that numbered pictures made of it begin with."""
+        ...
+
+    @property
+    def begins(self) -> Fraction:
+        """When the first frame of the whole is shown, in seconds."""
+        ...
+
+    @property
+    def has_alpha(self) -> bool:
+        """It has an alpha of its own; without one, only a matte in grey has plates."""
+        ...
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of how it is read, a line each; complete once the frames have run out."""
+        ...
+
+    def plates(self) -> Iterator[Plate]:
+        """The frames, each with its alpha.
+
+        Raises:
+            InputError: It holds neither alpha nor a matte.
+        """
+        ...
 
 
 class Matter(Protocol):

@@ -25,7 +25,7 @@ from streammatte.checks import (
     screen_of,
 )
 from streammatte.errors import InputError
-from streammatte.frame import Frame, Stage, StreamInfo
+from streammatte.frame import Footage, Frame, Stage, StreamInfo
 from streammatte.options import Options
 from streammatte.resume import Course, asked_of, begin, doubting, held
 from streammatte.summary import STAGES, Clock, Summary, Timed
@@ -36,11 +36,9 @@ if TYPE_CHECKING:
 
     from streammatte.matting import BiRefNetMatter
     from streammatte.media.animation_sink import AnimationSink
-    from streammatte.media.file_source import FileSource
     from streammatte.media.guide import GuideMatte
     from streammatte.media.picture_sink import PictureSink
     from streammatte.media.pipe_sink import PipeSink
-    from streammatte.media.sequence import SequenceSource
     from streammatte.media.video_sink import VideoSink
     from streammatte.report.observer import Observer
 
@@ -66,7 +64,7 @@ def run(options: Options, display: Display) -> Summary:
     them are complete.
     """
     from streammatte.deliver import delivery_folder, info_for, name_of, note_of, targets_of
-    from streammatte.matting import AsShown, cores_left_to, load_matter, transfer_for
+    from streammatte.matting import AsShown, cores_left_to, load_matter, transfer_for, view_of
     from streammatte.media import open_sink, open_source
     from streammatte.media.color import assumed_matrix
     from streammatte.media.guide import GuideUnion
@@ -95,6 +93,7 @@ def run(options: Options, display: Display) -> Summary:
             last=options.mark_out,
             handles=options.handles,
             interlaced=options.interlaced,
+            layer=options.layer,
         ) as source,
         ExitStack() as writing,
     ):
@@ -215,8 +214,9 @@ def run(options: Options, display: Display) -> Summary:
                 sink.skip(frame)
         frames: Iterable[Frame] = decode.over(every)
         passed: list[Stage] = [*stages]
-        if summary.input_transfer is not None:
-            shown = AsShown(summary.input_transfer)
+        view = view_of(summary.input_transfer, source.info.profile)
+        if view is not None:
+            shown = AsShown(view)
             frames = shown.over(frames)
             places = (place for place, stage in enumerate(wanted) if isinstance(stage, COLOR_STAGES))
             passed.insert(next(places, len(wanted)), shown)
@@ -293,9 +293,7 @@ def _uninterrupted() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _guides(
-    options: Options, source: FileSource | SequenceSource, display: Display, running: ExitStack
-) -> dict[str, list[GuideMatte]]:
+def _guides(options: Options, source: Footage, display: Display, running: ExitStack) -> dict[str, list[GuideMatte]]:
     """These by kind, opened; what should be known of them is said."""
     from streammatte.media.guide import GuideMatte
     from streammatte.media.sequence import NumberedName

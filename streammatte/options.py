@@ -30,6 +30,7 @@ class Options:
     frame_rate: Fraction | None = None
     input_transfer: str | None = None
     input_alpha: Literal["ignore", "core", "garbage"] = "ignore"
+    layer: str | None = None
     mark_in: str | None = None
     mark_out: str | None = None
     handles: int = 0

@@ -137,6 +137,7 @@ def matting_parser() -> Parser:
         type=rate,
         help="of an image sequence: 25, 23.976, 30000/1001 (default: 24)",
     )
+    reading.add_argument("--layer", metavar="NAME", help="layer or part of an OpenEXR file (default: the main layer)")
     reading.add_argument(
         "--strict", action="store_true", help="refuse damaged footage instead of keeping what is whole"
     )

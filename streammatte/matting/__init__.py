@@ -2,7 +2,7 @@
 
 from streammatte.matting.birefnet import BiRefNetMatter, load_matter
 from streammatte.matting.device import cores_left_to
-from streammatte.matting.transfer import AsShown, transfer_for
+from streammatte.matting.transfer import AsShown, transfer_for, view_of
 from streammatte.matting.transparency import SDMatteRefiner, load_refiner
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "load_matter",
     "load_refiner",
     "transfer_for",
+    "view_of",
 ]

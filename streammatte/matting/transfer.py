@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,24 +66,40 @@ def displayed(frame: Frame, transfer: str) -> Frame:
     return replace(frame, rgb=torch.from_numpy(shown).permute(2, 0, 1).to(frame.rgb.device), samples=None)
 
 
+def view_of(transfer: str | None, profile: bytes | None) -> Callable[[Frame], Frame] | None:
+    """How frames become what a screen shows of them; ``None`` if they are that already.
+
+    Args:
+        transfer: As of :func:`displayed`; named by the user or the file's tags, it goes before a profile.
+        profile: The ICC profile that frames are of.
+    """
+    if transfer is not None:
+        return partial(displayed, transfer=transfer)
+    if profile is None:
+        return None
+    from streammatte.media.profiles import frame_in_srgb, is_srgb
+
+    return None if is_srgb(profile) else partial(frame_in_srgb, profile=profile)
+
+
 class AsShown:
     """Frames as a screen shows them for all that decides on the matte, and their own again for what follows.
 
     ``over`` goes before the matter, and this, a stage, behind the last that looks at the picture for its alpha's sake.
 
     Args:
-        transfer: As of :func:`displayed`.
+        view: As :func:`view_of` gives it.
     """
 
-    def __init__(self, transfer: str) -> None:
-        self._transfer = transfer
+    def __init__(self, view: Callable[[Frame], Frame]) -> None:
+        self._view = view
         self._own: deque[Frame] = deque()  # stages neither drop nor reorder
 
     def over(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Each frame as a screen shows it."""
         for frame in frames:
             self._own.append(frame)
-            yield displayed(frame, self._transfer)
+            yield self._view(frame)
 
     def push(self, plate: Plate) -> Iterator[Plate]:
         """The plate with its own frame."""

@@ -10,17 +10,15 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from streammatte.errors import UnsupportedOutput
-from streammatte.frame import StreamInfo
+from streammatte.errors import InputError, UnsupportedOutput
+from streammatte.frame import Footage, StreamInfo
 
 if TYPE_CHECKING:
     from streammatte.media.animation_sink import AnimationSink
     from streammatte.media.composing import AlphaKind, Background, Content
     from streammatte.media.encoding import Codec, Quality
-    from streammatte.media.file_source import FileSource
     from streammatte.media.picture_sink import PictureSink, PictureWriter
     from streammatte.media.pipe_sink import PipeSink
-    from streammatte.media.sequence import SequenceSource
     from streammatte.media.video_sink import VideoSink
 
 __all__ = ["open_sink", "open_source"]
@@ -35,17 +33,20 @@ def open_source(
     last: str | int | None = None,
     handles: int = 0,
     interlaced: Literal["refuse", "deinterlace", "as-is"] = "as-is",
-) -> FileSource | SequenceSource:
-    """Open footage: any file FFmpeg reads, one picture, or numbered pictures.
+    layer: str | None = None,
+) -> Footage:
+    """Open footage: any file FFmpeg reads, one picture, an animated one, or numbered pictures.
+
+    What a file is, its content decides and not its name. Animated PNG, GIF, WebP and AVIF are clips.
 
     The source is a context manager that iterates over its frames once, in order; or, by ``plates()``, over its frames
     with the alpha that the file holds. When they have run out, its ``lost`` is ``None``, or one line on what could not
     be decoded. Its ``first_number`` is the number of its first picture; ``has_alpha`` tells whether it has any.
 
     Args:
-        url: A path or an address; ``plate.####.png`` or ``plate.%04d.png`` for numbered PNG, JPEG, TIFF, EXR, BMP or
-            WebP pictures. A gap in the numbers is an error. EXR gives float frames in linear light, whose values may be
-            above 1.
+        url: A path or an address; ``plate.####.png`` or ``plate.%04d.png`` for numbered PNG, JPEG, TIFF, EXR, DPX,
+            BMP, WebP, HEIC or AVIF pictures. A gap in the numbers is an error. EXR and float TIFF give float frames in
+            linear light, whose values may be above 1.
         frame_rate: Of pictures, by default what EXR states, or else 24, as film and compositors have it; a clip states
             its own.
         strict: Raise ``DecodeFailed`` at the first damage instead of delivering what can be decoded.
@@ -54,23 +55,33 @@ def open_source(
             and else from 00:00:00:00. A frame keeps the ``index`` and the ``pts`` it has in the whole.
         handles: Frames more at both ends, where there are any.
         interlaced: Whether interlaced footage is refused, made progressive, or taken as it is.
+        layer: Of EXR: the layer or part that is read instead of the main one.
 
     Raises:
-        InputError: There are no such frames, or interlaced ones that are refused.
+        InputError: There are no such frames, no such layer, or interlaced ones that are refused.
         SourceNotFound: There is nothing readable at that path.
         NoVideoStream: The file holds no pictures.
         DecodeFailed: It cannot be decoded.
     """
     from streammatte.media.file_source import FileSource
+    from streammatte.media.kinds import ANIMATED, picture_kind
     from streammatte.media.sequence import PICTURES, NumberedName, SequenceSource, open_sequence
     from streammatte.media.span import Marks
 
     marks = Marks(None if first is None else str(first), None if last is None else str(last), handles)
     name = NumberedName.parse(url)
     if name is not None:
-        return open_sequence(name, frame_rate=frame_rate, marks=marks)
-    if Path(url).suffix.lower() in PICTURES and "://" not in str(url):
-        return SequenceSource([Path(url)], frame_rate=frame_rate, marks=marks)
+        return open_sequence(name, frame_rate=frame_rate, marks=marks, layer=layer)
+    kind = picture_kind(url)
+    if kind in ANIMATED and layer is None:
+        from streammatte.media.animation import AnimationSource, is_animated
+
+        if is_animated(Path(url), kind):
+            return AnimationSource(Path(url), kind, marks=marks)
+    if kind is not None or (Path(url).suffix.lower() in PICTURES and "://" not in str(url)):
+        return SequenceSource([Path(url)], frame_rate=frame_rate, marks=marks, layer=layer)
+    if layer is not None:
+        raise InputError(f"{url} has no layers: --layer is for OpenEXR", hint="leave it out")
     return FileSource(str(url), strict=strict, marks=marks, interlaced=interlaced)
 
 
@@ -319,14 +330,12 @@ def _writer(
 def _media_file(path: str | PathLike[str] | None) -> str | None:
     """The path, unless it is of pictures, which have neither sound nor subtitles, or a pipe, which is read once."""
     from streammatte.media.addresses import PIPE
+    from streammatte.media.kinds import picture_kind
     from streammatte.media.sequence import PICTURES, NumberedName
 
-    if (
-        path is None
-        or str(path) == PIPE
-        or NumberedName.parse(path) is not None
-        or Path(path).suffix.lower() in PICTURES
-    ):
+    if path is None or str(path) == PIPE or NumberedName.parse(path) is not None or picture_kind(path) is not None:
+        return None
+    if Path(path).suffix.lower() in PICTURES:
         return None
     return str(path)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from streammatte.errors import InputError
-from streammatte.frame import Frame, Plate, Source, StreamInfo
+from streammatte.frame import Frame, Plate, StreamInfo
 from streammatte.media.color import Samples
 from streammatte.media.composing import Background, opacity, pixels_of
 from streammatte.media.linear import SRGB, from_linear
@@ -92,7 +92,8 @@ def _from_footage(url: str, info: StreamInfo) -> Background:
         moving = next(frames, None) is not None
     if moving:
         return Clip(url, info, has_alpha=source.has_alpha)
-    return Still(_cover(first, info.width, info.height), source.lost, has_alpha=source.has_alpha)
+    picture = _cover(first, info.width, info.height, source.info.profile)
+    return Still(picture, source.lost, has_alpha=source.has_alpha)
 
 
 def blur_radius(text: str, info: StreamInfo) -> float:
@@ -141,8 +142,12 @@ def _checkerboard(width: int, height: int) -> Tensor:
     return torch.where((x + y) % 2 == 0, 0.6, 0.4).expand(3, height, width)
 
 
-def _cover(frame: Frame, width: int, height: int) -> Tensor:
-    """(3, height, width) float32: the frame scaled to cover that size, cropped about its centre."""
+def _cover(frame: Frame, width: int, height: int, profile: bytes | None) -> Tensor:
+    """(3, height, width) float32 in sRGB: the frame scaled to cover that size, cropped about its centre."""
+    if profile is not None:
+        from streammatte.media.profiles import frame_in_srgb
+
+        frame = frame_in_srgb(frame, profile)
     picture = pixels_of(frame.rgb)
     if frame.rgb.is_floating_point():  # EXR: its light as a screen shows it
         picture = np.clip(from_linear(picture, SRGB), 0, 1)
@@ -180,8 +185,8 @@ class Clip:
         self.has_alpha = has_alpha
         self._url = url
         self._info = info
+        self._profile: bytes | None = None
         self._begin: int | None = None
-        self._source: Source | None = None
         self._timeline = self._loop()
         self._shown = next(self._timeline)
         self._next = next(self._timeline)
@@ -195,7 +200,7 @@ class Clip:
             self._shown, self._next = self._next, next(self._timeline)
         frame = self._shown[1]
         if self._picture is None or self._picture[0] is not frame:
-            self._picture = frame, _cover(frame, self._info.width, self._info.height)
+            self._picture = frame, _cover(frame, self._info.width, self._info.height, self._profile)
         return self._picture[1]
 
     def close(self) -> None:
@@ -208,6 +213,7 @@ class Clip:
         begin = Fraction(0)
         while True:
             with open_source(self._url, interlaced="deinterlace") as source:
+                self._profile = source.info.profile
                 time = begin
                 first: int | None = None
                 for frame in source:

@@ -18,8 +18,10 @@ from streammatte.errors import DecodeFailed, InputError, SourceNotFound
 from streammatte.frame import UNSPECIFIED, ColorSpec, Frame, Plate, StreamInfo
 from streammatte.media.color import RGB_MATRIX
 from streammatte.media.composing import AlphaKind, Background, Content, blended, encoded, opacity, pixels_of, says
+from streammatte.media.exr_layers import chosen, planes_of, refuse_deep
 from streammatte.media.exr_timecode import attribute_of, has_attribute, timecode_in
 from streammatte.media.linear import LINEAR, SRGB, to_linear, transfer_of
+from streammatte.media.profiles import in_srgb
 from streammatte.media.timecode import Timecode
 
 COMPRESSIONS = {
@@ -67,6 +69,7 @@ class ExrWriter:
         self._alpha = alpha
         self._background = background
         self._transfer = transfer_of(info.color)
+        self._profile = info.profile
         self._type = np.float16 if bits == 16 else np.float32
         what = says(content, alpha, composite=background is not None)
         self.says = f"EXR {'half' if bits == 16 else 'float'}, {compression.upper()}, linear, {what}"
@@ -86,6 +89,8 @@ class ExrWriter:
             self._header["chromaticities"] = _CHROMATICITIES[info.color.primaries]
 
     def __call__(self, plate: Plate) -> bytes:
+        if self._content != "matte":
+            plate = in_srgb(plate, self._profile)
         data = io.BytesIO()
         header = self._header
         if self._timecode is not None:
@@ -125,21 +130,26 @@ class ExrPicture:
 
     The frame is the display window; where the data window does not reach, it is black and clear. What is no number is
     0, and what is infinite the largest half: either would spread to its surroundings. R, G and B are read, or Y alone
-    as grey, of the first part that has them; alpha in ``plates()`` is A.
+    as grey, of the main layer or the one that is named; alpha in ``plates()`` is A.
+
+    Args:
+        layer: The name of a layer or part.
 
     Attributes:
         info: Its rate is what the file states, or else 24.
         states_rate: The file states one.
+        notes: Which layer is read, if there are several.
 
     Raises:
         SourceNotFound: The file cannot be read.
-        DecodeFailed: It is damaged, or holds no colours that are known.
+        DecodeFailed: It is damaged or deep, or holds no colours that are known.
+        InputError: It has no such layer.
     """
 
     lost: str | None = None
     first_number = 1
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, layer: str | None = None) -> None:
         self._path = path
         try:
             with path.open("rb") as stream:
@@ -153,22 +163,16 @@ class ExrPicture:
         if not content.parts or not all(part.channels for part in content.parts):
             # The library prints what is wrong, and goes on without the pixels.
             raise DecodeFailed(f"{path} cannot be decoded", hint="it is cut or damaged; fetch or render it again")
-        for part in content.parts:
-            channels = {name: channel.pixels for name, channel in part.channels.items()}
-            if {"R", "G", "B"} <= channels.keys() or "Y" in channels:
-                break
-        else:
-            names = ", ".join(sorted(name for part in content.parts for name in part.channels))
-            raise DecodeFailed(f"{path} has no channels R, G and B; it has {names}", hint="write its main layer as RGB")
-        header = part.header
+        refuse_deep(path, content.parts)
+        chosen_layer, others = chosen(path, content.parts, layer)
+        self.notes = [f"layer {chosen_layer.name}"] if chosen_layer.name else []
+        if others:
+            self.notes.append(f"other layers, left out: {', '.join(others)}; --layer reads one")
+        header = chosen_layer.part.header
         (left, top), (right, bottom) = (np.asarray(corner) for corner in header["displayWindow"])
         self._size = int(bottom - top) + 1, int(right - left) + 1
         self._origin = np.asarray(header["dataWindow"][0])[::-1] - (top, left)
-        order = ("R", "G", "B") if "R" in channels else ("Y", "Y", "Y")
-        if any(channels[name].shape != channels[order[0]].shape or "RY" in channels for name in order):
-            raise DecodeFailed(f"{path} has its chroma subsampled", hint="write it as RGB")
-        self._planes = [channels[name] for name in order]
-        self._alpha = channels.get("A")
+        self._planes, self._alpha = planes_of(path, chosen_layer)
         self.has_alpha = self._alpha is not None
         self.states_rate = "framesPerSecond" in header
         rate = Fraction(header.get("framesPerSecond", 24)).limit_denominator(1001)

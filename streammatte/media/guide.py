@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import reduce
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -16,7 +15,7 @@ from streammatte.errors import InputError
 from streammatte.frame import Frame, StreamInfo
 from streammatte.media import open_source
 from streammatte.media.color import fitted
-from streammatte.media.sequence import PICTURES, NumberedName
+from streammatte.media.sequence import NumberedName, SequenceSource
 
 INVERTED = "invert:"
 _OTHER_SHAPE = 0.05  # of the ratio of width to height: less is rounding
@@ -69,7 +68,7 @@ class GuideMatte:
         self._source = open_source(self.path, frame_rate=info.frame_rate, strict=strict)
         try:
             self._numbered = NumberedName.parse(self.path) is not None
-            self._still = Path(self.path).suffix.lower() in PICTURES and not self._numbered
+            self._still = isinstance(self._source, SequenceSource) and not self._numbered
             self._ahead = self._check_numbers(first_number) if self._numbered and first_number is not None else 0
             own = self._source.info.frame_count
             if not self._still and own is not None and info.frame_count is not None and own < info.frame_count:

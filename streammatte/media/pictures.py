@@ -13,6 +13,7 @@ from streammatte.frame import Plate, StreamInfo
 from streammatte.media.color import Samples
 from streammatte.media.composing import AlphaKind, Background, Content, at_depth, opacity, picture, says, stepped
 from streammatte.media.linear import SRGB, is_light
+from streammatte.media.profiles import in_srgb
 
 # zlib's quicker end: level 6 takes three times as long for a tenth less.
 _COMPRESSION = 3
@@ -27,6 +28,7 @@ class IntegerPictures:
     Attributes:
         what: What they hold, for people.
         says: The same, and what of the stream they cannot hold.
+        profile: ICC profile that belongs to them: the source's own, unless it is laid over something.
     """
 
     def __init__(
@@ -38,6 +40,8 @@ class IntegerPictures:
         self._background = background
         self._curve = SRGB if is_light(info.color) else None
         self.has_alpha = content == "plate" and background is None
+        self.profile = info.profile if background is None and content != "matte" else None
+        self._converts_from = info.profile if background is not None else None
         kind = "grey" if content == "matte" else "RGBA" if self.has_alpha else "RGB"
         self.what = f"{kind} {bits} bit, {says(content, alpha, composite=background is not None)}"
         self.says = self.what + ("" if info.timecode is None else f", timecode {info.timecode} left out")
@@ -47,6 +51,7 @@ class IntegerPictures:
         peak = np.iinfo(dtype).max
         if self._content == "matte":
             return stepped(opacity(plate), peak).astype(dtype)
+        plate = in_srgb(plate, self._converts_from)
         rgb = at_depth(picture(plate, self._content, self._alpha, self._background, curve=self._curve), self._bits)
         return np.dstack([rgb, stepped(opacity(plate), peak).astype(dtype)]) if self.has_alpha else rgb
 
@@ -64,9 +69,15 @@ class PngWriter:
             samples = samples[..., (2, 1, 0, 3)[: samples.shape[2]]]  # OpenCV's order
         _, data = cv2.imencode(".png", samples, [cv2.IMWRITE_PNG_COMPRESSION, _COMPRESSION])
         encoded = data.tobytes()
-        comment = b"tEXtComment\0" + self._pictures.what.encode("latin-1")
-        chunk = (len(comment) - 4).to_bytes(4, "big") + comment + zlib.crc32(comment).to_bytes(4, "big")
-        return encoded[:_AFTER_HEADER] + chunk + encoded[_AFTER_HEADER:]
+        chunks = _chunk(b"tEXt", b"Comment\0" + self._pictures.what.encode("latin-1"))
+        if self._pictures.profile is not None:
+            chunks += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(self._pictures.profile))
+        return encoded[:_AFTER_HEADER] + chunks + encoded[_AFTER_HEADER:]
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    """As PNG has it (W3C PNG, 5.3)."""
+    return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
 
 
 class TiffWriter:
@@ -91,5 +102,6 @@ class TiffWriter:
             description=self._pictures.what,
             software="streammatte",
             metadata=None,
+            iccprofile=self._pictures.profile,
         )
         return data.getvalue()

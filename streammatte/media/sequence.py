@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Self
 from streammatte.errors import DecodeFailed, InputError, SourceNotFound
 from streammatte.frame import Frame, Plate, StreamInfo
 from streammatte.media.file_source import FileSource
+from streammatte.media.kinds import picture_kind
 from streammatte.media.span import Marks
 from streammatte.media.timecode import Timecode
 
 if TYPE_CHECKING:
     from streammatte.media.exr import ExrPicture
+    from streammatte.media.stills import StillPicture
 
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".exr")
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".exr", ".dpx", ".heic", ".heif", ".avif")
 DEFAULT_RATE = Fraction(24)
 
 # One # alone is a place only where a number would stand, as in plate.#.png; "photo #2.png" is a picture's name.
@@ -115,6 +117,7 @@ class SequenceSource:
         first_number: The number of the first of them, so that an output can be numbered alike.
         marks: Which of them come, by their numbers or by timecode, which begins at 00:00:00:00 unless EXR states it.
             ``index`` and ``pts`` are those of the whole.
+        layer: Which of EXR's layers is read.
 
     Attributes:
         info, lost, begins, has_alpha: As of :class:`~streammatte.media.file_source.FileSource`; nothing is ever lost,
@@ -136,12 +139,14 @@ class SequenceSource:
         frame_rate: Fraction | None = None,
         first_number: int = 1,
         marks: Marks | None = None,
+        layer: str | None = None,
     ) -> None:
         self.first_number = first_number
-        self.notes: list[str] = []
-        with _open_picture(paths[0]) as picture:
+        self._layer = layer
+        with _open_picture(paths[0], layer) as picture:
             first = picture.info
             self.has_alpha = picture.has_alpha
+            self.notes = list(picture.notes)
             if frame_rate is None and not isinstance(picture, FileSource) and picture.states_rate:
                 frame_rate = first.frame_rate
         rate = frame_rate or DEFAULT_RATE
@@ -152,7 +157,7 @@ class SequenceSource:
             self._frames, says = marks.within(
                 str(numbered), len(paths), lambda after: after, rate=rate, start=timecode, first_number=first_number
             )
-            self.notes.append(says)
+            self.notes.insert(0, says)
         if timecode is not None:
             timecode += self._frames.start
             self.notes.append(f"timecode from {timecode}")
@@ -190,11 +195,11 @@ class SequenceSource:
             plate = next(picture.plates())
             yield replace(plate, frame=replace(plate.frame, pts=index, index=index, duration=1))
 
-    def _pictures(self) -> Iterator[FileSource | ExrPicture]:
+    def _pictures(self) -> Iterator[FileSource | StillPicture | ExrPicture]:
         """Each file, opened and like the first."""
         expected = self._info
         for path in self._paths:
-            with _open_picture(path) as picture:
+            with _open_picture(path, self._layer) as picture:
                 found = picture.info
                 if (found.width, found.height) != (expected.width, expected.height):
                     raise DecodeFailed(
@@ -206,15 +211,27 @@ class SequenceSource:
                         f"{path} has {found.color.bit_depth} bits, the first {expected.color.bit_depth}",
                         hint="bring the pictures of a sequence to one depth",
                     )
+                if found.profile != expected.profile:
+                    raise DecodeFailed(
+                        f"{path} has another colour profile than the first picture",
+                        hint="convert the pictures of a sequence to one profile",
+                    )
                 yield picture
 
 
-def _open_picture(path: Path) -> FileSource | ExrPicture:
-    if path.suffix.lower() != ".exr":
-        return FileSource(str(path), strict=True)
-    from streammatte.media.exr import ExrPicture
+def _open_picture(path: Path, layer: str | None) -> FileSource | StillPicture | ExrPicture:
+    kind = picture_kind(path)
+    if kind == "EXR" or (kind is None and path.suffix.lower() == ".exr"):
+        from streammatte.media.exr import ExrPicture
 
-    return ExrPicture(path)
+        return ExrPicture(path, layer=layer)
+    if layer is not None:
+        raise InputError(f"{path} has no layers: --layer is for OpenEXR", hint="leave it out")
+    if kind is None:  # DPX, and what is not there or not a picture at all
+        return FileSource(str(path), strict=True)
+    from streammatte.media.stills import StillPicture
+
+    return StillPicture(path, kind)
 
 
 def _timecode_at(text: str | None, rate: Fraction) -> Timecode | None:
@@ -226,7 +243,11 @@ def _timecode_at(text: str | None, rate: Fraction) -> Timecode | None:
 
 
 def open_sequence(
-    name: NumberedName, *, frame_rate: Fraction | None = None, marks: Marks | None = None
+    name: NumberedName,
+    *,
+    frame_rate: Fraction | None = None,
+    marks: Marks | None = None,
+    layer: str | None = None,
 ) -> SequenceSource:
     """Read every picture that has the name, from the lowest number to the highest, or those that are marked.
 
@@ -249,7 +270,7 @@ def open_sequence(
             f"{name.path(missing[0])} is missing{others}, between frames {first} and {last}",
             hint="render the missing frames, or move one side of the gap to another folder",
         )
-    source = SequenceSource(list(files.values()), frame_rate=frame_rate, first_number=first, marks=marks)
+    source = SequenceSource(list(files.values()), frame_rate=frame_rate, first_number=first, marks=marks, layer=layer)
     if strays:
         others = f" and {len(strays) - 1} more" if len(strays) > 1 else ""
         source.notes.append(f"left out: {strays[0]}{others}, whose numbers do not fit {name}")

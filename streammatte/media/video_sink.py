@@ -26,6 +26,7 @@ from streammatte.media.lengths import Lengths, lengths_in
 from streammatte.media.linear import BT709, is_light
 from streammatte.media.output import publish, write_failed
 from streammatte.media.part import Part
+from streammatte.media.profiles import in_srgb
 from streammatte.media.rgb_painter import RgbPainter
 from streammatte.media.subtitles import SubtitleTrack, open_subtitles
 
@@ -119,6 +120,7 @@ class VideoSink:
             if spans_whole_range(info.color) and not encoding.says_range:
                 self.description += ", full range written as studio range"
         self._transfer = BT709 if is_light(info.color) else info.color.transfer
+        self._profile = None if content == "matte" else info.profile
         self._states = says(content, alpha, composite=composed or background is not None)
         self._clock = _MILLISECOND if encoding.container in _IN_MILLISECONDS else info.time_base
         self._shift: int | None = None
@@ -148,7 +150,7 @@ class VideoSink:
             WriteFailed: The disk or the encoder refused.
         """
         self._out  # noqa: B018 - raises where no plate is taken
-        frame = self._paint(plate)
+        frame = self._paint(in_srgb(plate, self._profile))
         frame.pts = self._next_pts(plate.frame)
         frame.time_base = self._clock
         frame.duration = self._duration(plate.frame)

@@ -1,0 +1,96 @@
+"""What kind of picture a file is, by its content: a name says little, and cameras, browsers and people rename."""
+
+from __future__ import annotations
+
+import os
+from os import PathLike
+from pathlib import Path
+
+_LONGEST = 64  # bytes at the beginning that tell the kind
+
+_MAGIC = {
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",  # BigTIFF
+    b"MM\0+": "TIFF",
+    b"\x76\x2f\x31\x01": "EXR",
+    b"8BPS\0\1": "PSD",
+    b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG2000",
+    b"\xff\x4f\xff\x51": "JPEG2000",
+    b"qoif": "QOI",
+    b"DDS ": "DDS",
+    b"\x01\xda\0\1": "SGI",
+    b"\x01\xda\1\1": "SGI",
+    b"icns": "ICNS",
+    b"\0\0\1\0": "ICO",
+    b"\0\0\2\0": "CUR",
+    b"\x59\xa6\x6a\x95": "SUN",
+    b"P1": "PPM",
+    b"P2": "PPM",
+    b"P3": "PPM",
+    b"P4": "PPM",
+    b"P5": "PPM",
+    b"P6": "PPM",
+    b"P0CMYK": "PPM",
+    b"PyCMYK": "PPM",
+    b"PyRGBA": "PPM",
+    b"PyP": "PPM",
+    b"Pf": "PPM",
+    b"/* XPM */": "XPM",
+    b"#define ": "XBM",
+}
+# Brands of the ISO base media file format that are pictures; the same container holds films.
+_BRANDS = {
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"mif1"), "HEIF"),
+}
+# Kinds without a magic number, which would be found in anything, are told by their names.
+_BY_NAME = {".tga": "TGA", ".icb": "TGA", ".vda": "TGA", ".vst": "TGA", ".pcx": "PCX", ".dib": "DIB"}
+_FILMS = (".mjpeg", ".mjpg", ".mjp")  # JPEG pictures one after the other
+
+ANIMATED = ("PNG", "GIF", "WEBP", "AVIF")
+
+
+def picture_kind(path: str | PathLike[str]) -> str | None:
+    """``"PNG"``, ``"JPEG"``, ``"TIFF"`` …, as Pillow names them, or ``"EXR"``, ``"HEIF"``.
+
+    ``None`` for a film, for an address, for what cannot be read, and for pictures that only FFmpeg knows.
+    """
+    path = str(path)
+    if "://" in path and not os.path.exists(path):  # noqa: PTH110 - see open_container
+        return None
+    try:
+        if not Path(path).is_file():  # a pipe's first bytes are read once only
+            return None
+        with Path(path).open("rb") as file:
+            head = file.read(_LONGEST)
+    except (OSError, ValueError):  # who opens it says what is wrong with it
+        return None
+    suffix = Path(path).suffix.lower()
+    if suffix in _FILMS:
+        return None
+    return _kind_of(head) or (_BY_NAME.get(suffix) if head else None)
+
+
+def _kind_of(head: bytes) -> str | None:
+    if head[:4] == b"RIFF":
+        return "WEBP" if head[8:12] == b"WEBP" else None
+    if head[:2] == b"BM" and head[6:10] == b"\0\0\0\0":
+        return "BMP"
+    if head[4:8] == b"ftyp":
+        return _brand_of(head)
+    return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
+
+
+def _brand_of(head: bytes) -> str | None:
+    """By the main brand; ``mif1``, any picture at all, by those that it is compatible with."""
+    brands = [head[8:12], *(head[at : at + 4] for at in range(16, min(len(head), int.from_bytes(head[:4], "big")), 4))]
+    if brands[0] not in _BRANDS and brands[0] != b"msf1":
+        return None
+    if brands[0] in (b"mif1", b"msf1") and (b"avif" in brands or b"avis" in brands):
+        return "AVIF"
+    return _BRANDS.get(brands[0])
