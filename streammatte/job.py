@@ -271,7 +271,7 @@ def run(options: Options, display: Display) -> Summary:
     return summary
 
 
-def _first_number(options: Options, source: FileSource | SequenceSource) -> int:
+def _first_number(options: Options, source: Footage) -> int:
     """The number of the frame with index 0, so that the first one written has the number that was asked for."""
     if options.start_number is None:
         return source.first_number
