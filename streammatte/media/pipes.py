@@ -77,7 +77,7 @@ def open_pipe(pipe: PipeReader) -> av.container.InputContainer:
         DecodeFailed: It cannot, or nothing comes.
     """
     try:
-        container = av.open(pipe, buffer_size=_BUFFER)
+        container = av.open(pipe, "r", buffer_size=_BUFFER)
         pipe.check()
         return container
     except (av.FFmpegError, OSError) as exc:
