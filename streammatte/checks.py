@@ -125,7 +125,7 @@ def check_lookahead(options: Options) -> None:
 
 def check_single(targets: Sequence[str], frames: int | None) -> None:
     """Refuse a picture's name without a number for more than one frame, as far as that is known."""
-    from streammatte.media.animations import ANIMATED
+    from streammatte.media.animation_formats import ANIMATED
     from streammatte.media.sequence import PICTURES, NumberedName
 
     single = set(PICTURES) - set(ANIMATED)

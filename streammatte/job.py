@@ -67,6 +67,7 @@ def run(options: Options, display: Display) -> Summary:
     from streammatte.matting import AsShown, cores_left_to, load_matter, transfer_for, view_of
     from streammatte.media import open_sink, open_source
     from streammatte.media.color import assumed_matrix
+    from streammatte.media.file_source import FileSource
     from streammatte.media.guide import GuideUnion
     from streammatte.media.output import open_text
     from streammatte.page import ENDINGS
@@ -222,7 +223,13 @@ def run(options: Options, display: Display) -> Summary:
             passed.insert(next(places, len(wanted)), shown)
         plates = matte(prefetch(frames), timed_matter, passed, batch=options.batch, ahead=AHEAD)
         computed = 0
-        with closing(prefetch(plates, stopped=seeing.stop)) as ready:
+
+        def stopped() -> None:
+            seeing.stop()
+            if isinstance(source, FileSource):
+                source.stop()
+
+        with closing(prefetch(plates, stopped=stopped)) as ready:
             for place, plate in enumerate(ready, course.first):
                 with encode:
                     for sink in sinks:

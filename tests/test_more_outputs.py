@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -405,3 +407,25 @@ def test_raw_frames_on_standard_output_are_exact(tmp_path: Path, options: dict[s
         got = frames[1].to_ndarray()
         assert np.array_equal(got[..., :3], clips.picture(1))
         assert np.array_equal(got[..., 3], np.rint(STEPS.numpy() * 255))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("waits_for", ["a reader", "a writer"])
+def test_a_run_that_waits_for_a_pipe_can_be_ended(tmp_path: Path, waits_for: str) -> None:
+    big = tmp_path / "big.mkv"
+    clips.write_clip(big, pts=clips.even_pts(8), size=(320, 180))
+    out = tmp_path / "out.mov"
+    arguments = [str(big), "-o", "-"] if waits_for == "a reader" else ["-", "-o", str(out)]
+    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+    with subprocess.Popen(command(*arguments), **pipes) as run:
+        assert run.stdin is not None and run.stdout is not None and run.stderr is not None
+        if waits_for == "a reader":
+            run.stdout.read(4)  # so that it is there, and then waits: all frames are more than a pipe holds
+        else:
+            run.stdin.write(big.read_bytes()[:2000])
+            run.stdin.flush()
+            time.sleep(1)
+        run.terminate()
+        assert run.wait(60) in (128 + signal.SIGTERM, -signal.SIGTERM)  # the latter: before Python listened
+        assert "Traceback" not in run.stderr.read().decode()
+    assert list(tmp_path.iterdir()) == [big]

@@ -44,9 +44,10 @@ def open_source(
     be decoded. Its ``first_number`` is the number of its first picture; ``has_alpha`` tells whether it has any.
 
     Args:
-        url: A path or an address; ``plate.####.png`` or ``plate.%04d.png`` for numbered PNG, JPEG, TIFF, EXR, DPX,
-            BMP, WebP, HEIC or AVIF pictures. A gap in the numbers is an error. EXR and float TIFF give float frames in
-            linear light, whose values may be above 1.
+        url: A path, an address, or ``-`` for standard input, which is read once: no part of it can be marked;
+            ``plate.####.png`` or ``plate.%04d.png`` for numbered PNG, JPEG, TIFF, EXR, DPX, BMP, WebP, HEIC or AVIF
+            pictures. A gap in the numbers is an error. EXR and float TIFF give float frames in linear light, whose
+            values may be above 1.
         frame_rate: Of pictures, by default what EXR states, or else 24, as film and compositors have it; a clip states
             its own.
         strict: Raise ``DecodeFailed`` at the first damage instead of delivering what can be decoded.
@@ -187,9 +188,7 @@ def open_sink(
         return _piped(info, content, kind, backdrop, bits, silent=_has_no_sound(audio))
     if encoding is None:
         writer = _writer(suffix, info, content, kind, backdrop, bits, compression, quality)
-        return _pictured(
-            named, target, info, writer, content, backdrop, first_number, overwrite, silent=_has_no_sound(audio)
-        )
+        return _pictured(named, target, info, writer, content, backdrop, first_number, overwrite, audio=audio)
     return VideoSink(
         target,
         info,
@@ -252,10 +251,10 @@ def _pictured(
     first_number: int,
     overwrite: bool,
     *,
-    silent: bool,
+    audio: str | PathLike[str] | None,
 ) -> PictureSink | AnimationSink:
     """The sink of a picture's name: an animation where the format has any, and the name no number."""
-    from streammatte.media.animations import ANIMATED, GifAnimation, WebpAnimation
+    from streammatte.media.animation_formats import ANIMATED, GifAnimation, WebpAnimation
     from streammatte.media.sequence import NumberedName
 
     suffix = named.suffix.lower()
@@ -275,7 +274,15 @@ def _pictured(
 
     kind = GifAnimation if suffix == ".gif" else WebpAnimation
     animation = kind(*size_of(content, info.width, info.height), has_alpha=content == "plate" and background is None)
-    return AnimationSink(target, info, writer, animation, background=background, overwrite=overwrite, silent=silent)
+    return AnimationSink(
+        target,
+        info,
+        writer,
+        animation,
+        background=background,
+        overwrite=overwrite,
+        silent=_has_no_sound(audio),
+    )
 
 
 def _piped(
@@ -287,6 +294,7 @@ def _piped(
     *,
     silent: bool,
 ) -> PipeSink:
+    """The sink of ``-``."""
     from streammatte.media.pictures import IntegerPictures
     from streammatte.media.pipe_sink import PipeSink
 

@@ -8,7 +8,7 @@ from typing import BinaryIO, Self
 
 from streammatte.errors import WriteFailed
 from streammatte.frame import Frame, Plate, StreamInfo
-from streammatte.media.animations import Animation
+from streammatte.media.animation_formats import Animation
 from streammatte.media.composing import Background
 from streammatte.media.output import publish, write_failed
 from streammatte.media.part import Part

@@ -33,8 +33,6 @@ def open_container(url: str) -> av.container.InputContainer:
     """
     if not url:
         raise SourceNotFound("no file is named: the name is empty", hint="is a variable of the shell's not set?")
-    if url == PIPE:
-        return _open_pipe()
     shown = without_secrets(url)
     local = "://" not in url or os.path.exists(url)  # noqa: PTH110 - Path.exists raises on names that are too long
     try:
@@ -71,17 +69,6 @@ def open_container(url: str) -> av.container.InputContainer:
         if isinstance(exc, av.error.ExitError):
             reason = "nothing came in time"
         raise SourceNotFound(f"{shown} cannot be opened: {reason}", hint=hint) from exc
-
-
-def _open_pipe() -> av.container.InputContainer:
-    """Standard input, as far as FFmpeg can tell by its beginning what comes."""
-    try:
-        return av.open("pipe:0")
-    except av.FFmpegError as exc:
-        raise DecodeFailed(
-            "standard input is empty, or cannot be decoded",
-            hint=RAW_HINT,
-        ) from exc
 
 
 def size_of(url: str) -> int | None:

@@ -14,6 +14,7 @@ from streammatte.media.alpha import decoder_for
 from streammatte.media.choosing import is_attached, picture_of
 from streammatte.media.containers import RAW_HINT, open_container
 from streammatte.media.damage import Ledger
+from streammatte.media.pipes import PipeReader, open_pipe
 
 _MOST_FAILURES_IN_A_ROW = 16
 
@@ -44,7 +45,8 @@ class Decoding:
         self, url: str, *, strict: bool, wanted: tuple[int, int] | None = None, key: int | None = None
     ) -> None:
         self._url = url
-        self.container = open_container(url)
+        self._pipe = PipeReader() if url == PIPE else None
+        self.container = open_container(url) if self._pipe is None else open_pipe(self._pipe)
         try:
             stream = picture_of(self.container)
             if stream is None:
@@ -78,6 +80,15 @@ class Decoding:
         except BaseException:
             self.container.close()
             raise
+
+    def stop(self) -> None:
+        """Let a read end that waits for a pipe; from any thread."""
+        if self._pipe is not None:
+            self._pipe.stop()
+
+    def _check_pipe(self) -> None:
+        if self._pipe is not None:
+            self._pipe.check()
 
     def close(self) -> None:
         self.container.close()
@@ -174,8 +185,10 @@ class Decoding:
                     self.ledger.reaches(packet)
                     if packet.stream is self.stream:
                         yield packet
+                self._check_pipe()
                 return
             except av.FFmpegError as exc:
+                self._check_pipe()
                 self.ledger.damaged("a stretch that cannot be read", exc)
                 failures += 1
                 if failures > _MOST_FAILURES_IN_A_ROW:

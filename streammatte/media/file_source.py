@@ -156,6 +156,10 @@ class FileSource:
             name for name, found in (("sound", streams.audio), ("subtitles", streams.subtitles)) if found
         )
 
+    def stop(self) -> None:
+        """Nobody wants more: let a read end that waits for a pipe. From any thread."""
+        self._decoding.stop()
+
     def __enter__(self) -> Self:
         return self
 

@@ -15,6 +15,7 @@ from streammatte.frame import Frame, Plate, StreamInfo
 from streammatte.media.addresses import PIPE
 from streammatte.media.composing import Background, Content, size_of
 from streammatte.media.pictures import IntegerPictures
+from streammatte.media.pipes import PipeWriter, open_nut
 
 _PIXELS = {"grey": ("gray", "gray16le"), "RGB": ("rgb24", "rgb48le"), "RGBA": ("rgba", "rgba64le")}
 
@@ -65,6 +66,7 @@ class PipeSink:
         kind = "grey" if content == "matte" else "RGBA" if pictures.has_alpha else "RGB"
         self._pixels = _PIXELS[kind][bits == 16]
         self._background = background
+        self._pipe = PipeWriter()
         self._container: av.container.OutputContainer | None = None
         self._shift: int | None = None
         self._last = -1
@@ -72,19 +74,21 @@ class PipeSink:
 
     def __enter__(self) -> Self:
         info = self._info
-        # Its index would grow with the clip, and nobody can seek in a pipe.
-        options = {"flush_packets": "1", "write_index": "0"}
         try:
-            out = self._container = av.open("pipe:1", "w", format="nut", container_options=options)
+            out = self._container = open_nut(self._pipe)
             stream = self._stream = out.add_stream("rawvideo", rate=info.frame_rate)
             stream.width, stream.height = self._size
             stream.pix_fmt = self._pixels
             stream.time_base = stream.codec_context.time_base = info.time_base
             stream.codec_context.sample_aspect_ratio = info.pixel_aspect
             out.start_encoding()
+            self._pipe.check()
         except (av.FFmpegError, OSError) as exc:
             self._close()
             raise _failed(exc) from exc
+        except BaseException:
+            self._close()
+            raise
         return self
 
     def write(self, plate: Plate) -> None:
@@ -104,6 +108,7 @@ class PipeSink:
         frame.duration = plate.frame.duration
         try:
             self._container.mux(self._stream.encode(frame))
+            self._pipe.check()
         except (av.FFmpegError, OSError) as exc:
             raise _failed(exc) from exc
 
@@ -124,6 +129,7 @@ class PipeSink:
         try:
             self._container.mux(self._stream.encode(None))
             self._container.close()
+            self._pipe.check()
         except (av.FFmpegError, OSError) as exc:
             raise _failed(exc) from exc
         self._container = None
@@ -141,6 +147,7 @@ class PipeSink:
 
     def _close(self) -> None:
         container, self._container = self._container, None
+        self._pipe.stop()  # what is half written gets no end that would make it look whole
         if container is not None:
             with contextlib.suppress(av.FFmpegError, OSError):
                 container.close()

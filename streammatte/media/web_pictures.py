@@ -58,7 +58,8 @@ class GifWriter:
 
     def __init__(self, pictures: IntegerPictures) -> None:
         self._pictures = pictures
-        self.says = f"GIF, {pictures.what}{', one-bit alpha' if pictures.has_alpha else ''}"
+        stored = "256 colours a frame, one-bit alpha" if pictures.has_alpha else pictures.what
+        self.says = f"GIF, {stored.replace('RGB 8 bit', '256 colours a frame')}"
 
     def __call__(self, plate: Plate) -> bytes:
         samples = self._pictures(plate)
