@@ -215,7 +215,7 @@ def _most(picture: NDArray[Any]) -> Plane:
 
 def _pixels(rgb: Tensor) -> Plane:
     """(h, w, 3) float32 in [0, 1]."""
-    values = np.ascontiguousarray(rgb.permute(1, 2, 0).numpy())
+    values = np.ascontiguousarray(rgb.cpu().permute(1, 2, 0).numpy())
     if values.dtype.kind == "u":
         return np.asarray(values, np.float32) / np.float32(np.iinfo(values.dtype).max)
     return np.nan_to_num(np.asarray(values, np.float32)).clip(0, 1)
