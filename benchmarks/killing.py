@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args(own)
     chance = random.Random(given.seed)
-    more = ["--model", "birefnet-nano", *more]
+    more = more if "--model" in more else ["--model", "birefnet-nano", *more]
 
     with tempfile.TemporaryDirectory() as scratch:
         unbroken = Path(scratch, "unbroken")

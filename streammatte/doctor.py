@@ -224,7 +224,7 @@ def _weights() -> Iterator[Check]:
             "weights",
             False,
             f"no other in {hub_cache()}",
-            "coarse mattes: `streammatte models pull birefnet`; without a GPU, `birefnet-lite`",
+            "coarse mattes: `streammatte models pull birefnet`; without a GPU, `birefnet-lite-matting`",
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,12 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 SAMPLES = Path(__file__).parent.parent / "samples"
+
+
+def unless(given: Sequence[str], usual: Sequence[str]) -> list[str]:
+    """The usual options, each with its value, without those that are given: none may be given twice."""
+    options = zip(usual[::2], usual[1::2], strict=True)
+    return [part for option in options if option[0] not in given for part in option]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -6,6 +6,7 @@ Everything is seen on a shrunken picture and its matte, so that it costs less th
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,7 +27,7 @@ MANY = 0.5  # share of the frames that have to be so, for a line about them
 REACH = 4  # pixels that a subject's edge may move from one frame to the next: it crosses the frame in a second
 STILL = 0.06  # of the picture's range: a place that changes less shows the same as in the frame before
 CUT = 0.15  # mean change of the picture beyond which another shot begins
-TORN = 0.1  # of the subject's area, on average: comes or goes where the picture shows no reason
+TORN = 0.05  # of the subject: comes or goes from a frame to the next where the picture shows no reason
 
 LONG = 0.3  # of the frame's height or width: the shortest line that counts
 STEEP = 0.5  # change of alpha over three pixels, along all of the line
@@ -57,7 +58,8 @@ class Doubts:
         picture, alpha = shrunken(plate)
         self._frames.append(plate.frame.index)
         self._areas.append(float((alpha >= SOLID).mean()))
-        self._torn.append(None if self._before is None else torn(picture, alpha, self._before))
+        jumps = None if self._before is None else torn(picture, alpha, self._before)
+        self._torn.append(None if jumps is None else jumps / alpha.size)
         self._lines.append(None if self._guided else longest_line(picture, alpha))
         self._before = picture, alpha
 
@@ -78,11 +80,14 @@ class Doubts:
         return None
 
     def _of_tears(self) -> str | None:
-        known = [(value, frame) for value, frame in zip(self._torn, self._frames, strict=True) if value is not None]
-        if not known or sum(value for value, _ in known) / len(known) < TORN:
+        known = [place for place, value in enumerate(self._torn) if value is not None]
+        jumped = [self._torn[place] or 0.0 for place in known]
+        subject = sum(max(self._areas[place - 1 : place + 1]) for place in known)
+        if sum(jumped) <= TORN * subject:
             return None
+        worst = self._frames[known[int(np.argmax(jumped))]]
         advice = "another --model" if self._smoothed else "--smooth high or another --model"
-        return f"the matte jumps from frame to frame, most at frame {max(known)[1]}: try {advice}"
+        return f"the matte jumps from frame to frame, most at frame {worst}: try {advice}"
 
     def _of_lines(self) -> str | None:
         cut = [(line, frame) for line, frame in zip(self._lines, self._frames, strict=True) if line is not None]
@@ -124,19 +129,18 @@ def torn(picture: Plane, alpha: Plane, before: tuple[Plane, Plane]) -> float | N
         before: The same of the frame before.
 
     Returns:
-        A share of the larger of both subjects, from 0; ``None`` where another shot begins, or there is no subject.
+        Pixels; ``None`` where another shot begins.
     """
     earlier, matte = before
     if earlier.shape != picture.shape:
         return None
-    change = cv2.blur(np.abs(picture - earlier).max(axis=2), (3, 3))
-    area = max(float((alpha >= SOLID).sum()), float((matte >= SOLID).sum()))
-    if float(change.mean()) > CUT or area < EMPTY * alpha.size:
+    change = _most(cv2.blur(cv2.absdiff(picture, earlier), (3, 3)))
+    if float(change.mean()) > CUT:
         return None
     kernel = np.ones((2 * REACH + 1, 2 * REACH + 1), np.uint8)
     came = (alpha >= SOLID) & (cv2.dilate(matte, kernel) < SOLID)
     went = (matte >= SOLID) & (cv2.dilate(alpha, kernel) < SOLID)
-    return float(((came | went) & (change < STILL)).sum()) / area
+    return float(((came | went) & (change < STILL)).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +179,13 @@ def _lines(picture: Plane, alpha: Plane, first: int, last: int) -> list[tuple[fl
             start, end = _longest_run(steep[:, column])
             if end - start < LONG * height:
                 continue
-            if float(alpha[start:end, column : column + 4].sum(axis=1).std()) > STRAIGHT:
+            filled = alpha[start:end, column : column + 4].sum(axis=1)  # pixels of these four: where the edge lies
+            if float(filled.std()) > STRAIGHT:
                 continue
             sides = picture[start:end, column : column + 4].mean(axis=0)
             if float(np.abs(sides[3] - sides[0]).max()) < SEEN:
-                found.append(((column + 2) / width, (end - start) / height))
+                place = column + (4 - float(filled.mean()) if sign > 0 else float(filled.mean()))
+                found.append((place / width, (end - start) / height))
     return found
 
 
@@ -193,16 +199,23 @@ def _longest_run(values: NDArray[np.bool_]) -> tuple[int, int]:
 
 def _bars(picture: Plane) -> dict[bool, tuple[int, int]]:
     """Between which columns (``True``) and rows (``False``) the picture lies, black bars left out."""
+    lit = _most(picture) > BLACK
     bars = {}
     for upright in (True, False):
-        lit = np.flatnonzero(picture.max(axis=(0, 2) if upright else (1, 2)) > BLACK)
-        bars[upright] = (int(lit[0]), int(lit[-1]) + 1) if lit.size else (0, 0)
+        places = np.flatnonzero(lit.any(axis=0 if upright else 1))
+        bars[upright] = (int(places[0]), int(places[-1]) + 1) if places.size else (0, 0)
     return bars
+
+
+def _most(picture: NDArray[Any]) -> Plane:
+    """(h, w): the largest of each pixel's three channels."""
+    red, green, blue = cv2.split(picture)
+    return np.asarray(cv2.max(cv2.max(red, green), blue), np.float32)
 
 
 def _pixels(rgb: Tensor) -> Plane:
     """(h, w, 3) float32 in [0, 1]."""
-    values = np.ascontiguousarray(rgb.permute(1, 2, 0).numpy())
+    values = np.ascontiguousarray(rgb.cpu().permute(1, 2, 0).numpy())
     if values.dtype.kind == "u":
         return np.asarray(values, np.float32) / np.float32(np.iinfo(values.dtype).max)
     return np.nan_to_num(np.asarray(values, np.float32)).clip(0, 1)
