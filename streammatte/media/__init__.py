@@ -299,7 +299,9 @@ def _piped(
     from streammatte.media.pipe_sink import PipeSink
 
     bits = bits or (8 if info.color.bit_depth <= 8 else 16)
-    pictures = IntegerPictures(info, bits=bits, content=content, alpha=alpha, background=background)
+    pictures = IntegerPictures(
+        info, bits=bits, content=content, alpha=alpha, background=background, keeps_profile=False
+    )
     return PipeSink(info, pictures, content=content, bits=bits, background=background, silent=silent)
 
 
@@ -323,7 +325,14 @@ def _writer(
     from streammatte.media.pictures import IntegerPictures, PngWriter, TiffWriter
 
     bits = 8 if max(_DEPTHS[suffix]) == 8 else bits or (8 if info.color.bit_depth <= 8 else 16)
-    pictures = IntegerPictures(info, bits=bits, content=content, alpha=alpha, background=background)
+    pictures = IntegerPictures(
+        info,
+        bits=bits,
+        content=content,
+        alpha=alpha,
+        background=background,
+        keeps_profile=suffix in (".png", ".tif", ".tiff"),
+    )
     if suffix in (".jpg", ".jpeg", ".webp", ".gif"):
         from streammatte.media.web_pictures import GifWriter, JpegWriter, WebpWriter
 

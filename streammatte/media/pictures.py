@@ -28,11 +28,19 @@ class IntegerPictures:
     Attributes:
         what: What they hold, for people.
         says: The same, and what of the stream they cannot hold.
-        profile: ICC profile that belongs to them: the source's own, unless it is laid over something.
+        profile: ICC profile that belongs to them: the source's own, unless it is laid over something, or
+            ``keeps_profile`` says that the file cannot hold one, which makes them sRGB.
     """
 
     def __init__(
-        self, info: StreamInfo, *, bits: int, content: Content, alpha: AlphaKind, background: Background | None
+        self,
+        info: StreamInfo,
+        *,
+        bits: int,
+        content: Content,
+        alpha: AlphaKind,
+        background: Background | None,
+        keeps_profile: bool = True,
     ) -> None:
         self._bits = bits
         self._content = content
@@ -40,8 +48,8 @@ class IntegerPictures:
         self._background = background
         self._curve = SRGB if is_light(info.color) else None
         self.has_alpha = content == "plate" and background is None
-        self.profile = info.profile if background is None and content != "matte" else None
-        self._converts_from = info.profile if background is not None else None
+        keeps = keeps_profile and background is None and content != "matte"
+        self.profile, self._converts_from = (info.profile, None) if keeps else (None, info.profile)
         kind = "grey" if content == "matte" else "RGBA" if self.has_alpha else "RGB"
         self.what = f"{kind} {bits} bit, {says(content, alpha, composite=background is not None)}"
         self.says = self.what + ("" if info.timecode is None else f", timecode {info.timecode} left out")
