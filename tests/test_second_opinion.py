@@ -117,6 +117,16 @@ def write_chunks(rgb: np.ndarray) -> bytes:
     )
 
 
+def test_a_matrix_that_shows_nothing_turns_nothing(tmp_path: Path):
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as out:
+        stream = add(out, "libx264", clips.SIZE)
+        stream.set_display_matrix([0] * 8 + [1 << 30])
+        encode(out, stream, *pictures(clips.SIZE, 3))
+    (_, count, first), notes = told(path)
+    assert (count, notes) == (3, "") and clips.index_of(first) == 0
+
+
 # Rates and sizes
 
 

@@ -21,7 +21,7 @@ from streammatte.media.color import RgbReader, color_of, fitted
 from streammatte.media.decoding import Decoding
 from streammatte.media.deinterlace import Interlaced, deinterlaced
 from streammatte.media.lengths import Lengths, lengths_in
-from streammatte.media.orientation import Orientation
+from streammatte.media.orientation import Orientation, display_matrix
 from streammatte.media.second_opinion import OneColour, rate_of, size_told
 from streammatte.media.span import Marks, Span, can_be_sought, shown_at, span_of, times_by_packets
 from streammatte.media.timecode import Timecode
@@ -89,7 +89,7 @@ class FileSource:
                 )
             self._first: av.VideoFrame | None = first
             self.has_alpha = has_alpha(first)
-            self._upright = Orientation.of(first, self._decoding.stream)
+            self._upright = Orientation.of(first, display_matrix(self._decoding.stream))
             self._info = self._describe(first)
             self.begins = _presentation_time(first, None, self._info) * self._info.time_base
             if marks:
