@@ -18,6 +18,7 @@ from streammatte.media.addresses import without_secrets
 from streammatte.media.alpha import AlphaReader, has_alpha, is_grey
 from streammatte.media.choosing import choice_told, left_out
 from streammatte.media.color import RgbReader, color_of, fitted
+from streammatte.media.damage import LONGEST_GAP
 from streammatte.media.decoding import Decoding
 from streammatte.media.deinterlace import Interlaced, deinterlaced
 from streammatte.media.lengths import Lengths, lengths_in
@@ -288,9 +289,11 @@ class FileSource:
 
 
 def _presentation_time(frame: av.VideoFrame, previous: int | None, info: StreamInfo) -> int:
-    """The frame's own pts; where it has none, or one that would run backwards, the one that comes next."""
+    """The frame's own pts; where it has none, or one that runs backwards or far ahead, the one that comes next."""
     for stamp in (frame.pts, frame.dts):
-        if stamp is not None and (previous is None or stamp > previous):
+        if stamp is None:
+            continue
+        if previous is None or 0 < stamp - previous <= LONGEST_GAP / info.time_base:
             return stamp
     if previous is None:
         return 0
