@@ -117,6 +117,16 @@ def write_chunks(rgb: np.ndarray) -> bytes:
     )
 
 
+def test_a_matrix_that_shows_nothing_turns_nothing(tmp_path: Path):
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as out:
+        stream = add(out, "libx264", clips.SIZE)
+        stream.set_display_matrix([0] * 8 + [1 << 30])
+        encode(out, stream, *pictures(clips.SIZE, 3))
+    (_, count, first), notes = told(path)
+    assert (count, notes) == (3, "") and clips.index_of(first) == 0
+
+
 # Rates and sizes
 
 
@@ -160,6 +170,25 @@ def test_one_colour_is_told_of_data_that_are_not_small(tmp_path: Path):
             encode(out, add(out, codec, (176, 144), pixels=pixels), *frames)
         _, notes = told(path)
         assert ("all of its 3 frames are one flat colour" in notes) == (codec == "rawvideo")
+
+
+@pytest.mark.parametrize("kind", ["video", "audio"])
+def test_a_time_half_a_day_ahead_is_damage(tmp_path: Path, kind: str, capsys: Any):
+    """One flipped bit of a transport stream's clock; FFmpeg's MOV muxer aborts over it."""
+    whole = clips.write_clip(
+        tmp_path / "whole.ts", pts=range(12), time_base=Fraction(1, 25), codec="mpeg2video", audio="mp2"
+    )
+    data = bytearray(whole.read_bytes())
+    begins = [
+        at for at in range(len(data)) if data.startswith(b"\0\0\1" + (b"\xe0" if kind == "video" else b"\xc0"), at)
+    ]
+    data[begins[len(begins) // 2] + 9] ^= 0x08  # the clock's highest bit
+    path, out = tmp_path / "clip.ts", tmp_path / "out.mov"
+    path.write_bytes(data)
+    assert main([str(path), "-o", str(out), *BARE]) == 0
+    with av.open(str(out)) as file:
+        assert file.duration is not None and file.duration < 1e6
+        assert sum(1 for _ in file.decode(video=0)) == 12
 
 
 # Which stream is the picture

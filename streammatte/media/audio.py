@@ -12,6 +12,7 @@ import av
 import numpy as np
 
 from streammatte.media.containers import indexed_packets, open_container
+from streammatte.media.damage import LONGEST_GAP
 from streammatte.media.lane import Lane, carry_tags, only
 from streammatte.media.span import can_be_sought
 
@@ -138,6 +139,9 @@ class AudioTrack:
                     packet.dts = packet.pts if packet.pts is not None else due
                 if packet.dts is not None:
                     shift = round(self._shift / packet.time_base)
+                    if due is not None and (packet.dts + shift + jump - due) * packet.time_base > LONGEST_GAP:
+                        self._damaged += 1
+                        continue
                     if due is not None and packet.dts + shift + jump < due - max(1, packet.duration or 0):
                         jump = due - packet.dts - shift
                     packet.dts += shift + jump

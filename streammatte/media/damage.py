@@ -15,6 +15,8 @@ from streammatte.media.containers import indexed_packets, size_of
 _STATE_THEIR_LENGTH = ("mov", "matroska", "flv")
 # Codecs whose packets are one picture each. Others have packets that show nothing: VP8's references, MPEG-4's N-VOPs.
 ONE_PICTURE_A_PACKET = ("h264", "hevc", "vp9", "av1", "mpeg2video", "prores", "dnxhd", "mjpeg", "ffv1")
+# Seconds from one packet to the next. What is later has a damaged time: FFmpeg's MOV muxer aborts the process over it.
+LONGEST_GAP = 6 * 3600
 _BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 

@@ -20,10 +20,11 @@ from streammatte.media.alpha import AlphaReader, has_alpha, is_grey
 from streammatte.media.choosing import choice_told, left_out
 from streammatte.media.color import RgbReader, color_of, fitted
 from streammatte.media.containers import INDEX_HINT
+from streammatte.media.damage import LONGEST_GAP
 from streammatte.media.decoding import Decoding
 from streammatte.media.deinterlace import Interlaced, deinterlaced
 from streammatte.media.lengths import Lengths, lengths_in
-from streammatte.media.orientation import Orientation
+from streammatte.media.orientation import Orientation, display_matrix
 from streammatte.media.second_opinion import OneColour, rate_of, size_told
 from streammatte.media.span import Marks, Span, can_be_sought, shown_at, span_of, times_by_packets
 from streammatte.media.timecode import Timecode
@@ -92,7 +93,7 @@ class FileSource:
                 )
             self._first: av.VideoFrame | None = first
             self.has_alpha = has_alpha(first)
-            self._upright = Orientation.of(first, self._decoding.stream)
+            self._upright = Orientation.of(first, display_matrix(self._decoding.stream))
             self._info = self._describe(first)
             self.begins = _presentation_time(first, None, self._info) * self._info.time_base
             if marks:
@@ -319,9 +320,11 @@ class FileSource:
 
 
 def _presentation_time(frame: av.VideoFrame, previous: int | None, info: StreamInfo) -> int:
-    """The frame's own pts; where it has none, or one that would run backwards, the one that comes next."""
+    """The frame's own pts; where it has none, or one that runs backwards or far ahead, the one that comes next."""
     for stamp in (frame.pts, frame.dts):
-        if stamp is not None and (previous is None or stamp > previous):
+        if stamp is None:
+            continue
+        if previous is None or 0 < stamp - previous <= LONGEST_GAP / info.time_base:
             return stamp
     if previous is None:
         return 0

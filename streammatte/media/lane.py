@@ -53,7 +53,8 @@ class Lane:
     def _mux(self, packet: av.Packet[Any]) -> None:
         try:
             self._out.mux(packet)
-        except av.InvalidDataError:  # what the muxer takes a packet apart by, as AAC's of transport streams, is damaged
+        except (av.InvalidDataError, av.ArgumentError):
+            # What the muxer takes a packet apart by, as AAC's of transport streams, is damaged; or its time is.
             self.refused += 1
 
 

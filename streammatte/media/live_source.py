@@ -24,7 +24,7 @@ from streammatte.media.cameras import USUAL_RATE, Camera, find_again, find_camer
 from streammatte.media.choosing import picture_of
 from streammatte.media.color import RgbReader, Samples, color_of
 from streammatte.media.containers import TAG_ERRORS, open_container
-from streammatte.media.orientation import Orientation
+from streammatte.media.orientation import Matrix, Orientation, display_matrix
 
 CLOCK = Fraction(1, 90000)
 """Of every live frame's pts, whatever the device counts in; it begins at 0 with the first frame."""
@@ -136,7 +136,7 @@ class LiveSource:
             StreamLost: It has gone; :meth:`reopen` may find it again.
         """
         assert self._container is not None
-        reader = _Reader(self.info, self._stream)
+        reader = _Reader(self.info, self._stream.codec_context.name, self._matrix)
         begin, first_pts = time.monotonic(), self._first.pts
         given = float(self._given[2])
         every = 0.0 if self._rate is None or given <= self._rate else 1 / float(self._rate)
@@ -221,7 +221,8 @@ class LiveSource:
         self._first = first
         stated = (stream.average_rate, stream.guessed_rate)
         rate = next((each for each in stated if each and _LIKELY_RATES[0] <= each <= _LIKELY_RATES[1]), USUAL_RATE)
-        upright = Orientation.of(first, stream)
+        self._matrix = display_matrix(stream)
+        upright = Orientation.of(first, self._matrix)
         given = (first.width, first.height) if upright.transposed else (first.height, first.width)
         self._given = *given, rate
         height, width = self._size or given
@@ -354,20 +355,17 @@ class LiveSource:
 class _Reader:
     """Decoded frames as RGB of one size, (H, W, 3), upright."""
 
-    def __init__(self, info: StreamInfo, stream: av.VideoStream) -> None:
-        self._width, self._height, self._stream = info.width, info.height, stream
+    def __init__(self, info: StreamInfo, codec: str, matrix: Matrix | None) -> None:
+        self._width, self._height, self._codec, self._matrix = info.width, info.height, codec, matrix
         self._to_rgb: RgbReader | None = None
-        self._upright: dict[int, Orientation] = {}  # by what frames are turned by: a telephone may be turned meanwhile
         self._read_size = (0, 0)
 
     def __call__(self, decoded: av.VideoFrame) -> Samples:
         size = decoded.width, decoded.height
         if self._to_rgb is None or size != self._read_size:
-            self._to_rgb, self._read_size = RgbReader(*size, codec=self._stream.codec_context.name), size
-        turned = decoded.rotation
-        if turned not in self._upright:
-            self._upright[turned] = Orientation.of(decoded, self._stream)
-        return covering(self._upright[turned](self._to_rgb(decoded)), self._width, self._height)
+            self._to_rgb, self._read_size = RgbReader(*size, codec=self._codec), size
+        upright = Orientation.of(decoded, self._matrix)  # a telephone may be turned meanwhile
+        return covering(upright(self._to_rgb(decoded)), self._width, self._height)
 
 
 def covering(rgb: Samples, width: int, height: int) -> Samples:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+Matrix: TypeAlias = NDArray[np.int32]
 
 _FLIPS = {(True, False): 1, (False, True): 0, (True, True): -1}  # OpenCV's codes, by columns and rows
 
@@ -27,11 +29,11 @@ class Orientation:
     reversed_rows: bool
 
     @classmethod
-    def of(cls, frame: av.VideoFrame, stream: av.VideoStream) -> Self:
-        """What the file asks for: ``stream`` of the container, ``frame`` its first, which may turn by itself."""
+    def of(cls, frame: av.VideoFrame, matrix: Matrix | None) -> Self:
+        """What the stream's :func:`display_matrix` asks for, unless the frame itself is turned otherwise."""
         # The sign is FFmpeg's: how far the picture is to be turned counter-clockwise.
-        quarters = _quarters(frame.rotation)
-        matrix = _display_matrix(stream)
+        turned = frame.rotation
+        quarters = _quarters(turned) if abs(turned) <= 360 else 0  # of a matrix that shows nothing, PyAV gives anything
         if matrix is None or _quarters(_rotation(matrix)) != quarters:
             return cls(quarters in (1, 3), quarters in (2, 3), quarters in (1, 2))
         # libavutil/display.h: x' = a·x + c·y, y' = b·x + d·y, of rows (a, b, u) and (c, d, v).
@@ -66,8 +68,8 @@ class Orientation:
         return " and ".join(said) or None
 
 
-def _display_matrix(stream: av.VideoStream) -> NDArray[np.int32] | None:
-    """The part of the container's that turns, (2, 2); ``None`` if neither MOV nor MP4 can hold such a stream.
+def display_matrix(stream: av.VideoStream) -> Matrix | None:
+    """The part of it that turns, (2, 2), of a file that is open; ``None`` if no MOV or MP4 can hold such a stream.
 
     PyAV has one way to a matrix, ``Frame.side_data``, which frees memory twice (docs/upstream.md), and ``rotation``
     does not tell a mirrored picture from a turned one. But whatever the container, the stream's header can be copied
@@ -77,7 +79,7 @@ def _display_matrix(stream: av.VideoStream) -> NDArray[np.int32] | None:
         header = io.BytesIO()
         with suppress(ValueError, av.FFmpegError):
             with av.open(header, "w", format=kind, options={"movflags": "empty_moov"}) as out:
-                out.add_stream_from_template(stream)
+                out.add_stream_from_template(stream, opaque=True)  # without an encoder, of which there may be none
                 out.start_encoding()
             data = header.getvalue()
             place = data.index(b"tkhd") + 4
@@ -86,7 +88,7 @@ def _display_matrix(stream: av.VideoStream) -> NDArray[np.int32] | None:
     return None
 
 
-def _rotation(matrix: NDArray[np.int32]) -> float:
+def _rotation(matrix: Matrix) -> float:
     """Degrees counter-clockwise, as ``av_display_rotation_get`` counts them; 0 of a matrix that shows nothing."""
     (a, b), (c, d) = matrix.astype(np.float64)
     across, down = np.hypot(a, c), np.hypot(b, d)
