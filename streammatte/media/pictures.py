@@ -49,7 +49,8 @@ class IntegerPictures:
         self._curve = SRGB if is_light(info.color) else None
         self.has_alpha = content == "plate" and background is None
         keeps = keeps_profile and background is None and content != "matte"
-        self.profile, self._converts_from = (info.profile, None) if keeps else (None, info.profile)
+        self.profile = info.profile if keeps else None
+        self._converts_from = None if keeps else info.profile
         kind = "grey" if content == "matte" else "RGBA" if self.has_alpha else "RGB"
         self.what = f"{kind} {bits} bit, {says(content, alpha, composite=background is not None)}"
         self.says = self.what + ("" if info.timecode is None else f", timecode {info.timecode} left out")
