@@ -27,7 +27,8 @@ _MAGIC = {
     b"\x01\xda\1\1": "SGI",
     b"icns": "ICNS",
     b"\0\0\1\0": "ICO",
-    b"\0\0\2\0": "CUR",
+    b"BLP1": "BLP",
+    b"BLP2": "BLP",
     b"\x59\xa6\x6a\x95": "SUN",
     b"P1": "PPM",
     b"P2": "PPM",
@@ -50,6 +51,7 @@ _BRANDS = {
 }
 # Kinds without a magic number, which would be found in anything, are told by their names.
 _BY_NAME = {".tga": "TGA", ".icb": "TGA", ".vda": "TGA", ".vst": "TGA", ".pcx": "PCX", ".dib": "DIB"}
+_BY_NAME |= {".cur": "CUR", ".pcd": "PCD"}
 _FILMS = (".mjpeg", ".mjpg", ".mjp")  # JPEG pictures one after the other
 
 ANIMATED = ("PNG", "GIF", "WEBP", "AVIF")
