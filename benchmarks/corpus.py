@@ -4,7 +4,7 @@ The folder is meant to be ``Tests/images`` of Pillow's source distribution (``pi
 pillow``), which holds pictures of every kind and many broken ones. Files are read in processes of their own, a few in
 each, so that a crash of the interpreter is seen and told; garbage is collected after each file.
 
-A picture is compared where Pillow has 8 bits of grey, palette or RGB of it: its first frame, upright, in steps of 1/255.
+A picture is compared where Pillow has 8 bits of grey, palette or RGB of it: its first frame, upright, in 1/255.
 """
 
 from __future__ import annotations

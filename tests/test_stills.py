@@ -155,9 +155,15 @@ def test_sixteen_bits_are_exact_with_and_without_alpha_and_profile(tmp_path, suf
         photometric = "minisblack" if kind.startswith("grey") else "rgb"
         extras = ["unassalpha"] if stored.shape[2] in (2, 4) else None
         tifffile.imwrite(
-            path, stored[..., 0] if stored.shape[2] == 1 else stored, photometric=photometric, extrasamples=extras, iccprofile=profile, compression="lzw",
-            predictor=True, planarconfig=None if kind == "grey" else "contig",
-        )  # fmt: skip
+            path,
+            stored[..., 0] if kind == "grey" else stored,
+            photometric=photometric,
+            extrasamples=extras,
+            iccprofile=profile,
+            compression="lzw",
+            predictor=True,
+            planarconfig=None if kind == "grey" else "contig",
+        )
     (frame,), source = opened(path)
     assert np.array_equal(frame, np.broadcast_to(colors, DEEP.shape))
     assert source.info.color.bit_depth == 16 and source.info.profile == profile
@@ -219,6 +225,12 @@ def test_white_is_zero_twelve_bits_and_extra_channels(tmp_path):
     tifffile.imwrite(tmp_path / "five.tif", five, photometric="rgb", extrasamples=["unspecified", "unspecified"])
     (frame,), source = opened(tmp_path / "five.tif")
     assert np.array_equal(frame, DEEP) and not source.has_alpha
+
+
+def test_samples_with_a_sign_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "in.tif", DEEP.astype(np.int16), photometric="rgb")
+    with pytest.raises(DecodeFailed, match="int16"):
+        open_source(tmp_path / "in.tif")
 
 
 def test_a_raw_file_is_refused_and_not_its_thumbnail_read(tmp_path):

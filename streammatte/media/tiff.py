@@ -35,18 +35,20 @@ def read_tiff(path: Path) -> Decoded:
         _refuse_raw(path, page)
         notes = [more(len(file.pages) - 1, "page")] if len(file.pages) > 1 else []
         deep = page.dtype is not None and page.dtype.itemsize > 1
-        both = [_by_tifffile, _by_pillow]
-        if not deep and page.planarconfig != _SEPARATE:
-            both.reverse()
-        picture = _by_either(path, page, both)
+        if deep:  # Pillow would read some of these too dark, or with 8 bits
+            picture = _by_tifffile(path, page)
+        elif page.planarconfig == _SEPARATE:
+            picture = _by_either(path, page, _by_tifffile, _by_pillow)
+        else:
+            picture = _by_either(path, page, _by_pillow, _by_tifffile)
     return replace(picture, notes=(*notes, *picture.notes))
 
 
-def _by_either(
-    path: Path, page: tifffile.TiffPage, readers: list[Callable[[Path, tifffile.TiffPage], Decoded]]
-) -> Decoded:
+_Reader = Callable[[Path, tifffile.TiffPage], Decoded]
+
+
+def _by_either(path: Path, page: tifffile.TiffPage, first: _Reader, second: _Reader) -> Decoded:
     """By the first of the two that can; each knows kinds that the other does not."""
-    first, second = readers
     try:
         return first(path, page)
     except Exception:  # whatever it is, the other may read it
