@@ -25,7 +25,7 @@ from streammatte.errors import DecodeFailed, InputError
 from streammatte.frame import Frame, Plate
 from streammatte.matting.transfer import view_of
 from streammatte.media.kinds import picture_kind
-from streammatte.media.profiles import is_srgb, space_of, to_srgb
+from streammatte.profiles import is_srgb, space_of, to_srgb
 
 HEIGHT, WIDTH = 48, 64
 Y, X = np.mgrid[:HEIGHT, :WIDTH]

@@ -25,7 +25,7 @@ from streammatte.media.alpha import is_grey
 from streammatte.media.color import RGB_MATRIX, Samples
 from streammatte.media.linear import LINEAR
 from streammatte.media.orientation import Orientation
-from streammatte.media.profiles import is_srgb, name_of, space_of, to_srgb
+from streammatte.profiles import is_srgb, name_of, space_of, to_srgb
 
 _BT709, _SRGB, _UNSPECIFIED = 1, 13, 2  # H.273
 _BIT_DEPTH = 24  # where a PNG's header says it
