@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import clips
 import imagecodecs
 import numpy as np
 import OpenEXR
@@ -373,6 +374,8 @@ def test_content_decides_and_not_the_name(tmp_path):
         (tmp_path / name).write_bytes((tmp_path / "real.png").read_bytes())
         (frame,), _ = opened(tmp_path / name)
         assert np.array_equal(frame, RAMP)
+    clips.write_clip(tmp_path / "film.mp4").rename(tmp_path / "film.png")
+    assert len(opened(tmp_path / "film.png")[0]) == clips.FRAMES
     assert picture_kind(tmp_path / "nothing.png") is None and picture_kind("https://example.org/a.png") is None
 
 
