@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from streammatte.errors import DecodeFailed
 from streammatte.media.color import Samples
 from streammatte.media.stills import ORIENTATIONS, Channels, Decoded, assembled, by_pillow, more, straight
+
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # damage is an error here, not a line on the screen
 
 _COLORS = {0: 1, 1: 1, 2: 3, 5: 4}  # channels of white-is-zero and black-is-zero grey, RGB, CMYK
 _ASSOCIATED, _UNASSOCIATED = 1, 2  # of ExtraSamples
