@@ -23,6 +23,7 @@ LEVELS = {
     "arguments": 0,
     "options": 0,
     "curves": 0,
+    "profiles": 1,
     "nets": 1,
     "weights": 1,
     "matting": 2,

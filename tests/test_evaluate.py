@@ -269,7 +269,7 @@ def test_clips_that_cannot_be_compared_are_said(
     assert f"{short} ends after 7 frames, and {truth} goes on" in refused(capsys, short, truth, *outputs)
     assert f"{short} ends after 7 frames, and {pred} goes on" in refused(capsys, pred, short, *outputs)
     assert f"{small} is 30×20, {truth} 64×48" in refused(capsys, small, truth, *outputs)
-    assert "holds no alpha" in refused(capsys, footage, truth, *outputs)
+    assert "neither alpha" in refused(capsys, footage, truth, *outputs)
     assert "no colours to compare" in refused(capsys, pred, truth, "--foreground", footage, *outputs)
     assert "there is no file" in refused(capsys, str(tmp_path / "none.mov"), truth, *outputs)
     assert set(tmp_path.iterdir()) == before, "nothing is left behind"

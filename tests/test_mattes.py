@@ -194,7 +194,7 @@ def test_what_is_not_in_step_is_refused(clip: Path, tmp_path: Path, capsys: pyte
     (tmp_path / "gap.0001.png").write_bytes((tmp_path / "few.0001.png").read_bytes())
     (tmp_path / "gap.0003.png").write_bytes((tmp_path / "few.0001.png").read_bytes())
     assert "gap.0002.png is missing" in said(tmp_path / "gap.####.png", "--core-matte")
-    assert "is no matte: it has colours" in said(clip, "--holdout-matte")
+    assert "neither alpha nor a greyscale picture" in said(clip, "--holdout-matte")
     assert "no file" in said(tmp_path / "none.png", "--core-matte")
     damaged = clips.blank_packets(
         write_grey(tmp_path / "whole.mkv", [9 * i for i in range(12)]), tmp_path / "bad.mkv", range(5, 6), skip=0

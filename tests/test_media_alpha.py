@@ -169,7 +169,7 @@ def test_footage_is_no_matte(tmp_path: Path) -> None:
     clip = clips.write_clip(tmp_path / "clip.mp4")
     cv2.imwrite(str(tmp_path / "shot.1.png"), clips.picture(0))
     for path in (clip, tmp_path / "shot.#.png"):
-        with open_source(path) as source, pytest.raises(InputError, match="holds no alpha") as raised:
+        with open_source(path) as source, pytest.raises(InputError, match="neither alpha") as raised:
             next(source.plates())
         assert raised.value.hint
 

@@ -12,7 +12,7 @@ from conftest import SAMPLES
 from streammatte.cli import main
 from streammatte.curves import light_from_logc3, light_from_slog3, nits_from_pq, srgb_from_light
 from streammatte.frame import ColorSpec, Frame, Plate
-from streammatte.matting import AsShown, transfer_for
+from streammatte.matting import AsShown, transfer_for, view_of
 from streammatte.matting.transfer import CURVES, displayed, nits_from_hlg
 from streammatte.media import open_source
 
@@ -88,7 +88,7 @@ def test_a_name_is_above_the_tags(named, tag, expected):
 
 def test_every_plate_has_its_own_frame_again():
     frames = [Frame(torch.full((3, 4, 4), 1000 * index, dtype=torch.uint16), index, index) for index in range(4)]
-    shown = AsShown("linear")
+    shown = AsShown(view_of("linear", None))
     plates = [Plate(frame, torch.ones(4, 4)) for frame in shown.over(frames)]
     assert all(
         plate.frame.rgb.float().mean() > frame.rgb.float().mean()

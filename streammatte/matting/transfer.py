@@ -77,7 +77,7 @@ def view_of(transfer: str | None, profile: bytes | None) -> Callable[[Frame], Fr
         return partial(displayed, transfer=transfer)
     if profile is None:
         return None
-    from streammatte.media.profiles import frame_in_srgb, is_srgb
+    from streammatte.profiles import frame_in_srgb, is_srgb
 
     return None if is_srgb(profile) else partial(frame_in_srgb, profile=profile)
 

@@ -66,7 +66,7 @@ def open_source(
     """
     from streammatte.media.file_source import FileSource
     from streammatte.media.kinds import ANIMATED, picture_kind
-    from streammatte.media.sequence import PICTURES, NumberedName, SequenceSource, open_sequence
+    from streammatte.media.sequence import NumberedName, SequenceSource, open_sequence
     from streammatte.media.span import Marks
 
     marks = Marks(None if first is None else str(first), None if last is None else str(last), handles)
@@ -79,7 +79,8 @@ def open_source(
 
         if is_animated(Path(url), kind):
             return AnimationSource(Path(url), kind, marks=marks)
-    if kind is not None or (Path(url).suffix.lower() in PICTURES and "://" not in str(url)):
+    # A film whose name is a picture's is a film; of DPX, FFmpeg reads one picture a file.
+    if kind is not None or (Path(url).suffix.lower() in (".exr", ".dpx") and "://" not in str(url)):
         return SequenceSource([Path(url)], frame_rate=frame_rate, marks=marks, layer=layer)
     if layer is not None:
         raise InputError(f"{url} has no layers: --layer is for OpenEXR", hint="leave it out")

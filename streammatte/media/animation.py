@@ -129,13 +129,13 @@ class AnimationSource:
 
 
 def is_animated(path: Path, kind: str) -> bool:
-    """Whether a picture file holds several frames to be shown one after the other.
+    """Whether a picture file holds several frames, or one to be shown in place of the still picture.
 
     Raises:
         DecodeFailed: It cannot be opened.
     """
     with decoding(path), Image.open(path, formats=[kind]) as picture:
-        return getattr(picture, "n_frames", 1) - _first_shown(picture) > 1
+        return getattr(picture, "n_frames", 1) > 1
 
 
 def _first_shown(picture: Image.Image) -> int:

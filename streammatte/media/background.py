@@ -145,7 +145,7 @@ def _checkerboard(width: int, height: int) -> Tensor:
 def _cover(frame: Frame, width: int, height: int, profile: bytes | None) -> Tensor:
     """(3, height, width) float32 in sRGB: the frame scaled to cover that size, cropped about its centre."""
     if profile is not None:
-        from streammatte.media.profiles import frame_in_srgb
+        from streammatte.profiles import frame_in_srgb
 
         frame = frame_in_srgb(frame, profile)
     picture = pixels_of(frame.rgb)

@@ -183,8 +183,10 @@ class RgbReader:
         bits = working_bits(color.bit_depth)
         if bits == 8:
             return self._unpacker.reformat(frame, format="rgb24", threads=1).to_ndarray()
-        planar = self._unpacker.reformat(frame, format=f"gbrp{bits}le", threads=1)
-        green, blue, red = (plane_view(plane, bits) for plane in planar.planes)
+        # Its alpha is kept: leaving it out, swscale (FFmpeg 8.1) forgets the right half of the last row.
+        kind = "gbrap" if any(component.is_alpha for component in frame.format.components) else "gbrp"
+        planar = self._unpacker.reformat(frame, format=f"{kind}{bits}le", threads=1)
+        green, blue, red = (plane_view(plane, bits) for plane in planar.planes[:3])
         return _widened(cv2.merge([red, green, blue]), bits)
 
 

@@ -21,8 +21,8 @@ from streammatte.media.composing import AlphaKind, Background, Content, blended,
 from streammatte.media.exr_layers import chosen, planes_of, refuse_deep
 from streammatte.media.exr_timecode import attribute_of, has_attribute, timecode_in
 from streammatte.media.linear import LINEAR, SRGB, to_linear, transfer_of
-from streammatte.media.profiles import in_srgb
 from streammatte.media.timecode import Timecode
+from streammatte.profiles import in_srgb
 
 COMPRESSIONS = {
     "zip": OpenEXR.ZIP_COMPRESSION,
@@ -210,7 +210,7 @@ class ExrPicture:
         grey = self._planes[0] is self._planes[1]
         if self._alpha is None and not grey:
             raise InputError(
-                f"{self._path} holds no alpha, and is no matte: it has colours", hint="give RGBA, or a matte in Y"
+                f"{self._path} has neither alpha nor a greyscale picture", hint="give RGBA, or a matte in Y"
             )
         alpha = self._placed(self._planes[0] if self._alpha is None else self._alpha)
         yield Plate(frame, torch.from_numpy(np.clip(alpha, 0, 1)))

@@ -185,7 +185,7 @@ class FileSource:
         for frame, decoded in self._pictures():
             if not looked and not is_grey(frame.rgb.permute(1, 2, 0).numpy()):
                 raise InputError(
-                    f"{without_secrets(self._url)} holds no alpha, and is no matte: it has colours",
+                    f"{without_secrets(self._url)} has neither alpha nor a greyscale picture",
                     hint="give a plate (.mov, .webm, RGBA pictures) or a matte in grey",
                 )
             looked = True

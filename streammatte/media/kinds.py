@@ -27,7 +27,8 @@ _MAGIC = {
     b"\x01\xda\1\1": "SGI",
     b"icns": "ICNS",
     b"\0\0\1\0": "ICO",
-    b"\0\0\2\0": "CUR",
+    b"BLP1": "BLP",
+    b"BLP2": "BLP",
     b"\x59\xa6\x6a\x95": "SUN",
     b"P1": "PPM",
     b"P2": "PPM",
@@ -48,8 +49,10 @@ _BRANDS = {
     **dict.fromkeys((b"avif", b"avis"), "AVIF"),
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"mif1"), "HEIF"),
 }
+_SEQUENCES = (b"msf1", b"hevc", b"hevx")  # which mostly hold a picture, too
 # Kinds without a magic number, which would be found in anything, are told by their names.
 _BY_NAME = {".tga": "TGA", ".icb": "TGA", ".vda": "TGA", ".vst": "TGA", ".pcx": "PCX", ".dib": "DIB"}
+_BY_NAME |= {".cur": "CUR", ".pcd": "PCD"}
 _FILMS = (".mjpeg", ".mjpg", ".mjp")  # JPEG pictures one after the other
 
 ANIMATED = ("PNG", "GIF", "WEBP", "AVIF")
@@ -87,10 +90,12 @@ def _kind_of(head: bytes) -> str | None:
 
 
 def _brand_of(head: bytes) -> str | None:
-    """By the main brand; ``mif1``, any picture at all, by those that it is compatible with."""
+    """By the main brand; a general one, and that of a sequence, by those that it is compatible with."""
     brands = [head[8:12], *(head[at : at + 4] for at in range(16, min(len(head), int.from_bytes(head[:4], "big")), 4))]
-    if brands[0] not in _BRANDS and brands[0] != b"msf1":
+    if brands[0] not in (*_BRANDS, *_SEQUENCES):
         return None
-    if brands[0] in (b"mif1", b"msf1") and (b"avif" in brands or b"avis" in brands):
-        return "AVIF"
-    return _BRANDS.get(brands[0])
+    if brands[0] == b"mif1" or brands[0] in _SEQUENCES:
+        if b"avif" in brands or b"avis" in brands:
+            return "AVIF"
+        return "HEIF" if b"mif1" in brands or b"heic" in brands else None
+    return _BRANDS[brands[0]]

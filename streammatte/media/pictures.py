@@ -13,7 +13,7 @@ from streammatte.frame import Plate, StreamInfo
 from streammatte.media.color import Samples
 from streammatte.media.composing import AlphaKind, Background, Content, at_depth, opacity, picture, says, stepped
 from streammatte.media.linear import SRGB, is_light
-from streammatte.media.profiles import in_srgb
+from streammatte.profiles import in_srgb
 
 # zlib's quicker end: level 6 takes three times as long for a tenth less.
 _COMPRESSION = 3

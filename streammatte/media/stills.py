@@ -25,7 +25,7 @@ from streammatte.media.alpha import is_grey
 from streammatte.media.color import RGB_MATRIX, Samples
 from streammatte.media.linear import LINEAR
 from streammatte.media.orientation import Orientation
-from streammatte.media.profiles import is_srgb, name_of, space_of, to_srgb
+from streammatte.profiles import is_srgb, name_of, space_of, to_srgb
 
 _BT709, _SRGB, _UNSPECIFIED = 1, 13, 2  # H.273
 _BIT_DEPTH = 24  # where a PNG's header says it
@@ -304,6 +304,9 @@ def _by_libheif(path: Path) -> Decoded:
     picture = file[file.primary_index]
     premultiplied = "a" in picture.mode
     samples = np.asarray(picture)
+    if samples.dtype == np.uint16:  # libheif's 10 or 12 bits, shifted up: white has to be white
+        bits = int(picture.info.get("bit_depth") or 16)
+        samples = np.rint((samples >> (16 - bits)) * (65535 / (2**bits - 1))).astype(np.uint16)
     color = None
     codes = picture.info.get("nclx_profile")
     if isinstance(codes, dict):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,11 @@ from streammatte.errors import DecodeFailed
 from streammatte.media.color import Samples
 from streammatte.media.stills import ORIENTATIONS, Channels, Decoded, assembled, by_pillow, more, straight
 
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # damage is an error here, not a line on the screen
+
 _COLORS = {0: 1, 1: 1, 2: 3, 5: 4}  # channels of white-is-zero and black-is-zero grey, RGB, CMYK
 _ASSOCIATED, _UNASSOCIATED = 1, 2  # of ExtraSamples
+_SEPARATE = 2  # of PlanarConfiguration: a plane a channel
 _DNG_VERSION, _ICC, _ORIENTATION = 50706, 34675, 274
 
 
@@ -32,14 +38,36 @@ def read_tiff(path: Path) -> Decoded:
         _refuse_raw(path, page)
         notes = [more(len(file.pages) - 1, "page")] if len(file.pages) > 1 else []
         deep = page.dtype is not None and page.dtype.itemsize > 1
-        planar = page.planarconfig == 2 and page.photometric in _COLORS
-        if deep or planar:
-            channels = _channels(page, path)
-            profile = page.tags.valueof(_ICC)
-            turn = ORIENTATIONS.get(page.tags.valueof(_ORIENTATION, 1), ORIENTATIONS[1])
-            return assembled(channels, profile, turn, notes=notes)
-    picture = by_pillow(path, "TIFF")
-    return Decoded(picture.rgb, picture.alpha, picture.color, picture.profile, (*notes, *picture.notes))
+        if deep:  # Pillow would read some of these too dark, or with 8 bits
+            picture = _by_tifffile(path, page)
+        elif page.planarconfig == _SEPARATE:
+            picture = _by_either(path, page, _by_tifffile, _by_pillow)
+        else:
+            picture = _by_either(path, page, _by_pillow, _by_tifffile)
+    return replace(picture, notes=(*notes, *picture.notes))
+
+
+_Reader = Callable[[Path, tifffile.TiffPage], Decoded]
+
+
+def _by_either(path: Path, page: tifffile.TiffPage, first: _Reader, second: _Reader) -> Decoded:
+    """By the first of the two that can; each knows kinds that the other does not."""
+    try:
+        return first(path, page)
+    except Exception:  # whatever it is, the other may read it
+        try:
+            return second(path, page)
+        except Exception:  # what the one that is meant for it says is the better hint
+            return first(path, page)
+
+
+def _by_pillow(path: Path, page: tifffile.TiffPage) -> Decoded:
+    return by_pillow(path, "TIFF")
+
+
+def _by_tifffile(path: Path, page: tifffile.TiffPage) -> Decoded:
+    turn = ORIENTATIONS.get(page.tags.valueof(_ORIENTATION, 1), ORIENTATIONS[1])
+    return assembled(_channels(page, path), page.tags.valueof(_ICC), turn)
 
 
 def _refuse_raw(path: Path, page: tifffile.TiffPage) -> None:

@@ -26,9 +26,9 @@ from streammatte.media.lengths import Lengths, lengths_in
 from streammatte.media.linear import BT709, is_light
 from streammatte.media.output import publish, write_failed
 from streammatte.media.part import Part
-from streammatte.media.profiles import in_srgb
 from streammatte.media.rgb_painter import RgbPainter
 from streammatte.media.subtitles import SubtitleTrack, open_subtitles
+from streammatte.profiles import in_srgb
 
 # A first pts later than this is an arbitrary clock (a broadcast, a camera's uptime), not a delay that was meant.
 _LONGEST_DELAY = 60

@@ -5,20 +5,21 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import imagecodecs
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import ImageCms
-
-from streammatte.media.color import Samples
-from streammatte.media.composing import pixels_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from streammatte.frame import Frame, Plate
+
+Samples = NDArray[Any]
+"""(H, W, C) of uint8, uint16 or float32."""
 
 _SPACE = slice(16, 20)  # where a profile says which colours it is of (ICC.1:2022, 7.2)
 _SPACES = {b"RGB ": "rgb", b"GRAY": "gray", b"CMYK": "cmyk"}
@@ -104,7 +105,8 @@ def in_srgb(plate: Plate, profile: bytes | None) -> Plate:
 
 
 def _in_srgb(rgb: Tensor, profile: bytes) -> Tensor:
-    return torch.from_numpy(to_srgb(pixels_of(rgb), profile)).permute(2, 0, 1).to(rgb.device)
+    pixels = np.ascontiguousarray(rgb.detach().permute(1, 2, 0).cpu().numpy())
+    return torch.from_numpy(to_srgb(pixels, profile)).permute(2, 0, 1).to(rgb.device)
 
 
 def name_of(profile: bytes) -> str:
