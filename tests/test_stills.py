@@ -293,6 +293,16 @@ def test_outputs_that_can_carry_the_profile_and_the_pixels_and_others_are_in_srg
         else:
             scale = 257 if found.dtype == np.uint16 else 1
             assert np.abs(found / scale - pixels).max() <= 1
+    for out in ("fill.jpg", "fill.webp", "fill.gif"):  # lossy, and without a profile
+        with open_sink(tmp_path / out, info, content="foreground", quality="best") as sink:
+            sink.write(solid(frame))
+        (found,), again = opened(tmp_path / out)
+        assert again.info.profile is None
+        assert (
+            np.abs(found.astype(int).mean((0, 1)) - srgb.mean((0, 1))).max()
+            < 2
+            < np.abs(srgb.mean((0, 1)) - own.mean((0, 1))).max()
+        )
     gc.collect()
 
 
