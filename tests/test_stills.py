@@ -502,3 +502,29 @@ def test_a_dpx_is_read_by_ffmpeg(tmp_path):
         out.mux(stream.encode())
     (frame,), _ = opened(tmp_path / "in.dpx")
     assert np.array_equal(frame, RAMP)
+
+
+def heif(name: str) -> Path:
+    return Path(__file__).parent / "data" / "heif" / name
+
+
+def test_heic_with_alpha_and_with_a_second_picture():
+    y, x = np.mgrid[:96, :128]
+    ramp = np.dstack([x * 255 // 127, y * 255 // 95, np.full_like(x, 90)]).astype(int)
+    (picture,), source = opened(heif("alpha.heic"))
+    assert np.abs(picture - ramp).mean() < 1.5 and source.has_alpha
+    assert np.abs(alpha_of(heif("alpha.heic")) * 255 - (255 - x)).mean() < 1.5
+    (picture,), source = opened(heif("two.heic"))
+    assert np.abs(picture - ramp).mean() < 1.5
+    assert source.notes == ["1 more image in the file is left out"]
+
+
+def test_avif_of_tiles_and_turned():
+    y, x = np.mgrid[:96, :128]
+    ramp = np.dstack([x * 255 // 127, y * 255 // 95, np.full_like(x, 90)]).astype(int)
+    (picture,), _ = opened(heif("grid.avif"))
+    whole = np.vstack([np.hstack([ramp, 255 - ramp]), np.hstack([ramp[:, ::-1], ramp[::-1]])])
+    assert picture.shape == (192, 256, 3) and np.abs(picture - whole).mean() < 1.5
+    (picture,), source = opened(heif("irot.avif"))
+    assert picture.shape == (128, 96, 3) and np.abs(picture - np.rot90(ramp)[::-1]).mean() < 1.5
+    assert source.notes == ["mirrored and turned by 90° counter-clockwise, as the file asks for"]
