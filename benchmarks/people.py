@@ -44,14 +44,17 @@ def main() -> None:
     parser.add_argument("--stages", action="store_true", help="weigh what helps at run time, too")
     parser.add_argument("--isnet", type=Path, metavar="ONNX")
     parser.add_argument("--mediapipe", type=Path, metavar="TFLITE")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--time", action="store_true", help="only measure milliseconds, which wants a quiet machine")
+    parser.add_argument("--without", action="store_true", help="leave the bundled network out")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="takes the figures, beside those of other runs")
     parser.add_argument("-o", "--output", metavar="PNG", help="a sheet of the heads and shoulders, and the mattes")
     given = parser.parse_args()
 
     networks: dict[str, Network] = {}
     for name, file in (each.split("=", 1) for each in given.weights):
         networks[name] = ours(weights=file)
-    networks["birefnet-nano"] = ours(size=(given.size, given.size) if given.size else None)
+    if not given.without:
+        networks["birefnet-nano"] = ours(size=(given.size, given.size) if given.size else None)
     if given.stages:
         networks["with colours"] = ours(colors="on")
         networks["with detail"] = ours(detail="on")
@@ -63,17 +66,17 @@ def main() -> None:
 
     whole = [read(path) for path in sorted(given.people.glob("*.jpg")) if held_out(path)]
     heads = [head for picture in whole if (head := head_and_shoulders(picture)) is not None]
-    figures: dict[str, dict[str, Any]] = {}
+    report = json.loads(given.json.read_text()) if given.json and given.json.exists() else {"networks": {}}
+    report |= {"pictures": len(whole), "heads": len(heads), "torch": torch.__version__}
     for name, network in networks.items():
-        figures[name] = {
-            "full figure": scores(network, whole),
-            "head and shoulders": scores(network, heads),
-            "milliseconds": milliseconds(network, heads[0]),
-        }
-        print(line(name, figures[name]), flush=True)
-    if given.json:
-        about = {"pictures": len(whole), "heads": len(heads), "torch": torch.__version__}
-        given.json.write_text(json.dumps({**about, "networks": figures}, indent=1) + "\n")
+        figures = report["networks"].setdefault(name, {})
+        if given.time:
+            figures["milliseconds"] = milliseconds(network, heads[0])
+        else:
+            figures |= {"full figure": scores(network, whole), "head and shoulders": scores(network, heads)}
+        print(line(name, figures), flush=True)
+        if given.json:
+            given.json.write_text(json.dumps(report, indent=1) + "\n")
     if given.output:
         cv2.imwrite(given.output, sheet(heads[::8][:10], networks)[..., ::-1])
 
@@ -151,9 +154,12 @@ def milliseconds(network: Network, rgba: RGBA, runs: int = 9) -> float:
 
 
 def line(name: str, figures: dict[str, Any]) -> str:
-    parts = [f"{kind}: IoU {each['iou']:.3f}, worst {each['worst iou']:.3f}, MAD {each['mad']:.1f}"
-             for kind, each in figures.items() if isinstance(each, dict)]  # fmt: skip
-    return f"{name:18} {'   '.join(parts)}   {figures['milliseconds']:.0f} ms"
+    parts = [
+        f"{kind}: IoU {each['iou']:.3f}, worst {each['worst iou']:.3f}, MAD {each['mad']:.1f}"
+        for kind, each in figures.items()
+        if isinstance(each, dict)
+    ]
+    return f"{name:18} {'   '.join(parts)}   {figures.get('milliseconds', 0):.0f} ms"
 
 
 def sheet(pictures: list[RGBA], networks: dict[str, Network]) -> NDArray[np.uint8]:
