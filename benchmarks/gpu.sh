@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, in under eight minutes: bash benchmarks/gpu.sh [OUT_DIR] [--device cpu --small]
 # Training what waits for a GPU, in nine minutes a call, going on where the last one stopped:
-#     CUTOUTS=DIR PANORAMAS=DIR bash benchmarks/gpu.sh OUT_DIR --training
+#     PICTURES=DIR bash benchmarks/gpu.sh OUT_DIR --training
 # Writes OUT_DIR/gpu.json and gpu.log (OUT_DIR: by default $OUT, else benchmarks/results). See benchmarks/README.md.
 # Exit code: 0 all well, 1 a check or a part failed, 2 no GPU.
 set -u
@@ -40,15 +40,16 @@ gpu_tests() { # pytest's 5 says that there are none
     [ $code -eq 5 ] || return $code
 }
 
-training() { # a longer run of the embedded network; state and checkpoint stay in OUT_DIR/training
+training() { # a longer run of the bundled network; state and checkpoint stay in OUT_DIR/training
     install_wheels
     export PYTHONPATH=$work/site:$PYTHONPATH
-    local resume=()
+    local resume=() pictures=${PICTURES:?names a folder with people, stamps, wallpapers and panoramas in it}
     [ ! -f "$out/training/state.pt" ] || resume=(--resume)
-    timeout --signal=TERM -k 30 $((9 * 60)) "$python" -m streammatte.training --device cuda --bf16 \
+    timeout --signal=TERM -k 30 $((9 * 60)) "$python" -m training --device cuda --bf16 --cores 1 \
         --from streammatte/weights/birefnet-nano.safetensors --minutes 27 --batch 64 --rate 1e-3 \
-        --sizes 128:0.4,192:0.6 --workers "$(($(nproc) - 1))" --every 2 \
-        --cutouts "${CUTOUTS:?}" --panoramas "${PANORAMAS:?}" --out "$out/training" "${resume[@]}"
+        --sizes 192:0.3,288:0.7 --workers "$(($(nproc) - 1))" --every 2 \
+        --people "$pictures/people" --stamps "$pictures/stamps" --wallpapers "$pictures/wallpapers" \
+        --panoramas "$pictures/panoramas" --cutouts samples/cutouts --out "$out/training" "${resume[@]}"
 }
 
 everything() {

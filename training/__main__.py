@@ -87,6 +87,7 @@ def parse() -> argparse.Namespace:
     add("--bf16", action="store_true", help="quicker where the processor has AMX, or on a GPU")
     add("--device", default="cpu")
     add("--cores", type=int, default=2, help="of a CPU, to share each batch")
+    add("--workers", type=int, default=1, help="processes that make the pictures")
     add("--every", type=float, default=10, metavar="MINUTES", help="time between checkpoints")
     add("--resume", action="store_true")
     return parser.parse_args()
@@ -136,7 +137,7 @@ def main() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    train(trainer, world, workers=1, every_minutes=options.every, log=log, checkpoint=checkpoint,
+    train(trainer, world, workers=options.workers, every_minutes=options.every, log=log, checkpoint=checkpoint,
           stopping=lambda: stopped)  # fmt: skip
     if trainer.progress < 1:
         trainer.save(out / "state.pt")
