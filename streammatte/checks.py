@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from streammatte.errors import InputError, OutputError, UnsupportedOutput
+from streammatte.media.addresses import PIPE, without_secrets
 from streammatte.options import Options
-
-PIPE = "-"  # of media.addresses, which is not imported before it is asked for
 
 
 def check_targets(options: Options, targets: Sequence[str]) -> None:
@@ -83,7 +82,7 @@ def check_input_alpha(options: Options, *, has_alpha: bool) -> None:
     """Refuse to heed an alpha that the input does not have: a grey one's brightness is not meant."""
     if options.input_alpha != "ignore" and not has_alpha:
         raise InputError(
-            f"--input-alpha {options.input_alpha}: {options.input} has no alpha",
+            f"--input-alpha {options.input_alpha}: {without_secrets(options.input)} has no alpha",
             hint="leave it out, or give a matte with --core-matte or --garbage-matte",
         )
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from streammatte.commands import COMMANDS
 from streammatte.errors import OutputError, StreammatteError
+from streammatte.media.addresses import PIPE
 from streammatte.options import Options
 from streammatte.parser import matting_parser
 
@@ -84,7 +85,7 @@ def _matte(arguments: Sequence[str]) -> int:
     meant = difflib.get_close_matches(given.input, COMMANDS, n=1, cutoff=0.7)
     if meant and not (given.outputs or given.matte or given.foreground or given.deliver):
         parser.error(f"{given.input} is not a command: did you mean `streammatte {meant[0]}`?")
-    if given.json and "-" in (*given.outputs, given.matte, given.foreground):
+    if given.json and PIPE in (*given.outputs, given.matte, given.foreground):
         raise OutputError("-o - and --json both write to standard output", hint="use one or the other")
     options = Options(**{each.name: _value(getattr(given, each.name)) for each in fields(Options)})
     from streammatte.display import TerminalDisplay

@@ -24,6 +24,7 @@ from rich.progress import (
 from rich.table import Table
 
 from streammatte.frame import StreamInfo
+from streammatte.media.addresses import PIPE
 from streammatte.summary import Summary
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ class TerminalDisplay:
                 self.notice(f"warning: {matte['path']}: {matte['lost']}")
         if self._quiet:
             return
-        piped = any(output["path"] == "-" for output in summary.outputs)  # standard output is taken
+        piped = any(output["path"] == PIPE for output in summary.outputs)  # standard output is taken
         out = self.console if piped else Console(highlight=False)
         if summary.assumed:
             out.print(summary.assumed, markup=False, soft_wrap=True)

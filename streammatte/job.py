@@ -263,6 +263,8 @@ def run(options: Options, display: Display) -> Summary:
         summary.mattes = [{"path": each.path, "as": name, "lost": each.lost} for name, each in given]
         summary.notes = [*source.notes, *alpha_told(options, source.has_alpha), *seeing.notes(whole=course.first == 0)]
         summary.doubt = doubts.line()
+        if summary.doubt is not None and course.first:
+            summary.doubt += f" (seen from frame {source.info.first_index + course.first} on, where the run resumed)"
         if observer is not None:
             lengths = lengths_of_all(options.input, source, sinks, silent=options.no_audio)
             summary.findings = observer.findings(lengths)
@@ -302,16 +304,24 @@ def _uninterrupted() -> Iterator[None]:
 
 def _guides(options: Options, source: Footage, display: Display, running: ExitStack) -> dict[str, list[GuideMatte]]:
     """These by kind, opened; what should be known of them is said."""
-    from streammatte.media.guide import GuideMatte
+    from streammatte.media.addresses import without_secrets
+    from streammatte.media.guide import GuideMatte, guide_path
     from streammatte.media.sequence import NumberedName
 
     number = None if NumberedName.parse(options.input) is None else source.first_number
     guides: dict[str, list[GuideMatte]] = {}
     for name, spec in ((name, spec) for name, specs in guides_named(options).items() for spec in specs):
-        guide = GuideMatte(spec, source.info, begins=source.begins, first_number=number, strict=options.strict)
+        guide = GuideMatte(
+            spec,
+            source.info,
+            begins=source.begins,
+            first_number=number,
+            strict=options.strict,
+            layer=options.layer if guide_path(spec) == options.input else None,
+        )
         guides.setdefault(name, []).append(running.enter_context(guide))
         for note in guide.notes:
-            display.notice(f"{guide.path}: {note}")
+            display.notice(f"{without_secrets(guide.path)}: {note}")
     return guides
 
 

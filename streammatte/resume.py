@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from streammatte.checks import PIPE, guides_named
+from streammatte.checks import guides_named
 from streammatte.errors import InputError, OutputError, SourceNotFound, UnsupportedOutput
 from streammatte.frame import Plate, Sink, Stage
+from streammatte.media.addresses import PIPE
 from streammatte.options import Options
 
 if TYPE_CHECKING:

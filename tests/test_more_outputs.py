@@ -177,6 +177,19 @@ def test_an_animation_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_numbered_gifs_are_pictures_and_read_back(tmp_path: Path) -> None:
+    written(tmp_path / "out.####.gif", [0, 512])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.0001.gif", "out.0002.gif"]
+    with open_source(tmp_path / "out.####.gif") as source:
+        assert source.has_alpha and len(list(source)) == 2
+
+
+def test_alpha_of_a_background_is_told_of_animations(tmp_path: Path) -> None:
+    Image.fromarray(np.full((48, 64, 4), 90, np.uint8)).save(tmp_path / "behind.png")
+    said = written(tmp_path / "out.webp", [0, 512], background=str(tmp_path / "behind.png"))
+    assert said.endswith("(the background's own alpha was ignored)")
+
+
 def test_jpeg_needs_a_background_and_says_what_it_holds(tmp_path: Path) -> None:
     for name in ("out.jpg", "out.####.jpeg"):
         with pytest.raises(UnsupportedOutput, match="JPEG has none") as caught:
@@ -341,6 +354,21 @@ def test_what_has_no_header_is_refused(through: int) -> None:
     with pytest.raises(InputError, match="standard input") as caught:
         open_source("-")
     assert "-f nut" in str(caught.value.hint)
+
+
+def test_a_pipe_with_tags_in_another_alphabet_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "in.mkv"
+    with av.open(str(path), "w") as out:
+        out.metadata["title"] = "TITLEXXXX"
+        stream = out.add_stream("ffv1", rate=25, width=64, height=48, pix_fmt="yuv420p")
+        for index in range(2):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(clips.picture(index), "rgb24")))
+        out.mux(stream.encode(None))
+    with open(0, closefd=False) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        for _ in piped(path.read_bytes().replace(b"TITLEXXXX", b"TITL\xe9\xce\xe1\xf0X")):
+            with open_source("-") as source:
+                assert len(list(source)) == 2
 
 
 @pytest.mark.parametrize(

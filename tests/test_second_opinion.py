@@ -16,9 +16,11 @@ import OpenEXR
 import pytest
 
 import streammatte
+from streammatte.checks import check_input_alpha
 from streammatte.cli import main
 from streammatte.errors import InputError
 from streammatte.media import open_source
+from streammatte.options import Options
 
 BARE = ["--model", "birefnet-nano", "--size", "64x64", "--device", "cpu"]
 BARE += ["--smooth", "off", "--colors", "off", "--decontaminate", "off"]
@@ -532,3 +534,36 @@ def test_any_name_is_an_input_an_output_a_background_and_a_matte(tmp_path: Path,
     for out in (f"{name}.mov", f"{name} over.mp4"):
         with Path(out).open("rb") as data, av.open(data) as file:
             assert sum(1 for _ in file.decode(video=0)) == 3
+
+
+def test_the_alpha_of_the_layer_that_is_read_is_the_one_that_counts(tmp_path: Path) -> None:
+    clear, solid = np.zeros((96, 128), np.float32), np.ones((96, 128), np.float32)
+    colors = {name: np.full((96, 128), 0.2, np.float32) for name in "RGB"}
+    key = {f"key.{name}": plane for name, plane in (*colors.items(), ("A", solid))}
+    with OpenEXR.File({}, {**colors, "A": clear, **key}) as file:
+        file.write(str(tmp_path / "in.exr"))
+    given = [str(tmp_path / "in.exr"), "--matte", str(tmp_path / "out.png"), "--layer", "key"]
+    assert main([*given, "--input-alpha", "core", *QUICK]) == 0
+    matte = cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED)
+    assert matte.min() == np.iinfo(matte.dtype).max
+
+
+def test_notes_are_known_after_closing(tmp_path: Path) -> None:
+    path = write_pair(tmp_path / "two.mkv", (128, 96), (64, 48))
+    with open_source(path) as source:
+        before = source.notes
+    assert source.notes == before and "left out: 1" in before[0]
+
+
+def test_no_message_has_an_addresss_secrets() -> None:
+    with pytest.raises(InputError) as caught:
+        check_input_alpha(Options("http://me:secret@host/a.mp4", input_alpha="core"), has_alpha=False)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_picture_that_ffmpeg_reads_from_an_address_is_told(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "in.png"), clips.picture(1))
+    with open_source(f"file://{tmp_path / 'in.png'}") as source:
+        assert source.notes == [
+            "a profile, mirroring and further frames that the picture may have are ignored: read it from a file"
+        ]

@@ -23,9 +23,10 @@ from PIL import Image, ImageCms
 from streammatte import open_sink, open_source
 from streammatte.cli import main
 from streammatte.errors import DecodeFailed, InputError
-from streammatte.frame import Frame, Plate
+from streammatte.frame import ColorSpec, Frame, Plate
 from streammatte.matting.transfer import view_of
 from streammatte.media.kinds import picture_kind
+from streammatte.media.stills import assembled
 from streammatte.profiles import is_srgb, space_of, to_srgb
 
 HEIGHT, WIDTH = 48, 64
@@ -409,6 +410,74 @@ def test_what_a_png_says_of_its_curve(tmp_path):
     (tmp_path / "pq.png").write_bytes(data[:33] + png_chunk(b"cICP", bytes([9, 16, 0, 1])) + data[33:])
     _, source = opened(tmp_path / "pq.png")
     assert (source.info.color.primaries, source.info.color.transfer) == (9, 16)
+
+
+def test_avif_of_ten_bits_keeps_them_and_its_curve(tmp_path):
+    planes = X * 1023 // (WIDTH - 1), Y * 1023 // (HEIGHT - 1), np.full_like(X, 363), 1023 - X
+    ten = np.dstack(planes).astype(np.uint16)
+    data = imagecodecs.avif_encode(ten, bitspersample=10, primaries=9, transfer=16)
+    (tmp_path / "pq.avif").write_bytes(data)
+    (frame,), source = opened(tmp_path / "pq.avif")
+    assert (source.info.color.primaries, source.info.color.transfer, source.info.color.bit_depth) == (9, 16, 16)
+    assert np.abs(frame / 65535 - ten[..., :3] / 1023).max() < 0.02 and frame.dtype == np.uint16
+    assert np.abs(alpha_of(tmp_path / "pq.avif") - ten[..., 3] / 1023).max() < 0.01
+
+
+def test_codes_of_a_png_go_before_its_profile(tmp_path):
+    data = imagecodecs.png_encode(DEEP)
+    profile = png_chunk(b"iCCP", b"P3\0\0" + zlib.compress(P3))
+    (tmp_path / "in.png").write_bytes(data[:33] + png_chunk(b"cICP", bytes([9, 16, 0, 1])) + profile + data[33:])
+    _, source = opened(tmp_path / "in.png")
+    assert source.info.color.transfer == 16 and source.info.profile is None
+
+
+def test_a_profile_goes_before_codes_otherwise():
+    picture = assembled((RAMP, None), P3, color=ColorSpec(True, 0, 12, 13))
+    assert picture.profile == P3 and (picture.color.primaries, picture.color.transfer) == (2, 2)
+
+
+def test_sixteen_bits_of_ppm_and_jpeg_2000_stay(tmp_path):
+    (tmp_path / "in.ppm").write_bytes(b"P6 # made\n64 48\n65535\n" + DEEP.astype(">u2").tobytes())
+    (tmp_path / "in.jp2").write_bytes(imagecodecs.jpeg2k_encode(DEEP, level=0, codecformat="jp2"))
+    (tmp_path / "in.j2k").write_bytes(imagecodecs.jpeg2k_encode(DEEP, level=0, codecformat="j2k"))
+    for name in ("in.ppm", "in.jp2", "in.j2k"):
+        (frame,), _ = opened(tmp_path / name)
+        assert np.array_equal(frame, DEEP), name
+
+
+def test_a_profile_of_floats_is_ignored_and_told(tmp_path):
+    tifffile.imwrite(tmp_path / "in.tif", RAMP.astype(np.float32) / 255, photometric="rgb", iccprofile=P3)
+    _, source = opened(tmp_path / "in.tif")
+    assert source.info.profile is None and len(source.notes) == 1
+    assert source.notes[0].endswith("is ignored: floats are read as linear light")
+
+
+def test_an_opaque_picture_among_those_with_alpha_is_no_matte(tmp_path):
+    saved(tmp_path / "a.0001.png", np.dstack([RAMP, ALPHA]))
+    saved(tmp_path / "a.0002.png", np.zeros_like(RAMP))
+    with open_source(tmp_path / "a.####.png") as source:
+        alphas = [plate.alpha for plate in source.plates()]
+    assert alphas[0].min() < 1 and alphas[1].min() == 1
+
+
+def test_light_among_pictures_of_sixteen_bits_is_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.0001.tif", DEEP, photometric="rgb")
+    tifffile.imwrite(tmp_path / "a.0002.tif", RAMP.astype(np.float32) / 255, photometric="rgb")
+    with pytest.raises(DecodeFailed, match="32 bits, the first 16"):
+        opened(tmp_path / "a.####.tif")
+
+
+def test_sizes_that_no_memory_holds_are_refused(tmp_path):
+    window = np.array([0, 0], np.int32), np.array([900_000, 900_000], np.int32)
+    channels = {name: np.zeros((8, 8), np.float32) for name in "RGB"}
+    with OpenEXR.File({"displayWindow": window}, channels) as file:
+        file.write(str(tmp_path / "in.exr"))
+    tifffile.imwrite(tmp_path / "in.tif", DEEP, photometric="rgb")
+    with tifffile.TiffFile(tmp_path / "in.tif", mode="r+b") as file:
+        file.pages.first.tags["ImageLength"].overwrite(2**24)
+    for name in ("in.exr", "in.tif"):
+        with pytest.raises(DecodeFailed, match="too large to be decoded"):
+            opened(tmp_path / name)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".gif", ".avif", ".bmp", ".tif"])

@@ -45,8 +45,8 @@ def open_source(
 
     Args:
         url: A path, an address, or ``-`` for standard input, which is read once: no part of it can be marked;
-            ``plate.####.png`` or ``plate.%04d.png`` for numbered PNG, JPEG, TIFF, EXR, DPX, BMP, WebP, HEIC or AVIF
-            pictures. A gap in the numbers is an error. EXR and float TIFF give float frames in linear light, whose
+            ``plate.####.png`` or ``plate.%04d.png`` for numbered PNG, JPEG, TIFF, EXR, DPX, BMP, WebP, GIF, HEIC
+            or AVIF pictures. A gap in the numbers is an error. EXR and float TIFF give float frames in linear light, whose
             values may be above 1.
         frame_rate: Of pictures, by default what EXR states, or else 24, as film and compositors have it; a clip states
             its own.
@@ -64,8 +64,9 @@ def open_source(
         NoVideoStream: The file holds no pictures.
         DecodeFailed: It cannot be decoded.
     """
+    from streammatte.media.addresses import without_secrets
     from streammatte.media.file_source import FileSource
-    from streammatte.media.kinds import ANIMATED, picture_kind
+    from streammatte.media.kinds import WITH_FRAMES, picture_kind
     from streammatte.media.sequence import NumberedName, SequenceSource, open_sequence
     from streammatte.media.span import Marks
 
@@ -74,7 +75,7 @@ def open_source(
     if name is not None:
         return open_sequence(name, frame_rate=frame_rate, marks=marks, layer=layer)
     kind = picture_kind(url)
-    if kind in ANIMATED and layer is None:
+    if kind in WITH_FRAMES and layer is None:
         from streammatte.media.animation import AnimationSource, is_animated
 
         if is_animated(Path(url), kind):
@@ -83,7 +84,7 @@ def open_source(
     if kind is not None or (Path(url).suffix.lower() in (".exr", ".dpx") and "://" not in str(url)):
         return SequenceSource([Path(url)], frame_rate=frame_rate, marks=marks, layer=layer)
     if layer is not None:
-        raise InputError(f"{url} has no layers: --layer is for OpenEXR", hint="leave it out")
+        raise InputError(f"{without_secrets(str(url))} has no layers: --layer is for OpenEXR", hint="leave it out")
     return FileSource(str(url), strict=strict, marks=marks, interlaced=interlaced)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -55,7 +56,7 @@ class AnimationSource:
         if first is None:
             raise DecodeFailed(f"{path} has no frames", hint="it is cut or damaged; fetch it again")
         self.notes = list(first.notes)
-        self._times = [sum(durations[:place]) for place in range(len(durations))]
+        self._times = [0, *accumulate(durations[:-1])]
         self._durations = durations
         total = max(1, sum(durations))
         height, width = first.rgb.shape[:2]

@@ -9,7 +9,7 @@ from typing import BinaryIO, Self
 from streammatte.errors import WriteFailed
 from streammatte.frame import Frame, Plate, StreamInfo
 from streammatte.media.animation_formats import Animation
-from streammatte.media.composing import Background
+from streammatte.media.composing import Background, told_of
 from streammatte.media.output import publish, write_failed
 from streammatte.media.part import Part
 from streammatte.media.picture_sink import PictureWriter
@@ -130,8 +130,7 @@ class AnimationSink:
             frames = "1 frame" if self._left_out == 1 else f"{self._left_out} frames"
             shortest = float(self._animation.shortest * self._animation.tick)
             self.description += f" ({frames} left out: browsers show none for less than {shortest:g} s)"
-        if self._background is not None and self._background.lost:
-            self.description += f" (the background is damaged: {self._background.lost})"
+        self.description += told_of(self._background)
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None

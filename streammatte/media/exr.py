@@ -20,6 +20,7 @@ from streammatte.media.color import RGB_MATRIX
 from streammatte.media.composing import AlphaKind, Background, Content, blended, encoded, opacity, pixels_of, says
 from streammatte.media.exr_layers import chosen, planes_of, refuse_deep
 from streammatte.media.exr_timecode import attribute_of, has_attribute, timecode_in
+from streammatte.media.kinds import refuse_too_large
 from streammatte.media.linear import LINEAR, SRGB, to_linear, transfer_of
 from streammatte.media.timecode import Timecode
 from streammatte.profiles import in_srgb
@@ -170,7 +171,8 @@ class ExrPicture:
             self.notes.append(f"other layers, left out: {', '.join(others)}; --layer reads one")
         header = chosen_layer.part.header
         (left, top), (right, bottom) = (np.asarray(corner) for corner in header["displayWindow"])
-        self._size = int(bottom - top) + 1, int(right - left) + 1
+        self._size = int(bottom) - int(top) + 1, int(right) - int(left) + 1
+        refuse_too_large(path, *self._size)
         self._origin = np.asarray(header["dataWindow"][0])[::-1] - (top, left)
         self._planes, self._alpha = planes_of(path, chosen_layer)
         self.has_alpha = self._alpha is not None

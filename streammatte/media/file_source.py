@@ -29,6 +29,7 @@ from streammatte.media.second_opinion import OneColour, rate_of, size_told
 from streammatte.media.span import Marks, Span, can_be_sought, shown_at, span_of, times_by_packets
 from streammatte.media.timecode import Timecode
 
+_PICTURES_WITH_MORE = ("png_pipe", "jpeg_pipe", "tiff_pipe", "webp_pipe", "jpegxl_pipe", "psd_pipe", "apng")
 _LOOKED_AT = 12  # frames, before footage is taken for progressive; of hard telecine, two in five are interlaced
 
 
@@ -95,6 +96,7 @@ class FileSource:
             self.has_alpha = has_alpha(first)
             self._upright = Orientation.of(first, display_matrix(self._decoding.stream))
             self._info = self._describe(first)
+            self._left_out = [*self._left_out_of(self._decoding.container)]
             self.begins = _presentation_time(first, None, self._info) * self._info.time_base
             if marks:
                 if url == PIPE:
@@ -129,13 +131,7 @@ class FileSource:
     @property
     def notes(self) -> list[str]:
         """What a user should know of how it is read, a line each; complete once the frames have run out."""
-        notes = [self._part] if self._part else []
-        if self._url == PIPE and (left := self._left_in_the_pipe()):
-            notes.append(f"{left} left out: a pipe can be read only once")
-        container = self._decoding.container
-        notes += self._doubts
-        notes += filter(None, [choice_told(container, self._decoding.stream)])
-        notes += filter(None, [left_out(container, timecode=self._info.timecode is not None)])
+        notes = [*([self._part] if self._part else []), *self._left_out, *self._doubts]
         if self._upright.says:
             notes.append(f"{self._upright.says}, as the file asks for")
         if self._info.timecode is not None:
@@ -150,12 +146,16 @@ class FileSource:
             notes.append(f"{frames} interlaced, the first at {seconds:.2f} s: {done}")
         return notes
 
-    def _left_in_the_pipe(self) -> str:
-        """What comes beside the pictures, and would need a second reading."""
-        streams = self._decoding.container.streams
-        return " and ".join(
-            name for name, found in (("sound", streams.audio), ("subtitles", streams.subtitles)) if found
-        )
+    def _left_out_of(self, container: av.container.InputContainer) -> Iterator[str]:
+        """What of the file is not read, a line each."""
+        others = (("sound", container.streams.audio), ("subtitles", container.streams.subtitles))
+        if self._url == PIPE and (left := " and ".join(name for name, found in others if found)):
+            yield f"{left} left out: a pipe can be read only once"
+        # Pictures in files that have more than FFmpeg sees are read by other libraries.
+        if container.format.name in _PICTURES_WITH_MORE and (self._url == PIPE or "://" in self._url):
+            yield "a profile, mirroring and further frames that the picture may have are ignored: read it from a file"
+        yield from filter(None, [choice_told(container, self._decoding.stream)])
+        yield from filter(None, [left_out(container, timecode=self._info.timecode is not None)])
 
     def stop(self) -> None:
         """Nobody wants more: let a read end that waits for a pipe. From any thread."""

@@ -40,6 +40,7 @@ class GuideMatte:
         begins: When the first frame of the whole footage is shown, in seconds.
         first_number: The number of the whole footage's first frame if that is numbered pictures, else ``None``.
         strict: Raise ``DecodeFailed`` at the first damage.
+        layer: Of EXR: the layer or part whose alpha is meant.
 
     Attributes:
         path: Without ``invert:``.
@@ -59,13 +60,14 @@ class GuideMatte:
         begins: Fraction = Fraction(0),
         first_number: int | None = None,
         strict: bool = False,
+        layer: str | None = None,
     ) -> None:
         self.path = guide_path(spec)
         self.notes: list[str] = []
         self._inverted = spec != self.path
         self._info = info
         self._begins = begins
-        self._source = open_source(self.path, frame_rate=info.frame_rate, strict=strict)
+        self._source = open_source(self.path, frame_rate=info.frame_rate, strict=strict, layer=layer)
         try:
             self._numbered = NumberedName.parse(self.path) is not None
             self._still = isinstance(self._source, SequenceSource) and not self._numbered

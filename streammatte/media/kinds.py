@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from os import PathLike
 from pathlib import Path
 
-_LONGEST = 64  # bytes at the beginning that tell the kind
+from streammatte.errors import DecodeFailed
+from streammatte.media.addresses import PIPE
+
+_LONGEST = 512  # bytes at the beginning that tell the kind
 
 _MAGIC = {
     b"\x89PNG\r\n\x1a\n": "PNG",
@@ -55,7 +59,22 @@ _BY_NAME = {".tga": "TGA", ".icb": "TGA", ".vda": "TGA", ".vst": "TGA", ".pcx": 
 _BY_NAME |= {".cur": "CUR", ".pcd": "PCD"}
 _FILMS = (".mjpeg", ".mjpg", ".mjp")  # JPEG pictures one after the other
 
-ANIMATED = ("PNG", "GIF", "WEBP", "AVIF")
+WITH_FRAMES = ("PNG", "GIF", "WEBP", "AVIF")
+"""Kinds of which a file may hold an animation."""
+
+LARGEST = 2 * 89_478_485
+"""Pixels of a picture: Pillow's own limit. A damaged header may ask for any amount of memory."""
+
+
+def refuse_too_large(path: Path, height: int, width: int) -> None:
+    """Raise ``DecodeFailed`` for more than ``LARGEST`` pixels, or none."""
+    if height < 1 or width < 1:
+        raise DecodeFailed(f"{path} cannot be decoded: it has no pixels", hint="it is cut or damaged; fetch it again")
+    if height * width > LARGEST:
+        raise DecodeFailed(
+            f"{path} is too large to be decoded: {width}×{height}",
+            hint=f"scale it down to {LARGEST // 10**6} megapixels",
+        )
 
 
 def picture_kind(path: str | PathLike[str]) -> str | None:
@@ -64,7 +83,7 @@ def picture_kind(path: str | PathLike[str]) -> str | None:
     ``None`` for a film, for an address, for what cannot be read, and for pictures that only FFmpeg knows.
     """
     path = str(path)
-    if "://" in path and not os.path.exists(path):  # noqa: PTH110 - see open_container
+    if path == PIPE or ("://" in path and not os.path.exists(path)):  # noqa: PTH110 - see open_container
         return None
     try:
         if not Path(path).is_file():  # a pipe's first bytes are read once only
@@ -76,7 +95,23 @@ def picture_kind(path: str | PathLike[str]) -> str | None:
     suffix = Path(path).suffix.lower()
     if suffix in _FILMS:
         return None
-    return _kind_of(head) or (_BY_NAME.get(suffix) if head else None)
+    kind = _kind_of(head)
+    if kind is not None and _is_deep(kind, head):
+        return None
+    return kind or (_BY_NAME.get(suffix) if head else None)
+
+
+def _is_deep(kind: str, head: bytes) -> bool:
+    """Whether it is RGB of more than 8 bits that Pillow would read with 8, and FFmpeg with all of them."""
+    if kind == "PPM" and head[:2] in (b"P3", b"P6"):
+        words = re.sub(rb"#[^\n\r]*", b"", head[2:]).split(maxsplit=3)
+        return len(words) > 2 and words[2].isdigit() and int(words[2]) > 255
+    if kind == "JPEG2000":
+        # Components' bits less one, in the header's box or the codestream's first segment (ISO/IEC 15444-1, A.5.1).
+        place = head.find(b"ihdr")
+        place = place + 14 if place > 0 else 42
+        return len(head) > place and head[place] & 0x7F > 7
+    return False
 
 
 def _kind_of(head: bytes) -> str | None:

@@ -13,7 +13,7 @@ import av
 from streammatte.errors import OutputError, WriteFailed
 from streammatte.frame import Frame, Plate, StreamInfo
 from streammatte.media.addresses import PIPE
-from streammatte.media.composing import Background, Content, size_of
+from streammatte.media.composing import Background, Content, size_of, told_of
 from streammatte.media.pictures import IntegerPictures
 from streammatte.media.pipes import PipeWriter, open_nut
 
@@ -133,8 +133,7 @@ class PipeSink:
         except (av.FFmpegError, OSError) as exc:
             raise _failed(exc) from exc
         self._container = None
-        if self._background is not None and self._background.lost:
-            self.description += f" (the background is damaged: {self._background.lost})"
+        self.description += told_of(self._background)
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None

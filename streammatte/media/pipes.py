@@ -13,7 +13,7 @@ from typing import Any
 import av
 
 from streammatte.errors import DecodeFailed
-from streammatte.media.containers import RAW_HINT
+from streammatte.media.containers import RAW_HINT, TAG_ERRORS
 
 _GLANCE = 0.2  # seconds between two looks at whether anybody still wants to read
 _BUFFER = 1 << 20  # bytes: what goes through Python, goes through in few pieces
@@ -77,7 +77,7 @@ def open_pipe(pipe: PipeReader) -> av.container.InputContainer:
         DecodeFailed: It cannot, or nothing comes.
     """
     try:
-        container = av.open(pipe, "r", buffer_size=_BUFFER)
+        container = av.open(pipe, "r", buffer_size=_BUFFER, metadata_errors=TAG_ERRORS)
         pipe.check()
         return container
     except (av.FFmpegError, OSError) as exc:

@@ -12,10 +12,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import torch
+
 from streammatte.errors import DecodeFailed, InputError, SourceNotFound
 from streammatte.frame import Frame, Plate, StreamInfo
 from streammatte.media.file_source import FileSource
 from streammatte.media.kinds import picture_kind
+from streammatte.media.linear import LINEAR
 from streammatte.media.span import Marks
 from streammatte.media.timecode import Timecode
 
@@ -23,7 +26,8 @@ if TYPE_CHECKING:
     from streammatte.media.exr import ExrPicture
     from streammatte.media.stills import StillPicture
 
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".exr", ".dpx", ".heic", ".heif", ".avif")
+_ENDINGS = "png jpg jpeg tif tiff bmp webp gif exr dpx heic heif avif"
+PICTURES = tuple(f".{ending}" for ending in _ENDINGS.split())
 DEFAULT_RATE = Fraction(24)
 
 # One # alone is a place only where a number would stand, as in plate.#.png; "photo #2.png" is a picture's name.
@@ -192,7 +196,11 @@ class SequenceSource:
     def plates(self) -> Iterator[Plate]:
         """As of :class:`~streammatte.media.file_source.FileSource`."""
         for index, picture in zip(self._frames, self._pictures(), strict=True):
-            plate = next(picture.plates())
+            if self.has_alpha and not picture.has_alpha:  # opaque: its brightness is not meant, grey as it may be
+                frame = next(iter(picture))
+                plate = Plate(frame, torch.ones(frame.rgb.shape[1:]))
+            else:
+                plate = next(picture.plates())
             yield replace(plate, frame=replace(plate.frame, pts=index, index=index, duration=1))
 
     def _pictures(self) -> Iterator[FileSource | StillPicture | ExrPicture]:
@@ -206,7 +214,9 @@ class SequenceSource:
                         f"{path} is {found.width}×{found.height}, the first {expected.width}×{expected.height}",
                         hint="bring the pictures of a sequence to one size",
                     )
-                if (found.color.bit_depth > 8) != (expected.color.bit_depth > 8):  # frames would change their type
+                linear = found.color.transfer == LINEAR, expected.color.transfer == LINEAR
+                # Frames would change their type, or what it means.
+                if (found.color.bit_depth > 8) != (expected.color.bit_depth > 8) or linear[0] != linear[1]:
                     raise DecodeFailed(
                         f"{path} has {found.color.bit_depth} bits, the first {expected.color.bit_depth}",
                         hint="bring the pictures of a sequence to one depth",

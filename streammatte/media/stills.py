@@ -22,7 +22,9 @@ from PIL import ExifTags, Image, ImageCms
 from streammatte.errors import DecodeFailed, InputError, SourceNotFound, StreammatteError
 from streammatte.frame import ColorSpec, Frame, Plate, StreamInfo
 from streammatte.media.alpha import is_grey
+from streammatte.media.avif import decode_deep, facts_of
 from streammatte.media.color import RGB_MATRIX, Samples
+from streammatte.media.kinds import LARGEST, WITH_FRAMES
 from streammatte.media.linear import LINEAR
 from streammatte.media.orientation import Orientation
 from streammatte.profiles import is_srgb, name_of, space_of, to_srgb
@@ -171,7 +173,9 @@ def decoding(path: Path) -> Iterator[None]:
     except StreammatteError:
         raise
     except Image.DecompressionBombError as exc:
-        raise DecodeFailed(f"{path} is too large to be decoded", hint="scale it down to 178 megapixels") from exc
+        raise DecodeFailed(
+            f"{path} is too large to be decoded", hint=f"scale it down to {LARGEST // 10**6} megapixels"
+        ) from exc
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as exc:
         reason = (exc.strerror or str(exc)).lower()
         raise SourceNotFound(f"{path} cannot be read: {reason}", hint="check its name and permissions") from exc
@@ -182,21 +186,23 @@ def decoding(path: Path) -> Iterator[None]:
 
 
 def by_pillow(path: Path, kind: str) -> Decoded:
-    """The picture, or an animation's first frame, as Pillow reads it; 16-bit PNG as libpng does."""
+    """The picture, or an animation's first frame, as Pillow reads it; of more than 8 bits as libpng and libavif do."""
     with Image.open(path, formats=[kind]) as picture:
         notes = [*_left_out(picture)]
-        deep = picture.format == "PNG" and _png_depth(path) == 16
-        if not deep:
+        bits, color = _samples_of(path, picture.format)
+        if bits == 8:
             picture.load()
         orientation = orientation_of(picture)
         profile = picture.info.get("icc_profile")
-        if deep:
-            channels = _channels(imagecodecs.png_decode(path.read_bytes()))
+        if bits > 8:
+            png = picture.format == "PNG"
+            channels = _channels(imagecodecs.png_decode(path.read_bytes()) if png else decode_deep(path, bits))
         else:
             channels, converted = channels_of(picture, path)
             if converted:
                 profile = None
-        color = _png_color(path) if picture.format == "PNG" else None
+        if picture.format == "PNG" and color is not None and color.transfer != _SRGB:
+            profile = None  # cICP goes before a profile, which is for programs that do not know it (W3C PNG, 4.3)
     return assembled(channels, profile, orientation, color, notes)
 
 
@@ -265,11 +271,14 @@ def assembled(
         if space not in fits:
             notes.append("its ICC profile is broken or of other colours, and is ignored")
             profile = None
+        elif samples.dtype == np.float32:
+            notes.append(f"its ICC profile {name_of(profile)} is ignored: floats are read as linear light")
+            profile = None
         elif space == "rgb" and not is_srgb(profile):
             notes.append(f"ICC profile {name_of(profile)}: kept in PNG and TIFF, converted to sRGB for other outputs")
         elif space == "cmyk":
             notes.append(f"CMYK converted to sRGB by its profile {name_of(profile)}")
-        if space in ("gray", "cmyk") and profile is not None and samples.dtype != np.float32:
+        if space in ("gray", "cmyk") and profile is not None:
             samples, profile = to_srgb(samples, profile), None
     elif count == 4:
         notes.append("CMYK without a profile: converted by the plain rule")
@@ -279,8 +288,10 @@ def assembled(
     if orientation.says:
         notes.append(f"{orientation.says}, as the file asks for")
     if rgb.dtype == np.float32:
-        color, profile = ColorSpec(True, RGB_MATRIX, _UNSPECIFIED, LINEAR, 32), None
-    color = replace(color or ColorSpec(True, RGB_MATRIX), bit_depth=8 * rgb.dtype.itemsize)
+        color = ColorSpec(True, RGB_MATRIX, _UNSPECIFIED, LINEAR)
+    if color is None or profile is not None:  # both at once would be converted by the one and tagged by the other
+        color = ColorSpec(True, RGB_MATRIX)
+    color = replace(color, bit_depth=8 * rgb.dtype.itemsize)
     upright = None if alpha is None else orientation(alpha)
     return Decoded(_owned(orientation(rgb)), None if upright is None else _owned(upright), color, profile, tuple(notes))
 
@@ -345,13 +356,18 @@ def _left_out(picture: Image.Image) -> Iterator[str]:
             yield "its HDR gain map is left out: read as the SDR picture"
         elif frames > 1:
             yield more(frames - 1, "image")
-    elif picture.format in ("PNG", "GIF", "WEBP", "AVIF") and frames > 1:
+    elif picture.format in WITH_FRAMES and frames > 1:
         yield more(frames - 1, "frame")
 
 
-def _png_depth(path: Path) -> int:
+def _samples_of(path: Path, kind: str | None) -> tuple[int, ColorSpec | None]:
+    """How many bits are read of a sample, and what the file says of its colours."""
+    if kind == "AVIF":
+        return facts_of(path)
+    if kind != "PNG":
+        return 8, None
     with path.open("rb") as file:
-        return file.read(_BIT_DEPTH + 1)[-1]
+        return max(8, file.read(_BIT_DEPTH + 1)[-1]), _png_color(path)
 
 
 def _png_color(path: Path) -> ColorSpec | None:

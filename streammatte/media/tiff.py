@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from streammatte.errors import DecodeFailed
 from streammatte.media.color import Samples
+from streammatte.media.kinds import refuse_too_large
 from streammatte.media.stills import ORIENTATIONS, Channels, Decoded, assembled, by_pillow, more, straight
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # damage is an error here, not a line on the screen
@@ -36,6 +37,7 @@ def read_tiff(path: Path) -> Decoded:
         page = file.pages.first
         assert isinstance(page, tifffile.TiffPage)
         _refuse_raw(path, page)
+        refuse_too_large(path, page.imagelength, page.imagewidth)
         notes = [more(len(file.pages) - 1, "page")] if len(file.pages) > 1 else []
         deep = page.dtype is not None and page.dtype.itemsize > 1
         if deep:  # Pillow would read some of these too dark, or with 8 bits
