@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 from fractions import Fraction
-from typing import Any
+from typing import Any, NoReturn
 
 FARTHEST = 500
 """Pixels that an edge can be moved by or be wide: beyond, something else is meant."""
@@ -159,6 +159,13 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**kwargs, allow_abbrev=False)
         for name in (None, "store"):  # what add_argument takes by default
             self.register("action", name, _StoreOnce)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where help is, in two lines, and leave with 2."""
+        hint = f"{self.prog} --help"
+        if "expected one argument" in message or "required: INPUT" in message or "unrecognized arguments: -" in message:
+            hint += "; a name that begins with a dash is written ./-name"
+        self.exit(2, f"{self.prog}: error: {message}\n  hint: {hint}\n")
 
 
 class _StoreOnce(argparse._StoreAction):

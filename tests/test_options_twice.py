@@ -95,7 +95,7 @@ def test_every_option_is_refused_or_joined(
             main([*typed, *places, *needed, *twice])
         assert caught.value.code == 2
         said = capsys.readouterr().err.splitlines()
-        assert said[-1].endswith(f"error: {name} may be given only once")
+        assert said[-2].endswith(f"error: {name} may be given only once") and "--help" in said[-1]
 
 
 def test_the_same_option_by_its_other_name_is_the_second(capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,12 +110,12 @@ def test_everything_and_torn(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         return str(json.loads(capsys.readouterr().out)["doubt"])
 
     nothing, everything = np.zeros((HEIGHT, WIDTH), np.float32), np.ones((HEIGHT, WIDTH), np.float32)
-    assert doubt([everything] * 6).startswith("nearly the whole frame was taken for the subject: try another --model")
+    assert doubt([everything] * 6).startswith("nearly the whole frame was taken for the subject: check the mattes you gave")
     assert "taken for the subject in 4 of 6 frames, the first being frame 1: " in doubt(
         [nothing, everything, everything, nothing, everything, everything]
     )
     assert doubt([nothing] * 4 + [disc(300, 180, 90)] * 2).startswith(
-        "no subject was found in 4 of 6 frames, the first being frame 0: "
+        "no subject is left in 4 of 6 frames, the first being frame 0: "
     )
     jumps = [disc(150 if index % 2 else 490, 180, 90) for index in range(6)]
     assert doubt(jumps) == "the matte jumps from frame to frame, most at frame 1: try --smooth high or another --model"

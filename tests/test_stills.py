@@ -23,7 +23,7 @@ from PIL import Image, ImageCms
 from streammatte import open_sink, open_source
 from streammatte.cli import main
 from streammatte.errors import DecodeFailed, InputError
-from streammatte.frame import ColorSpec, Frame, Plate
+from streammatte.frame import ColorSpec, Frame, Plate, StreamInfo
 from streammatte.matting.transfer import view_of
 from streammatte.media.kinds import picture_kind
 from streammatte.media.stills import assembled
@@ -597,3 +597,18 @@ def test_avif_of_tiles_and_turned():
     (picture,), source = opened(heif("irot.avif"))
     assert picture.shape == (128, 96, 3) and np.abs(picture - np.rot90(ramp)[::-1]).mean() < 1.5
     assert source.notes == ["mirrored and turned by 90° counter-clockwise, as the file asks for"]
+
+
+def test_exr_is_read_as_premultiplied_unless_it_says_straight(tmp_path):
+    """What this project writes in either way comes back as the straight colours that went in."""
+    light = np.full((3, 16, 16), 0.5, np.float32)
+    alpha = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
+    info = StreamInfo(16, 16, Fraction(1, 24), Fraction(24), 1, ColorSpec(True, 0, 2, 8, 32))
+    frame = Frame(torch.from_numpy(light), 0, 0)
+    for kind in ("premultiplied", "straight"):
+        with open_sink(tmp_path / f"{kind}.exr", info, alpha=kind, bits=32) as sink:
+            sink.write(Plate(frame, torch.from_numpy(alpha)))
+        (picture,), source = opened(tmp_path / f"{kind}.exr")
+        assert source.notes == (["premultiplied colours, divided by alpha"] if kind == "premultiplied" else [])
+        assert np.abs(picture - 0.5)[alpha > 0.01].max() < 1e-5
+        assert np.abs(alpha_of(tmp_path / f"{kind}.exr") - alpha).max() < 1e-6

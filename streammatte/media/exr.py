@@ -42,6 +42,7 @@ _CHROMATICITIES = {
     12: (0.680, 0.320, 0.265, 0.690, 0.150, 0.060, *_D65),
 }
 _LARGEST_HALF = 65504
+_FAINT = 1e-3
 
 
 class ExrWriter:
@@ -131,7 +132,8 @@ class ExrPicture:
 
     The frame is the display window; where the data window does not reach, it is black and clear. What is no number is
     0, and what is infinite the largest half: either would spread to its surroundings. R, G and B are read, or Y alone
-    as grey, of the main layer or the one that is named; alpha in ``plates()`` is A.
+    as grey, of the main layer or the one that is named; alpha in ``plates()`` is A. Colours are divided by it, since
+    OpenEXR's are premultiplied, unless the comment says straight, as this project writes it.
 
     Args:
         layer: The name of a layer or part.
@@ -176,6 +178,10 @@ class ExrPicture:
         self._origin = np.asarray(header["dataWindow"][0])[::-1] - (top, left)
         self._planes, self._alpha = planes_of(path, chosen_layer)
         self.has_alpha = self._alpha is not None
+        partly = self._alpha is not None and bool(((self._alpha > _FAINT) & (self._alpha < 1)).any())
+        self._premultiplied = partly and "straight alpha" not in str(header.get("comments", ""))
+        if self._premultiplied:
+            self.notes.append("premultiplied colours, divided by alpha")
         self.states_rate = "framesPerSecond" in header
         rate = Fraction(header.get("framesPerSecond", 24)).limit_denominator(1001)
         deep = any(plane.dtype != np.float16 for plane in self._planes)
@@ -200,6 +206,10 @@ class ExrPicture:
 
     def __iter__(self) -> Iterator[Frame]:
         rgb = np.dstack([self._placed(plane) for plane in self._planes])
+        if self._premultiplied and self._alpha is not None:
+            alpha = self._placed(self._alpha)[..., None]
+            # Where alpha is next to nothing, what is there is a glow, and no colour of anything.
+            np.divide(rgb, alpha, out=rgb, where=(alpha > _FAINT) & (alpha < 1))
         yield Frame(torch.from_numpy(rgb).permute(2, 0, 1), 0, 0)
 
     def plates(self) -> Iterator[Plate]:

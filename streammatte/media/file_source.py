@@ -85,7 +85,7 @@ class FileSource:
             if first is None:
                 raise DecodeFailed(
                     f"{without_secrets(url)} has no frame that can be decoded",
-                    hint=INDEX_HINT if url == PIPE else "the file is cut or damaged; fetch it again",
+                    hint=INDEX_HINT if url == PIPE else "the file is damaged, or neither a picture nor a video",
                 )
             if interlaced == "refuse" and (first.interlaced_frame or self._is_interlaced_soon()):
                 raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ from streammatte.media.kinds import LARGEST, WITH_FRAMES
 from streammatte.media.linear import LINEAR
 from streammatte.media.orientation import Orientation
 from streammatte.profiles import is_srgb, name_of, space_of, to_srgb
+
+logging.getLogger("imagecodecs").addHandler(logging.NullHandler())  # damage is an error here, not a line on the screen
 
 _BT709, _SRGB, _UNSPECIFIED = 1, 13, 2  # H.273
 _BIT_DEPTH = 24  # where a PNG's header says it

@@ -71,12 +71,14 @@ class Doubts:
         empty = [frame for frame, area in zip(self._frames, self._areas, strict=True) if area < EMPTY]
         full = [frame for frame, area in zip(self._frames, self._areas, strict=True) if area > FULL]
         if len(empty) > MANY * len(self._frames):
+            if self._guided:
+                return f"no subject is left{self._where(empty)}: check the mattes you gave"
             return f"no subject was found{self._where(empty)}: try another --model, or mark it with --core-matte"
         if len(full) > MANY * len(self._frames):
-            return (
-                f"nearly the whole frame was taken for the subject{self._where(full)}: "
-                "try another --model, or mark the background with --garbage-matte"
-            )
+            advice = "try another --model, or mark the background with --garbage-matte"
+            if self._guided:
+                advice = "check the mattes you gave"
+            return f"nearly the whole frame was taken for the subject{self._where(full)}: {advice}"
         return None
 
     def _of_tears(self) -> str | None:
