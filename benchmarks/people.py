@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("people", type=Path, metavar="DIR")
     parser.add_argument("--weights", action="append", default=[], metavar="NAME=FILE")
     parser.add_argument("--size", type=int, metavar="N", help="side of the bundled model's input")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="of the pictures, where networks are slow")
     parser.add_argument("--stages", action="store_true", help="weigh what helps at run time, too")
     parser.add_argument("--isnet", type=Path, metavar="ONNX")
     parser.add_argument("--mediapipe", type=Path, metavar="TFLITE")
@@ -64,7 +65,7 @@ def main() -> None:
     if given.mediapipe:
         networks["MediaPipe selfie"] = mediapipe(given.mediapipe)
 
-    whole = [read(path) for path in sorted(given.people.glob("*.jpg")) if held_out(path)]
+    whole = [read(path) for path in sorted(given.people.glob("*.jpg")) if held_out(path)][:: given.every]
     heads = [head for picture in whole if (head := head_and_shoulders(picture)) is not None]
     report = json.loads(given.json.read_text()) if given.json and given.json.exists() else {"networks": {}}
     report |= {"pictures": len(whole), "heads": len(heads), "torch": torch.__version__}
@@ -78,7 +79,7 @@ def main() -> None:
         if given.json:
             given.json.write_text(json.dumps(report, indent=1) + "\n")
     if given.output:
-        cv2.imwrite(given.output, sheet(heads[::8][:10], networks)[..., ::-1])
+        cv2.imwrite(given.output, sheet(heads[:: max(1, len(heads) // 10)][:10], networks)[..., ::-1])
 
 
 def ours(*, colors: Switch = "off", detail: Switch = "off", **asked: Any) -> Network:
