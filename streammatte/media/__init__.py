@@ -46,8 +46,8 @@ def open_source(
     Args:
         url: A path, an address, or ``-`` for standard input, which is read once: no part of it can be marked;
             ``plate.####.png`` or ``plate.%04d.png`` for numbered PNG, JPEG, TIFF, EXR, DPX, BMP, WebP, GIF, HEIC
-            or AVIF pictures. A gap in the numbers is an error. EXR and float TIFF give float frames in linear light, whose
-            values may be above 1.
+            or AVIF pictures. A gap in the numbers is an error. EXR and float TIFF give float frames in linear light,
+            whose values may be above 1.
         frame_rate: Of pictures, by default what EXR states, or else 24, as film and compositors have it; a clip states
             its own.
         strict: Raise ``DecodeFailed`` at the first damage instead of delivering what can be decoded.
