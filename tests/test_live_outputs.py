@@ -479,7 +479,7 @@ def test_a_run_that_an_error_ends_before_anybody_was_shown_leaves_nothing(tmp_pa
         (["udp://127.0.0.1"], {}, "names no port"),
         (["tcp://:9000"], {}, "names no host"),
         (["out.####.png"], {}, "suffix"),
-        (["window", "window"], {}, "twice"),
+        (["window", "window"], {}, "only once"),
         (["-"], {"json": True}, "--json"),
         (["out.mp4"], {"alpha": True}, "no alpha|none|cannot hold"),
         (["camera"], {"alpha": True}, "transparent"),

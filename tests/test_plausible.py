@@ -110,7 +110,9 @@ def test_everything_and_torn(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         return str(json.loads(capsys.readouterr().out)["doubt"])
 
     nothing, everything = np.zeros((HEIGHT, WIDTH), np.float32), np.ones((HEIGHT, WIDTH), np.float32)
-    assert doubt([everything] * 6).startswith("nearly the whole frame was taken for the subject: check the mattes you gave")
+    assert doubt([everything] * 6).startswith(
+        "nearly the whole frame was taken for the subject: check the mattes you gave"
+    )
     assert "taken for the subject in 4 of 6 frames, the first being frame 1: " in doubt(
         [nothing, everything, everything, nothing, everything, everything]
     )

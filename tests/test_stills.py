@@ -445,6 +445,21 @@ def test_sixteen_bits_of_ppm_and_jpeg_2000_stay(tmp_path):
         assert np.array_equal(frame, DEEP), name
 
 
+def test_what_only_a_parser_understands_is_not_shown(tmp_path):
+    (tmp_path / "in.tif").write_bytes(b"II*\0\xff\xff\xff\xff")
+    with pytest.raises(DecodeFailed, match=r"in\.tif cannot be decoded$"):
+        opened(tmp_path / "in.tif")
+
+
+def test_an_animation_of_ten_bits_is_read_with_eight_and_told(tmp_path):
+    frames = np.full((3, HEIGHT, WIDTH, 3), 700, np.uint16)
+    data = imagecodecs.avif_encode(frames, bitspersample=10, primaries=9, transfer=16)
+    (tmp_path / "in.avif").write_bytes(data)
+    pictures, source = opened(tmp_path / "in.avif")
+    assert len(pictures) == 3 and source.info.color.transfer == 16
+    assert source.notes == ["its 10 bits are read as 8"]
+
+
 def test_a_profile_of_floats_is_ignored_and_told(tmp_path):
     tifffile.imwrite(tmp_path / "in.tif", RAMP.astype(np.float32) / 255, photometric="rgb", iccprofile=P3)
     _, source = opened(tmp_path / "in.tif")

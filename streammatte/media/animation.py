@@ -15,7 +15,16 @@ from PIL import Image
 from streammatte.errors import DecodeFailed
 from streammatte.frame import Frame, Plate, StreamInfo
 from streammatte.media.span import Marks, shown_at, span_of
-from streammatte.media.stills import Decoded, assembled, channels_of, decoding, frame_of, orientation_of, plate_of
+from streammatte.media.stated import samples_of
+from streammatte.media.stills import (
+    Decoded,
+    assembled,
+    channels_of,
+    decoding,
+    frame_of,
+    orientation_of,
+    plate_of,
+)
 
 _MILLISECOND = Fraction(1, 1000)
 # What browsers make of a GIF that says less, which its makers count on.
@@ -101,6 +110,8 @@ class AnimationSource:
         """Each frame, and how many milliseconds it is shown."""
         with decoding(self._path):
             picture = Image.open(self._path, formats=[self._kind])
+            bits, color = samples_of(self._path, self._kind)
+        notes = [f"its {bits} bits are read as 8"] if bits > 8 else []
         with picture:
             late = 0.0  # what rounding has left over
             for place in range(_first_shown(picture), getattr(picture, "n_frames", 1)):
@@ -109,7 +120,7 @@ class AnimationSource:
                     picture.load()
                     channels, converted = channels_of(picture, self._path)
                     profile = None if converted else picture.info.get("icc_profile")
-                    shown = assembled(channels, profile, orientation_of(picture))
+                    shown = assembled(channels, profile, orientation_of(picture), color, notes)
                     exact = float(picture.info.get("duration") or 0)
                 if exact < _SHORTEST:
                     exact = _USUAL

@@ -17,6 +17,7 @@ USUAL_RATE = Fraction(25)
 
 _FASTEST = 1000  # frames a second: what is above counts ticks of a clock
 _LOOKED_AT = 50  # packets, from which a rate can be told
+_INDEXED = 10_000  # of those that an index has: more cost seconds, in a clip of hours
 _SHOWN_EARLIER = 8  # frames that may be stored after one that is shown after them
 _FEWEST = 8  # steps between frames, before a rate is doubted that they do not fit
 _COMMON = [Fraction(rate * 1000, scale) for rate in (24, 25, 30, 50, 60) for scale in (1000, 1001)]
@@ -73,7 +74,7 @@ def _stamps(url: str, stream: av.VideoStream) -> list[Fraction]:
     kind = stream.container.format.name
     if kind.startswith("mov"):
         base = stream.time_base or Fraction(1)
-        return [stamp * base for stamp in sorted({entry.timestamp for entry in stream.index_entries})]
+        return [stamp * base for stamp in sorted({entry.timestamp for entry in stream.index_entries})[:_INDEXED]]
     if kind.endswith("_pipe") or kind == "image2" or not _is_file(url):
         return []
     stamps = set()

@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import cv2
-import imagecodecs
 import numpy as np
 import pi_heif
 import torch
@@ -23,17 +22,16 @@ from PIL import ExifTags, Image, ImageCms
 from streammatte.errors import DecodeFailed, InputError, SourceNotFound, StreammatteError
 from streammatte.frame import ColorSpec, Frame, Plate, StreamInfo
 from streammatte.media.alpha import is_grey
-from streammatte.media.avif import decode_deep, facts_of
 from streammatte.media.color import RGB_MATRIX, Samples
 from streammatte.media.kinds import LARGEST, WITH_FRAMES
-from streammatte.media.linear import LINEAR
+from streammatte.media.linear import LINEAR, SRGB
 from streammatte.media.orientation import Orientation
+from streammatte.media.stated import decode_deep, samples_of
 from streammatte.profiles import is_srgb, name_of, space_of, to_srgb
 
 logging.getLogger("imagecodecs").addHandler(logging.NullHandler())  # damage is an error here, not a line on the screen
 
-_BT709, _SRGB, _UNSPECIFIED = 1, 13, 2  # H.273
-_BIT_DEPTH = 24  # where a PNG's header says it
+_UNSPECIFIED = 2  # of H.273's codes
 
 # EXIF's orientations (CIPA DC-008, 4.6.4): rows and columns swapped, then columns reversed, then rows.
 ORIENTATIONS = {
@@ -184,7 +182,7 @@ def decoding(path: Path) -> Iterator[None]:
         raise SourceNotFound(f"{path} cannot be read: {reason}", hint="check its name and permissions") from exc
     except Exception as exc:  # of damaged files, Pillow's and tifffile's parsers raise whatever Python has
         raise DecodeFailed(
-            f"{path} cannot be decoded: {_first_line(exc)}", hint="it is cut or damaged; fetch it again"
+            f"{path} cannot be decoded{_reason(exc)}", hint="it is cut or damaged; fetch it again"
         ) from exc
 
 
@@ -192,19 +190,18 @@ def by_pillow(path: Path, kind: str) -> Decoded:
     """The picture, or an animation's first frame, as Pillow reads it; of more than 8 bits as libpng and libavif do."""
     with Image.open(path, formats=[kind]) as picture:
         notes = [*_left_out(picture)]
-        bits, color = _samples_of(path, picture.format)
+        bits, color = samples_of(path, picture.format)
         if bits == 8:
             picture.load()
         orientation = orientation_of(picture)
         profile = picture.info.get("icc_profile")
         if bits > 8:
-            png = picture.format == "PNG"
-            channels = _channels(imagecodecs.png_decode(path.read_bytes()) if png else decode_deep(path, bits))
+            channels = _channels(decode_deep(path, picture.format, bits))
         else:
             channels, converted = channels_of(picture, path)
             if converted:
                 profile = None
-        if picture.format == "PNG" and color is not None and color.transfer != _SRGB:
+        if picture.format == "PNG" and color is not None and color.transfer != SRGB:
             profile = None  # cICP goes before a profile, which is for programs that do not know it (W3C PNG, 4.3)
     return assembled(channels, profile, orientation, color, notes)
 
@@ -363,31 +360,6 @@ def _left_out(picture: Image.Image) -> Iterator[str]:
         yield more(frames - 1, "frame")
 
 
-def _samples_of(path: Path, kind: str | None) -> tuple[int, ColorSpec | None]:
-    """How many bits are read of a sample, and what the file says of its colours."""
-    if kind == "AVIF":
-        return facts_of(path)
-    if kind != "PNG":
-        return 8, None
-    with path.open("rb") as file:
-        return max(8, file.read(_BIT_DEPTH + 1)[-1]), _png_color(path)
-
-
-def _png_color(path: Path) -> ColorSpec | None:
-    """What a PNG says of its colours in H.273's codes (chunk cICP), or by naming sRGB; ``None`` if it does neither."""
-    with path.open("rb") as file:
-        file.seek(8)
-        while len(head := file.read(8)) == 8 and head[4:] not in (b"IDAT", b"IEND"):
-            length = int.from_bytes(head[:4], "big")
-            if head[4:] == b"cICP" and length == 4:
-                primaries, transfer, *_ = file.read(4)
-                return ColorSpec(True, RGB_MATRIX, primaries, transfer)
-            if head[4:] == b"sRGB":
-                return ColorSpec(True, RGB_MATRIX, _BT709, _SRGB)
-            file.seek(length + 4, 1)
-    return None
-
-
 def _shares(samples: NDArray[Any]) -> NDArray[np.float32]:
     if samples.dtype == np.float32:
         shares: NDArray[np.float32] = np.clip(samples, 0, 1)
@@ -401,6 +373,7 @@ def _in_steps(light: Samples) -> Samples:
     return steps
 
 
-def _first_line(exc: Exception) -> str:
+def _reason(exc: Exception) -> str:
+    """What a library says, where it says anything to people: of a missing key or tag there is only its number."""
     said = str(exc).strip().splitlines()
-    return said[0] if said else type(exc).__name__
+    return f": {said[0]}" if said and not isinstance(exc, LookupError | AssertionError) else ""
