@@ -37,12 +37,13 @@ from streammatte.stages.temporal import REACH
 from streammatte.training.clips import NAMES, Clip, make_clip
 from streammatte.training.cutouts import read_cutouts
 from streammatte.training.flicker import flickering
+from streammatte.weights.table import NANO_SIZE
 
 Mattes = NDArray[np.float32]
 CUTOUTS = Path(__file__).parents[1] / "samples/cutouts"
 SUBJECTS = (149, 155, 233, 240, 335, 343, 569, 609, 905, 994)  # held out from training; people, mostly, and whole
 MEASURES = ("dtSSD", "MESSDdt", "MAD", "Grad")
-NETWORK_SIZE = 192
+NETWORK_SIZE = NANO_SIZE[0]
 
 
 def main() -> None:
