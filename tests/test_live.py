@@ -362,7 +362,7 @@ def test_the_command_on_a_file_writes_one_json_object_a_second(
 
 def test_seconds_begin_when_the_network_is_ready(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "out.mkv")
-    arguments = ["--camera", PATTERN, "--bg", "green", "--to", out, "--seconds", "0.5", *QUICK]
+    arguments = ["--camera", PATTERN, "--bg", "green", "--to", out, "--seconds", "3", *QUICK]
     assert main(["live", *arguments]) == 0
     said = capsys.readouterr().err
     assert " pictures in " in said and "the background alone" not in said

@@ -431,7 +431,7 @@ def test_a_sequence_that_is_not_there(tmp_path):
 
 def test_a_kind_of_picture_that_is_not_read_numbered_says_what_is(tmp_path):
     with pytest.raises(SourceNotFound) as caught:
-        open_source(tmp_path / "plate.####.gif")
+        open_source(tmp_path / "plate.####.svg")
     assert "PNG" in str(caught.value.hint)
 
 

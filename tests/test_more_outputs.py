@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -452,7 +454,8 @@ def test_a_run_that_waits_for_a_pipe_can_be_ended(tmp_path: Path, waits_for: str
         else:
             run.stdin.write(big.read_bytes()[:2000])
             run.stdin.flush()
-            time.sleep(1)
+            while fcntl.ioctl(run.stdin, termios.FIONREAD, bytes(4)) != bytes(4):  # until it has read what there is
+                time.sleep(0.02)
         run.terminate()
         assert run.wait(60) in (128 + signal.SIGTERM, -signal.SIGTERM)  # the latter: before Python listened
         assert "Traceback" not in run.stderr.read().decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -120,7 +121,9 @@ def test_everything_and_torn(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         "no subject is left in 4 of 6 frames, the first being frame 0: "
     )
     jumps = [disc(150 if index % 2 else 490, 180, 90) for index in range(6)]
-    assert doubt(jumps) == "the matte jumps from frame to frame, most at frame 1: try --smooth high or another --model"
+    # All of the jumps are alike, but for what the network adds to them.
+    most = r"the matte jumps from frame to frame, most at frame [1-5]: try --smooth high or another --model"
+    assert re.fullmatch(most, doubt(jumps))
     assert doubt([disc(300, 180, 90 + 2 * index) for index in range(6)]) == "None"
 
 

@@ -38,7 +38,7 @@ from streammatte.stages.motion import View
 from streammatte.summary import STAGES, Summary
 from streammatte.training.flicker import flickering
 
-QUICK = ["--model", "birefnet-nano", "--size", "64x64", "--device", "cpu", "--offline"]
+QUICK = ["--model", "birefnet-nano", "--size", "160x160", "--device", "cpu", "--offline"]
 HEIGHT, WIDTH = 72, 96
 Plane = NDArray[np.float32]
 
@@ -171,9 +171,9 @@ def test_the_page(run: Path) -> None:
     for caption in ("frame", "matte", "over a checkerboard", "over black", "over white"):
         assert seen.texts["figcaption"].count(caption) >= SPREAD // 2
     cells = re.findall(r"<td>([^<]*)</td>", html)
-    assert any(cell.startswith("birefnet-nano, 64×64") for cell in cells)
+    assert any(cell.startswith("birefnet-nano, 160×160") for cell in cells)
     assert "colors, smooth, decontaminate" in cells, "stages go by the names of their options"
-    assert cells[cells.index("option size") + 1] == "64x64"
+    assert cells[cells.index("option size") + 1] == "160x160"
     assert cells[cells.index("option limits") + 1] == "flicker=1000"
     assert "out.webm" in seen.texts["td"]
     # No limit is crossed, and no stream is shorter. That the clip shows no subject may be said.
