@@ -65,7 +65,7 @@ def check_outputs(
     for place, target in enumerate(targets):
         if target in targets[:place]:
             shown = target if target == STDOUT else without_secrets(target)
-            raise OutputError(f"--to {shown} may be given only once", hint="leave one of the two out")
+            raise OutputError(f"--to {shown} may be given only once", hint="name each target once")
         if _is_file(target):
             recorded(Path(target), _ANY, alpha=alpha)
             check_target(through_links(Path(target)), overwrite=overwrite)
