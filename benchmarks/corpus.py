@@ -70,7 +70,7 @@ def read(path: Path) -> dict[str, Any]:
     kind, theirs = by_pillow(path)
     result: dict[str, Any] = {"kind": kind, "pillow": theirs is not None, "difference": None}
     try:
-        with streammatte.open_source(path) as source:
+        with streammatte.open_video(path) as source:
             ours = next(iter(source)).rgb.permute(1, 2, 0).numpy()
             result["notes"] = source.notes
     except StreammatteError as exc:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import data
 
-from streammatte.training.backgrounds import drawn, fractal
+from training.backgrounds import drawn, fractal
 
 Picture = NDArray[np.float32]
 

@@ -37,10 +37,10 @@ from pymatting import estimate_foreground_cf, estimate_foreground_ml
 from torch import Tensor
 
 from benchmarks.edge_scenes import KINDS, Picture, composed, cutout, grained, place, scene
-from streammatte import metrics
+from streammatte.quality import metrics
 from streammatte.stages import estimate_foreground
 from streammatte.stages.detail import refine_alpha
-from streammatte.training.clips import make_clip
+from training.clips import make_clip
 
 RESULTS = Path(__file__).parent / "results" / "edges.json"
 UHD, HD = (2160, 3840), (1080, 1920)

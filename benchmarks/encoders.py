@@ -1,6 +1,6 @@
 """ProRes 4444, way by way: python -m benchmarks.encoders [--clip CLIP] [--frames N] [-o FILE]
 
-The same 1080p plates with a soft alpha, one generated and one of a clip, are encoded by every way that FFmpeg has: its
+The same 1080p cut-outs with a soft alpha, one generated and one of a clip, are encoded by every way FFmpeg has: its
 defaults, the ways that streammatte takes, and the ones beside them. Reported as JSON: frames a second, megabits a
 second at 25 frames each, and the PSNR of colours and of alpha against what was handed over.
 """
@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.report import machine
-from streammatte.media.color import plane_view, planes_from_rgb
-from streammatte.media.encoding import PRORES_QUANTISERS
+from streammatte.color.ycbcr import plane_view, planes_from_rgb
+from streammatte.media.write.encoding import PRORES_QUANTISERS
 
 WIDTH, HEIGHT = 1920, 1080
 Planes = tuple[NDArray[np.uint16], ...]
@@ -69,10 +69,10 @@ def main() -> None:
     report: dict[str, object] = {
         "facts": {**machine(), "frames": given.frames, "size": [WIDTH, HEIGHT]},
     }
-    for name, plates in footage.items():
+    for name, cutouts in footage.items():
         rows = {}
         for way in WAYS:
-            rows[str(way)] = row = measured(way, plates)
+            rows[str(way)] = row = measured(way, cutouts)
             base = rows[str(DEFAULTS)]
             row["times the defaults' speed"] = round(row["fps"] / base["fps"], 2)
             row["colour dB against the defaults"] = round(row["colour dB"] - base["colour dB"], 2)
@@ -82,9 +82,9 @@ def main() -> None:
         given.output.write_text(json.dumps(report, indent=2) + "\n")
 
 
-def measured(way: Way, plates: list[Planes]) -> dict[str, float]:
+def measured(way: Way, cutouts: list[Planes]) -> dict[str, float]:
     """Encode into a file, decode it, compare."""
-    frames = [_frame(planes, index) for index, planes in enumerate(plates)]
+    frames = [_frame(planes, index) for index, planes in enumerate(cutouts)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "out.mov"
         start = time.perf_counter()
@@ -103,12 +103,12 @@ def measured(way: Way, plates: list[Planes]) -> dict[str, float]:
         size = path.stat().st_size
         errors = np.zeros(2)
         with av.open(str(path)) as made:
-            for decoded, planes in zip(made.decode(video=0), plates, strict=True):
+            for decoded, planes in zip(made.decode(video=0), cutouts, strict=True):
                 errors += _errors(decoded, planes)
-    colour, alpha = errors / len(plates)
+    colour, alpha = errors / len(cutouts)
     return {
-        "fps": round(len(plates) / seconds, 2),
-        "Mb/s": round(size * 8 * 25 / len(plates) / 1e6, 1),
+        "fps": round(len(cutouts) / seconds, 2),
+        "Mb/s": round(size * 8 * 25 / len(cutouts) / 1e6, 1),
         "colour dB": _decibel(colour),
         "alpha dB": _decibel(alpha),
     }

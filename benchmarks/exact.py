@@ -1,4 +1,4 @@
-"""Whether a clip's plates keep what the clip had: python -m benchmarks.exact CLIP [streammatte's options]
+"""Whether a clip's cut-outs keep what the clip had: python -m benchmarks.exact CLIP [streammatte's options]
 
 Writes ProRes, VP9 and PNG in one pass, decodes them, and prints as JSON: frames, whether every pts and every audio
 packet is the source's own, and how far the decoded alpha is from what the library computes for the same frames.
@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import streammatte
-from streammatte.cli import main as command
-from streammatte.media.color import plane_view
+from streammatte.cli.main import main as command
+from streammatte.color.ycbcr import plane_view
 
 
 def main(clip: str, *options: str) -> dict[str, object]:
@@ -32,9 +32,9 @@ def main(clip: str, *options: str) -> dict[str, object]:
         asked = [argument for path in outputs for argument in ("-o", str(path))]
         if command([clip, *asked, *network, "--quiet", *options]) != 0:
             raise SystemExit(1)
-        matter = streammatte.load_matter("birefnet-nano", device="cpu")
-        with streammatte.open_source(clip) as source:
-            alphas = [plate.alpha.numpy() for plate in streammatte.matte(source, matter)]
+        matter = streammatte.load_model("birefnet-nano", device="cpu")
+        with streammatte.open_video(clip) as source:
+            alphas = [cutout.alpha.numpy() for cutout in streammatte.matte(source, matter)]
         original, mov, webm = times(clip), times(outputs[0]), times(outputs[1])
         pictures = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[..., 3] for path in sorted(folder.glob("out.*.png"))]
         return {

@@ -32,8 +32,8 @@ from benchmarks.networks import (
     strict_fp32,
 )
 from benchmarks.report import CheckFailed, Report, machine, output_of, require
-from streammatte.nets import BiRefNet
-from streammatte.nets.deform import deform_conv2d
+from streammatte.models.nets.birefnet import BiRefNet
+from streammatte.models.nets.deform import deform_conv2d
 
 GOLDENS = (("swin_t", "a", (1, 3, 256, 256)), ("swin_t", "b", (2, 3, 192, 320)), ("swin_l", "a", (1, 3, 256, 256)))
 LIMIT_FP32 = 1e-4  # largest |Δ sigmoid|
@@ -310,9 +310,9 @@ def compile_one(run: Run, entry: dict[str, Any], net: BiRefNet, image: Tensor, m
 def sdmatte(run: Run, report: Report) -> None:
     """SDMatte against its goldens, then a key frame at 1024² in each type: seconds, memory, and how far from fp32."""
     from benchmarks import sdmatte as own
-    from streammatte.matting import SDMatteRefiner
-    from streammatte.nets import load_sdmatte
-    from streammatte.nets.sdmatte_config import read_config
+    from streammatte.models.nets.sdmatte import load_sdmatte
+    from streammatte.models.nets.sdmatte_config import read_config
+    from streammatte.models.sdmatte import SDMatteRefiner
 
     strict_fp32(run.device)
     own.parity(report, PARITY, run.folder, run.device)
@@ -347,7 +347,7 @@ def sdmatte(run: Run, report: Report) -> None:
 
 def footage(run: Run, report: Report) -> None:
     """The whole command on a generated 1080p clip."""
-    from streammatte.weights.store import EMBEDDED, find, locate
+    from streammatte.models.store import EMBEDDED, find, locate
 
     clip = run.folder / "clip.mp4"
     size, frames = ((128, 96), 6) if run.small else ((1920, 1080), 100)

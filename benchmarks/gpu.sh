@@ -46,7 +46,7 @@ training() { # a longer run of the bundled network; state and checkpoint stay in
     local resume=() pictures=${PICTURES:?names a folder with people, stamps, wallpapers and panoramas in it}
     [ ! -f "$out/training/state.pt" ] || resume=(--resume)
     timeout --signal=TERM -k 30 $((9 * 60)) "$python" -m training --device cuda --bf16 --cores 1 \
-        --from streammatte/weights/birefnet-nano.safetensors --minutes 27 --batch 64 --rate 1e-3 \
+        --from streammatte/models/birefnet-nano.safetensors --minutes 27 --batch 64 --rate 1e-3 \
         --sizes 192:0.3,288:0.7 --workers "$(($(nproc) - 1))" --every 2 \
         --people "$pictures/people" --stamps "$pictures/stamps" --wallpapers "$pictures/wallpapers" \
         --panoramas "$pictures/panoramas" --cutouts samples/cutouts --out "$out/training" "${resume[@]}"

@@ -1,4 +1,4 @@
-"""Which levels a clip has, and which its plates have: python -m benchmarks.levels CLIP|ramp [streammatte's options]
+"""Which levels a clip has, and which its cut-outs have: python -m benchmarks.levels CLIP|ramp [streammatte's options]
 
 Writes ProRes, VP9 and PNG of the frame's own colours in one pass, and a composite over green as H.264, decodes them and
 prints as JSON, for the source and each output: the tags; of luma how many distinct codes there are and, of 10 bits and
@@ -20,11 +20,11 @@ import numpy as np
 import torch
 
 import streammatte
-from streammatte.cli import main as command
-from streammatte.frame import Plate
-from streammatte.media.color import color_of, plane_view, working_bits
-from streammatte.media.encoding import encoding_for
-from streammatte.media.video_sink import VideoSink
+from streammatte.cli.main import main as command
+from streammatte.color.ycbcr import color_of, plane_view, working_bits
+from streammatte.frame import Cutout
+from streammatte.media.write.encoding import encoding_for
+from streammatte.media.write.video_writer import VideoWriter
 
 
 def main(clip: str, *options: str) -> dict[str, object]:
@@ -32,8 +32,8 @@ def main(clip: str, *options: str) -> dict[str, object]:
     network = ("--model", "birefnet-nano", "--size", "64x64", "--device", "cpu", "--colors", "off", "--smooth", "off")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        plates = [folder / "out.mov", folder / "out.webm", folder / "out.####.png"]
-        asked = [argument for path in plates for argument in ("-o", str(path))]
+        cutouts = [folder / "out.mov", folder / "out.webm", folder / "out.####.png"]
+        asked = [argument for path in cutouts for argument in ("-o", str(path))]
         shared = (*network, "--decontaminate", "off", "--quiet", *options)
         composite = folder / "out.mp4"
         if command([clip, *asked, *shared]) or command([clip, "-o", str(composite), "--bg", "#00b140", *shared]):
@@ -47,7 +47,7 @@ def main(clip: str, *options: str) -> dict[str, object]:
                     **levels(str(path).replace("####", "0001")),
                     **({} if path is composite else farther(rgb_of(str(path)), wanted)),
                 }
-                for path in (*plates, composite)
+                for path in (*cutouts, composite)
             },
         }
 
@@ -68,16 +68,16 @@ def ramp() -> dict[str, object]:
                 plane_view(plane, 10)[:] = samples
             file.mux(stream.encode(frame))
             file.mux(stream.encode(None))
-        with streammatte.open_source(clip) as source:
+        with streammatte.open_video(clip) as source:
             info, picture = source.info, next(iter(source))
-        plate = Plate(picture, torch.from_numpy((codes / 1023).astype(np.float32)))
+        cutout = Cutout(picture, torch.from_numpy((codes / 1023).astype(np.float32)))
         usual = encoding_for(out, info, content="plate", alpha="straight", composite=False)
         for quantiser in (1, 2, 3, 4):
             encoding = replace(usual, quantiser=quantiser)
-            with VideoSink(
+            with VideoWriter(
                 out, info, encoding, content="plate", alpha="straight", background=None, audio=None, overwrite=True
-            ) as sink:
-                sink.write(plate)
+            ) as writer:
+                writer.write(cutout)
             with av.open(str(out)) as file:
                 decoded = next(file.decode(video=0))
             bits = decoded.format.components[0].bits
@@ -125,7 +125,7 @@ def levels(path: str) -> dict[str, object]:
 
 def rgb_of(path: str) -> list[np.ndarray]:
     """Every frame as float RGB in [0, 1], as the library reads it."""
-    with streammatte.open_source(path) as source:
+    with streammatte.open_video(path) as source:
         return [frame.as_float().numpy() for frame in source]
 
 

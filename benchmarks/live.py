@@ -38,7 +38,7 @@ from benchmarks.live_privacy import DIFFERS, breaking, in_real_time, step_by_ste
 from benchmarks.live_run import Keyed, Log, Watched, free_port, nano, of_room, played
 from benchmarks.live_scene import LOOP, SIZE, STRIP, Mask, Picture, Scene, overlap, read_number, small
 from benchmarks.report import ROOT, CheckFailed, Report, machine, require
-from streammatte.frame import Plate
+from streammatte.frame import Cutout
 from streammatte.live.capture import Capture
 from streammatte.live.contracts import Captured, LiveMatter, Shown
 from streammatte.live.controls import Controls
@@ -46,8 +46,8 @@ from streammatte.live.look import Look
 from streammatte.live.matting import AdaptiveMatter
 from streammatte.live.outputs import Outputs
 from streammatte.live.session import Session, signals_heeded
-from streammatte.matting import cores_left_to
-from streammatte.media.live_source import LiveSource
+from streammatte.live.source import LiveSource
+from streammatte.models.device import cores_left_to
 
 SAMPLES = ROOT / "samples"
 ANOTHERS = 0.05  # more overlap with another frame's truth than with the own; a frame's shift costs 0.1 and more
@@ -76,12 +76,12 @@ class WithStrip:
     def exhausted(self) -> bool:
         return self._matter.exhausted
 
-    def __call__(self, captured: Captured) -> Plate:
-        plate = self._matter(captured)
-        alpha = plate.alpha.clone()
+    def __call__(self, captured: Captured) -> Cutout:
+        cutout = self._matter(captured)
+        alpha = cutout.alpha.clone()
         alpha[: STRIP[0], : STRIP[1]] = 1
         before, self._before = self._before, alpha
-        return replace(plate, alpha=before if self._shifted and before is not None else alpha)
+        return replace(cutout, alpha=before if self._shifted and before is not None else alpha)
 
 
 class Pairing:

@@ -1,4 +1,4 @@
-"""What a live picture costs, from its plate on: python -m benchmarks.live_look [--frames N] [-o FILE]
+"""What a live picture costs, from its cut-out on: python -m benchmarks.live_look [--frames N] [-o FILE]
 
 The first frames of the sample `talking` with the alpha that came with them, at three sizes, on one thread, with each
 option by itself and with all that are on by default. Milliseconds a frame: median and 95th percentile, and the median
@@ -20,12 +20,12 @@ import numpy as np
 import torch
 
 from benchmarks.report import ROOT, machine
-from streammatte import open_source
-from streammatte.frame import ColorSpec, Frame, Plate, StreamInfo
+from streammatte import open_video
+from streammatte.frame import ColorSpec, Cutout, Frame, StreamInfo
 from streammatte.live.contracts import Captured
 from streammatte.live.controls import Controls
 from streammatte.live.look import Look
-from streammatte.media.composing import opacity, pixels_of
+from streammatte.media.write.composing import opacity, pixels_of
 
 SIZES = ((640, 360), (1280, 720), (1920, 1080))
 OFF: dict[str, Any] = {"light_wrap": False, "match": False}
@@ -43,22 +43,22 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def plates(size: tuple[int, int], count: int) -> list[Plate]:
+def cutouts(size: tuple[int, int], count: int) -> list[Cutout]:
     """Of the sample and of its true alpha, softened as networks do."""
     made = []
-    with open_source(ROOT / "samples/talking.mp4") as colors, open_source(ROOT / "samples/talking.alpha.mkv") as alphas:
+    with open_video(ROOT / "samples/talking.mp4") as colors, open_video(ROOT / "samples/talking.alpha.mkv") as alphas:
         for frame, matte in zip(colors, alphas, strict=False):
             rgb = cv2.resize(pixels_of(frame.rgb), size, interpolation=cv2.INTER_AREA)
             alpha = pixels_of(matte.as_float())[..., 0]
             alpha = cv2.resize(cv2.resize(alpha, (192, 192), interpolation=cv2.INTER_AREA), size)
             picture = Frame(torch.from_numpy(rgb).permute(2, 0, 1), frame.index, frame.index)
-            made.append(Plate(picture, torch.from_numpy(np.ascontiguousarray(alpha))))
+            made.append(Cutout(picture, torch.from_numpy(np.ascontiguousarray(alpha))))
             if len(made) == count:
                 break
     return made
 
 
-def measured(background: str, options: dict[str, Any], given: list[Plate]) -> dict[str, float]:
+def measured(background: str, options: dict[str, Any], given: list[Cutout]) -> dict[str, float]:
     """Milliseconds a frame."""
     height, width = given[0].alpha.shape
     info = StreamInfo(width, height, Fraction(1, 30), Fraction(30), None, ColorSpec())
@@ -67,9 +67,9 @@ def measured(background: str, options: dict[str, Any], given: list[Plate]) -> di
     look = Look(info, [background], controls, **options)
     took, busy = [], []
     try:
-        for index, plate in enumerate(given + given):
+        for index, cutout in enumerate(given + given):
             begin, worked = time.perf_counter(), time.thread_time()
-            look(Captured(plate.frame, index / 30), plate)
+            look(Captured(cutout.frame, index / 30), cutout)
             took.append(1000 * (time.perf_counter() - begin))
             busy.append(1000 * (time.thread_time() - worked))
     finally:
@@ -93,12 +93,12 @@ def main() -> None:
     results: dict[str, Any] = {"machine": machine(), "threads": 1, "milliseconds": {}}
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder, "place.png")
-        place = next(iter(open_source(ROOT / "samples/walk.mp4")))
+        place = next(iter(open_video(ROOT / "samples/walk.mp4")))
         cv2.imwrite(str(picture), pixels_of(place.rgb)[..., ::-1])
         backgrounds = {"picture": str(picture), "clip": str(ROOT / "samples/walk.mp4")}
         for size in SIZES:
-            ready = plates(size, given.frames)
-            mixed = np.mean([np.mean((opacity(plate) > 0.08) & (opacity(plate) < 0.92)) for plate in ready])
+            ready = cutouts(size, given.frames)
+            mixed = np.mean([np.mean((opacity(cutout) > 0.08) & (opacity(cutout) < 0.92)) for cutout in ready])
             times: dict[str, Any] = {"share of pixels at the edge": round(float(mixed), 4)}
             for name, (background, options) in WAYS.items():
                 times[name] = measured(backgrounds.get(background, background), options, ready)

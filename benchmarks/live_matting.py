@@ -3,7 +3,7 @@
     python -m benchmarks.live_matting [--clips NAME ...] [--json FILE]
     python -m benchmarks.live_matting --look CLIP ... -o OUT.png
 
-The clips are the samples that have a truth, and those that `streammatte.training.clips` makes; the network is the
+The clips are the samples that have a truth, and those that `training.clips` makes; the network is the
 embedded one. `leak` is what is shown of the room: the sum of alpha where the truth is 0, in thousandths of the picture.
 Times are of the matter alone, in one thread, and mean something on a quiet machine only.
 `--look` lays frames over green: each row a frame, first the picture, then file mode, then each setting.
@@ -25,14 +25,14 @@ from numpy.typing import NDArray
 import streammatte
 from benchmarks.report import machine
 from benchmarks.temporal import CUTOUTS, SUBJECTS
-from streammatte import metrics
 from streammatte.frame import Frame
 from streammatte.live.contracts import Captured
 from streammatte.live.controller import ladder
 from streammatte.live.matting import AdaptiveMatter
+from streammatte.quality import metrics
 from streammatte.stages import stages_for
-from streammatte.training.clips import NAMES, make_clip
-from streammatte.training.cutouts import read_cutouts
+from training.clips import NAMES, make_clip
+from training.cutouts import read_cutouts
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 OWN = (192, 192)
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", metavar="PNG")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    matter = streammatte.load_matter("birefnet-nano", device="cpu")
+    matter = streammatte.load_model("birefnet-nano", device="cpu")
     if given.look:
         rows = [row for clip in given.look for row in look(read(Path(clip)), matter)]
         cv2.imwrite(given.output, np.vstack(rows)[..., ::-1])
@@ -71,12 +71,12 @@ def main() -> None:
 
 
 def methods(
-    frames: list[Frame], matter: streammatte.matting.BiRefNetMatter
+    frames: list[Frame], matter: streammatte.models.BiRefNetModel
 ) -> Iterable[tuple[str, Mattes, dict[str, float]]]:
     """What each makes of the frames: its name, (N, H, W), and what it cost."""
     matter.size = OWN
     stages = stages_for(OWN, decontaminate=False)
-    yield "file mode", np.stack([plate.alpha.numpy() for plate in streammatte.matte(frames, matter, stages)]), {}
+    yield "file mode", np.stack([cutout.alpha.numpy() for cutout in streammatte.matte(frames, matter, stages)]), {}
     for setting in ladder(OWN):
         matter.size = OWN
         live = AdaptiveMatter(matter, (setting.size, setting.every))
@@ -116,13 +116,11 @@ def clip_of(name: str) -> tuple[list[Frame], Mattes]:
 
 
 def read(path: Path) -> list[Frame]:
-    with streammatte.open_source(path) as source:
+    with streammatte.open_video(path) as source:
         return list(source)
 
 
-def look(
-    frames: list[Frame], matter: streammatte.matting.BiRefNetMatter, count: int = 6
-) -> Iterable[NDArray[np.uint8]]:
+def look(frames: list[Frame], matter: streammatte.models.BiRefNetModel, count: int = 6) -> Iterable[NDArray[np.uint8]]:
     """Rows of a contact sheet: frames one after the other, as what one does wrong goes on to the next."""
     middle = len(frames) // 2
     shown = [alphas for _, alphas, _ in methods(frames, matter)]

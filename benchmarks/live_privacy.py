@@ -15,7 +15,7 @@ from benchmarks.live_matting import OWN, clip_of
 from benchmarks.live_run import Keyed, nano, of_room, played
 from benchmarks.live_scene import Mask, Picture
 from benchmarks.report import ROOT
-from streammatte.frame import Frame, Plate
+from streammatte.frame import Cutout, Frame
 from streammatte.live.capture import Capture
 from streammatte.live.contracts import Captured, Shown
 from streammatte.live.controller import ladder
@@ -24,9 +24,9 @@ from streammatte.live.look import Look
 from streammatte.live.matting import AdaptiveMatter
 from streammatte.live.outputs import Outputs
 from streammatte.live.session import Session
+from streammatte.live.source import LiveSource
 from streammatte.media.background import open_background
-from streammatte.media.composing import at_depth, colors
-from streammatte.media.live_source import LiveSource
+from streammatte.media.write.composing import at_depth, colors
 from streammatte.stages import stages_for
 
 SAMPLES = ROOT / "samples"
@@ -100,10 +100,10 @@ def step_by_step(name: str) -> dict[str, Any]:
 
 def in_file_mode(frames: list[Frame], background: str, clip: Path, info: Any = None) -> Iterable[Picture]:
     matter = nano()
-    with streammatte.open_source(clip) as source:
+    with streammatte.open_video(clip) as source:
         behind = open_background(background, info or source.info)
-    for plate in streammatte.matte(frames, matter, stages_for(matter.size)):
-        yield cast(Picture, at_depth(colors(plate, "straight", behind), 8))
+    for cutout in streammatte.matte(frames, matter, stages_for(matter.size)):
+        yield cast(Picture, at_depth(colors(cutout, "straight", behind), 8))
 
 
 def share_of_room(pictures: dict[int, Picture], truth: NDArray[np.float32], behind: Picture) -> dict[str, float]:
@@ -128,7 +128,7 @@ class Breaking(Keyed):
     def __init__(self) -> None:
         self._count = 0
 
-    def __call__(self, captured: Captured) -> Plate:
+    def __call__(self, captured: Captured) -> Cutout:
         self._count += 1
         if self._count > 10:
             raise RuntimeError("broken on purpose")
@@ -149,7 +149,7 @@ def breaking(folder: Path) -> dict[str, Any]:
                     session.run(seconds=20, stopped=lambda: False)
         except RuntimeError as exc:
             error = str(exc)
-    with streammatte.open_source(path) as written:
+    with streammatte.open_video(path) as written:
         pictures = [np.ascontiguousarray(frame.rgb.permute(1, 2, 0).numpy()) for frame in written]
     return {
         "ended_by": error,

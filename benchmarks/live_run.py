@@ -16,16 +16,16 @@ import torch
 
 import streammatte
 from benchmarks.live_scene import ROOM, Picture
-from streammatte.frame import Frame, Plate
+from streammatte.frame import Cutout, Frame
 from streammatte.live.capture import Capture
 from streammatte.live.contracts import Captured, LiveMatter, Shown
 from streammatte.live.controls import Controls
 from streammatte.live.look import Look
 from streammatte.live.outputs import Outputs
 from streammatte.live.session import Session
+from streammatte.live.source import LiveSource
 from streammatte.live.status import Status
-from streammatte.matting import BiRefNetMatter
-from streammatte.media.live_source import LiveSource
+from streammatte.models.birefnet import BiRefNetModel
 
 
 class Log:
@@ -82,8 +82,8 @@ class Keyed:
     exhausted = False
     setting = "by colour"
 
-    def __call__(self, captured: Captured) -> Plate:
-        return Plate(captured.frame, loud_alpha(captured.frame))
+    def __call__(self, captured: Captured) -> Cutout:
+        return Cutout(captured.frame, loud_alpha(captured.frame))
 
 
 def loud_alpha(frame: Frame) -> torch.Tensor:
@@ -111,8 +111,8 @@ def played(
         return session
 
 
-def nano() -> BiRefNetMatter:
-    return streammatte.load_matter("birefnet-nano", device="cpu")
+def nano() -> BiRefNetModel:
+    return streammatte.load_model("birefnet-nano", device="cpu")
 
 
 def free_port() -> int:

@@ -41,15 +41,15 @@ class Scene:
 
     def __init__(self, samples: Path) -> None:
         with (
-            streammatte.open_source(samples / "talking.mp4") as clip,
-            streammatte.open_source(samples / "talking.alpha.mkv") as truth,
-            streammatte.open_source(samples / "walk.mp4") as street,
+            streammatte.open_video(samples / "talking.mp4") as clip,
+            streammatte.open_video(samples / "talking.alpha.mkv") as truth,
+            streammatte.open_video(samples / "walk.mp4") as street,
         ):
-            frame, plate = next(iter(clip)), next(iter(truth.plates()))
+            frame, cutout = next(iter(clip)), next(iter(truth.cutouts()))
             # The part in which nobody walks: who is no subject must not be taken for one.
             street_alone = _rgb(next(iter(street)))[:, :260]
         self._room = cv2.resize(street_alone, (SIZE[1], SIZE[0]), interpolation=cv2.INTER_CUBIC)
-        self._person, self._alpha = _rgb(frame), plate.alpha.numpy()
+        self._person, self._alpha = _rgb(frame), cutout.alpha.numpy()
 
     def picture(self, number: int) -> tuple[Picture, Mask]:
         """(H, W, 3) of a frame, and where its subject is; the strip left out."""

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import streammatte
-from streammatte import metrics
 from streammatte.frame import Frame
-from streammatte.matting import BiRefNetMatter
+from streammatte.models.birefnet import BiRefNetModel
+from streammatte.quality import metrics
 from streammatte.stages import stages_for
 
 WIDTH = 320
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--colors", choices=("auto", "on", "off"), default="auto", help="as the command has it")
     given = parser.parse_args()
 
-    matter = streammatte.load_matter(given.model, weights=given.weights, precision=given.precision, offline=True)
+    matter = streammatte.load_model(given.model, weights=given.weights, precision=given.precision, offline=True)
     rows, figures = [], {}
     for clip in given.clips:
         shown, figures[clip] = matted(clip, given.frames, matter, given.colors)
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def matted(
-    clip: str, count: int, matter: BiRefNetMatter, colors: Literal["auto", "on", "off"]
+    clip: str, count: int, matter: BiRefNetModel, colors: Literal["auto", "on", "off"]
 ) -> tuple[list[NDArray[np.uint8]], tuple[float, float] | None]:
     """``count`` rows from the middle of each ``count``-th of a clip, matted from its beginning as the command does.
 
@@ -63,14 +63,14 @@ def matted(
     """
     truth = Path(clip).with_suffix(".alpha.mkv")
     rows, figures = [], []
-    with streammatte.open_source(clip) as source, ExitStack() as reading:
+    with streammatte.open_video(clip) as source, ExitStack() as reading:
         mattes = reading.enter_context(av.open(str(truth))).decode(video=0) if truth.exists() else None
         total = source.info.frame_count or 1
         wanted = {int((i + 0.5) * total / count) for i in range(count)}
-        for plate in streammatte.matte(source, matter, stages_for(matter.size, colors)):
-            ours = plate.alpha.cpu().numpy()
-            if plate.frame.index in wanted:
-                rows.append(row(plate.frame, ours))
+        for cutout in streammatte.matte(source, matter, stages_for(matter.size, colors)):
+            ours = cutout.alpha.cpu().numpy()
+            if cutout.frame.index in wanted:
+                rows.append(row(cutout.frame, ours))
             if mattes is not None:
                 theirs = next(mattes).to_ndarray(format="gray").astype(np.float32) / 255
                 figures.append((metrics.mad(ours, theirs), metrics.iou(ours, theirs)))

@@ -1,7 +1,7 @@
 """Speed of the media path without a network: ``python -m benchmarks.media``. See README.md.
 
 A generated clip is decoded, gets an alpha that is given, and is written, at 720p and 1080p, of 8 and of 10 bits. Each
-part is timed alone (decoding, samples to RGB, plates to planes, encoding), and then all of them together, once as a
+part is timed alone (decoding, samples to RGB, cut-outs to planes, encoding), and then all of them together, once as a
 loop, and once as the command runs them, which decodes ahead.
 """
 
@@ -21,10 +21,10 @@ import torch
 
 from benchmarks.footage import write_clip
 from benchmarks.report import ROOT, Report, machine
-from streammatte.frame import Plate
-from streammatte.media import open_sink, open_source
-from streammatte.media.color import RgbReader
-from streammatte.media.encoding import PlatePainter
+from streammatte.color.ycbcr import RgbReader
+from streammatte.frame import Cutout
+from streammatte.media import open_video, open_writer
+from streammatte.media.write.encoding import PlatePainter
 from streammatte.pipeline import prefetch
 
 REPEATS = 3
@@ -74,7 +74,7 @@ def reading(clip: Path, frames: int) -> dict[str, float]:
         for _ in file.decode(video=0):
             pass
     decoded = time.perf_counter() - start
-    with Stopwatch(RgbReader, "read") as conversion, open_source(clip) as source:
+    with Stopwatch(RgbReader, "read") as conversion, open_video(clip) as source:
         start = time.perf_counter()
         for _ in source:
             pass
@@ -83,14 +83,14 @@ def reading(clip: Path, frames: int) -> dict[str, float]:
 
 
 def writing(clip: Path, folder: Path, outputs: tuple[str, ...], frames: int) -> dict[str, float]:
-    """Frames a second of the parts alone, in a loop and as the command does it, in one run on the same plates."""
+    """Frames a second of the parts alone, in a loop and as the command does it, in one run on the same cut-outs."""
 
-    def run(write_all: Callable[[Iterable[Plate], list[Callable[[Plate], None]]], None], *, thread: bool) -> float:
+    def run(write_all: Callable[[Iterable[Cutout], list[Callable[[Cutout], None]]], None], *, thread: bool) -> float:
         start = time.perf_counter()
-        with open_source(clip) as source, ExitStack() as stack:
-            sinks = [
+        with open_video(clip) as source, ExitStack() as stack:
+            writers = [
                 stack.enter_context(
-                    open_sink(
+                    open_writer(
                         folder / name,
                         source.info,
                         content="matte" if name.startswith("matte") else "plate",
@@ -99,15 +99,15 @@ def writing(clip: Path, folder: Path, outputs: tuple[str, ...], frames: int) -> 
                 )
                 for name in outputs
             ]
-            write_all(plates_of(prefetch(source) if thread else source), [sink.write for sink in sinks])
-            for sink in sinks:
-                sink.finish()
+            write_all(plates_of(prefetch(source) if thread else source), [writer.write for writer in writers])
+            for writer in writers:
+                writer.finish()
             return time.perf_counter() - start
 
-    def in_turn(plates: Iterable[Plate], writes: list[Callable[[Plate], None]]) -> None:
-        for plate in plates:
+    def in_turn(cutouts: Iterable[Cutout], writes: list[Callable[[Cutout], None]]) -> None:
+        for cutout in cutouts:
             for write in writes:
-                write(plate)
+                write(cutout)
 
     with Stopwatch(RgbReader, "read") as reader, Stopwatch(PlatePainter) as painter:
         loop = run(in_turn, thread=False)
@@ -117,7 +117,7 @@ def writing(clip: Path, folder: Path, outputs: tuple[str, ...], frames: int) -> 
     return rates(frames, **seconds, decode_and_encode=encode, loop=loop, read_ahead=ahead)
 
 
-def plates_of(frames: Iterable[Any]) -> Iterator[Plate]:
+def plates_of(frames: Iterable[Any]) -> Iterator[Cutout]:
     """Each frame with the same soft disc as its alpha, and its own colours."""
     alpha: torch.Tensor | None = None
     for frame in frames:
@@ -125,7 +125,7 @@ def plates_of(frames: Iterable[Any]) -> Iterator[Plate]:
             height, width = frame.rgb.shape[-2:]
             y, x = torch.meshgrid(torch.arange(height) - height / 2, torch.arange(width) - width / 2, indexing="ij")
             alpha = ((height / 3 - torch.hypot(x, y)) / 8 + 0.5).clamp(0, 1)
-        yield Plate(frame, alpha)
+        yield Cutout(frame, alpha)
 
 
 class Stopwatch:

@@ -15,9 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from benchmarks.report import ROOT
-from streammatte.nets import BiRefNet
-from streammatte.nets.birefnet import NANO, SWIN_L, SWIN_T, load_birefnet
-from streammatte.weights.table import NANO_SIZE
+from streammatte.models.nets.birefnet import NANO, SWIN_L, SWIN_T, BiRefNet, load_birefnet
+from streammatte.models.table import NANO_SIZE
 
 PARITY = ROOT / "tests" / "data" / "parity"
 CONFIGS = {"nano": NANO, "swin_t": SWIN_T, "swin_l": SWIN_L}

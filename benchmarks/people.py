@@ -25,8 +25,8 @@ import torch
 from numpy.typing import NDArray
 
 import streammatte
-from streammatte import metrics
 from streammatte.frame import Frame
+from streammatte.quality import metrics
 from streammatte.stages import stages_for
 from training.photographs import RGBA, held_out, read
 from training.scores import head_and_shoulders
@@ -84,13 +84,13 @@ def main() -> None:
 
 def ours(*, colors: Switch = "off", detail: Switch = "off", **asked: Any) -> Network:
     """A BiRefNet, as the command runs it, with what may help a single picture."""
-    model = streammatte.load_matter("birefnet-nano", offline=True, **asked)
+    model = streammatte.load_model("birefnet-nano", offline=True, **asked)
 
     def network(rgb: NDArray[np.uint8]) -> Matte:
         frame = Frame(torch.from_numpy(rgb).permute(2, 0, 1), 0, 0)
         stages = stages_for(model.size, colors, "off", detail=detail, decontaminate=False)
-        (plate,) = streammatte.matte([frame], model, stages)
-        return plate.alpha.numpy()
+        (cutout,) = streammatte.matte([frame], model, stages)
+        return cutout.alpha.numpy()
 
     return network
 

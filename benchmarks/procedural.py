@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 import streammatte
-from streammatte import metrics
 from streammatte.frame import Frame
+from streammatte.quality import metrics
 from streammatte.stages import ClipColors
-from streammatte.training.evaluate import held_out
+from training.held_out import held_out
 
 MEASURES = {"mad": metrics.mad, "grad": metrics.grad, "conn": metrics.conn, "iou": metrics.iou}
 
@@ -37,15 +37,15 @@ def main() -> None:
     parser.add_argument("-o", "--output", metavar="PNG", help="the first pictures with their mattes, to look at")
     given = parser.parse_args()
 
-    matter = streammatte.load_matter("birefnet-nano", weights=given.weights, offline=True)
+    matter = streammatte.load_model("birefnet-nano", weights=given.weights, offline=True)
     composer = held_out(given.cutouts, given.panoramas)
     figures: dict[str, list[list[float]]] = {"network": [], "with colours": []}
     shown = []
     for index in range(given.count):
         rgb, alpha = composer(index, given.side)
         frame = Frame(torch.from_numpy(rgb).permute(2, 0, 1), 0, 0)
-        plates = [next(streammatte.matte([frame], matter, stages)) for stages in ([], [ClipColors(matter.size)])]
-        mattes = [plate.alpha.cpu().numpy() for plate in plates]
+        cutouts = [next(streammatte.matte([frame], matter, stages)) for stages in ([], [ClipColors(matter.size)])]
+        mattes = [cutout.alpha.cpu().numpy() for cutout in cutouts]
         for rows, matte in zip(figures.values(), mattes, strict=True):
             rows.append([measure(matte, alpha) for measure in MEASURES.values()])
         if len(shown) < 48:

@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import streammatte
-from streammatte import metrics
-from streammatte.matting import BiRefNetMatter
+from streammatte.models.birefnet import BiRefNetModel
+from streammatte.quality import metrics
 from streammatte.stages import stages_for
 
 DRAWN = Path(__file__).parent / "real"
@@ -81,12 +81,12 @@ def main() -> None:
     given = parser.parse_args()
 
     size = (given.size, given.size) if given.size else None
-    matter = streammatte.load_matter(given.model, weights=given.weights, size=size, offline=True)
+    matter = streammatte.load_model(given.model, weights=given.weights, size=size, offline=True)
     if given.contact:
         cv2.imwrite(given.output, contact(given.contact, given.every, matter, given.colors)[..., ::-1])
         return
 
-    before = given.before and streammatte.load_matter(given.model, weights=given.before, size=size, offline=True)
+    before = given.before and streammatte.load_model(given.model, weights=given.before, size=size, offline=True)
     unknown = set(given.only or ()) - {path.stem for path in DRAWN.glob("*.json")}
     if unknown:
         sys.exit(f"no such drawing: {', '.join(sorted(unknown))}")
@@ -139,7 +139,7 @@ def skimage_data() -> Path | None:
 
 
 def matted(
-    picture: Picture, matter: BiRefNetMatter, colors: Colors, *, whole: bool
+    picture: Picture, matter: BiRefNetModel, colors: Colors, *, whole: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The picture, (H, W, 3), and its matte, (H, W), in [0, 1].
 
@@ -149,11 +149,11 @@ def matted(
         colors: As the command has it.
         whole: Matte all frames up to this one, for what looks at more than one frame; otherwise this one alone.
     """
-    with streammatte.open_source(picture.file) as source:
+    with streammatte.open_video(picture.file) as source:
         frames = (frame for frame in source if whole or frame.index == picture.index)
-        plates = streammatte.matte(frames, matter, stages_for(matter.size, colors))
-        plate = next(plate for plate in plates if plate.frame.index == picture.index)
-    return plate.frame.as_float().permute(1, 2, 0).numpy(), plate.alpha.cpu().numpy()
+        cutouts = streammatte.matte(frames, matter, stages_for(matter.size, colors))
+        cutout = next(cutout for cutout in cutouts if cutout.frame.index == picture.index)
+    return cutout.frame.as_float().permute(1, 2, 0).numpy(), cutout.alpha.cpu().numpy()
 
 
 def scored(picture: Picture, rgb: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -253,18 +253,18 @@ def stacked(rows: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return np.concatenate(padded)
 
 
-def contact(clip: Path, every: int, matter: BiRefNetMatter, colors: Colors, columns: int = 6) -> NDArray[np.uint8]:
+def contact(clip: Path, every: int, matter: BiRefNetModel, colors: Colors, columns: int = 6) -> NDArray[np.uint8]:
     """Every ``every``-th frame of a clip over green, with its number; the whole clip is matted, as the command does."""
     shown = []
-    with streammatte.open_source(clip) as source:
-        for plate in streammatte.matte(source, matter, stages_for(matter.size, colors)):
-            if plate.frame.index % every:
+    with streammatte.open_video(clip) as source:
+        for cutout in streammatte.matte(source, matter, stages_for(matter.size, colors)):
+            if cutout.frame.index % every:
                 continue
-            rgb = plate.frame.as_float().permute(1, 2, 0).numpy()
-            over = over_green(rgb, plate.alpha.cpu().numpy())
+            rgb = cutout.frame.as_float().permute(1, 2, 0).numpy()
+            over = over_green(rgb, cutout.alpha.cpu().numpy())
             small = cv2.resize(over, (320, round(320 * rgb.shape[0] / rgb.shape[1])), interpolation=cv2.INTER_AREA)
             picture = np.ascontiguousarray(np.rint(small * 255).astype(np.uint8))
-            labelled(picture, str(plate.frame.index))
+            labelled(picture, str(cutout.frame.index))
             shown.append(np.pad(picture, ((0, 0), (0, GAP), (0, 0)), constant_values=255))
     print(f"{clip.name}: {len(shown)} frames")
     return stacked([np.concatenate(shown[i : i + columns], axis=1) for i in range(0, len(shown), columns)])

@@ -25,9 +25,9 @@ from torch import Tensor
 from benchmarks.networks import DTYPES, fill, forget_peak, peak_mib
 from benchmarks.report import Report, machine, require
 from streammatte.frame import Frame
-from streammatte.matting.transparency import SDMatteRefiner
-from streammatte.nets.sdmatte import SDMatte, _named, load_sdmatte
-from streammatte.nets.sdmatte_config import SDMATTE, SDMatteConfig, read_config
+from streammatte.models.nets.sdmatte import SDMatte, _named, load_sdmatte
+from streammatte.models.nets.sdmatte_config import SDMATTE, SDMatteConfig, read_config
+from streammatte.models.sdmatte import SDMatteRefiner
 
 LIMIT = 1e-3  # largest |Δ alpha| in fp32
 GOLDENS = tuple((network, golden) for network in ("small", "full") for golden in "ab")

@@ -14,8 +14,8 @@ import torch
 from benchmarks.footage import figures, run_command, write_clip
 from benchmarks.networks import DTYPES, SIZES, checkpoint, median_seconds, picture
 from benchmarks.report import ROOT, Report, machine, require
-from streammatte.nets import load_birefnet
-from streammatte.weights.store import EMBEDDED, find, locate
+from streammatte.models.nets.birefnet import load_birefnet
+from streammatte.models.store import EMBEDDED, find, locate
 
 LIMIT_GROWTH = 5  # percent, of the peak memory for a clip ten times longer
 

@@ -3,8 +3,8 @@
     python -m benchmarks.temporal [--json FILE] [-o OUT.png] [--clips NAME ...] [--no-network] [--weights FILE]
     python -m benchmarks.temporal --cost
 
-The clips are those that `streammatte.training.clips` makes. Each has three raw mattes: its truth as
-`streammatte.training.flicker` spoils it, the same at half the strength, and what the embedded network says of every
+The clips are those that `training.clips` makes. Each has three raw mattes: its truth as
+`training.flicker` spoils it, the same at half the strength, and what the embedded network says of every
 frame. They are handed to the simple methods, to a plain median along the flow, and to the stage, offline and looking
 back only; the network's also to all stages that the command has for it. They are scored by dtSSD, MAD and Grad; the
 table gives each as a share of the raw matte's. MESSDdt is there since an error that travels with the subject, as a
@@ -30,14 +30,14 @@ import torch
 from numpy.typing import NDArray
 
 import streammatte
-from streammatte import metrics
-from streammatte.frame import Frame, Matter, Plate, Stage
+from streammatte.frame import Cutout, Frame, Model, Stage
+from streammatte.models.table import NANO_SIZE
+from streammatte.quality import metrics
 from streammatte.stages import TemporalSmoother, stages_for
 from streammatte.stages.temporal import REACH
-from streammatte.training.clips import NAMES, Clip, make_clip
-from streammatte.training.cutouts import read_cutouts
-from streammatte.training.flicker import flickering
-from streammatte.weights.table import NANO_SIZE
+from training.clips import NAMES, Clip, make_clip
+from training.cutouts import read_cutouts
+from training.flicker import flickering
 
 Mattes = NDArray[np.float32]
 CUTOUTS = Path(__file__).parents[1] / "samples/cutouts"
@@ -64,7 +64,7 @@ def main() -> None:
 
     matter = None
     if not given.no_network:
-        matter = streammatte.load_matter("birefnet-nano", weights=given.weights, offline=True, device="cpu")
+        matter = streammatte.load_model("birefnet-nano", weights=given.weights, offline=True, device="cpu")
     cutouts = read_cutouts([CUTOUTS / f"{number:06}.webp" for number in SUBJECTS])
     figures: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
     sheet = []
@@ -158,12 +158,12 @@ def flow_median(clip: Clip, raw: Mattes) -> Mattes:
     return result
 
 
-def matted(clip: Clip, matter: Matter, stages: Iterable[Stage] = ()) -> Mattes:
+def matted(clip: Clip, matter: Model, stages: Iterable[Stage] = ()) -> Mattes:
     frames = [Frame(torch.from_numpy(rgb).permute(2, 0, 1), index, index) for index, rgb in enumerate(clip.rgb)]
-    return np.stack([plate.alpha.numpy() for plate in streammatte.matte(frames, matter, stages)])
+    return np.stack([cutout.alpha.numpy() for cutout in streammatte.matte(frames, matter, stages)])
 
 
-def known(mattes: Mattes) -> Matter:
+def known(mattes: Mattes) -> Model:
     return lambda frames: [torch.from_numpy(mattes[frame.index]) for frame in frames]
 
 
@@ -208,13 +208,13 @@ def cost(frames: int = 30) -> None:
     planes = [torch.from_numpy(cv2.resize(picture, (1920, 1080))).permute(2, 0, 1) for picture in small.rgb]
     mattes = [torch.from_numpy(cv2.resize(matte, (1920, 1080))) for matte in small.alpha]
     large = [
-        Plate(Frame(picture, at, at), matte) for at, (picture, matte) in enumerate(zip(planes, mattes, strict=True))
+        Cutout(Frame(picture, at, at), matte) for at, (picture, matte) in enumerate(zip(planes, mattes, strict=True))
     ]
     for strength in REACH:
         stage, times = TemporalSmoother(strength, lookahead=0), []
-        for plate in large:
+        for cutout in large:
             start = time.perf_counter()
-            list(stage.push(plate))
+            list(stage.push(cutout))
             times.append(time.perf_counter() - start)
         print(f"{strength}: {1000 * np.mean(times[2 * REACH[strength] :]):.0f} ms a frame on {os.cpu_count()} cores")
 

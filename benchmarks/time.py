@@ -1,6 +1,6 @@
 """Whether time drifts over ten minutes: python -m benchmarks.time [--minutes 10]
 
-Frames of random durations, 64×48, with noise as PCM and as AAC, go through source and sinks without a network. Prints
+Frames of random durations, 64×48, with noise as PCM and as AAC, go through source and writers without a network. Prints
 as JSON how far any frame, or the end of the last one, is from its time, and by how many samples sound is late on the
 way. Nothing is timed.
 """
@@ -22,7 +22,7 @@ from av.codec.context import Flags
 from numpy.typing import NDArray
 
 import streammatte
-from streammatte.frame import Plate
+from streammatte.frame import Cutout
 
 SIZE = (64, 48)
 TIME_BASE = Fraction(1, 90000)
@@ -91,11 +91,11 @@ def through(clip: Path, out: Path) -> None:
     """Every frame with a constant alpha."""
     alpha = torch.full(SIZE[::-1], 0.5)
     with (
-        streammatte.open_source(clip) as source,
-        streammatte.open_sink(out, source.info, audio=clip, overwrite=True) as sink,
+        streammatte.open_video(clip) as source,
+        streammatte.open_writer(out, source.info, audio=clip, overwrite=True) as writer,
     ):
         for frame in source:
-            sink.write(Plate(frame, alpha))
+            writer.write(Cutout(frame, alpha))
 
 
 def compared(clip: Path, out: Path) -> dict[str, Any]:

@@ -18,15 +18,15 @@ import cv2
 import numpy as np
 
 import streammatte
-from streammatte.cli import main as command
-from streammatte.matting.transfer import CURVES
+from streammatte.cli.main import main as command
+from streammatte.color.screen import CURVES
 
 CODES = np.arange(65536) / 65535
 
 
 def main(clip: str, *options: str, frames: int = 5) -> dict[str, object]:
     """The figures for one clip."""
-    with streammatte.open_source(clip) as source:
+    with streammatte.open_video(clip) as source:
         shown = [np.ascontiguousarray(frame.as_float().permute(1, 2, 0)) for frame in islice(source, frames)]
     with tempfile.TemporaryDirectory() as name:
         truth = mattes(Path(name) / "srgb", shown, *options)

@@ -3,7 +3,7 @@
     python -m benchmarks.transparency [--json FILE] [-o OUT.png] [--clips NAME ...] [--seeds N ...] [--no-network]
     python -m benchmarks.transparency --cost
 
-The clips are a bottle, a veil and smoke (`streammatte.training.see_through`), and the sample `glass.mp4`. Each has two
+The clips are a bottle, a veil and smoke (`training.see_through`), and the sample `glass.mp4`. Each has two
 mattes to begin with: its truth with the see-through parts solid or nothing, by turns (`solid_or_nothing`), and what the
 embedded network says, settled by the clip's colours as in the command. Keyframes are answered from the truth, so that
 what is measured is their choice, the carrying and the joining alone. The region is given as a mask (the true one, three
@@ -31,14 +31,14 @@ import torch
 from numpy.typing import NDArray
 
 import streammatte
-from streammatte import metrics
-from streammatte.frame import Frame, Matter, Plate
+from streammatte.frame import Cutout, Frame, Model
+from streammatte.quality import metrics
 from streammatte.stages import ClipColors
-from streammatte.stages import transparency as stage
-from streammatte.stages.regions import Box
-from streammatte.training.cutouts import read_cutouts
-from streammatte.training.flicker import solid_or_nothing
-from streammatte.training.see_through import SEE_THROUGH, SeeThroughClip, make_see_through
+from streammatte.stages.transparent import refiner as stage
+from streammatte.stages.transparent.regions import Box
+from training.cutouts import read_cutouts
+from training.flicker import solid_or_nothing
+from training.see_through import SEE_THROUGH, SeeThroughClip, make_see_through
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 SUBJECTS = (149, 155, 233, 240, 335, 343, 569, 609, 905, 994)  # as of benchmarks.temporal
@@ -67,7 +67,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.cost:
         return cost()
-    matter = None if given.no_network else streammatte.load_matter("birefnet-nano", offline=True, device="cpu")
+    matter = None if given.no_network else streammatte.load_model("birefnet-nano", offline=True, device="cpu")
     figures: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
     for name in given.clips:
         for seed in (0,) if name == "glass" else given.seeds:
@@ -103,9 +103,9 @@ def drawn(name: str, seed: int) -> SeeThroughClip:
 
 def read_glass() -> SeeThroughClip:
     """The sample; what can be seen through is told from its truth: in between, and no edge."""
-    with streammatte.open_source(str(SAMPLES / "glass.mp4")) as source:
+    with streammatte.open_video(str(SAMPLES / "glass.mp4")) as source:
         rgb = np.stack([frame.rgb.permute(1, 2, 0).numpy() for frame in source])
-    with streammatte.open_source(str(SAMPLES / "glass.alpha.mkv")) as source:
+    with streammatte.open_video(str(SAMPLES / "glass.alpha.mkv")) as source:
         alpha = np.stack([frame.as_float()[0].numpy() for frame in source])
     between = ((alpha > 0.02) & (alpha < 0.98)).astype(np.uint8)
     thick = [cv2.morphologyEx(each, cv2.MORPH_OPEN, np.ones((7, 7), np.uint8)) for each in between]
@@ -113,9 +113,9 @@ def read_glass() -> SeeThroughClip:
     return SeeThroughClip(rgb, alpha, np.zeros_like(rgb, np.float32), (), (np.stack(near) & between) > 0)
 
 
-def network(clip: SeeThroughClip, matter: Matter) -> Mattes:
+def network(clip: SeeThroughClip, matter: Model) -> Mattes:
     frames = [Frame(torch.from_numpy(rgb).permute(2, 0, 1), index, index) for index, rgb in enumerate(clip.rgb)]
-    return np.stack([plate.alpha.numpy() for plate in streammatte.matte(frames, matter, [ClipColors()])])
+    return np.stack([cutout.alpha.numpy() for cutout in streammatte.matte(frames, matter, [ClipColors()])])
 
 
 def refined(
@@ -126,8 +126,8 @@ def refined(
         lambda frame, _: torch.from_numpy(clip.alpha[frame.index]), every=EVERY, region=region, ahead=ahead
     )
     frames = [Frame(torch.from_numpy(rgb).permute(2, 0, 1), index, index) for index, rgb in enumerate(clip.rgb)]
-    plates = streammatte.matte(frames, lambda batch: [torch.from_numpy(raw[each.index]) for each in batch], [refiner])
-    return np.stack([plate.alpha.numpy() for plate in plates]), refiner.keyframes
+    cutouts = streammatte.matte(frames, lambda batch: [torch.from_numpy(raw[each.index]) for each in batch], [refiner])
+    return np.stack([cutout.alpha.numpy() for cutout in cutouts]), refiner.keyframes
 
 
 def measured(clip: SeeThroughClip, raw: Mattes) -> tuple[dict[str, dict[str, float]], Mattes]:
@@ -211,7 +211,7 @@ def cost(frames: int = 26) -> None:
         small = make_see_through(name, 480, 270, frames)
         raw = solid_or_nothing(small.alpha, small.region)
         large = [
-            Plate(
+            Cutout(
                 Frame(torch.from_numpy(cv2.resize(rgb, (1920, 1080))).permute(2, 0, 1), index, index),
                 torch.from_numpy(cv2.resize(alpha, (1920, 1080))),
             )
@@ -222,8 +222,8 @@ def cost(frames: int = 26) -> None:
         for kind, region in (("mask", Masks(masks)), ("found", None)):
             refiner = stage.TransparencyRefiner(lambda frame, _: truth[frame.index], every=EVERY, region=region)  # noqa: B023 (used at once)
             start = time.perf_counter()
-            for plate in large:
-                list(refiner.push(plate))
+            for cutout in large:
+                list(refiner.push(cutout))
             list(refiner.flush())
             taken = 1000 * (time.perf_counter() - start) / frames
             print(

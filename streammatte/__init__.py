@@ -6,18 +6,18 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from streammatte.matting import load_matter
-    from streammatte.media import open_sink, open_source
+    from streammatte.media import open_video, open_writer
+    from streammatte.models.birefnet import load_model
     from streammatte.pipeline import matte
 
 __version__ = "0.1.0"
-__all__ = ["load_matter", "matte", "open_sink", "open_source"]
+__all__ = ["load_model", "matte", "open_video", "open_writer"]
 
 _HOMES = {
-    "load_matter": "streammatte.matting",
+    "load_model": "streammatte.models.birefnet",
     "matte": "streammatte.pipeline",
-    "open_sink": "streammatte.media",
-    "open_source": "streammatte.media",
+    "open_video": "streammatte.media",
+    "open_writer": "streammatte.media",
 }
 
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from streammatte.cli import main
+from streammatte.cli.main import main
 
 sys.exit(main())

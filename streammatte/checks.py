@@ -14,8 +14,8 @@ from streammatte.options import Options
 
 def check_targets(options: Options, targets: Sequence[str]) -> None:
     """Refuse a run whose outputs would overwrite what it reads, or each other."""
-    from streammatte.media.guide import guide_path
-    from streammatte.media.output import check_apart
+    from streammatte.media.read.guide import guide_path
+    from streammatte.media.write.output import check_apart
 
     if options.report is not None:
         targets = [*targets, options.report]
@@ -102,7 +102,7 @@ def check_transparency(options: Options, width: int, height: int) -> None:
     if options.transparency == "off" and (options.transparent is not None or options.transparent_masks):
         raise InputError(f"{named} is given, and --transparency is off", hint="leave one of the two out")
     if options.transparent is not None:
-        from streammatte.stages.regions import checked_box
+        from streammatte.stages.transparent.regions import checked_box
 
         checked_box(options.transparent, width, height)
 
@@ -124,8 +124,8 @@ def check_lookahead(options: Options) -> None:
 
 def check_single(targets: Sequence[str], frames: int | None) -> None:
     """Refuse a picture's name without a number for more than one frame, as far as that is known."""
-    from streammatte.media.animation_formats import ANIMATED
-    from streammatte.media.sequence import PICTURES, NumberedName
+    from streammatte.media.read.sequence import PICTURES, NumberedName
+    from streammatte.media.write.animation_formats import ANIMATED
 
     single = set(PICTURES) - set(ANIMATED)
     for target in map(Path, targets):

@@ -71,8 +71,8 @@ class OutputError(StreammatteError):
 
 
 class UnsupportedOutput(OutputError):  # noqa: N818
-    """No sink writes that name, or not with these options."""
+    """No writer writes that name, or not with these options."""
 
 
 class WriteFailed(OutputError):  # noqa: N818
-    """The sink could not be opened, or failed while writing."""
+    """The writer could not be opened, or failed while writing."""

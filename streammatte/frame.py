@@ -1,4 +1,4 @@
-"""The values that flow from a source to a sink. They carry facts and have no behaviour of their own."""
+"""The values that flow from a source to a writer. They carry facts and have no behaviour of their own."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Frame:
         pts: Presentation time in the stream's ``time_base``; may be negative.
         index: Counts decoded frames from 0; of a part of a clip, from its place in the whole.
         duration: How long it is shown, in ``time_base``; 0 for unknown.
-        samples: What ``rgb`` was made of, if it was Y'CbCr of this size: sinks write these wherever the plate's colour
+        samples: What ``rgb`` was made of, if it was Y'CbCr of this size: writers write these where the cut-out's colour
             is the frame's own. Whatever changes ``rgb`` has to leave them out.
     """
 
@@ -122,7 +122,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plate:
+class Cutout:
     """A frame with its own alpha.
 
     Attributes:
@@ -154,9 +154,9 @@ class Source(Protocol):
 
 
 class Footage(Source, Protocol):
-    """A source that is a file or files, as ``open_source`` gives it.
+    """A source that is a file or files, as ``open_video`` gives it.
 
-    Either its frames are read, or its plates, once.
+    Either its frames are read, or its cut-outs, once.
     """
 
     @property
@@ -171,7 +171,7 @@ class Footage(Source, Protocol):
 
     @property
     def has_alpha(self) -> bool:
-        """It has an alpha of its own; without one, only a matte in grey has plates."""
+        """It has an alpha of its own; without one, only a matte in grey has cut-outs."""
         ...
 
     @property
@@ -179,7 +179,7 @@ class Footage(Source, Protocol):
         """What a user should know of how it is read, a line each; complete once the frames have run out."""
         ...
 
-    def plates(self) -> Iterator[Plate]:
+    def cutouts(self) -> Iterator[Cutout]:
         """The frames, each with its alpha.
 
         Raises:
@@ -188,34 +188,34 @@ class Footage(Source, Protocol):
         ...
 
 
-class Matter(Protocol):
+class Model(Protocol):
     """A batch of frames in, their alphas out: (H, W) float32 in [0, 1], each of its frame's size."""
 
     def __call__(self, frames: Sequence[Frame]) -> list[Tensor]: ...
 
 
 class Stage(Protocol):
-    """Makes plates better. May hold plates back to look ahead; never drops one, never changes their order.
+    """Makes cut-outs better. May hold cut-outs back to look ahead; never drops one, never changes their order.
 
-    So that an interrupted run need not begin at the first frame again, a stage says how many plates before one decide
+    So that an interrupted run need not begin at the first frame again, a stage says how many cut-outs before one decide
     over it, in an attribute ``memory``; or, if there is no bound, has ``state()``, a dictionary of arrays that says all
-    that it remembers before the next plate, and ``restore(state)`` for a fresh one. One without either is given every
-    plate again.
+    that it remembers before the next cut-out, and ``restore(state)`` for a fresh one. One without either is given every
+    cut-out again.
     """
 
-    def push(self, plate: Plate) -> Iterable[Plate]: ...
-    def flush(self) -> Iterable[Plate]: ...
+    def push(self, cutout: Cutout) -> Iterable[Cutout]: ...
+    def flush(self) -> Iterable[Cutout]: ...
 
 
-class Sink(Protocol):
-    """Takes plates in order. Writes under a temporary name, and renames on a clean exit; an exception leaves nothing.
+class Writer(Protocol):
+    """Takes cut-outs in order. Writes under a temporary name, and renames on a clean exit; an exception leaves nothing.
 
     A context manager. ``write`` and ``finish`` raise ``WriteFailed`` when the disk or the encoder refuses. ``finish``
-    completes what is written, still under the temporary name: where several sinks belong together, all are finished
-    before any is renamed. Leaving the sink finishes it if that was not done.
+    completes what is written, still under the temporary name: where several writers belong together, all are finished
+    before any is renamed. Leaving the writer finishes it if that was not done.
 
-    An interrupted run may have left frames that a sink goes on with: the first ``whole`` of them are not written again,
-    but each is skipped, in order, before the first plate is written.
+    An interrupted run may have left frames that a writer goes on with: the first ``whole`` are not written again,
+    but each is skipped, in order, before the first cut-out is written.
     """
 
     @property
@@ -230,11 +230,11 @@ class Sink(Protocol):
 
     @property
     def whole(self) -> int:
-        """How many frames are there from a run before; known once the sink is entered."""
+        """How many frames are there from a run before; known once the writer is entered."""
         ...
 
     def skip(self, frame: Frame) -> None: ...
-    def write(self, plate: Plate) -> None: ...
+    def write(self, cutout: Cutout) -> None: ...
     def finish(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(

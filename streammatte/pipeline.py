@@ -10,39 +10,39 @@ from itertools import islice
 from typing import TypeVar
 
 from streammatte.errors import ModelError
-from streammatte.frame import Frame, Matter, Plate, Stage
+from streammatte.frame import Cutout, Frame, Model, Stage
 
 T = TypeVar("T")
 
 
 def matte(
-    source: Iterable[Frame], matter: Matter, stages: Iterable[Stage] = (), *, batch: int = 1, ahead: int = 0
-) -> Iterator[Plate]:
+    source: Iterable[Frame], matter: Model, stages: Iterable[Stage] = (), *, batch: int = 1, ahead: int = 0
+) -> Iterator[Cutout]:
     """Run frames through: each gains its alpha, and then passes every stage in turn.
 
-    Lazy: a plate is computed when it is asked for, and no more frames are held than the batch and the stages need;
+    Lazy: a cut-out is computed when it is asked for, and no more frames are held than the batch and the stages need;
     unless ``ahead`` is given.
 
     Args:
         source: Any iterable of frames; a ``Source`` is one.
-        matter: Any callable that keeps ``Matter``'s contract.
+        matter: Any callable that keeps ``Model``'s contract.
         stages: Applied in order; fresh ones for every run, since they remember frames.
         batch: Frames handed to the matter at once.
-        ahead: Plates that each may be ahead of the stage after it, in a thread of its own; 0 starts none.
+        ahead: Cut-outs that each may be ahead of the stage after it, in a thread of its own; 0 starts none.
 
     Yields:
-        As many plates as there were frames, in their order.
+        As many cut-outs as there were frames, in their order.
 
     Raises:
         ModelError: The matter broke its contract.
     """
-    plates = _matted(source, matter, batch)
+    cutouts = _matted(source, matter, batch)
     for stage in stages:
-        plates = _staged(prefetch(plates, ahead) if ahead else plates, stage)
-    return plates
+        cutouts = _staged(prefetch(cutouts, ahead) if ahead else cutouts, stage)
+    return cutouts
 
 
-def _matted(source: Iterable[Frame], matter: Matter, batch: int) -> Generator[Plate]:
+def _matted(source: Iterable[Frame], matter: Model, batch: int) -> Generator[Cutout]:
     with _ending(iter(source)) as frames:
         while group := list(islice(frames, batch)):
             alphas = matter(group)
@@ -57,13 +57,13 @@ def _matted(source: Iterable[Frame], matter: Matter, batch: int) -> Generator[Pl
                     raise ModelError(
                         f"the matte of frame {frame.index} is no numbers", hint="try again with --precision fp32"
                     )
-                yield Plate(frame, alpha.detach())  # stages compute outside of torch, too
+                yield Cutout(frame, alpha.detach())  # stages compute outside of torch, too
 
 
-def _staged(plates: Iterator[Plate], stage: Stage) -> Generator[Plate]:
-    with _ending(plates):
-        for plate in plates:
-            yield from stage.push(plate)
+def _staged(cutouts: Iterator[Cutout], stage: Stage) -> Generator[Cutout]:
+    with _ending(cutouts):
+        for cutout in cutouts:
+            yield from stage.push(cutout)
         yield from stage.flush()
 
 

@@ -21,15 +21,15 @@ import numpy as np
 
 from streammatte.checks import guides_named
 from streammatte.errors import InputError, OutputError, SourceNotFound, UnsupportedOutput
-from streammatte.frame import Plate, Sink, Stage
+from streammatte.frame import Cutout, Stage, Writer
 from streammatte.media.addresses import PIPE
 from streammatte.options import Options
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from streammatte.matting import BiRefNetMatter
-    from streammatte.media.part import Part
+    from streammatte.media.write.part import Part
+    from streammatte.models.birefnet import BiRefNetModel
 
 EVERY = 32  # frames between two states that are saved
 SAVED = 4  # of the latest: sound that is sparse and an encoder's threads may hold some seconds of frames back
@@ -49,14 +49,14 @@ class Recalling(Protocol):
     def restore(self, state: dict[str, NDArray[Any]]) -> None: ...
 
 
-def asked_of(options: Options, matter: BiRefNetMatter, *, sees_through: bool) -> dict[str, str]:
+def asked_of(options: Options, matter: BiRefNetModel, *, sees_through: bool) -> dict[str, str]:
     """All that decides over the bytes of a run's outputs, by name. ``sees_through``: SDMatte may be asked."""
     import av
     import cv2
     import torch
 
     from streammatte import __version__
-    from streammatte.media.guide import guide_path
+    from streammatte.media.read.guide import guide_path
 
     asked = {each.name: _told(getattr(options, each.name)) for each in fields(options) if each.name not in _NO_MATTER}
     asked["outputs"] = ", ".join(sorted(Path(output).name for output in options.outputs))
@@ -82,7 +82,7 @@ def _told(value: object) -> str:
 
 def signature(name: str) -> str:
     """What tells the contents of a file, or of numbered pictures, from others; empty for what is neither."""
-    from streammatte.media.sequence import NumberedName
+    from streammatte.media.read.sequence import NumberedName
 
     digest = sha256()
     try:
@@ -172,10 +172,10 @@ class Course:
     """From which frame on a run computes, and what it saves so that the next one need not begin at the first.
 
     Args:
-        sinks: Entered.
+        writers: Entered.
         stages: Fresh; what they remembered before ``first`` is restored.
         batch: Frames that the network sees at once: a batch of others could give other bits.
-        whole_clip: Every plate is wanted, as a report does.
+        whole_clip: Every cut-out is wanted, as a report does.
         folder: Where states are saved; ``None`` if nobody could go on.
         first_index: ``Frame.index`` of the first frame. Everything else here counts from 0.
 
@@ -186,7 +186,7 @@ class Course:
 
     def __init__(
         self,
-        sinks: Sequence[Sink],
+        writers: Sequence[Writer],
         stages: Sequence[Stage],
         *,
         batch: int,
@@ -194,7 +194,7 @@ class Course:
         folder: Path | None,
         first_index: int = 0,
     ) -> None:
-        self.whole = min((sink.whole for sink in sinks), default=0)
+        self.whole = min((writer.whole for writer in writers), default=0)
         self._first_index = first_index
         self._step = batch * -(-EVERY // batch)
         self._file = None if folder is None else folder / _STATE
@@ -228,15 +228,15 @@ class Course:
         self._saved = {index: state for index, state in self._saved.items() if index <= first}
         return first
 
-    def watch(self, stage: Stage) -> Callable[[Plate], None] | None:
-        """What a stage's thread is to call before it takes a plate."""
+    def watch(self, stage: Stage) -> Callable[[Cutout], None] | None:
+        """What a stage's thread is to call before it takes a cut-out."""
         place = next((place for place, each in self._recalling.items() if each is stage), None)
         if place is None or self._file is None or self._memory is None:
             return None
         recalling = self._recalling[place]
 
-        def take(plate: Plate) -> None:
-            index = plate.frame.index - self._first_index
+        def take(cutout: Cutout) -> None:
+            index = cutout.frame.index - self._first_index
             if index % self._step == 0 and index > self.first:
                 self._taken.append((index, place, recalling.state()))
 
@@ -248,8 +248,8 @@ class Course:
         Raises:
             WriteFailed: The disk refused.
         """
-        from streammatte.media.output import write_failed
-        from streammatte.media.part import write_at_once
+        from streammatte.media.write.output import write_failed
+        from streammatte.media.write.part import write_at_once
 
         new = False
         while self._taken and self._taken[0][0] + (self._memory or 0) <= index:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from streammatte.frame import Plate, Stage
+from streammatte.frame import Cutout, Stage
 
 if TYPE_CHECKING:
-    from streammatte.report.observer import Findings
+    from streammatte.quality.observer import Findings
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class Summary:
         frames: Frames of each output.
         resumed: How many of them an interrupted run had written.
         seconds: Wall time of the run, the model's loading apart.
-        stages: What the plates passed between the network and the files, by name.
+        stages: What the cut-outs passed between the network and the files, by name.
         decode_fps, network_fps, stages_fps, encode_fps: What each would reach by itself, on this machine under this
             load, of stages by name; zero where there was nothing to do.
         lost: What of the source could not be decoded, in words; ``None`` if nothing was lost.
@@ -50,7 +50,7 @@ class Summary:
         mattes: Path of each one given, what it was taken as, and what of it could not be decoded.
         notes: What else a user should know of how the source was read, a line each.
         doubt: What cannot be right about the mattes and what to try, in a line; ``None`` if they look plausible.
-        findings: What the plates tell of themselves; ``None`` unless a report or a limit asked for it.
+        findings: What the cut-outs tell of themselves; ``None`` unless a report or a limit asked for it.
         crossed: A line for each limit that a score is above, or that nothing could be held to.
     """
 
@@ -123,21 +123,21 @@ class Clock:
 
 
 class Timed:
-    """A stage, the time it takes summed; ``watch`` sees each plate before it."""
+    """A stage, the time it takes summed; ``watch`` sees each cut-out before it."""
 
-    def __init__(self, stage: Stage, watch: Callable[[Plate], None] | None = None) -> None:
+    def __init__(self, stage: Stage, watch: Callable[[Cutout], None] | None = None) -> None:
         self.stage, self.clock, self._watch = stage, Clock(), watch
 
     @property
     def name(self) -> str:
         return type(self.stage).__name__
 
-    def push(self, plate: Plate) -> Iterable[Plate]:
+    def push(self, cutout: Cutout) -> Iterable[Cutout]:
         if self._watch is not None:
-            self._watch(plate)
+            self._watch(cutout)
         with self.clock:
-            return list(self.stage.push(plate))
+            return list(self.stage.push(cutout))
 
-    def flush(self) -> Iterable[Plate]:
+    def flush(self) -> Iterable[Cutout]:
         with self.clock:
             return list(self.stage.flush())

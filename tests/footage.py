@@ -15,8 +15,8 @@ import torch
 from av.codec.context import Flags
 from numpy.typing import NDArray
 
-from streammatte.frame import Plate
-from streammatte.media import open_sink, open_source
+from streammatte.frame import Cutout
+from streammatte.media import open_video, open_writer
 
 SAMPLES = 48000
 
@@ -120,16 +120,16 @@ def ramp(first: int, count: int) -> NDArray[np.int16]:
     return (np.arange(first, first + count) % 30000).astype(np.int16)
 
 
-def matted(source: Path, out: Path, *, audio: bool = True, sink: dict[str, Any] | None = None, **options: Any) -> Any:
-    """Every frame that is asked for with a constant alpha, without a network; gives source and sink, both closed."""
+def matted(source: Path, out: Path, *, audio: bool = True, writer: dict[str, Any] | None = None, **options: Any) -> Any:
+    """Every frame that is asked for with a constant alpha, without a network; gives source and writer, both closed."""
     with (
-        open_source(source, **options) as opened,
-        open_sink(
-            out, opened.info, audio=source if audio else None, subtitles=source, overwrite=True, **(sink or {})
+        open_video(source, **options) as opened,
+        open_writer(
+            out, opened.info, audio=source if audio else None, subtitles=source, overwrite=True, **(writer or {})
         ) as written,
     ):
         for frame in opened:
-            written.write(Plate(frame, torch.full(frame.rgb.shape[1:], 0.5)))
+            written.write(Cutout(frame, torch.full(frame.rgb.shape[1:], 0.5)))
     return opened, written
 
 

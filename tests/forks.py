@@ -76,7 +76,7 @@ def forks() -> Iterator[Forks]:
 
 
 def _child(job: Job, out: Path, err: Path) -> None:
-    from streammatte.cli import main
+    from streammatte.cli.main import main
 
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
@@ -128,15 +128,15 @@ def _serve() -> None:
     import safetensors.numpy  # noqa: F401
     import torch
 
-    import streammatte.display
-    import streammatte.job
-    import streammatte.media.picture_sink
-    import streammatte.media.video_sink
-    import streammatte.report
+    import streammatte.cli.display
+    import streammatte.media.write.picture_writer
+    import streammatte.media.write.video_writer
+    import streammatte.quality
+    import streammatte.run
     import streammatte.stages
 
     torch.set_num_threads(1)  # no pool of threads that a fork would wait for
-    streammatte.load_matter("birefnet-nano", device="cpu")
+    streammatte.load_model("birefnet-nano", device="cpu")
 
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from streammatte.frame import Frame, Plate
+from streammatte.frame import Cutout, Frame
 from streammatte.live.contracts import Captured, Shown
 
 SIZE = (96, 64)
@@ -94,8 +94,8 @@ class Keyed:
     setting = "by colour"
     exhausted = False
 
-    def __call__(self, captured: Captured) -> Plate:
-        return Plate(captured.frame, self.alpha(captured.frame))
+    def __call__(self, captured: Captured) -> Cutout:
+        return Cutout(captured.frame, self.alpha(captured.frame))
 
     def alpha(self, frame: Frame) -> torch.Tensor:
         room = torch.tensor(ROOM)[:, None, None]

@@ -11,40 +11,24 @@ import streammatte
 
 PACKAGE = Path(streammatte.__file__).parent
 
-# cli → commands → display → job, evaluate → resume, summary → checks, pipeline, report → matting, media → nets, weights
-# → frame, errors.
-# A room may import from lower levels and from itself. `training` uses networks and knows nothing of the command, which
-# alone uses it.
+# cli → run, live → pipeline, quality, train → stages, models, media → color → frame, options, errors.
+# A room may import from lower levels and from itself.
 LEVELS = {
     "errors": 0,
-    "frame": 0,
-    "metrics": 0,
-    "page": 0,
-    "arguments": 0,
-    "options": 0,
-    "curves": 0,
-    "profiles": 1,
-    "nets": 1,
-    "weights": 1,
-    "matting": 2,
-    "media": 2,
-    "stages": 2,
-    "training": 3,
-    "pipeline": 3,
-    "report": 3,
-    "doctor": 3,
-    "deliver": 3,
-    "summary": 4,
-    "checks": 3,
-    "resume": 4,
-    "transparency": 4,
-    "job": 5,
-    "evaluate": 5,
-    "live": 5,
-    "display": 6,
-    "live_parser": 6,
-    "parser": 7,
-    "commands": 7,
+    "frame": 1,
+    "options": 1,
+    "color": 2,
+    "media": 3,
+    "models": 3,
+    "pipeline": 4,
+    "stages": 4,
+    "quality": 5,
+    "train": 5,
+    "checks": 5,
+    "resume": 6,
+    "summary": 6,
+    "run": 7,
+    "live": 7,
     "cli": 8,
     "__main__": 9,
 }
@@ -87,7 +71,7 @@ def test_public_names_are_there() -> None:
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\n"
-        "from streammatte.cli import main\n"
+        "from streammatte.cli.main import main\n"
         "try: main(['--help'])\n"
         "except SystemExit as leaving: assert leaving.code == 0\n"
         "heavy = {'torch', 'av', 'cv2', 'numpy', 'rich', 'huggingface_hub'} & set(sys.modules)\n"

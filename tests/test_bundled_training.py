@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from streammatte.nets.birefnet import IMAGENET_MEAN, IMAGENET_STD
-from streammatte.nets.efficientnet import EfficientNetConfig, EfficientNetLite
-from streammatte.training.backgrounds import VIEW_SIZE
+from streammatte.models.nets.birefnet import IMAGENET_MEAN, IMAGENET_STD
+from streammatte.models.nets.efficientnet import EfficientNetConfig, EfficientNetLite
 from training import photographs
 from training.backbone import DEVIATION, EPSILON, MEAN, converted
+from training.backgrounds import VIEW_SIZE
 from training.photographs import AsTheyAre, shrunk
 from training.places import emptied, hung
 from training.scores import head_and_shoulders

@@ -22,7 +22,7 @@ from conftest import SAMPLES, unless
 from safetensors.torch import save_file
 
 import streammatte
-from streammatte.cli import main
+from streammatte.cli.main import main
 from streammatte.frame import Frame
 from streammatte.stages import TemporalSmoother
 
@@ -69,9 +69,9 @@ def audio_packets(path: Path) -> list[tuple[bytes, Fraction]]:
 
 def computed_alphas(path: Path) -> list[np.ndarray]:
     """What the library computes for the same footage with the same settings."""
-    matter = streammatte.load_matter("birefnet-nano", device="cpu", size=(64, 64))
-    with streammatte.open_source(path) as source:
-        return [plate.alpha.numpy() for plate in streammatte.matte(source, matter, [TemporalSmoother()])]
+    matter = streammatte.load_model("birefnet-nano", device="cpu", size=(64, 64))
+    with streammatte.open_video(path) as source:
+        return [cutout.alpha.numpy() for cutout in streammatte.matte(source, matter, [TemporalSmoother()])]
 
 
 def plane_of(frame: av.VideoFrame, index: int, dtype: type) -> np.ndarray:
@@ -109,7 +109,7 @@ def test_main_job_every_deliverable_in_one_pass(clip: Path, tmp_path: Path, caps
 
     pictures = sorted(tmp_path.glob("cut.*.png"))
     assert len(pictures) == FRAMES
-    with streammatte.open_source(clip) as frames:
+    with streammatte.open_video(clip) as frames:
         for picture, alpha, frame in zip(pictures, alphas, frames, strict=True):
             bgra = cv2.imread(str(picture), cv2.IMREAD_UNCHANGED)
             assert np.array_equal(bgra[..., 3], np.rint(alpha * 255).astype(np.uint8))
@@ -127,7 +127,7 @@ def test_a_composite_over_a_colour_shows_the_colour_where_there_is_no_subject(cl
     assert seconds(composed) == seconds(planes(clip))
     assert composed[0].format.name == "yuv420p"
     alphas = computed_alphas(clip)
-    with streammatte.open_source(clip) as frames:
+    with streammatte.open_video(clip) as frames:
         for shown, frame, alpha in zip(composed, frames, alphas, strict=True):
             expected = frame.as_float().permute(1, 2, 0).numpy() * alpha[..., None]
             expected[..., 2] += 1 - alpha
@@ -367,7 +367,7 @@ def test_a_number_that_is_too_low_is_told_where_numbers_begin(capsys: pytest.Cap
 
 
 def test_rates_are_exact() -> None:
-    from streammatte.arguments import rate
+    from streammatte.cli.arguments import rate
 
     assert rate("25") == 25
     assert rate("30000/1001") == Fraction(30000, 1001)
@@ -378,8 +378,8 @@ def test_rates_are_exact() -> None:
 
 def test_the_library_takes_any_frames_and_any_matter() -> None:
     frames = [Frame(torch.zeros(3, 8, 8, dtype=torch.uint8), pts=i, index=i) for i in range(3)]
-    plates = list(streammatte.matte(frames, lambda batch: [torch.ones(8, 8) for _ in batch]))
-    assert [plate.frame.pts for plate in plates] == [0, 1, 2]
+    cutouts = list(streammatte.matte(frames, lambda batch: [torch.ones(8, 8) for _ in batch]))
+    assert [cutout.frame.pts for cutout in cutouts] == [0, 1, 2]
 
 
 def test_a_mistyped_command_is_told_from_a_file(capsys: pytest.CaptureFixture[str]) -> None:

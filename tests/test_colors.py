@@ -11,9 +11,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from streammatte import metrics
-from streammatte.cli import main
-from streammatte.frame import Frame, Plate
+from streammatte.cli.main import main
+from streammatte.frame import Cutout, Frame
+from streammatte.quality import metrics
 from streammatte.stages import ClipColors
 
 SIDE = 96
@@ -42,21 +42,21 @@ def vague(alpha: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(soft.clip(0, 1), np.float32)
 
 
-def plate(rgb: NDArray[np.uint8], alpha: NDArray[np.float32], index: int = 0) -> Plate:
-    return Plate(Frame(torch.from_numpy(rgb).permute(2, 0, 1), index, index), torch.from_numpy(alpha))
+def cutout(rgb: NDArray[np.uint8], alpha: NDArray[np.float32], index: int = 0) -> Cutout:
+    return Cutout(Frame(torch.from_numpy(rgb).permute(2, 0, 1), index, index), torch.from_numpy(alpha))
 
 
 def test_what_the_network_left_open_is_settled(subject: NDArray[np.float32]) -> None:
     rgb = picture(subject, np.random.default_rng(0))
     before = vague(subject)
-    (after,) = ClipColors((SIDE, SIDE)).push(plate(rgb, before))
+    (after,) = ClipColors((SIDE, SIDE)).push(cutout(rgb, before))
     assert metrics.iou(before, subject) < 0.85
     assert metrics.iou(after.alpha.numpy(), subject) > 0.97
     assert metrics.mad(after.alpha.numpy(), subject) < 0.2 * metrics.mad(before, subject)
 
 
 def test_the_same_frame_gives_the_same_matte(subject: NDArray[np.float32]) -> None:
-    given = plate(picture(subject, np.random.default_rng(1)), vague(subject))
+    given = cutout(picture(subject, np.random.default_rng(1)), vague(subject))
     (one,), (other,) = (ClipColors((SIDE, SIDE)).push(given) for _ in range(2))
     assert torch.equal(one.alpha, other.alpha)
 
@@ -64,7 +64,7 @@ def test_the_same_frame_gives_the_same_matte(subject: NDArray[np.float32]) -> No
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
 def test_a_flat_matte_is_left_as_it_is(subject: NDArray[np.float32], value: float) -> None:
     alpha = np.full((SIDE, SIDE), value, np.float32)
-    given = plate(picture(subject, np.random.default_rng(2)), alpha)
+    given = cutout(picture(subject, np.random.default_rng(2)), alpha)
     (after,) = ClipColors((SIDE, SIDE)).push(given)
     assert torch.allclose(after.alpha, given.alpha, atol=0.02)
 
@@ -73,7 +73,7 @@ def test_frames_leave_at_once_with_their_own_times_and_sizes(subject: NDArray[np
     stage = ClipColors((64, 96))  # not the frame's own shape
     rng = np.random.default_rng(3)
     for index in range(3):
-        given = plate(picture(subject, rng), vague(subject), index)
+        given = cutout(picture(subject, rng), vague(subject), index)
         (after,) = stage.push(given)
         assert after.frame is given.frame
         assert after.alpha.shape == (SIDE, SIDE)
@@ -86,11 +86,11 @@ def test_a_frame_is_helped_by_the_frames_before(subject: NDArray[np.float32]) ->
     rng = np.random.default_rng(4)
     blind = vague(subject)
     blind[52:] = 0.4 * subject[52:] + 0.05
-    alone = next(iter(ClipColors((SIDE, SIDE)).push(plate(picture(subject, rng), blind))))
+    alone = next(iter(ClipColors((SIDE, SIDE)).push(cutout(picture(subject, rng), blind))))
     stage = ClipColors((SIDE, SIDE))
     for index in range(3):
-        list(stage.push(plate(picture(subject, rng), vague(subject), index)))
-    (later,) = stage.push(plate(picture(subject, rng), blind, 3))
+        list(stage.push(cutout(picture(subject, rng), vague(subject), index)))
+    (later,) = stage.push(cutout(picture(subject, rng), blind, 3))
     assert metrics.iou(later.alpha.numpy(), subject) > metrics.iou(alone.alpha.numpy(), subject) + 0.1
 
 
@@ -99,8 +99,8 @@ def test_nothing_is_carried_over_a_cut(subject: NDArray[np.float32]) -> None:
     rng = np.random.default_rng(5)
     stage = ClipColors((SIDE, SIDE))
     for index in range(3):
-        list(stage.push(plate(picture(subject, rng), vague(subject), index)))
-    beyond = plate(picture(1 - subject, rng), vague(subject), 3)
+        list(stage.push(cutout(picture(subject, rng), vague(subject), index)))
+    beyond = cutout(picture(1 - subject, rng), vague(subject), 3)
     (after,), (alone,) = stage.push(beyond), ClipColors((SIDE, SIDE)).push(beyond)
     assert torch.equal(after.alpha, alone.alpha)
     assert metrics.iou(after.alpha.numpy(), subject) > 0.9
@@ -115,7 +115,7 @@ def test_frames_smaller_than_the_network_and_of_any_depth(
     rgb = cv2.resize(picture(subject, np.random.default_rng(6)), (width, height))
     alpha = cv2.resize(vague(subject), (width, height))
     largest = 1 if kind is np.float32 else np.iinfo(kind).max  # type: ignore[type-var]
-    given = plate((rgb.astype(np.float64) / 255 * largest).astype(kind), alpha)
+    given = cutout((rgb.astype(np.float64) / 255 * largest).astype(kind), alpha)
     (after,) = ClipColors((64, 64)).push(given)
     assert after.alpha.shape == shape and after.alpha.dtype == torch.float32
     assert float(after.alpha.min()) >= 0 and float(after.alpha.max()) <= 1
@@ -125,7 +125,7 @@ def test_flat_colours_need_no_grain(subject: NDArray[np.float32]) -> None:
     """A title, a cartoon: GrabCut's mixtures have no spread there, and rule colours out altogether."""
     soft = cv2.GaussianBlur(subject, (0, 0), 1)[..., None]
     rgb = np.rint(np.array([255, 0, 0]) * soft + np.array([0, 0, 255]) * (1 - soft)).astype(np.uint8)
-    (after,) = ClipColors((SIDE, SIDE)).push(plate(rgb, vague(subject)))
+    (after,) = ClipColors((SIDE, SIDE)).push(cutout(rgb, vague(subject)))
     assert metrics.iou(after.alpha.numpy(), subject) > 0.97
 
 
@@ -157,11 +157,11 @@ def test_holes_and_stray_pieces_go_unless_the_network_is_certain_of_them(subject
     cv2.circle(lamp, (88, 10), 4, 1, -1)
     rgb[eye > 0], rgb[lamp > 0] = (140, 150, 145), (150, 95, 70)
     matte[eye > 0], matte[lamp > 0] = 0.3, 0.4
-    (after,) = ClipColors((SIDE, SIDE)).push(plate(rgb, matte))
+    (after,) = ClipColors((SIDE, SIDE)).push(cutout(rgb, matte))
     assert after.alpha.numpy()[eye > 0].mean() > 0.9
     assert after.alpha.numpy()[lamp > 0].mean() < 0.1
 
     matte[eye > 0], matte[lamp > 0] = 0.0, 1.0
-    (after,) = ClipColors((SIDE, SIDE)).push(plate(rgb, matte))
+    (after,) = ClipColors((SIDE, SIDE)).push(cutout(rgb, matte))
     assert after.alpha.numpy()[eye > 0].mean() < 0.2
     assert after.alpha.numpy()[lamp > 0].mean() > 0.8

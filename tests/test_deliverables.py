@@ -12,13 +12,13 @@ import OpenEXR
 import pytest
 import tifffile
 import torch
-from test_media_sinks import alpha_for, decoded, info_for, plane, plates, rgb_of, write
+from test_media_sinks import alpha_for, cutouts, decoded, info_for, plane, rgb_of, write
 
-from streammatte.cli import main
+from streammatte.cli.main import main
+from streammatte.color.linear import BT709, LINEAR, SRGB, from_linear, to_linear
 from streammatte.errors import DecodeFailed, InputError, UnsupportedOutput
-from streammatte.frame import ColorSpec, Frame, Plate, StreamInfo
-from streammatte.media import open_sink, open_source
-from streammatte.media.linear import BT709, LINEAR, SRGB, from_linear, to_linear
+from streammatte.frame import ColorSpec, Cutout, Frame, StreamInfo
+from streammatte.media import open_video, open_writer
 from streammatte.stages import estimate_foreground
 
 RGB = info_for(color=ColorSpec(True, 0, 2, 2, 8))
@@ -37,7 +37,7 @@ def light(seed=0, peak=12.0):
 def lit_plates(alpha=None):
     for index in range(3):
         rgb = torch.from_numpy(light(index)).permute(2, 0, 1)
-        yield Plate(Frame(rgb, index, index), alpha_for(index) if alpha is None else alpha)
+        yield Cutout(Frame(rgb, index, index), alpha_for(index) if alpha is None else alpha)
 
 
 def exr(path):
@@ -92,9 +92,9 @@ def test_ffv1_has_the_depth_and_the_tags_of_its_source(tmp_path, depth, bits, pi
 @pytest.mark.parametrize("bits", [8, 10, 12, 16])
 def test_an_ffv1_matte_is_the_alpha_to_half_a_step(tmp_path, bits):
     write(tmp_path / "out.mkv", content="matte", bits=bits)
-    with open_source(tmp_path / "out.mkv") as source:
-        for index, plate in enumerate(source.plates()):
-            assert (plate.alpha - alpha_for(index)).abs().max() <= 0.501 / (2**bits - 1)
+    with open_video(tmp_path / "out.mkv") as source:
+        for index, cutout in enumerate(source.cutouts()):
+            assert (cutout.alpha - alpha_for(index)).abs().max() <= 0.501 / (2**bits - 1)
 
 
 @pytest.mark.parametrize(("name", "bits"), [("out.mp4", 8), ("out.mov", 10)])
@@ -102,8 +102,8 @@ def test_a_lossy_matte_has_the_depth_of_its_codec(tmp_path, name, bits):
     write(tmp_path / name, content="matte", quality="best")
     frame = decoded(tmp_path / name)[3]
     assert frame.format.components[0].bits == bits
-    with open_source(tmp_path / name) as source:
-        worst = max(float((plate.alpha - alpha_for(n)).abs().max()) for n, plate in enumerate(source.plates()))
+    with open_video(tmp_path / name) as source:
+        worst = max(float((cutout.alpha - alpha_for(n)).abs().max()) for n, cutout in enumerate(source.cutouts()))
     assert worst < 0.02
 
 
@@ -118,7 +118,7 @@ def test_quality_is_better_pictures_for_more_bytes(tmp_path, name, options):
     rng = np.random.default_rng(1)
     noise = cv2.GaussianBlur(rng.integers(0, 256, (96, 128, 3), np.uint8), (0, 0), 1)
     made = [
-        Plate(Frame(torch.from_numpy(np.roll(noise, n, 0)).permute(2, 0, 1), 512 * n, n), torch.ones(96, 128))
+        Cutout(Frame(torch.from_numpy(np.roll(noise, n, 0)).permute(2, 0, 1), 512 * n, n), torch.ones(96, 128))
         for n in range(4)
     ]
     sizes, errors = [], []
@@ -145,9 +145,9 @@ def test_prores_keeps_alpha_exactly_even_as_a_draft(tmp_path, codec):
 
 @pytest.mark.parametrize("name", ["out.mov", "out.mkv", "out.####.png", "out.####.exr"])
 def test_the_fill_is_the_straight_colours_without_alpha(tmp_path, name):
-    made = [replace(plate, foreground=torch.full((3, 48, 64), 0.5)) for plate in plates()]
+    made = [replace(cutout, foreground=torch.full((3, 48, 64), 0.5)) for cutout in cutouts()]
     write(tmp_path / name, made=made, content="foreground", alpha="premultiplied")
-    with open_source(tmp_path / name) as source:
+    with open_video(tmp_path / name) as source:
         assert not source.has_alpha
         for frame in source:
             expected = to_linear(np.float32([0.5]), BT709)[0] if name.endswith("exr") else 0.5
@@ -160,7 +160,7 @@ def test_the_fill_is_the_straight_colours_without_alpha(tmp_path, name):
 def test_a_pair_is_fill_and_matte_in_halves_of_even_size(tmp_path, name, layout, size):
     width, height = size
     half = torch.cat([torch.ones(height, 32), torch.zeros(height, width - 32)], 1)
-    made = [Plate(plate.frame, half) for plate in plates(size=size)]
+    made = [Cutout(cutout.frame, half) for cutout in cutouts(size=size)]
     write(tmp_path / name, info_for(size), made, content=layout, quality="best")
     rows, columns = height + height % 2, width + width % 2
     shapes, second = (2 * rows, columns) if layout == "above" else (rows, 2 * columns), (rows, 0)
@@ -187,18 +187,18 @@ def test_a_pair_is_fill_and_matte_in_halves_of_even_size(tmp_path, name, layout,
 @pytest.mark.parametrize("compression", ["zip", "piz"])
 def test_exr_in_float_gives_back_every_bit_of_the_light(tmp_path, compression):
     write(tmp_path / "out.####.exr", LIGHT, lit_plates(), bits=32, alpha="straight", compression=compression)
-    with open_source(tmp_path / "out.####.exr") as source:
+    with open_video(tmp_path / "out.####.exr") as source:
         assert source.info.color == LIGHT.color
-        for index, plate in enumerate(source.plates()):
-            assert plate.frame.rgb.dtype == torch.float32
-            assert np.array_equal(plate.frame.rgb.permute(1, 2, 0).numpy(), light(index))
-            assert torch.equal(plate.alpha, alpha_for(index))
+        for index, cutout in enumerate(source.cutouts()):
+            assert cutout.frame.rgb.dtype == torch.float32
+            assert np.array_equal(cutout.frame.rgb.permute(1, 2, 0).numpy(), light(index))
+            assert torch.equal(cutout.alpha, alpha_for(index))
 
 
 @pytest.mark.parametrize("compression", ["zip", "dwaa", "dwab"])
 def test_exr_is_premultiplied_in_linear_light_by_itself(tmp_path, compression):
-    sink = write(tmp_path / "out.####.exr", LIGHT, lit_plates(), compression=compression)
-    assert "half" in sink.description and "premultiplied" in sink.description
+    writer = write(tmp_path / "out.####.exr", LIGHT, lit_plates(), compression=compression)
+    assert "half" in writer.description and "premultiplied" in writer.description
     header, channels = exr(tmp_path / "out.0002.exr")
     rgba = channels["RGBA"]
     assert rgba.dtype == np.float16
@@ -268,21 +268,21 @@ def test_the_data_window_lies_in_the_display_window(tmp_path):
     part = np.full((4, 6, 4), 0.5, np.float32)
     corners = {"dataWindow": ((-2, 3), (3, 6)), "displayWindow": ((0, 0), (9, 7)), "pixelAspectRatio": 2.0}
     save(tmp_path / "a.exr", {"RGBA": part}, framesPerSecond=Fraction(25), **{k: v for k, v in corners.items()})
-    with open_source(tmp_path / "a.exr") as source:
-        plate = next(source.plates())
+    with open_video(tmp_path / "a.exr") as source:
+        cutout = next(source.cutouts())
         info = source.info
     assert (info.width, info.height, info.pixel_aspect, info.frame_rate) == (10, 8, 2, 25)
     expected = torch.zeros(8, 10)
     expected[3:7, :4] = 0.5
-    assert torch.equal(plate.alpha, expected)
-    assert torch.equal(plate.frame.rgb, (2 * expected).expand(3, 8, 10))  # premultiplied as stored, straight as read
+    assert torch.equal(cutout.alpha, expected)
+    assert torch.equal(cutout.frame.rgb, (2 * expected).expand(3, 8, 10))  # premultiplied as stored, straight as read
 
 
 def test_what_is_no_number_in_an_exr_does_not_spread(tmp_path):
     rgb = light()
     rgb[5, 5], rgb[6, 6] = np.nan, np.inf
     save(tmp_path / "a.exr", {"RGB": rgb})
-    with open_source(tmp_path / "a.exr") as source:
+    with open_video(tmp_path / "a.exr") as source:
         found = next(iter(source)).rgb
     assert bool(found.isfinite().all())
     assert float(found[0, 5, 5]) == 0 and float(found[0, 6, 6]) == 65504
@@ -296,10 +296,10 @@ def test_exr_files_that_cannot_be_read(tmp_path):
     (tmp_path / "none.exr").write_bytes(b"")
     for name, said in (("depth", "Z"), ("cut", "cannot be decoded"), ("none", "cannot be decoded")):
         with pytest.raises(DecodeFailed, match=said) as caught:
-            open_source(tmp_path / f"{name}.exr")
+            open_video(tmp_path / f"{name}.exr")
         assert caught.value.hint
-    with open_source(tmp_path / "whole.exr") as source, pytest.raises(InputError, match="neither alpha"):
-        next(source.plates())
+    with open_video(tmp_path / "whole.exr") as source, pytest.raises(InputError, match="neither alpha"):
+        next(source.cutouts())
 
 
 def test_highlights_pass_the_whole_command(tmp_path):
@@ -371,7 +371,7 @@ def test_tiff_says_what_its_alpha_is(tmp_path, bits, alpha):
     assert np.array_equal(found[..., 3], np.rint(alpha_for(3).numpy() * np.float32(peak)))
     colour = clips.picture(3) / 255 * (1 if alpha == "straight" else alpha_for(3).double().numpy()[..., None])
     assert np.abs(found[..., :3] / peak - colour).max() <= 1 / peak
-    with open_source(tmp_path / "out.####.tif") as source:
+    with open_video(tmp_path / "out.####.tif") as source:
         assert source.has_alpha and source.info.color.bit_depth == bits
 
 
@@ -393,12 +393,12 @@ def test_tiff_says_what_its_alpha_is(tmp_path, bits, alpha):
 )
 def test_the_alpha_is_what_the_file_says_it_is(tmp_path, name, options, alpha):
     white = torch.full((3, 48, 64), 0.9)
-    made = [replace(plate, foreground=white) for plate in plates()]
+    made = [replace(cutout, foreground=white) for cutout in cutouts()]
     write(tmp_path / name, made=made, alpha=alpha, **options)
     assert f"{alpha} alpha" in stated(tmp_path, name)
-    with open_source(tmp_path / name) as source:
-        plate = next(itertools.islice(source.plates(), 3, None))
-    colour, coverage = plate.frame.as_float(), plate.alpha
+    with open_video(tmp_path / name) as source:
+        cutout = next(itertools.islice(source.cutouts(), 3, None))
+    colour, coverage = cutout.frame.as_float(), cutout.alpha
     if name.endswith("exr"):  # in light
         colour = torch.from_numpy(from_linear(colour.numpy(), 13)).float()
     if name.endswith(("tif", "exr")):  # its own tag tells which it is, and reading makes both straight
@@ -499,12 +499,12 @@ def test_a_second_one_is_not_dropped_in_silence(tmp_path, capsys, option):
 
 def test_a_fill_over_a_background_makes_no_sense(tmp_path):
     with pytest.raises(UnsupportedOutput, match="over a background"):
-        open_sink(tmp_path / "a.mov", info_for(), content="foreground", background="red")
+        open_writer(tmp_path / "a.mov", info_for(), content="foreground", background="red")
 
 
 def test_a_checkerboard_is_two_greys(tmp_path):
     info = StreamInfo(160, 120, Fraction(1, 25), Fraction(25), None, ColorSpec(matrix=6))
-    clear = Plate(Frame(torch.zeros(3, 120, 160, dtype=torch.uint8), 0, 0), torch.zeros(120, 160))
+    clear = Cutout(Frame(torch.zeros(3, 120, 160, dtype=torch.uint8), 0, 0), torch.zeros(120, 160))
     write(tmp_path / "a.png", info, [clear], background="checker")
     found = cv2.imread(str(tmp_path / "a.png"))
     assert np.array_equal(np.unique(found), [102, 153])

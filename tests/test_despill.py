@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from streammatte.cli import main
-from streammatte.frame import Frame, Plate
+from streammatte.cli.main import main
+from streammatte.frame import Cutout, Frame
 from streammatte.stages import Despill, despill
 
 GREEN, BLUE = (0.0, 177 / 255, 64 / 255), (0.0, 71 / 255, 187 / 255)
@@ -54,11 +54,11 @@ def test_the_screens_channel_never_leads_afterwards() -> None:
 
 def test_the_stage_takes_the_foreground_where_there_is_one() -> None:
     frame, alpha = Frame(pixels((0.2, 0.9, 0.2)), 5, 1), torch.full((1, 1), 0.5)
-    (from_frame,) = Despill(GREEN).push(Plate(frame, alpha))
-    (from_foreground,) = Despill(GREEN).push(Plate(frame, alpha, pixels((0.5, 0.6, 0.5))))
-    for plate, rgb in ((from_frame, frame.rgb), (from_foreground, pixels((0.5, 0.6, 0.5)))):
-        assert plate.frame is frame and plate.alpha is alpha
-        assert plate.foreground is not None and torch.equal(plate.foreground, despill(rgb, GREEN))
+    (from_frame,) = Despill(GREEN).push(Cutout(frame, alpha))
+    (from_foreground,) = Despill(GREEN).push(Cutout(frame, alpha, pixels((0.5, 0.6, 0.5))))
+    for cutout, rgb in ((from_frame, frame.rgb), (from_foreground, pixels((0.5, 0.6, 0.5)))):
+        assert cutout.frame is frame and cutout.alpha is alpha
+        assert cutout.foreground is not None and torch.equal(cutout.foreground, despill(rgb, GREEN))
     assert list(Despill(GREEN).flush()) == []
 
 

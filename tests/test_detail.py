@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from streammatte import metrics
-from streammatte.cli import main
-from streammatte.frame import Frame, Plate
+from streammatte.cli.main import main
+from streammatte.frame import Cutout, Frame
+from streammatte.quality import metrics
 from streammatte.stages import DetailRefiner, detail
 from streammatte.stages.detail import refine_alpha
 
@@ -144,7 +144,7 @@ def test_what_does_not_fit_is_refused() -> None:
 def test_the_stage_refines_the_alpha_and_nothing_else(dtype: torch.dtype) -> None:
     truth = strands()
     rgb = (255 * shot(truth)).to(dtype) if dtype == torch.uint8 else shot(truth)
-    stage, given = DetailRefiner(SIZE), Plate(Frame(rgb, 7, 3), stretched(truth))
+    stage, given = DetailRefiner(SIZE), Cutout(Frame(rgb, 7, 3), stretched(truth))
     (made,) = stage.push(given)
     assert made.frame is given.frame and made.foreground is None
     assert torch.equal(made.alpha, refine_alpha(given.frame.as_float(), given.alpha, SIZE))
@@ -176,5 +176,5 @@ def test_a_gpu_gives_the_same() -> None:
     rgb, soft = shot(truth), stretched(truth)
     there = refine_alpha(rgb.cuda(), soft.cuda(), SIZE).cpu()
     torch.testing.assert_close(there, refine_alpha(rgb, soft, SIZE), atol=1e-3, rtol=0)
-    (plate,) = DetailRefiner(SIZE, "cuda").push(Plate(Frame(rgb, 0, 0), soft))
-    assert plate.alpha.device == soft.device
+    (cutout,) = DetailRefiner(SIZE, "cuda").push(Cutout(Frame(rgb, 0, 0), soft))
+    assert cutout.alpha.device == soft.device

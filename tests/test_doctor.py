@@ -13,7 +13,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from streammatte import doctor
+from streammatte.cli import doctor
 
 
 def test_what_the_tests_themselves_need_is_found() -> None:
@@ -57,7 +57,9 @@ def test_offline_is_said(monkeypatch: pytest.MonkeyPatch, variable: str) -> None
 def test_a_part_that_cannot_be_imported_is_a_line_of_the_report(tmp_path: Path, module: str, line: str) -> None:
     (tmp_path / f"{module}.py").write_text("raise OSError('libGL.so.1: cannot open shared object file')\n")
     script = (
-        "from rich.console import Console; from streammatte.doctor import print_report; print_report(Console(), True)"
+        "from rich.console import Console\n"
+        "from streammatte.cli.doctor import print_report\n"
+        "print_report(Console(), True)"
     )
     run = subprocess.run(
         [sys.executable, "-c", script],

@@ -20,12 +20,12 @@ from clips import cut, write_clip
 from numpy.typing import NDArray
 from pages import Reader
 
-from streammatte import metrics
-from streammatte.cli import main
+from streammatte.cli.main import main
 from streammatte.errors import OutputError
-from streammatte.evaluate import EvaluationOptions, evaluate
-from streammatte.frame import ColorSpec, Frame, Plate, StreamInfo
-from streammatte.media import open_sink
+from streammatte.frame import ColorSpec, Cutout, Frame, StreamInfo
+from streammatte.media import open_writer
+from streammatte.quality import metrics
+from streammatte.quality.evaluate import EvaluationOptions, evaluate
 
 Alpha = NDArray[np.float32]
 WIDTH, HEIGHT, FRAMES, POP = 64, 48, 24, 15
@@ -48,13 +48,13 @@ def mattes() -> list[Alpha]:
 
 
 def write(path: Path, alphas: list[Alpha], content: str = "matte", rgb: NDArray[np.uint8] | None = None) -> Path:
-    """A clip of them by the project's own sinks; numbered PNG are exact."""
+    """A clip of them by the project's own writers; numbered PNG are exact."""
     height, width = alphas[0].shape
     info = StreamInfo(width, height, Fraction(1, 25), Fraction(25), None, ColorSpec())
     colors = torch.from_numpy(np.full((height, width, 3), 90, np.uint8) if rgb is None else rgb).permute(2, 0, 1)
-    with open_sink(path, info, content="plate" if content == "plate" else "matte", bits=8) as sink:
+    with open_writer(path, info, content="plate" if content == "plate" else "matte", bits=8) as writer:
         for index, alpha in enumerate(alphas):
-            sink.write(Plate(Frame(colors, index, index), torch.from_numpy(alpha)))
+            writer.write(Cutout(Frame(colors, index, index), torch.from_numpy(alpha)))
     return path
 
 
@@ -127,11 +127,11 @@ def pictures(html: str) -> list[NDArray[np.uint8]]:
 def test_the_page(pair: tuple[str, str], tmp_path: Path) -> None:
     hostile = tmp_path / "<b>&\"'<script>"
     hostile.mkdir()
-    plate = write(hostile / "pred.mov", mattes(), "plate", clips.picture(3))
-    assert main(["evaluate", str(plate), pair[1], "--html", str(tmp_path / "page.html"), "--quiet"]) == 0
+    cutout = write(hostile / "pred.mov", mattes(), "plate", clips.picture(3))
+    assert main(["evaluate", str(cutout), pair[1], "--html", str(tmp_path / "page.html"), "--quiet"]) == 0
     html = (tmp_path / "page.html").read_text(encoding="utf-8")
     seen = Reader(html)
-    assert seen.texts["h1"] == f"{plate} against {pair[1]}"
+    assert seen.texts["h1"] == f"{cutout} against {pair[1]}"
     assert not {"script", "link", "iframe", "b"} & set(seen.texts)
     addresses = [value or "" for name, value in seen.attributes if name in ("src", "href")]
     assert addresses and all(value.startswith("data:image/") for value in addresses)
@@ -158,8 +158,8 @@ def test_footage_is_shown_where_a_matte_has_no_colours(pair: tuple[str, str], tm
         page = tmp_path / f"{shown}.html"
         assert main(["evaluate", *pair, *arguments, "--html", str(page), "--quiet"]) == 0
         assert (">frame<" in page.read_text().replace("\n", "")) == shown
-    plate = write(tmp_path / "pred.##.png", mattes(), "plate", clips.picture(3))
-    assert main(["evaluate", str(plate), pair[1], "--source", str(footage), "--html", str(page), "--overwrite"]) == 0
+    cutout = write(tmp_path / "pred.##.png", mattes(), "plate", clips.picture(3))
+    assert main(["evaluate", str(cutout), pair[1], "--source", str(footage), "--html", str(page), "--overwrite"]) == 0
     frame = pictures(page.read_text())[0]
     assert np.abs(frame.astype(int) - clips.picture(POP)).mean() < 9, "the footage, as it is"
 
@@ -167,11 +167,11 @@ def test_footage_is_shown_where_a_matte_has_no_colours(pair: tuple[str, str], tm
 def test_colours_against_the_true_ones(tmp_path: Path) -> None:
     alphas = [*truths(2), np.zeros((HEIGHT, WIDTH), np.float32)]
     ours, theirs = clips.picture(3), clips.picture(5)
-    plate = write(tmp_path / "pred.##.png", alphas, "plate", ours)
+    cutout = write(tmp_path / "pred.##.png", alphas, "plate", ours)
     truth = write(tmp_path / "truth.##.png", alphas)
     for index in range(3):
         cv2.imwrite(str(tmp_path / f"fg.{index}.png"), theirs[..., ::-1])
-    found = evaluated(str(plate), str(truth), "--foreground", str(tmp_path / "fg.#.png"))
+    found = evaluated(str(cutout), str(truth), "--foreground", str(tmp_path / "fg.#.png"))
     planes = [each.transpose(2, 0, 1) / 255 for each in (ours, theirs)]
     expected = [metrics.foreground_mse(*planes, alpha) for alpha in alphas[:2]]
     per_frame, scores = found["per_frame"], found["scores"]

@@ -15,14 +15,14 @@ import torch
 from conftest import unless
 from safetensors.torch import load_file, save_file
 
-from streammatte.cli import _signals, main
-from streammatte.display import TrainingDisplay
+from streammatte.cli.display import TrainingDisplay
+from streammatte.cli.main import _signals, main
 from streammatte.errors import InputError
-from streammatte.nets.birefnet import BiRefNet, BiRefNetConfig
-from streammatte.nets.swin import SwinConfig
-from streammatte.training.finetune import _stoppable, keep_statistics, recompute
-from streammatte.training.losses import matting_loss
-from streammatte.training.pairs import Pair, Pairs, find_pairs, hold_out, read_pair
+from streammatte.models.nets.birefnet import BiRefNet, BiRefNetConfig
+from streammatte.models.nets.swin import SwinConfig
+from streammatte.train.finetune import _stoppable, keep_statistics, recompute
+from streammatte.train.losses import matting_loss
+from streammatte.train.pairs import Pair, Pairs, find_pairs, hold_out, read_pair
 
 TINY = BiRefNetConfig(SwinConfig(8, (1, 1, 1, 1), (1, 1, 1, 1), 4), inter=8, aspp=8, kernels=(1, 3))
 PAIRS = 10

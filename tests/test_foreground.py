@@ -14,11 +14,11 @@ from clips import even_pts, write_clip
 from conftest import SAMPLES
 from torch import Tensor
 
-from streammatte.cli import main
-from streammatte.frame import Frame, Plate
-from streammatte.media import open_sink, open_source
+from streammatte.cli.main import main
+from streammatte.frame import Cutout, Frame
+from streammatte.media import open_video, open_writer
 from streammatte.stages import ForegroundEstimator, estimate_foreground, foreground
-from streammatte.training.backgrounds import drawn
+from training.backgrounds import drawn
 
 # Mean squared error in the band × 1000 of pymatting 1.1.16's estimate_foreground_ml, its defaults, on these composites.
 PYMATTING = {"000017": 0.385, "000160": 8.532, "000560": 13.639, "000922": 1.289}
@@ -121,7 +121,7 @@ def test_it_flickers_no_more_than_its_footage(moving: bool) -> None:
         steps = [(b - a)[:, e & f] for a, b, e, f in zip(errors, errors[1:], edges, edges[1:], strict=False)]
         return float(torch.cat(steps, 1).square().mean().sqrt())
 
-    # Without the stage, the plate would carry the frame's own colours.
+    # Without the stage, the cut-out would carry the frame's own colours.
     assert flicker(found, truth) < flicker(noisy, truth if moving else clean)
 
 
@@ -201,7 +201,7 @@ def test_what_does_not_fit_is_refused(rgb: Tensor, alpha: Tensor, levels: int) -
 def test_the_stage_fills_the_foreground_and_nothing_else(dtype: torch.dtype) -> None:
     rgb = mixed(flat(0.8, 0.2, 0.1), flat(0.1, 0.7, 0.3), disc())
     rgb = (255 * rgb).to(dtype) if dtype == torch.uint8 else rgb
-    stage, given = ForegroundEstimator(), Plate(Frame(rgb, 7, 3), disc())
+    stage, given = ForegroundEstimator(), Cutout(Frame(rgb, 7, 3), disc())
     (made,) = stage.push(given)
     assert made.frame is given.frame and made.alpha is given.alpha
     assert made.foreground is not None
@@ -211,16 +211,16 @@ def test_the_stage_fills_the_foreground_and_nothing_else(dtype: torch.dtype) -> 
 
 @pytest.mark.parametrize("background", [None, "#203040"])
 def test_files_hold_the_foreground(tmp_path: Path, background: str | None) -> None:
-    """Straight plates store it, composites are made of it: no green is left of the old background."""
+    """Straight cut-outs store it, composites are made of it: no green is left of the old background."""
     rgb = (255 * mixed(flat(0.8, 0.2, 0.1), flat(0.1, 0.7, 0.3), disc())).to(torch.uint8)
-    (plate,) = ForegroundEstimator().push(Plate(Frame(rgb, 0, 0), disc()))
+    (cutout,) = ForegroundEstimator().push(Cutout(Frame(rgb, 0, 0), disc()))
     still = tmp_path / "still.png"
     cv2.imwrite(str(still), rgb.permute(1, 2, 0).numpy()[..., ::-1])
     with (
-        open_source(still) as source,
-        open_sink(tmp_path / "out.png", source.info, background=background) as sink,
+        open_video(still) as source,
+        open_writer(tmp_path / "out.png", source.info, background=background) as writer,
     ):
-        sink.write(plate)
+        writer.write(cutout)
     stored = torch.from_numpy(cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED)[..., 2::-1].copy())
     stored = stored.permute(2, 0, 1).float() / 255
     new = flat(32 / 255, 48 / 255, 64 / 255)
@@ -249,8 +249,8 @@ def test_a_gpu_gives_the_same() -> None:
     rgb, alpha = torch.rand(3, 200, 300), disc(300, 20)[:200]
     there = estimate_foreground(rgb.cuda(), alpha.cuda()).cpu()
     torch.testing.assert_close(there, estimate_foreground(rgb, alpha), atol=1e-4, rtol=0)
-    (plate,) = ForegroundEstimator("cuda").push(Plate(Frame(rgb, 0, 0), alpha))
-    assert plate.foreground is not None and plate.foreground.device == rgb.device
+    (cutout,) = ForegroundEstimator("cuda").push(Cutout(Frame(rgb, 0, 0), alpha))
+    assert cutout.foreground is not None and cutout.foreground.device == rgb.device
 
 
 def test_a_matte_alone_takes_no_time_for_colours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

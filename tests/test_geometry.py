@@ -8,11 +8,11 @@ import footage
 import numpy as np
 import pytest
 
-from streammatte.cli import main
+from streammatte.cli.main import main
+from streammatte.color.ycbcr import RgbReader
 from streammatte.errors import InputError
-from streammatte.media import open_source
-from streammatte.media.color import RgbReader
-from streammatte.media.deinterlace import deinterlaced
+from streammatte.media import open_video
+from streammatte.media.read.deinterlace import deinterlaced
 
 QUICK = ["--model", "birefnet-nano", "--size", "64x64", "--smooth", "off", "--decontaminate", "off"]
 
@@ -31,7 +31,7 @@ def test_every_turn_and_mirror_of_a_display_matrix(tmp_path, degrees, mirrored, 
     upright = np.rot90(stored, degrees // 90)  # the turn first, counter-clockwise, and then the mirrors
     upright = upright[:, ::-1] if mirrored else upright
     upright = upright[::-1] if upside_down else upright
-    with open_source(path) as source:
+    with open_video(path) as source:
         frame = shown(next(iter(source)))
         assert np.array_equal(frame, upright)
         assert (source.info.height, source.info.width) == frame.shape[:2]
@@ -53,7 +53,7 @@ def test_a_phone_clip_stands_upright_in_every_output(tmp_path, capsys):
             frame = next(file.decode(stream))
             assert (frame.width, frame.height, frame.rotation) == (48, 64, 0)
             assert name != "out.mov" or stream.sample_aspect_ratio == Fraction(3, 4)
-    with open_source(path) as source, open_source(tmp_path / "out.mov") as written:
+    with open_video(path) as source, open_video(tmp_path / "out.mov") as written:
         assert np.abs(shown(next(iter(source))).astype(int) - (shown(next(iter(written))) // 257)).mean() < 3
 
 
@@ -64,13 +64,13 @@ def test_interlaced_footage_is_refused_deinterlaced_or_taken_as_it_is(tmp_path, 
         options |= {"time_base": Fraction(1, 90000), "pts": range(0, 3600 * 12, 3600)}
     path = footage.write_footage(tmp_path / name, interlaced=True, size=(64, 64), **options)
     with pytest.raises(InputError, match="interlaced") as caught:
-        open_source(path, interlaced="refuse")
+        open_video(path, interlaced="refuse")
     assert "--interlaced deinterlace" in str(caught.value.hint)
 
-    with open_source(path) as source:
+    with open_video(path) as source:
         taken = list(source)
         assert any("12 frames are interlaced" in note and "as they are" in note for note in source.notes)
-    with open_source(path, interlaced="deinterlace") as source:
+    with open_video(path, interlaced="deinterlace") as source:
         made = list(source)
         assert any("12 frames are interlaced" in note and "deinterlaced" in note for note in source.notes)
         assert source.lost is None
@@ -79,7 +79,7 @@ def test_interlaced_footage_is_refused_deinterlaced_or_taken_as_it_is(tmp_path, 
     for before, after in zip(taken, made, strict=True):
         comb = [np.abs(np.diff(shown(each)[6:16, 6:16].astype(float), axis=0)).mean() for each in (before, after)]
         assert comb[1] < 0.4 * comb[0]  # the patch, of two levels in turn, has one
-    with open_source(path, interlaced="deinterlace", first=4, last=8) as source:
+    with open_video(path, interlaced="deinterlace", first=4, last=8) as source:
         part = list(source)
     assert [frame.index for frame in part] == [4, 5, 6, 7, 8]
     assert all(one.rgb.equal(made[one.index].rgb) for one in part[1:])
@@ -87,9 +87,9 @@ def test_interlaced_footage_is_refused_deinterlaced_or_taken_as_it_is(tmp_path, 
 
 def test_progressive_footage_passes_a_deinterlacer_untouched(tmp_path):
     path = footage.write_footage(tmp_path / "clip.mp4")
-    with open_source(path) as source:
+    with open_video(path) as source:
         taken = list(source)
-    with open_source(path, interlaced="deinterlace") as source:
+    with open_video(path, interlaced="deinterlace") as source:
         made = list(source)
     assert all(one.rgb.equal(other.rgb) and one.pts == other.pts for one, other in zip(taken, made, strict=True))
 
@@ -118,8 +118,8 @@ def test_fields_that_begin_after_a_while_are_found_or_told(tmp_path):
     short = footage.write_footage(tmp_path / "short.mkv", pts=range(3), **options)
     long = footage.write_footage(tmp_path / "long.mkv", pts=range(24), **options)
     with pytest.raises(InputError, match="interlaced"):
-        open_source(end_to_end([short, fields], tmp_path / "soon.ts"), interlaced="refuse")
-    with open_source(end_to_end([long, fields], tmp_path / "late.ts"), interlaced="refuse") as source:
+        open_video(end_to_end([short, fields], tmp_path / "soon.ts"), interlaced="refuse")
+    with open_video(end_to_end([long, fields], tmp_path / "late.ts"), interlaced="refuse") as source:
         assert len(list(source)) == len(footage.shown_times(tmp_path / "late.ts"))
         assert len(source.notes) == 1 and source.notes[0].startswith("12 frames are interlaced, the first at ")
 
@@ -163,20 +163,20 @@ def test_odd_sizes_come_out_as_they_are(tmp_path, size):
         time_base=Fraction(1, 1000),
         pts=range(0, 200, 40),
     )
-    for name, sink in (("out.mov", {}), ("out.webm", {}), ("matte.mov", {"content": "matte"})):
-        footage.matted(path, tmp_path / name, sink=sink)
+    for name, writer in (("out.mov", {}), ("out.webm", {}), ("matte.mov", {"content": "matte"})):
+        footage.matted(path, tmp_path / name, writer=writer)
         with av.open(str(tmp_path / name)) as file:
             frame = next(file.decode(video=0))
             assert (frame.width, frame.height) == size
-    _, sink = footage.matted(path, tmp_path / "out.mp4", sink={"background": "black"})
+    _, writer = footage.matted(path, tmp_path / "out.mp4", writer={"background": "black"})
     even = tuple(each + each % 2 for each in size)
-    assert f"padded from {size[0]}×{size[1]} to {even[0]}×{even[1]}" in sink.description
+    assert f"padded from {size[0]}×{size[1]} to {even[0]}×{even[1]}" in writer.description
 
 
 def test_frames_of_another_size_are_scaled_and_told(tmp_path):
     parts = [clips.write_clip(tmp_path / f"{width}.ts", size=(width, 48)) for width in (64, 96)]
     joined = clips.end_to_end(*parts, tmp_path / "joined.ts")
-    with open_source(joined) as source:
+    with open_video(joined) as source:
         shapes = {frame.rgb.shape for frame in source}
         assert shapes == {(3, 48, 64)}
         assert f"{clips.FRAMES} frames have another size, and were scaled" in source.notes

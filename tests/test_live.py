@@ -24,19 +24,19 @@ import torch
 from conftest import SAMPLES
 from live_footage import COUNT, SIZE, Kept, Keyed, number_in, of_room, picture, sender, write_counted
 
-from streammatte.cli import main
-from streammatte.display import LiveDisplay
+from streammatte.cli.display import LiveDisplay
+from streammatte.cli.main import main
 from streammatte.errors import InputError, ModelError, SourceNotFound
-from streammatte.frame import Frame, Plate
+from streammatte.frame import Cutout, Frame
+from streammatte.live import source as live_source
+from streammatte.live.cameras import list_cameras
 from streammatte.live.capture import Capture
 from streammatte.live.contracts import Captured
 from streammatte.live.controls import Controls
 from streammatte.live.look import Look
 from streammatte.live.session import Session, too_slow
+from streammatte.live.source import LiveSource
 from streammatte.live.status import Status
-from streammatte.media import live_source
-from streammatte.media.cameras import list_cameras
-from streammatte.media.live_source import LiveSource
 
 GREEN = (0, 177, 64)
 QUICK = ["--model", "birefnet-nano", "--device", "cpu"]
@@ -87,7 +87,7 @@ def test_a_file_is_played_to_its_end_in_order_each_picture_with_its_own_alpha(tm
     assert sum(of_room(shown.rgb) for shown in outputs.shown) == 0
     status = session.status("stopped", whole=True)
     assert status.shown == len(indices) and status.shown + status.dropped == COUNT
-    # Before there is a plate, the background alone; the model was not even ready.
+    # Before there is a cut-out, the background alone; the model was not even ready.
     assert outputs.shown[0].held and outputs.shown[0].index == -1
     assert (outputs.shown[0].rgb == GREEN).all()
 
@@ -98,10 +98,10 @@ class Shifted(Keyed):
     def __init__(self) -> None:
         self._before: torch.Tensor | None = None
 
-    def __call__(self, captured: Captured) -> Plate:
+    def __call__(self, captured: Captured) -> Cutout:
         alpha = self.alpha(captured.frame)
         before, self._before = self._before, alpha
-        return Plate(captured.frame, alpha if before is None else before)
+        return Cutout(captured.frame, alpha if before is None else before)
 
 
 def test_an_alpha_of_another_frame_would_be_seen(tmp_path: Path) -> None:
@@ -115,18 +115,18 @@ def test_an_alpha_of_another_frame_would_be_seen(tmp_path: Path) -> None:
 class Failing(Keyed):
     """Right for three frames, and then wrong in one way."""
 
-    def __init__(self, how: Callable[[Frame, Frame], Plate]) -> None:
+    def __init__(self, how: Callable[[Frame, Frame], Cutout]) -> None:
         self._how = how
         self._seen: list[Frame] = []
 
-    def __call__(self, captured: Captured) -> Plate:
+    def __call__(self, captured: Captured) -> Cutout:
         self._seen.append(captured.frame)
         if len(self._seen) <= 3:
             return super().__call__(captured)
         return self._how(self._seen[-2], captured.frame)
 
 
-def _raises(before: Frame, frame: Frame) -> Plate:
+def _raises(before: Frame, frame: Frame) -> Cutout:
     raise RuntimeError("the network broke")
 
 
@@ -134,14 +134,14 @@ def _raises(before: Frame, frame: Frame) -> Plate:
     ("how", "says"),
     [
         (_raises, "the network broke"),
-        (lambda before, frame: Plate(before, torch.ones(frame.rgb.shape[1:])), "was given the matte of frame"),
-        (lambda before, frame: Plate(frame, torch.full(frame.rgb.shape[1:], torch.nan)), "no numbers"),
-        (lambda before, frame: Plate(frame, torch.ones(2, 2)), "another size"),
-        (lambda before, frame: Plate(frame, torch.full(frame.rgb.shape[1:], 7.0)), "goes from 7 to 7"),
+        (lambda before, frame: Cutout(before, torch.ones(frame.rgb.shape[1:])), "was given the matte of frame"),
+        (lambda before, frame: Cutout(frame, torch.full(frame.rgb.shape[1:], torch.nan)), "no numbers"),
+        (lambda before, frame: Cutout(frame, torch.ones(2, 2)), "another size"),
+        (lambda before, frame: Cutout(frame, torch.full(frame.rgb.shape[1:], 7.0)), "goes from 7 to 7"),
     ],
 )
 def test_a_frame_without_its_matte_is_not_shown(
-    tmp_path: Path, how: Callable[[Frame, Frame], Plate], says: str
+    tmp_path: Path, how: Callable[[Frame, Frame], Cutout], says: str
 ) -> None:
     outputs, told = Kept(), Told()
     with pytest.raises((ModelError, RuntimeError), match=says):
@@ -357,7 +357,7 @@ def test_the_command_on_a_file_writes_one_json_object_a_second(
         frames = list(file.decode(video=0))
     assert all(early.pts < late.pts for early, late in itertools.pairwise(frames))
     first = frames[0].to_ndarray(format="rgb24").astype(int)
-    assert np.abs(first - first[0, 0]).max() == 0  # before the first plate there is the background and nothing else
+    assert np.abs(first - first[0, 0]).max() == 0  # before the first cut-out there is the background and nothing else
 
 
 def test_seconds_begin_when_the_network_is_ready(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,19 +19,20 @@ import clips
 import pytest
 from live_footage import SIZE, write_counted
 
-from streammatte.cli import main
-from streammatte.display import LiveDisplay
+from streammatte.cli.display import LiveDisplay
+from streammatte.cli.main import main
 from streammatte.errors import InputError, SourceNotFound, StreammatteError
 from streammatte.frame import ColorSpec, StreamInfo
+from streammatte.live import cameras
 from streammatte.live.backgrounds import open_behind
+from streammatte.live.cameras import Camera, find_again, find_camera
 from streammatte.live.capture import Capture
 from streammatte.live.outputs import check_outputs
+from streammatte.live.source import LiveSource
 from streammatte.live.status import Status
-from streammatte.media import cameras, containers
+from streammatte.live.writer import StreamSink
+from streammatte.media import containers
 from streammatte.media.addresses import without_secrets
-from streammatte.media.cameras import Camera, find_again, find_camera
-from streammatte.media.live_sink import StreamSink
-from streammatte.media.live_source import LiveSource
 
 INFO = StreamInfo(*SIZE, Fraction(1, 1000), Fraction(25), None, ColorSpec())
 SECRET = "hunter2"

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from streammatte.arguments import quality
+from streammatte.cli.arguments import quality
 from streammatte.live.controller import MOST_PATIENCE, Controller, Setting, ladder, settings_for
 
 INTERVAL = 1 / 30

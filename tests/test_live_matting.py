@@ -12,7 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from streammatte.cli import main
+from streammatte.cli.main import main
 from streammatte.errors import ModelError
 from streammatte.frame import ColorSpec, Frame, StreamInfo
 from streammatte.live.contracts import Captured
@@ -20,7 +20,7 @@ from streammatte.live.controls import Controls
 from streammatte.live.look import Look
 from streammatte.live.matting import LOOK, PUT_OFF, AdaptiveMatter, live_matter
 from streammatte.live.options import LiveOptions
-from streammatte.metrics import mad
+from streammatte.quality.metrics import mad
 
 HEIGHT, WIDTH = 180, 320
 Picture = NDArray[np.uint8]
@@ -205,11 +205,11 @@ def test_frames_of_any_size_and_depth_have_alphas_of_their_size(kind: type[np.un
         large = large.astype(np.uint16) * 257
     live = AdaptiveMatter(Reddish((128, 128)), ((128, 128), 2), Fraction(25))
     for index in range(3):
-        plate = live(captured(np.roll(large, 2 * index, 1), index))
-        assert plate.alpha.shape == (1081, 1921)
-        assert plate.alpha.dtype == torch.float32
-        assert plate.frame.rgb.dtype == torch.from_numpy(large).dtype
-        assert 0 <= float(plate.alpha.min()) <= float(plate.alpha.max()) <= 1
+        cutout = live(captured(np.roll(large, 2 * index, 1), index))
+        assert cutout.alpha.shape == (1081, 1921)
+        assert cutout.alpha.dtype == torch.float32
+        assert cutout.frame.rgb.dtype == torch.from_numpy(large).dtype
+        assert 0 <= float(cutout.alpha.min()) <= float(cutout.alpha.max()) <= 1
 
 
 def test_a_size_that_changes_on_the_way_begins_anew() -> None:

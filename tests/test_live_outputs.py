@@ -23,14 +23,14 @@ import numpy as np
 import pytest
 import torch
 
-from streammatte.cli import main
+from streammatte.cli.main import main
 from streammatte.errors import OutputError, UnsupportedOutput, WriteFailed
 from streammatte.frame import ColorSpec, Frame, StreamInfo
+from streammatte.live import writer as live_sink
 from streammatte.live.contracts import Shown
 from streammatte.live.controls import Controls
 from streammatte.live.outputs import Outputs, check_outputs
 from streammatte.live.window import NAME
-from streammatte.media import live_sink
 
 SIZE = (96, 72)
 INFO = StreamInfo(*SIZE, Fraction(1, 1000), Fraction(25), None, ColorSpec())
@@ -131,7 +131,7 @@ sys.path.insert(0, sys.argv[1])
 import test_live_outputs as tests
 import streammatte, torch
 torch.set_num_threads(1)
-streammatte.load_matter("birefnet-nano", device="cpu")
+streammatte.load_model("birefnet-nano", device="cpu")
 for line in sys.stdin:
     job = json.loads(line)
     if "pid" in job:

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 import streammatte
-from streammatte.cli import main
+from streammatte.cli.main import main
 from streammatte.errors import InputError
-from streammatte.frame import Frame, Plate
-from streammatte.media import open_source
-from streammatte.media.guide import GuideMatte
+from streammatte.frame import Cutout, Frame
+from streammatte.media import open_video
+from streammatte.media.read.guide import GuideMatte
 from streammatte.stages import EdgeShaper, choke, feather, stages_for
 
 WIDTH, HEIGHT = clips.SIZE
@@ -60,8 +60,8 @@ def write_grey(path: Path, levels: list[int], *, rate: int = 25, size: tuple[int
 
 def matte_of(path: Path) -> list[np.ndarray]:
     """Alphas of what was written."""
-    with open_source(path) as source:
-        return [plate.alpha.numpy() for plate in source.plates()]
+    with open_video(path) as source:
+        return [cutout.alpha.numpy() for cutout in source.cutouts()]
 
 
 @pytest.fixture(scope="module")
@@ -109,30 +109,30 @@ def test_core_and_garbage_hold_through_everything_and_holdout_leaves_colours(cli
     def disc(frames: Sequence[Frame]) -> list[Tensor]:
         return [torch.from_numpy(np.roll(_disc(14, clips.SIZE), 2 * frame.index, axis=1)) for frame in frames]
 
-    def plates(colors: Literal["on", "off"], *, hold: bool) -> list[Plate]:
-        with open_source(clip) as source:
+    def cutouts(colors: Literal["on", "off"], *, hold: bool) -> list[Cutout]:
+        with open_video(clip) as source:
             mattes = {name: GuideMatte(str(tmp_path / f"{name}.png"), source.info) for name in ("core", "garbage")}
             holdout = GuideMatte(f"invert:{tmp_path / 'core.png'}", source.info) if hold else None
             stages = stages_for((64, 64), colors, choke=1.5, feather=4, holdout=holdout, **mattes)
             return list(streammatte.matte(source, disc, stages))
 
-    for plate in plates("on", hold=False):
-        alpha = plate.alpha.numpy()
+    for cutout in cutouts("on", hold=False):
+        alpha = cutout.alpha.numpy()
         assert (alpha[garbage == 255] == 0).all()
         assert (alpha[(core == 255) & (garbage == 0)] == 1).all()
-    without, held = plates("off", hold=False), plates("off", hold=True)
+    without, held = cutouts("off", hold=False), cutouts("off", hold=True)
     assert len(without) == len(held) == clips.FRAMES
-    for plate, other in zip(without, held, strict=True):
-        assert torch.equal(other.alpha, plate.alpha * torch.from_numpy(core == 255))
-        assert plate.foreground is not None and other.foreground is not None
-        assert torch.allclose(plate.foreground, other.foreground, atol=1e-6)
+    for cutout, other in zip(without, held, strict=True):
+        assert torch.equal(other.alpha, cutout.alpha * torch.from_numpy(core == 255))
+        assert cutout.foreground is not None and other.foreground is not None
+        assert torch.allclose(cutout.foreground, other.foreground, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["mattes.mkv", "mattes.####.png"])
 def test_every_frame_gets_its_own_matte(clip: Path, tmp_path: Path, name: str) -> None:
     levels = [20 * index for index in range(clips.FRAMES)]
     path = write_grey(tmp_path / name, [*levels, 250])  # one more does no harm
-    with open_source(clip) as source, GuideMatte(str(path), source.info) as guide:
+    with open_video(clip) as source, GuideMatte(str(path), source.info) as guide:
         got = [guide.at(frame) for frame in source]
     for alpha, level in zip(got, levels, strict=True):
         assert alpha.shape == (HEIGHT, WIDTH)
@@ -150,8 +150,8 @@ def test_a_clip_of_variable_rate_is_matched_by_time(tmp_path: Path) -> None:
         codec="ffv1",
         pixels="gray",
     )
-    with open_source(footage) as source, open_source(grey) as mattes:
-        info, frames, own = source.info, list(source), [plate.alpha for plate in mattes.plates()]
+    with open_video(footage) as source, open_video(grey) as mattes:
+        info, frames, own = source.info, list(source), [cutout.alpha for cutout in mattes.cutouts()]
     with GuideMatte(str(grey), info) as guide:
         assert all(torch.equal(guide.at(frame), alpha) for frame, alpha in zip(frames, own, strict=True))
     with GuideMatte(str(grey), info) as guide, pytest.raises(InputError, match="no matte for frame 4 of the footage"):
@@ -163,7 +163,7 @@ def test_numbers_are_kept_to(tmp_path: Path) -> None:
     for number in range(4, 8):
         cv2.imwrite(str(tmp_path / f"plate.{number:04d}.png"), clips.picture(number)[..., ::-1])
     write_grey(tmp_path / "m.####.png", [20 * number for number in range(1, 9)])
-    with open_source(tmp_path / "plate.####.png") as source:
+    with open_video(tmp_path / "plate.####.png") as source:
         guide = GuideMatte(str(tmp_path / "m.####.png"), source.info, first_number=source.first_number)
         for frame, number in zip(source, range(4, 8), strict=True):
             assert guide.at(frame)[0, 0] == np.float32(20 * number) / np.float32(255)
@@ -293,13 +293,13 @@ def test_shaping_near_the_frames_border_and_of_nothing() -> None:
     alpha = np.zeros((64, 96), np.float32)
     alpha[20:, 30:60] = 1
     frame = Frame(torch.zeros(3, 64, 96, dtype=torch.uint8), 0, 0)
-    (plate,) = EdgeShaper(2, 6).push(Plate(frame, torch.from_numpy(alpha)))
-    assert np.abs(plate.alpha.numpy() - feather(choke(alpha, 2), 6)).max() < 1e-6
-    assert (plate.alpha[40:, 45] == 1).all()
+    (cutout,) = EdgeShaper(2, 6).push(Cutout(frame, torch.from_numpy(alpha)))
+    assert np.abs(cutout.alpha.numpy() - feather(choke(alpha, 2), 6)).max() < 1e-6
+    assert (cutout.alpha[40:, 45] == 1).all()
     for level in (0.0, 0.3, 1.0):
         flat = torch.full((64, 96), level)
-        (plate,) = EdgeShaper(-2, 6).push(Plate(frame, flat))
-        assert torch.allclose(plate.alpha, flat)
+        (cutout,) = EdgeShaper(-2, 6).push(Cutout(frame, flat))
+        assert torch.allclose(cutout.alpha, flat)
 
 
 class _Everywhere:
@@ -318,13 +318,13 @@ def test_shaping_leaves_the_colours_and_what_mattes_make_certain(shape: dict[str
     """Told from an alpha that was softened or spread, colours would hold a rim of what lies behind the subject."""
     alpha = torch.from_numpy(_disc(20, (96, 64)).astype(np.float32))
     red, green = (torch.tensor(color)[:, None, None] for color in ([200.0, 20.0, 20.0], [20.0, 200.0, 20.0]))
-    plate = Plate(Frame((red * alpha + green * (1 - alpha)).round().to(torch.uint8), 0, 0), alpha)
+    cutout = Cutout(Frame((red * alpha + green * (1 - alpha)).round().to(torch.uint8), 0, 0), alpha)
 
-    def passed(**options: object) -> Plate:
-        plates = [plate]
+    def passed(**options: object) -> Cutout:
+        cutouts = [cutout]
         for stage in stages_for((64, 64), "off", "off", **options):  # type: ignore[arg-type]
-            plates = [after for each in plates for after in stage.push(each)]
-        return plates[0]
+            cutouts = [after for each in cutouts for after in stage.push(each)]
+        return cutouts[0]
 
     plain, shaped = passed(), passed(**shape)
     assert plain.foreground is not None and shaped.foreground is not None

@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from streammatte.errors import SourceNotFound
-from streammatte.frame import Plate
-from streammatte.media import open_sink, open_source
-from streammatte.media.audio import open_sounds
+from streammatte.frame import Cutout
+from streammatte.media import open_video, open_writer
+from streammatte.media.write.audio import open_sounds
 
 
 def matted(source_path, out, **options):
     """Every frame of a clip with a constant alpha, its sound along."""
-    with open_source(source_path) as source, open_sink(out, source.info, audio=source_path, **options) as sink:
+    with open_video(source_path) as source, open_writer(out, source.info, audio=source_path, **options) as writer:
         for frame in source:
-            sink.write(Plate(frame, torch.full(frame.rgb.shape[1:], 0.5)))
-    return sink
+            writer.write(Cutout(frame, torch.full(frame.rgb.shape[1:], 0.5)))
+    return writer
 
 
 def packets(path):
@@ -69,12 +69,12 @@ def span(path):
 )
 def test_packets_are_copied_untouched(tmp_path, name, audio, out, said):
     source = clips.write_clip(tmp_path / name, audio=audio)
-    sink = matted(source, tmp_path / out, background="black" if out.endswith("mp4") else None)
+    writer = matted(source, tmp_path / out, background="black" if out.endswith("mp4") else None)
     before, after = packets(source), packets(tmp_path / out)
     assert [data for data, _ in after] == [data for data, _ in before]
     exactness = Fraction(1, 1000) if "mkv" in name or out.endswith(("webm", "mkv")) else 0
     assert all(abs(one[1] - other[1]) <= exactness for one, other in zip(before, after, strict=True))
-    assert said in sink.description
+    assert said in writer.description
 
 
 @pytest.mark.parametrize(
@@ -88,10 +88,10 @@ def test_packets_are_copied_untouched(tmp_path, name, audio, out, said):
 )
 def test_what_the_container_does_not_take_is_reencoded_in_time(tmp_path, audio, out, codec):
     source = clips.write_clip(tmp_path / "clip.mov", audio=audio, audio_start=0.2, audio_seconds=0.25)
-    sink = matted(source, tmp_path / out, background="black")
+    writer = matted(source, tmp_path / out, background="black")
     with av.open(str(tmp_path / out)) as file:
         assert file.streams.audio[0].codec_context.name == codec
-    assert "re-encoded" in sink.description
+    assert "re-encoded" in writer.description
     assert abs(onset(tmp_path / out) - 0.2) < 0.03
 
 
@@ -99,16 +99,16 @@ def test_adts_from_a_transport_stream_goes_into_mov(tmp_path):
     source = clips.write_clip(
         tmp_path / "clip.ts", audio="aac", time_base=Fraction(1, 90000), pts=range(0, 43200, 3600)
     )
-    sink = matted(source, tmp_path / "out.mov")
-    assert "AAC copied" in sink.description
+    writer = matted(source, tmp_path / "out.mov")
+    assert "AAC copied" in writer.description
     assert len(packets(tmp_path / "out.mov")) == len(packets(source))
     assert sound(tmp_path / "out.mov")[0].size >= 0.4 * 48000
 
 
 def test_the_first_of_two_audio_streams_is_taken_and_none_is_fine(tmp_path):
     silent = clips.write_clip(tmp_path / "silent.mp4")
-    sink = matted(silent, tmp_path / "out.mov")
-    assert sink.description == "ProRes 4444, straight alpha"
+    writer = matted(silent, tmp_path / "out.mov")
+    assert writer.description == "ProRes 4444, straight alpha"
     with av.open(str(tmp_path / "out.mov")) as file:
         assert not file.streams.audio
 
@@ -160,9 +160,9 @@ def test_pictures_have_no_sound(tmp_path):
 def test_sound_that_is_not_there_is_an_error(tmp_path):
     source = clips.write_clip(tmp_path / "clip.mp4")
     with (
-        open_source(source) as opened,
+        open_video(source) as opened,
         pytest.raises(SourceNotFound, match=r"gone\.wav"),
-        open_sink(tmp_path / "out.mov", opened.info, audio=tmp_path / "gone.wav"),
+        open_writer(tmp_path / "out.mov", opened.info, audio=tmp_path / "gone.wav"),
     ):
         pass
     assert [file.name for file in tmp_path.iterdir()] == ["clip.mp4"]
@@ -195,15 +195,15 @@ def test_mp3_in_avi_is_copied(tmp_path):
     source = clips.write_clip(
         tmp_path / "clip.avi", codec="mpeg4", audio="libmp3lame", time_base=Fraction(1, 25), pts=range(25)
     )
-    sink = matted(source, tmp_path / "out.mov")
-    assert "MP3 copied" in sink.description
+    writer = matted(source, tmp_path / "out.mov")
+    assert "MP3 copied" in writer.description
     assert [data for data, _ in packets(tmp_path / "out.mov")] == [data for data, _ in packets(source)]
 
 
 def test_pcm_that_mov_has_no_tag_for_is_reencoded(tmp_path):
     source = clips.write_clip(tmp_path / "clip.m2ts", audio="pcm_bluray", pts=range(0, 43200, 3600), **TRANSPORT)
-    sink = matted(source, tmp_path / "out.mov")
-    assert "PCM re-encoded as AAC" in sink.description
+    writer = matted(source, tmp_path / "out.mov")
+    assert "PCM re-encoded as AAC" in writer.description
 
 
 def test_sound_that_changes_its_channels_midway(tmp_path):

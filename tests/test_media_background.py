@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from streammatte.errors import InputError, SourceNotFound
-from streammatte.frame import ColorSpec, Frame, Plate, StreamInfo
-from streammatte.media import open_sink
+from streammatte.frame import ColorSpec, Cutout, Frame, StreamInfo
+from streammatte.media import open_writer
 from streammatte.media.background import open_background
 
 INFO = StreamInfo(64, 48, Fraction(1, 25), Fraction(25), None, ColorSpec(matrix=6))
 
 
-def plate(alpha, pts=0, rgb=None):
+def cutout(alpha, pts=0, rgb=None):
     rgb = torch.from_numpy(clips.picture(3)).permute(2, 0, 1) if rgb is None else rgb
-    return Plate(Frame(rgb, pts, pts), alpha)
+    return Cutout(Frame(rgb, pts, pts), alpha)
 
 
 SOLID, CLEAR = torch.ones(48, 64), torch.zeros(48, 64)
@@ -36,7 +36,7 @@ SOLID, CLEAR = torch.ones(48, 64), torch.zeros(48, 64)
     ],
 )
 def test_colors(spec, rgb):
-    picture = open_background(spec, INFO).frame(plate(CLEAR))
+    picture = open_background(spec, INFO).frame(cutout(CLEAR))
     assert picture.shape == (3, 48, 64)
     assert torch.equal(picture * 255, torch.tensor(rgb, dtype=torch.float32)[:, None, None].expand(3, 48, 64))
 
@@ -61,7 +61,7 @@ def png(path, rgb):
 
 def test_a_picture_of_the_size_is_itself(tmp_path):
     path = png(tmp_path / "beach.png", clips.picture(7))
-    picture = open_background(path, INFO).frame(plate(CLEAR))
+    picture = open_background(path, INFO).frame(cutout(CLEAR))
     assert torch.equal((picture * 255).round(), torch.from_numpy(clips.picture(7)).permute(2, 0, 1).float())
 
 
@@ -70,7 +70,7 @@ def test_pictures_cover_the_frame_about_their_centre(tmp_path, size):
     width, height = size
     rgb = np.full((height, width, 3), 50, np.uint8)
     rgb[height // 2 - max(1, height // 8) : height // 2 + max(1, height // 8) + 1] = 200
-    picture = open_background(png(tmp_path / "p.png", rgb), INFO).frame(plate(CLEAR))
+    picture = open_background(png(tmp_path / "p.png", rgb), INFO).frame(cutout(CLEAR))
     assert picture.shape == (3, 48, 64)
     rows = picture[0].mean(1)
     assert abs(float((rows * torch.arange(48)).sum() / rows.sum()) - 23.5) < 2
@@ -83,7 +83,7 @@ def test_a_clip_runs_by_time_and_loops(tmp_path):
     background = open_background(path, half_rate)
     seen = []
     for pts in range(700, 700 + 80 * 6, 80):
-        picture = background.frame(plate(CLEAR, pts))
+        picture = background.frame(cutout(CLEAR, pts))
         seen.append(clips.index_of((picture * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()))
     background.close()
     assert seen == [0, 2, 4, 1, 3, 0]
@@ -101,16 +101,16 @@ def test_compositing_restores_what_it_should(tmp_path):
         (soft, own, frame),
     ]
     for alpha, behind, expected in cases:
-        with open_sink(tmp_path / "out.png", INFO, background=behind, overwrite=True) as sink:
-            sink.write(plate(alpha, rgb=frame))
+        with open_writer(tmp_path / "out.png", INFO, background=behind, overwrite=True) as writer:
+            writer.write(cutout(alpha, rgb=frame))
         found = cv2.imread(str(tmp_path / "out.png"))[..., ::-1]
         assert np.array_equal(found, expected.permute(1, 2, 0))
 
 
 def test_the_foreground_is_what_is_composited(tmp_path):
-    made = Plate(Frame(torch.zeros(3, 48, 64, dtype=torch.uint8), 0, 0), SOLID / 2, torch.full((3, 48, 64), 0.8))
-    with open_sink(tmp_path / "out.png", INFO, background="white", bits=16) as sink:
-        sink.write(made)
+    made = Cutout(Frame(torch.zeros(3, 48, 64, dtype=torch.uint8), 0, 0), SOLID / 2, torch.full((3, 48, 64), 0.8))
+    with open_writer(tmp_path / "out.png", INFO, background="white", bits=16) as writer:
+        writer.write(made)
     assert np.all(np.abs(cv2.imread(str(tmp_path / "out.png"), -1) / 65535 - 0.9) < 1e-4)
 
 
@@ -120,7 +120,7 @@ def test_blur_leaves_a_flat_surrounding_flat():
     alpha = torch.zeros(48, 64)
     alpha[12:36, 20:44] = 1
     rgb[:, 12:36, 20:44] = 0
-    picture = open_background("blur:6", INFO).frame(plate(alpha, rgb=rgb))
+    picture = open_background("blur:6", INFO).frame(cutout(alpha, rgb=rgb))
     assert picture.shape == (3, 48, 64)
     assert (picture - 128 / 255).abs()[:, alpha == 0].max() < 0.01
 
@@ -130,7 +130,7 @@ def test_blur_is_a_gaussian_of_that_deviation(radius):
     info = StreamInfo(240, 200, Fraction(1, 25), Fraction(25), None, ColorSpec())
     rgb = torch.zeros(3, 200, 240)
     rgb[:, :, 120:] = 1
-    edge = open_background(f"blur:{radius}", info).frame(plate(torch.zeros(200, 240), rgb=rgb))[0, 100]
+    edge = open_background(f"blur:{radius}", info).frame(cutout(torch.zeros(200, 240), rgb=rgb))[0, 100]
     slope = torch.diff(edge)
     place = torch.arange(239) + 0.0
     mean = (slope * place).sum() / slope.sum()
@@ -139,7 +139,7 @@ def test_blur_is_a_gaussian_of_that_deviation(radius):
 
 
 def test_blur_where_the_subject_fills_the_frame():
-    picture = open_background("blur", INFO).frame(plate(SOLID))
+    picture = open_background("blur", INFO).frame(cutout(SOLID))
     assert bool(torch.isfinite(picture).all())
     assert 0 <= float(picture.min()) <= float(picture.max()) <= 1
 
@@ -148,7 +148,7 @@ def test_damage_of_a_clip_is_told_with_the_output(tmp_path):
     whole = clips.write_clip(tmp_path / "whole.mp4", container_options={"movflags": "+faststart"}, b_frames=0)
     cut = clips.cut(whole, tmp_path / "cut.mp4", keep=0.9)
     for behind, damaged in ((whole, False), (cut, True)):
-        with open_sink(tmp_path / "out.mov", INFO, background=behind, overwrite=True) as sink:
+        with open_writer(tmp_path / "out.mov", INFO, background=behind, overwrite=True) as writer:
             for pts in range(2 * clips.FRAMES):
-                sink.write(plate(CLEAR, pts))
-        assert ("background" in sink.description and "damaged" in sink.description) == damaged
+                writer.write(cutout(CLEAR, pts))
+        assert ("background" in writer.description and "damaged" in writer.description) == damaged

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from streammatte.frame import ColorSpec, Frame, Plate, StreamInfo
-from streammatte.media import open_sink, open_source
-from streammatte.media.color import RgbReader, plane_view, rgb_to_ycbcr, subsampled, upsampled
+from streammatte.color.ycbcr import RgbReader, plane_view, rgb_to_ycbcr, subsampled, upsampled
+from streammatte.frame import ColorSpec, Cutout, Frame, StreamInfo
+from streammatte.media import open_video, open_writer
 
 SIZE = WIDTH, HEIGHT = 64, 48
 
@@ -127,10 +127,10 @@ def test_chroma_does_not_move(tmp_path, name, kind, axis):
     samples = np.stack([np.full_like(chroma, 128), chroma, np.full_like(chroma, 128)], axis=-1)
     rgb = np.rint((samples - forward[:, 3]) @ np.linalg.inv(forward[:, :3]).T).astype(np.uint16)
     info = StreamInfo(side, side, Fraction(1, 25), Fraction(25), None, ColorSpec(matrix=1, bit_depth=10))
-    plate = Plate(Frame(torch.from_numpy(rgb).permute(2, 0, 1), 0, 0), torch.ones(side, side))
-    with open_sink(tmp_path / name, info, background="black") as sink:
-        sink.write(plate)
-    with open_source(tmp_path / name) as source:
+    cutout = Cutout(Frame(torch.from_numpy(rgb).permute(2, 0, 1), 0, 0), torch.ones(side, side))
+    with open_writer(tmp_path / name, info, background="black") as writer:
+        writer.write(cutout)
+    with open_video(tmp_path / name) as source:
         found = chroma_of(np.ascontiguousarray(next(iter(source)).rgb.permute(1, 2, 0)))
     before, after = (one.mean(1 - axis)[10:-10] for one in (chroma_of(rgb), found))
     slope = np.gradient(before)

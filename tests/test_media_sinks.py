@@ -1,4 +1,4 @@
-"""Every sink: plates in = frames out, at their own time, with their own alpha; nothing is left behind by a failure."""
+"""Every writer: cut-outs in = frames out, at their own time, with their own alpha; a failure leaves nothing behind."""
 
 import json
 import os
@@ -17,8 +17,8 @@ import pytest
 import torch
 
 from streammatte.errors import UnsupportedOutput, WriteFailed
-from streammatte.frame import ColorSpec, Frame, Plate, StreamInfo
-from streammatte.media import open_sink, open_source
+from streammatte.frame import ColorSpec, Cutout, Frame, StreamInfo
+from streammatte.media import open_video, open_writer
 
 VIDEO = ["out.mov", "out.webm"]
 
@@ -34,17 +34,17 @@ def alpha_for(index, size=clips.SIZE):
     return row.expand(height, width).contiguous()
 
 
-def plates(pts=None, size=clips.SIZE, foreground=False):
+def cutouts(pts=None, size=clips.SIZE, foreground=False):
     for index, stamp in enumerate(clips.even_pts() if pts is None else pts):
         rgb = torch.from_numpy(clips.picture(index, size)).permute(2, 0, 1)
-        yield Plate(Frame(rgb, stamp, index), alpha_for(index, size), rgb.float() / 255 if foreground else None)
+        yield Cutout(Frame(rgb, stamp, index), alpha_for(index, size), rgb.float() / 255 if foreground else None)
 
 
 def write(path, info=None, made=None, **options):
-    with open_sink(path, info or info_for(), **options) as sink:
-        for plate in plates() if made is None else made:
-            sink.write(plate)
-    return sink
+    with open_writer(path, info or info_for(), **options) as writer:
+        for cutout in cutouts() if made is None else made:
+            writer.write(cutout)
+    return writer
 
 
 def decoded(path, codec=None):
@@ -64,7 +64,7 @@ def plane(frame, number):
 
 
 def rgb_of(path):
-    with open_source(path) as source:
+    with open_video(path) as source:
         return [np.ascontiguousarray(frame.rgb.permute(1, 2, 0)) for frame in source]
 
 
@@ -102,8 +102,8 @@ PICTURES = (".png", ".tif", ".exr")
 @pytest.mark.parametrize("kind", SINKS)
 def test_plates_in_frames_out_in_order(tmp_path, kind):
     name, options = SINKS[kind]
-    sink = write(tmp_path / name, **options)
-    with open_source(tmp_path / name) as source:
+    writer = write(tmp_path / name, **options)
+    with open_video(tmp_path / name) as source:
         frames = list(source)
     assert len(frames) == clips.FRAMES
     assert source.lost is None
@@ -116,14 +116,14 @@ def test_plates_in_frames_out_in_order(tmp_path, kind):
     ):
         shown = [np.ascontiguousarray(frame.rgb.permute(1, 2, 0)) for frame in frames]
         assert [clips.index_of(rgb) for rgb in shown] == list(range(clips.FRAMES))
-    assert sink.path == tmp_path / name
-    assert sink.description
+    assert writer.path == tmp_path / name
+    assert writer.description
     assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
 
 
 @pytest.mark.parametrize("size", [(64, 48), (65, 49)])
 def test_prores_alpha_is_exact_to_a_ten_bit_step(tmp_path, size):
-    write(tmp_path / "out.mov", info_for(size), plates(size=size))
+    write(tmp_path / "out.mov", info_for(size), cutouts(size=size))
     frames = decoded(tmp_path / "out.mov")
     assert {frame.format.name for frame in frames} == {"yuva444p12le"}
     for index, frame in enumerate(frames):
@@ -143,7 +143,7 @@ def test_vp9_alpha_is_read_back(tmp_path):
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("foreground", [False, True])
 def test_png_is_exact(tmp_path, bits, foreground):
-    write(tmp_path / "out.####.png", made=plates(foreground=foreground), bits=bits)
+    write(tmp_path / "out.####.png", made=cutouts(foreground=foreground), bits=bits)
     peak = 2**bits - 1
     for index in range(clips.FRAMES):
         found = cv2.imread(str(tmp_path / f"out.{index + 1:04d}.png"), cv2.IMREAD_UNCHANGED)
@@ -155,9 +155,9 @@ def test_png_is_exact(tmp_path, bits, foreground):
 def test_png_depth_follows_the_source_and_numbers_continue_it(tmp_path):
     deep = info_for(color=ColorSpec(bit_depth=10))
     rgb = torch.full((3, 48, 64), 40000, dtype=torch.uint16)
-    made = [Plate(Frame(rgb, index, index), alpha_for(0)) for index in range(2)]
-    sink = write(tmp_path / "out.###.png", deep, made, first_number=1001)
-    assert "16 bit" in sink.description
+    made = [Cutout(Frame(rgb, index, index), alpha_for(0)) for index in range(2)]
+    writer = write(tmp_path / "out.###.png", deep, made, first_number=1001)
+    assert "16 bit" in writer.description
     assert sorted(file.name for file in tmp_path.iterdir()) == ["out.1001.png", "out.1002.png"]
     assert np.all(cv2.imread(str(tmp_path / "out.1001.png"), cv2.IMREAD_UNCHANGED)[..., :3] == 40000)
 
@@ -171,7 +171,7 @@ def test_premultiplied_is_multiplied_once(tmp_path):
 
 @pytest.mark.parametrize("name", ["out.mov", "out.webm", "out.mp4", "out.####.png"])
 def test_a_solid_plate_composites_to_itself(tmp_path, name):
-    made = [Plate(plate.frame, torch.ones(48, 64)) for plate in plates()]
+    made = [Cutout(cutout.frame, torch.ones(48, 64)) for cutout in cutouts()]
     write(tmp_path / name, made=made, background="red")
     for index, rgb in enumerate(rgb_of(tmp_path / name)):
         error = np.abs(rgb * (255 / np.iinfo(rgb.dtype).max) - clips.picture(index))
@@ -180,7 +180,7 @@ def test_a_solid_plate_composites_to_itself(tmp_path, name):
 
 @pytest.mark.parametrize(("name", "codec"), [("out.mov", None), ("out.mp4", None), ("out.webm", None)])
 def test_a_matte_is_white_where_solid_and_black_where_clear(tmp_path, name, codec):
-    made = [Plate(plate.frame, torch.cat([torch.ones(48, 32), torch.zeros(48, 32)], 1)) for plate in plates()]
+    made = [Cutout(cutout.frame, torch.cat([torch.ones(48, 32), torch.zeros(48, 32)], 1)) for cutout in cutouts()]
     write(tmp_path / name, made=made, content="matte")
     frame = decoded(tmp_path / name, codec)[5]
     unit = 2 ** (frame.format.components[0].bits - 8)
@@ -197,7 +197,7 @@ def test_a_matte_is_white_where_solid_and_black_where_clear(tmp_path, name, code
 @pytest.mark.parametrize("pts", [clips.VARIABLE_PTS, clips.even_pts(first=5120)], ids=["variable", "late"])
 def test_times_are_kept(tmp_path, kind, pts):
     name, options = SINKS[kind]
-    write(tmp_path / name, made=plates(pts), **options)
+    write(tmp_path / name, made=cutouts(pts), **options)
     expected = [stamp * clips.TIME_BASE for stamp in pts]
     found = times(tmp_path / name)
     exactness = Fraction(1, 2000) if name.endswith("webm") else 0
@@ -207,14 +207,14 @@ def test_times_are_kept(tmp_path, kind, pts):
 @pytest.mark.parametrize("time_base", [Fraction(1, 25), Fraction(1001, 30000), Fraction(1, 90000), Fraction(1, 1000)])
 def test_any_time_base_is_exact_in_mov(tmp_path, time_base):
     pts = [0, 1, 2, 4, 7, 8]
-    write(tmp_path / "out.mov", info_for(time_base=time_base), plates(pts))
+    write(tmp_path / "out.mov", info_for(time_base=time_base), cutouts(pts))
     assert times(tmp_path / "out.mov") == [stamp * time_base for stamp in pts]
 
 
 @pytest.mark.parametrize("first", [-1024, 12800 * 3600 * 20], ids=["negative", "broadcast clock"])
 @pytest.mark.parametrize("name", VIDEO)
 def test_a_clock_that_cannot_be_kept_begins_at_zero(tmp_path, name, first):
-    write(tmp_path / name, made=plates(clips.even_pts(first=first)))
+    write(tmp_path / name, made=cutouts(clips.even_pts(first=first)))
     assert times(tmp_path / name) == [stamp * clips.TIME_BASE for stamp in clips.even_pts()]
 
 
@@ -232,7 +232,7 @@ def test_color_tags_are_carried(tmp_path, kind):
 def test_colors_survive_prores(tmp_path, matrix):
     rng = np.random.default_rng(3)
     blocks = np.kron(rng.integers(0, 256, (3, 3, 4), dtype=np.uint8), np.ones((1, 16, 16), np.uint8))
-    made = [Plate(Frame(torch.from_numpy(blocks), 0, 0), torch.ones(48, 64))]
+    made = [Cutout(Frame(torch.from_numpy(blocks), 0, 0), torch.ones(48, 64))]
     write(tmp_path / "out.mov", info_for(color=ColorSpec(matrix=matrix)), made)
     found = rgb_of(tmp_path / "out.mov")[0] / 257
     assert np.abs(found - blocks.transpose(1, 2, 0)).max() <= 2
@@ -241,20 +241,20 @@ def test_colors_survive_prores(tmp_path, matrix):
 def test_odd_sizes(tmp_path):
     size = (65, 49)
     for name in ("out.mov", "out.webm", "out.####.png"):
-        write(tmp_path / name, info_for(size), plates(size=size))
+        write(tmp_path / name, info_for(size), cutouts(size=size))
         assert rgb_of(tmp_path / name)[0].shape == (49, 65, 3)
-    sink = write(tmp_path / "out.mp4", info_for(size), plates(size=size), background="blue")
-    assert "padded from 65×49 to 66×50" in sink.description
+    writer = write(tmp_path / "out.mp4", info_for(size), cutouts(size=size), background="blue")
+    assert "padded from 65×49 to 66×50" in writer.description
     assert rgb_of(tmp_path / "out.mp4")[0].shape == (50, 66, 3)
 
 
 @pytest.mark.parametrize("kind", SINKS)
 def test_an_exception_leaves_nothing(tmp_path, kind):
     name, options = SINKS[kind]
-    with pytest.raises(KeyboardInterrupt), open_sink(tmp_path / name, info_for(), **options) as sink:
-        for plate in plates():
-            sink.write(plate)
-            if plate.frame.index == 5:
+    with pytest.raises(KeyboardInterrupt), open_writer(tmp_path / name, info_for(), **options) as writer:
+        for cutout in cutouts():
+            writer.write(cutout)
+            if cutout.frame.index == 5:
                 raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
 
@@ -293,9 +293,9 @@ def test_what_exists_is_replaced_only_when_asked(tmp_path, name):
     there = tmp_path / name
     there.write_text("mine")
     asked = tmp_path / ("out.####.png" if "0004" in name else name)
-    made = list(plates())[:1]
+    made = list(cutouts())[:1]
     with pytest.raises(WriteFailed, match="exists") as caught:
-        open_sink(asked, info_for())
+        open_writer(asked, info_for())
     assert "--overwrite" in str(caught.value.hint)
     assert there.read_text() == "mine"
     write(asked, made=made, overwrite=True, first_number=4)
@@ -314,7 +314,7 @@ def test_what_exists_is_replaced_only_when_asked(tmp_path, name):
 )
 def test_outputs_that_cannot_be(tmp_path, name, options, error, hint):
     with pytest.raises(error) as caught:
-        open_sink(tmp_path / name, info_for(), **options)
+        open_writer(tmp_path / name, info_for(), **options)
     assert hint in str(caught.value.hint)
     assert not list(tmp_path.iterdir())
 
@@ -322,11 +322,11 @@ def test_outputs_that_cannot_be(tmp_path, name, options, error, hint):
 def test_a_folder_is_no_output(tmp_path):
     (tmp_path / "out.mov").mkdir()
     with pytest.raises(UnsupportedOutput, match="folder"):
-        open_sink(tmp_path / "out.mov", info_for(), overwrite=True)
+        open_writer(tmp_path / "out.mov", info_for(), overwrite=True)
 
 
 def test_a_single_picture_takes_one_frame(tmp_path):
-    write(tmp_path / "out.png", made=list(plates())[:1])
+    write(tmp_path / "out.png", made=list(cutouts())[:1])
     assert clips.index_of(rgb_of(tmp_path / "out.png")[0]) == 0
     with pytest.raises(UnsupportedOutput) as caught:
         write(tmp_path / "more.png")
@@ -335,9 +335,9 @@ def test_a_single_picture_takes_one_frame(tmp_path):
 
 
 def test_plates_are_taken_inside_the_with_statement_only(tmp_path):
-    sink = open_sink(tmp_path / "out.mov", info_for())
+    writer = open_writer(tmp_path / "out.mov", info_for())
     with pytest.raises(RuntimeError):
-        sink.write(next(plates()))
+        writer.write(next(cutouts()))
     assert not list(tmp_path.iterdir())
 
 
@@ -364,17 +364,17 @@ def test_where_the_pixel_aspect_is_lost_it_is_told(tmp_path):
 @pytest.mark.parametrize("kind", SINKS)
 def test_finish_completes_before_the_name_is_given(tmp_path, kind):
     name, options = SINKS[kind]
-    with open_sink(tmp_path / name, info_for(), **options) as sink:
-        for plate in plates():
-            sink.write(plate)
-        sink.finish()
+    with open_writer(tmp_path / name, info_for(), **options) as writer:
+        for cutout in cutouts():
+            writer.write(cutout)
+        writer.finish()
         (hidden,) = tmp_path.iterdir()
         assert hidden.name.startswith(".")
         if hidden.is_file():
             assert len(times(hidden)) == clips.FRAMES
         with pytest.raises(RuntimeError):
-            sink.write(next(plates()))
-    with open_source(tmp_path / name) as source:
+            writer.write(next(cutouts()))
+    with open_video(tmp_path / name) as source:
         assert len(list(source)) == clips.FRAMES
     assert not hidden.exists()
 
@@ -382,9 +382,9 @@ def test_finish_completes_before_the_name_is_given(tmp_path, kind):
 @pytest.mark.parametrize("kind", ["prores", "png"])
 def test_an_exception_after_finish_leaves_nothing(tmp_path, kind):
     name, options = SINKS[kind]
-    with pytest.raises(KeyboardInterrupt), open_sink(tmp_path / name, info_for(), **options) as sink:
-        sink.write(next(plates()))
-        sink.finish()
+    with pytest.raises(KeyboardInterrupt), open_writer(tmp_path / name, info_for(), **options) as writer:
+        writer.write(next(cutouts()))
+        writer.finish()
         raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
 
@@ -405,7 +405,7 @@ def test_names_that_look_like_something_else(tmp_path, monkeypatch, name):
     ids=["wide", "wide pictures", "narrow"],
 )
 def test_the_longest_names_are_written(tmp_path, name):
-    write(tmp_path / name, made=list(plates())[:1])
+    write(tmp_path / name, made=list(cutouts())[:1])
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -416,7 +416,7 @@ def test_the_longest_names_are_written(tmp_path, name):
 )
 def test_names_too_long_are_refused(tmp_path, name):
     with pytest.raises(WriteFailed) as caught:
-        open_sink(tmp_path / name, info_for())
+        open_writer(tmp_path / name, info_for())
     assert caught.value.hint
     assert not list(tmp_path.iterdir())
 
@@ -426,20 +426,20 @@ def test_loops_of_links_are_refused(tmp_path):
     (tmp_path / "out.mov").symlink_to("out.mov")
     for name in ("loop/out.mov", "loop/out.####.png", "out.mov"):
         with pytest.raises(WriteFailed) as caught:
-            open_sink(tmp_path / name, info_for())
+            open_writer(tmp_path / name, info_for())
         assert caught.value.hint
-    write(tmp_path / "out.mov", made=list(plates())[:1], overwrite=True)
+    write(tmp_path / "out.mov", made=list(cutouts())[:1], overwrite=True)
     assert not (tmp_path / "out.mov").is_symlink()
 
 
 @pytest.mark.parametrize(
     "ask",
     [
-        "open_sink('locked/x/out.####.png', info)",
-        "open_sink('locked/out.mov', info)",
-        "open_sink('written only/out.####.png', info)",
-        "open_sink('locked/x/out.mov', info)",
-        "open_source('locked/x/in.####.png')",
+        "open_writer('locked/x/out.####.png', info)",
+        "open_writer('locked/out.mov', info)",
+        "open_writer('written only/out.####.png', info)",
+        "open_writer('locked/x/out.mov', info)",
+        "open_video('locked/x/in.####.png')",
         "open_background('locked/b', info)",
     ],
 )
@@ -454,8 +454,8 @@ import os
 from fractions import Fraction
 from streammatte.errors import StreammatteError
 from streammatte.frame import ColorSpec, StreamInfo
-from streammatte.media import open_sink, open_source
-from streammatte.media import encoding, output, picture_sink, video_sink
+from streammatte.media import open_writer, open_video
+from streammatte.media.write import encoding, output, picture_writer, video_writer
 from streammatte.media.background import open_background
 info = StreamInfo(64, 48, Fraction(1, 25), Fraction(25), None, ColorSpec())
 os.chdir({str(tmp_path)!r})
@@ -470,7 +470,7 @@ except StreammatteError as failure:
     for folder in tmp_path.iterdir():
         folder.chmod(0o700)
     assert ask.split("'")[1].split("/")[0] in told.stdout and "ermission" in told.stdout
-    assert ("open_sink" in ask) == ("cannot be written" in told.stdout)
+    assert ("open_writer" in ask) == ("cannot be written" in told.stdout)
 
 
 def test_a_shorter_sequence_replaces_all_of_a_longer_one(tmp_path):
@@ -479,7 +479,7 @@ def test_a_shorter_sequence_replaces_all_of_a_longer_one(tmp_path):
         (tmp_path / name).write_text("mine")
     asked = tmp_path / "out.####.png"
     write(asked)
-    write(asked, made=list(plates())[:2], overwrite=True)
+    write(asked, made=list(cutouts())[:2], overwrite=True)
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted([*others, "out.0001.png", "out.0002.png"])
 
 
@@ -487,9 +487,9 @@ def test_a_shorter_sequence_replaces_all_of_a_longer_one(tmp_path):
 def test_a_file_that_appears_meanwhile_is_kept(tmp_path, kind):
     name, options = SINKS[kind]
     appearing = tmp_path / name.replace("####", "0007")
-    with pytest.raises(WriteFailed, match="exists"), open_sink(tmp_path / name, info_for(), **options) as sink:
-        for plate in plates():
-            sink.write(plate)
+    with pytest.raises(WriteFailed, match="exists"), open_writer(tmp_path / name, info_for(), **options) as writer:
+        for cutout in cutouts():
+            writer.write(cutout)
         appearing.write_text("mine")
     assert [file.name for file in tmp_path.iterdir()] == [appearing.name]
     assert appearing.read_text() == "mine"
@@ -502,8 +502,8 @@ def test_a_file_that_appears_is_kept_where_there_are_no_hard_links(tmp_path, mon
     monkeypatch.setattr(os, "link", refuse)  # as FAT does, which no test can mount
     write(tmp_path / "out.mov")
     assert [file.name for file in tmp_path.iterdir()] == ["out.mov"]
-    with pytest.raises(WriteFailed, match="exists"), open_sink(tmp_path / "more.mov", info_for()) as sink:
-        sink.write(next(plates()))
+    with pytest.raises(WriteFailed, match="exists"), open_writer(tmp_path / "more.mov", info_for()) as writer:
+        writer.write(next(cutouts()))
         (tmp_path / "more.mov").write_text("mine")
     assert (tmp_path / "more.mov").read_text() == "mine"
 
@@ -523,5 +523,5 @@ def test_bits_are_for_pictures_and_ignored_by_video(tmp_path):
 
 def test_webm_times_strictly_increase(tmp_path):
     pts = [0, 1, 3, 430, 435, 436, 2000, 2001]  # of 12800 a second; a millisecond is 12.8
-    write(tmp_path / "out.webm", made=plates(pts))
+    write(tmp_path / "out.webm", made=cutouts(pts))
     assert [round(time * 1000) for time in times(tmp_path / "out.webm")] == [0, 1, 2, 34, 35, 36, 156, 157]

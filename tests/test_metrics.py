@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from streammatte import metrics
+from streammatte.quality import metrics
 
 MEASURES = [metrics.mad, metrics.mse, metrics.grad, metrics.conn]
 Measure = Callable[..., float]

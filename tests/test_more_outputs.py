@@ -24,29 +24,29 @@ import torch
 from footage import shown_times
 from PIL import Image, ImageSequence
 
-from streammatte.cli import main
+from streammatte.cli.main import main
 from streammatte.errors import InputError, OutputError, StreammatteError, UnsupportedOutput, WriteFailed
-from streammatte.frame import ColorSpec, Frame, Plate, StreamInfo
-from streammatte.media import open_sink, open_source
-from streammatte.media.output import check_apart
+from streammatte.frame import ColorSpec, Cutout, Frame, StreamInfo
+from streammatte.media import open_video, open_writer
+from streammatte.media.write.output import check_apart
 
 QUICK = ["--model", "birefnet-nano", "--size", "64x64", "--device", "cpu", "--colors", "off"]
 INFO = StreamInfo(64, 48, clips.TIME_BASE, clips.RATE, None, ColorSpec(matrix=0, full_range=True))
 STEPS = torch.tensor([1.0, 1.0, 0.8, 0.5, 0.49, 0.4, 0.2, 0.0]).repeat_interleave(8).expand(48, 64)
 
 
-def plate(index: int, pts: int, duration: int = 0, alpha: torch.Tensor = STEPS) -> Plate:
+def cutout(index: int, pts: int, duration: int = 0, alpha: torch.Tensor = STEPS) -> Cutout:
     rgb = torch.from_numpy(clips.picture(index % 14)).permute(2, 0, 1)
-    return Plate(Frame(rgb, pts, index, duration), alpha)
+    return Cutout(Frame(rgb, pts, index, duration), alpha)
 
 
 def written(path: Path, times: list[int], last: int = 512, *, info: StreamInfo = INFO, **options: object) -> str:
-    """Plates at these times, the last one shown for ``last``; gives the description."""
-    with open_sink(path, info, **options) as sink:  # type: ignore[arg-type]
+    """Cut-outs at these times, the last one shown for ``last``; gives the description."""
+    with open_writer(path, info, **options) as writer:  # type: ignore[arg-type]
         for index, pts in enumerate(times):
             end = times[index + 1] if index + 1 < len(times) else pts + last
-            sink.write(plate(index, pts, end - pts))
-    return sink.description
+            writer.write(cutout(index, pts, end - pts))
+    return writer.description
 
 
 def read(path: Path) -> tuple[list[np.ndarray], list[int]]:
@@ -152,9 +152,9 @@ def test_an_odd_size_and_a_matte_of_nothing(tmp_path: Path) -> None:
     info = replace(INFO, width=33, height=17)
     rgb = torch.randint(0, 255, (3, 17, 33), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     for suffix in (".gif", ".webp"):
-        with open_sink(tmp_path / f"out{suffix}", info) as sink:
+        with open_writer(tmp_path / f"out{suffix}", info) as writer:
             for index in range(3):
-                sink.write(Plate(Frame(rgb, 512 * index, index), torch.zeros(17, 33)))
+                writer.write(Cutout(Frame(rgb, 512 * index, index), torch.zeros(17, 33)))
         pictures, durations = read(tmp_path / f"out{suffix}")
         assert [picture.shape for picture in pictures] == [(17, 33, 4)] * 3 and durations == [40] * 3
         assert max(picture[..., 3].max() for picture in pictures) == 0
@@ -170,11 +170,11 @@ def test_another_library_reads_the_animation(tmp_path: Path) -> None:
 
 def test_an_animation_that_fails_leaves_nothing(tmp_path: Path) -> None:
     for suffix in (".gif", ".webp"):
-        with pytest.raises(WriteFailed, match="no frames"), open_sink(tmp_path / f"out{suffix}", INFO):
+        with pytest.raises(WriteFailed, match="no frames"), open_writer(tmp_path / f"out{suffix}", INFO):
             pass
-        with pytest.raises(KeyboardInterrupt), open_sink(tmp_path / f"out{suffix}", INFO) as sink:
-            sink.write(plate(0, 0))
-            sink.write(plate(1, 512))
+        with pytest.raises(KeyboardInterrupt), open_writer(tmp_path / f"out{suffix}", INFO) as writer:
+            writer.write(cutout(0, 0))
+            writer.write(cutout(1, 512))
             raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
 
@@ -182,7 +182,7 @@ def test_an_animation_that_fails_leaves_nothing(tmp_path: Path) -> None:
 def test_numbered_gifs_are_pictures_and_read_back(tmp_path: Path) -> None:
     written(tmp_path / "out.####.gif", [0, 512])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.0001.gif", "out.0002.gif"]
-    with open_source(tmp_path / "out.####.gif") as source:
+    with open_video(tmp_path / "out.####.gif") as source:
         assert source.has_alpha and len(list(source)) == 2
 
 
@@ -195,7 +195,7 @@ def test_alpha_of_a_background_is_told_of_animations(tmp_path: Path) -> None:
 def test_jpeg_needs_a_background_and_says_what_it_holds(tmp_path: Path) -> None:
     for name in ("out.jpg", "out.####.jpeg"):
         with pytest.raises(UnsupportedOutput, match="JPEG has none") as caught:
-            open_sink(tmp_path / name, INFO)
+            open_writer(tmp_path / name, INFO)
         assert "--bg" in str(caught.value.hint)
     sizes = []
     for quality in ("draft", "standard", "best"):
@@ -237,15 +237,15 @@ def test_a_turned_photograph_comes_out_upright_without_its_tag(tmp_path: Path) -
 )
 def test_suffixes_that_are_not_written_are_refused_with_one_that_is(tmp_path: Path, name: str, hint: str) -> None:
     with pytest.raises(UnsupportedOutput, match="cannot write") as caught:
-        open_sink(tmp_path / name, INFO)
+        open_writer(tmp_path / name, INFO)
     assert hint in str(caught.value.hint)
 
 
 def test_what_animations_cannot_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedOutput, match="premultiplied"):
-        open_sink(tmp_path / "out.webp", INFO, alpha="premultiplied")
+        open_writer(tmp_path / "out.webp", INFO, alpha="premultiplied")
     with pytest.raises(UnsupportedOutput, match="16383"):
-        open_sink(tmp_path / "out.webp", replace(INFO, width=16384))
+        open_writer(tmp_path / "out.webp", replace(INFO, width=16384))
 
 
 def test_numbers_begin_where_they_are_asked_to(tmp_path: Path, clip: Path) -> None:
@@ -275,7 +275,7 @@ def test_what_is_written_through_a_link_lands_where_it_leads(tmp_path: Path, nam
     first = (store / "blob").read_bytes()
     assert link.is_symlink() and not (store / "blob").is_symlink() and len(first) > 100
     with pytest.raises(WriteFailed, match="exists"):
-        open_sink(link, INFO)
+        open_writer(link, INFO)
     written(link, [0], overwrite=True, background="#ff0000" if name != "out.mov" else None)
     assert link.is_symlink() and len(list(store.iterdir())) == 1 and len(list(tmp_path.iterdir())) == 2
 
@@ -283,7 +283,7 @@ def test_what_is_written_through_a_link_lands_where_it_leads(tmp_path: Path, nam
 def test_a_link_to_nowhere_says_which_folder_is_missing(tmp_path: Path) -> None:
     (tmp_path / "out.mov").symlink_to("gone/out.mov")
     with pytest.raises(WriteFailed, match="gone"):
-        open_sink(tmp_path / "out.mov", INFO)
+        open_writer(tmp_path / "out.mov", INFO)
 
 
 def test_a_link_to_what_is_read_is_what_is_read(tmp_path: Path, clip: Path) -> None:
@@ -344,7 +344,7 @@ def through(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, cli
 
 
 def test_a_pipe_is_read_once(through: int) -> None:
-    with open_source("-", interlaced="refuse") as source:
+    with open_video("-", interlaced="refuse") as source:
         frames = list(source)
         assert [clips.index_of(frame.rgb.permute(1, 2, 0).numpy()) for frame in frames] == [0, 1, 2, 3]
         assert source.lost is None
@@ -354,7 +354,7 @@ def test_a_pipe_is_read_once(through: int) -> None:
 @pytest.mark.parametrize("through", ["noise", "nothing"], indirect=True)
 def test_what_has_no_header_is_refused(through: int) -> None:
     with pytest.raises(InputError, match="standard input") as caught:
-        open_source("-")
+        open_video("-")
     assert "-f nut" in str(caught.value.hint)
 
 
@@ -369,7 +369,7 @@ def test_a_pipe_with_tags_in_another_alphabet_opens(tmp_path: Path, monkeypatch:
     with open(0, closefd=False) as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
         for _ in piped(path.read_bytes().replace(b"TITLEXXXX", b"TITL\xe9\xce\xe1\xf0X")):
-            with open_source("-") as source:
+            with open_video("-") as source:
                 assert len(list(source)) == 2
 
 
@@ -406,7 +406,7 @@ def test_a_reader_that_leaves_ends_the_run_with_a_line(clip: Path) -> None:
 def test_a_terminal_is_not_filled_with_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     with pytest.raises(StreammatteError, match="terminal"):
-        open_sink("-", INFO)
+        open_writer("-", INFO)
 
 
 @pytest.mark.parametrize(

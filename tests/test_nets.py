@@ -12,12 +12,22 @@ import torch
 from safetensors.torch import save_file
 
 from streammatte.errors import WeightsMismatch, WeightsMissing
-from streammatte.nets import BiRefNet, BiRefNetConfig, load_birefnet
-from streammatte.nets.birefnet import NANO, SWIN_B, SWIN_L, SWIN_S, SWIN_T, infer_config, tiles
-from streammatte.nets.deform import DeformableConv2d, deform_conv2d
-from streammatte.nets.efficientnet import EfficientNetConfig
-from streammatte.nets.folding import fold_batch_norms
-from streammatte.nets.swin import SwinConfig
+from streammatte.models.nets.birefnet import (
+    NANO,
+    SWIN_B,
+    SWIN_L,
+    SWIN_S,
+    SWIN_T,
+    BiRefNet,
+    BiRefNetConfig,
+    infer_config,
+    load_birefnet,
+    tiles,
+)
+from streammatte.models.nets.deform import DeformableConv2d, deform_conv2d
+from streammatte.models.nets.efficientnet import EfficientNetConfig
+from streammatte.models.nets.folding import fold_batch_norms
+from streammatte.models.nets.swin import SwinConfig
 
 PARITY = Path(__file__).parent / "data" / "parity"
 spec = importlib.util.spec_from_file_location("fill", PARITY / "fill.py")
@@ -146,7 +156,9 @@ def test_parity_with_the_slow_deformable_convolution(
     image = torch.from_numpy(fill.image("another", shape, 7))
     with torch.inference_mode():
         quick = net(image).sigmoid()
-        monkeypatch.setattr("streammatte.nets.deform.deform_conv2d", lambda *args: plain_deform_conv2d(*args).float())
+        monkeypatch.setattr(
+            "streammatte.models.nets.deform.deform_conv2d", lambda *args: plain_deform_conv2d(*args).float()
+        )
         slow = net(image).sigmoid()
     assert (quick - slow).abs().max().item() <= 1e-4
     assert quick.std() > 0.01  # a constant would agree with anything

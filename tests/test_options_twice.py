@@ -12,12 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
-from streammatte import commands
-from streammatte.arguments import Parser
-from streammatte.cli import main
-from streammatte.live_parser import live_parser
-from streammatte.media import open_source
-from streammatte.parser import matting_parser
+from streammatte.cli import commands, main
+from streammatte.cli.arguments import Parser
+from streammatte.cli.live_parser import live_parser
+from streammatte.cli.parser import matting_parser
+from streammatte.media import open_video
 
 WIDTH, HEIGHT = clips.SIZE
 QUICK = ["--model", "birefnet-nano", "--size", "64x64", "--device", "cpu", "--smooth", "off", "--colors", "off"]
@@ -135,8 +134,8 @@ def test_several_mattes_of_a_kind_are_their_union(tmp_path: Path, capsys: pytest
     def made(*given: str) -> np.ndarray:
         out = tmp_path / "out.####.png"
         assert main([str(clip), "-o", str(out), "--bits", "16", "--overwrite", *QUICK, "--json", *given]) == 0
-        with open_source(out) as source:
-            return np.stack([plate.alpha.numpy() for plate in source.plates()])
+        with open_video(out) as source:
+            return np.stack([cutout.alpha.numpy() for cutout in source.cutouts()])
 
     union = np.stack([np.maximum(columns, each) for each in rows]) / np.float32(255)
     one, other = str(tmp_path / "columns.png"), str(tmp_path / "rows.####.png")

@@ -10,7 +10,19 @@ import numpy as np
 import pytest
 from pages import Reader
 
-from streammatte.page import HEIGHT, MOST_POINTS, element, grey, heat, page, picture, plot, signed, small, table
+from streammatte.quality.page import (
+    HEIGHT,
+    MOST_POINTS,
+    element,
+    grey,
+    heat,
+    page,
+    picture,
+    plot,
+    signed,
+    small,
+    table,
+)
 
 HOSTILE = "<script>alert('x')</script> & \"a\" <b>.mov"
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from streammatte.errors import ModelError
-from streammatte.frame import Frame, Plate
+from streammatte.frame import Cutout, Frame
 from streammatte.pipeline import matte, prefetch
 from streammatte.stages import stages_for
 
@@ -25,16 +25,16 @@ def brightness(batch: Sequence[Frame]) -> list[Tensor]:
 
 
 class Delay:
-    """A stage that looks ahead: it holds ``length`` plates back."""
+    """A stage that looks ahead: it holds ``length`` cut-outs back."""
 
     def __init__(self, length: int) -> None:
-        self.length, self.held = length, list[Plate]()
+        self.length, self.held = length, list[Cutout]()
 
-    def push(self, plate: Plate) -> Iterable[Plate]:
-        self.held.append(plate)
+    def push(self, cutout: Cutout) -> Iterable[Cutout]:
+        self.held.append(cutout)
         return [self.held.pop(0)] if len(self.held) > self.length else []
 
-    def flush(self) -> Iterable[Plate]:
+    def flush(self) -> Iterable[Cutout]:
         held, self.held = self.held, []
         return held
 
@@ -44,10 +44,10 @@ class Delay:
 @pytest.mark.parametrize("delays", [(), (2,), (1, 3), (100,)])
 def test_every_frame_leaves_once_with_its_own_alpha(batch: int, delays: tuple[int, ...], ahead: int) -> None:
     given = frames(10)
-    plates = list(matte(given, brightness, [Delay(length) for length in delays], batch=batch, ahead=ahead))
-    assert [plate.frame for plate in plates] == given
-    for plate in plates:
-        assert torch.equal(plate.alpha, plate.frame.as_float()[0])
+    cutouts = list(matte(given, brightness, [Delay(length) for length in delays], batch=batch, ahead=ahead))
+    assert [cutout.frame for cutout in cutouts] == given
+    for cutout in cutouts:
+        assert torch.equal(cutout.alpha, cutout.frame.as_float()[0])
 
 
 def test_no_frames_give_no_plates() -> None:
@@ -73,8 +73,8 @@ def test_nothing_is_computed_before_it_is_asked_for() -> None:
             taken.append(frame.index)
             yield frame
 
-    plates = matte(watched(), brightness)
-    next(plates)
+    cutouts = matte(watched(), brightness)
+    next(cutouts)
     assert taken == [0]
 
 
@@ -100,9 +100,9 @@ def test_a_matter_that_could_be_trained_hinders_no_stage() -> None:
 
     given = [Frame(torch.randint(256, (3, 90, 120), dtype=torch.uint8), index, index) for index in range(3)]
     stages = stages_for((64, 64), colors="on", detail="on", screen=(0.0, 1.0, 0.0))
-    plates = list(matte(given, trainable, stages))
-    assert len(plates) == 3
-    assert not any(plate.alpha.requires_grad for plate in plates)
+    cutouts = list(matte(given, trainable, stages))
+    assert len(cutouts) == 3
+    assert not any(cutout.alpha.requires_grad for cutout in cutouts)
 
 
 def prefetching() -> bool:
@@ -154,14 +154,14 @@ def test_a_matter_that_raises_leaves_no_thread_and_no_open_source() -> None:
 
 
 class Failing:
-    """A stage that raises at the third plate."""
+    """A stage that raises at the third cut-out."""
 
-    def push(self, plate: Plate) -> Iterable[Plate]:
-        if plate.frame.index == 2:
+    def push(self, cutout: Cutout) -> Iterable[Cutout]:
+        if cutout.frame.index == 2:
             raise ValueError("the third")
-        return [plate]
+        return [cutout]
 
-    def flush(self) -> Iterable[Plate]:
+    def flush(self) -> Iterable[Cutout]:
         return []
 
 
@@ -179,8 +179,8 @@ def test_a_stage_that_raises_in_a_thread_is_heard_after_what_came_before_it(befo
     stages = [*[Delay(0) for _ in range(before)], Failing(), *[Delay(0) for _ in range(2 - before)]]
     got = []
     with pytest.raises(ValueError, match="the third"):
-        for plate in prefetch(matte(prefetch(source()), brightness, stages, ahead=1)):
-            got.append(plate.frame.index)
+        for cutout in prefetch(matte(prefetch(source()), brightness, stages, ahead=1)):
+            got.append(cutout.frame.index)
     assert got == [0, 1]
     assert closed == ["source"]
     assert not prefetching()
@@ -195,10 +195,10 @@ def test_closing_early_stops_the_thread_of_every_stage() -> None:
         finally:
             closed.append("source")
 
-    plates = prefetch(matte(prefetch(source()), brightness, [Delay(1), Delay(2)], ahead=2))
-    assert next(plates).frame.index == 0
+    cutouts = prefetch(matte(prefetch(source()), brightness, [Delay(1), Delay(2)], ahead=2))
+    assert next(cutouts).frame.index == 0
     assert sum(thread.name == "streammatte-prefetch" for thread in threading.enumerate()) == 4
-    plates.close()
+    cutouts.close()
     assert closed == ["source"]
     assert not prefetching()
 
@@ -211,11 +211,11 @@ def test_stages_in_threads_hold_no_more_than_they_were_allowed() -> None:
             taken.append(frame.index)
             yield frame
 
-    plates = matte(watched(), brightness, [Delay(0)] * depth, ahead=ahead)
+    cutouts = matte(watched(), brightness, [Delay(0)] * depth, ahead=ahead)
     for _ in range(20):
-        next(plates)
+        next(cutouts)
     assert len(taken) <= 20 + depth * (ahead + 2)  # in each queue, and in the hand of the thread before and behind it
-    plates.close()  # type: ignore[attr-defined]
+    cutouts.close()  # type: ignore[attr-defined]
 
 
 def test_prefetch_is_bounded() -> None:

@@ -16,10 +16,10 @@ import torch
 from conftest import SAMPLES
 from numpy.typing import NDArray
 
-from streammatte.cli import main
-from streammatte.frame import Frame, Plate
-from streammatte.media import open_source
-from streammatte.report.plausible import MANY, SIZE, Doubts, longest_line, shrunken
+from streammatte.cli.main import main
+from streammatte.frame import Cutout, Frame
+from streammatte.media import open_video
+from streammatte.quality.plausible import MANY, SIZE, Doubts, longest_line, shrunken
 
 WIDTH, HEIGHT = 640, 360
 QUICK = ["--model", "birefnet-nano", "--device", "cpu", "--smooth", "off", "--decontaminate", "off", "--json"]
@@ -37,14 +37,14 @@ def disc(x: float, y: float, radius: float) -> NDArray[np.float32]:
     return np.clip(radius + 0.5 - np.hypot(right - x, down - y), 0, 1)
 
 
-def plate(picture: NDArray[np.uint8], alpha: NDArray[np.float32], index: int = 0) -> Plate:
+def cutout(picture: NDArray[np.uint8], alpha: NDArray[np.float32], index: int = 0) -> Cutout:
     rgb = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
-    return Plate(Frame(rgb, index, index), torch.from_numpy(alpha))
+    return Cutout(Frame(rgb, index, index), torch.from_numpy(alpha))
 
 
-def told(plates: list[Plate], **known: bool) -> str | None:
+def told(cutouts: list[Cutout], **known: bool) -> str | None:
     doubts = Doubts(**known)
-    for each in plates:
+    for each in cutouts:
         doubts.write(each)
     return doubts.line()
 
@@ -134,13 +134,13 @@ def test_the_samples_are_plausible(name: str, tmp_path: Path, capsys: pytest.Cap
     assert main([str(SAMPLES / f"{name}.mp4"), "-o", out, "--out", "5", "--colors", "off", *QUICK]) == 0
     assert json.loads(capsys.readouterr().out)["doubt"] is None
     doubts = Doubts()
-    with open_source(SAMPLES / f"{name}.mp4") as clip, open_source(SAMPLES / f"{name}.alpha.mkv") as mattes:
-        for frame, true in islice(zip(clip, mattes.plates(), strict=True), 24):
-            doubts.write(Plate(frame, true.alpha))
+    with open_video(SAMPLES / f"{name}.mp4") as clip, open_video(SAMPLES / f"{name}.alpha.mkv") as mattes:
+        for frame, true in islice(zip(clip, mattes.cutouts(), strict=True), 24):
+            doubts.write(Cutout(frame, true.alpha))
     assert doubts.line() is None
 
 
-# By plates
+# By cut-outs
 
 
 @pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (WIDTH, HEIGHT), (1080, 1920), (40, 30), (1, 500)])
@@ -152,7 +152,7 @@ def test_what_is_looked_at_is_small(size: tuple[int, int], kind: torch.dtype) ->
     rgb[0, :, width // 2 :] = most
     alpha = torch.zeros(height, width)
     alpha[:, width // 2 :] = 1
-    picture, matte = shrunken(Plate(Frame(rgb.to(kind), 0, 0), alpha))
+    picture, matte = shrunken(Cutout(Frame(rgb.to(kind), 0, 0), alpha))
     assert max(matte.shape) == min(SIZE, max(size)) and picture.shape == (*matte.shape, 3)
     assert picture.dtype == matte.dtype == np.float32
     assert picture[0, 0].tolist() == [0, 0, 0] and picture[-1, -1].tolist() == [1, 0, 0]
@@ -162,7 +162,7 @@ def test_what_is_looked_at_is_small(size: tuple[int, int], kind: torch.dtype) ->
 def test_light_without_bounds_is_looked_at_too() -> None:
     rgb = torch.full((3, HEIGHT, WIDTH), float("inf"))
     rgb[0], rgb[1, 0] = float("nan"), -3.0
-    picture, _ = shrunken(Plate(Frame(rgb, 0, 0), torch.ones(HEIGHT, WIDTH)))
+    picture, _ = shrunken(Cutout(Frame(rgb, 0, 0), torch.ones(HEIGHT, WIDTH)))
     assert np.isfinite(picture).all() and picture.min() == 0 and picture.max() == 1
 
 
@@ -172,18 +172,18 @@ def test_a_subject_cut_at_a_straight_line() -> None:
     upright, flat = whole.copy(), whole.copy()
     upright[:, 320:] = 0
     flat[:200] = 0
-    assert told([plate(picture, whole)]) is None
-    assert told([plate(picture, upright)]) == (
+    assert told([cutout(picture, whole)]) is None
+    assert told([cutout(picture, upright)]) == (
         "the subject is cut off at a straight line, 50% of the width from the left in frame 0: "
         "try another --model or --size, or mark the rest with --core-matte"
     )
-    assert "56% of the height from the top" in (told([plate(picture, flat)]) or "")
-    assert told([plate(picture, upright)], guided=True) is None, "the user's own mattes may cut"
+    assert "56% of the height from the top" in (told([cutout(picture, flat)]) or "")
+    assert told([cutout(picture, upright)], guided=True) is None, "the user's own mattes may cut"
 
     half = np.zeros((HEIGHT, WIDTH), np.float32)
     half[:, : WIDTH // 2] = 1
-    assert "50% of the width" in (told([plate(picture, half, index) for index in range(4)]) or "")
-    few = [plate(picture, half if index < 4 * MANY else whole, index) for index in range(4)]
+    assert "50% of the width" in (told([cutout(picture, half, index) for index in range(4)]) or "")
+    few = [cutout(picture, half if index < 4 * MANY else whole, index) for index in range(4)]
     assert told(few[2:]) is None
 
 
@@ -194,26 +194,26 @@ def test_straight_lines_that_are_right() -> None:
     left[:, :320] = 1
     door = picture.copy()
     door[:, :320] = door[:, :320] // 2
-    assert told([plate(door, left)]) is None
+    assert told([cutout(door, left)]) is None
     border = np.zeros((HEIGHT, WIDTH), np.float32)
     border[100:, :] = disc(320, 360, 240)[100:]
     border[:, :6] = 0
     border[-6:] = 0
-    assert told([plate(picture, border)]) is None
+    assert told([cutout(picture, border)]) is None
     letterbox, inside = scene() // 6, np.zeros((HEIGHT, WIDTH), np.float32)
     letterbox[:60] = letterbox[-60:] = 0
     inside[60:-60] = disc(320, 180, 190)[60:-60]
-    assert told([plate(letterbox, inside)]) is None
+    assert told([cutout(letterbox, inside)]) is None
     down, right = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
     slope = np.clip(320 + 0.1 * down - right, 0, 1).astype(np.float32)
     soft = np.clip((400 - right) / 160, 0, 1).astype(np.float32)
-    assert told([plate(picture, slope)]) is None
-    assert told([plate(picture, soft)]) is None
+    assert told([cutout(picture, slope)]) is None
+    assert told([cutout(picture, soft)]) is None
 
 
 def test_nothing_is_found_in_nothing() -> None:
     black = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    picture, matte = shrunken(plate(black, np.ones((HEIGHT, WIDTH), np.float32)))
+    picture, matte = shrunken(cutout(black, np.ones((HEIGHT, WIDTH), np.float32)))
     assert longest_line(picture, matte) is None
     assert told([]) is None
 
@@ -228,12 +228,12 @@ def test_torn_is_what_the_picture_has_no_reason_for() -> None:
         return np.rint(still * (1 - inside) + np.array([250, 240, 20]) * inside).astype(np.uint8)
 
     gone = np.zeros((HEIGHT, WIDTH), np.float32)
-    moving = [plate(shown(*at), disc(*at, 90), index) for index, at in enumerate(place)]
+    moving = [cutout(shown(*at), disc(*at, 90), index) for index, at in enumerate(place)]
     assert told(moving) is None
     assert told(moving[::4]) is None, "half the frame from one to the next"
-    torn = [plate(still, gone if index % 2 else disc(200, 180, 90), index) for index in range(8)]
+    torn = [cutout(still, gone if index % 2 else disc(200, 180, 90), index) for index in range(8)]
     assert (told(torn, smoothed=True) or "").endswith("most at frame 1: try another --model")
-    cuts = [plate(scene(index), disc(150 if index % 2 else 490, 180, 90), index) for index in range(6)]
+    cuts = [cutout(scene(index), disc(150 if index % 2 else 490, 180, 90), index) for index in range(6)]
     assert told(cuts) is None
-    sizes = [plate(still, disc(200, 180, 90)), plate(still[:180], disc(200, 180, 90)[:180], 1)]
+    sizes = [cutout(still, disc(200, 180, 90)), cutout(still[:180], disc(200, 180, 90)[:180], 1)]
     assert told(sizes) is None

@@ -15,8 +15,8 @@ import pytest
 from clips import write_clip
 from conftest import SAMPLES
 
-from streammatte.cli import main
-from streammatte.weights import find, locate
+from streammatte.cli.main import main
+from streammatte.models.store import find, locate
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

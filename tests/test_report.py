@@ -24,19 +24,19 @@ from numpy.typing import NDArray
 from pages import Reader
 
 import streammatte
-from streammatte.cli import main
-from streammatte.frame import Frame, Plate
-from streammatte.media.file_source import FileSource
+from streammatte.cli.main import main
+from streammatte.frame import Cutout, Frame
 from streammatte.media.lengths import Lengths
-from streammatte.page import small
-from streammatte.report.moments import SPREAD, Spread, thumbnail
-from streammatte.report.observer import Findings, Observer, Score
-from streammatte.report.scores import SIZE, Flicker, contamination
-from streammatte.report.sheet import report_page
+from streammatte.media.read.file_source import FileSource
+from streammatte.quality.moments import SPREAD, Spread, thumbnail
+from streammatte.quality.observer import Findings, Observer, Score
+from streammatte.quality.page import small
+from streammatte.quality.scores import SIZE, Flicker, contamination
+from streammatte.quality.sheet import report_page
 from streammatte.stages import TemporalSmoother, stages_for
 from streammatte.stages.motion import View
 from streammatte.summary import STAGES, Summary
-from streammatte.training.flicker import flickering
+from training.flicker import flickering
 
 QUICK = ["--model", "birefnet-nano", "--size", "160x160", "--device", "cpu", "--offline"]
 HEIGHT, WIDTH = 72, 96
@@ -96,11 +96,11 @@ def test_nothing_is_compared_across_a_cut() -> None:
 @pytest.mark.parametrize("name", ["talking", "glass"])
 def test_a_true_matte_is_steady_and_one_that_boils_is_not(name: str) -> None:
     with (
-        streammatte.open_source(SAMPLES / f"{name}.mp4") as footage,
-        streammatte.open_source(SAMPLES / f"{name}.alpha.mkv") as mattes,
+        streammatte.open_video(SAMPLES / f"{name}.mp4") as footage,
+        streammatte.open_video(SAMPLES / f"{name}.alpha.mkv") as mattes,
     ):
         rgbs = [thumbnail(frame, SIZE) for frame in islice(footage, 10)]
-        truth = [np.ascontiguousarray(small(plate.alpha.numpy(), SIZE)) for plate in islice(mattes.plates(), 10)]
+        truth = [np.ascontiguousarray(small(cutout.alpha.numpy(), SIZE)) for cutout in islice(mattes.cutouts(), 10)]
     steady, boiling = (
         [value for value in flickers(rgbs, alphas) if value is not None]
         for alphas in (truth, list(flickering(np.stack(truth))))
@@ -130,7 +130,7 @@ def test_smoothing_says_what_it_mended() -> None:
             alpha = np.zeros_like(alpha)
         if index == 8:
             alpha[30:38, 44:52] = 0
-        list(smoother.push(Plate(Frame(rgb, index, index), torch.from_numpy(alpha))))
+        list(smoother.push(Cutout(Frame(rgb, index, index), torch.from_numpy(alpha))))
     list(smoother.flush())
     assert list(smoother.mended) == [5, 8]
     assert smoother.mended[5] == pytest.approx(1, abs=0.1)
@@ -194,8 +194,8 @@ def written_to(observer: Observer, width: int, height: int, frames: int = 3) -> 
     """Frames of a disc, squeezed into a size."""
     rgb, alpha = (cv2.resize(each, (width, height)) for each in (texture(7), disc(20)))
     for index in range(frames):
-        plate = Plate(Frame(torch.from_numpy(rgb).permute(2, 0, 1), index, index), torch.from_numpy(alpha))
-        observer.write(plate)
+        cutout = Cutout(Frame(torch.from_numpy(rgb).permute(2, 0, 1), index, index), torch.from_numpy(alpha))
+        observer.write(cutout)
     return observer
 
 
@@ -238,9 +238,9 @@ def test_the_scores_are_those_of_what_is_written(tmp_path: Path, capsys: pytest.
     assert set(found["scores"]) == {"flicker", "contamination", "mended"}, "there is no sound"
 
     observer = Observer(Fraction(1, 24), None, colors=True)
-    with streammatte.open_source(tmp_path / "cut.##.png") as written, streammatte.open_source(clip) as footage:
-        for plate, frame in zip(written.plates(), footage, strict=True):
-            observer.write(Plate(frame, plate.alpha, plate.frame.as_float()))
+    with streammatte.open_video(tmp_path / "cut.##.png") as written, streammatte.open_video(clip) as footage:
+        for cutout, frame in zip(written.cutouts(), footage, strict=True):
+            observer.write(Cutout(frame, cutout.alpha, cutout.frame.as_float()))
     for name in ("flicker", "contamination"):
         again = observer.findings({}).scores[name]
         assert again.score > 0
@@ -252,7 +252,7 @@ def test_the_scores_are_those_of_what_is_written(tmp_path: Path, capsys: pytest.
 
 def cut_short(clip: Path, to: Path, frames: int) -> str:
     """The first frames of a clip, halved, as numbered pictures."""
-    with streammatte.open_source(clip) as source:
+    with streammatte.open_video(clip) as source:
         for index, frame in enumerate(islice(source, frames)):
             rgb = small(frame.rgb.permute(1, 2, 0).numpy(), frame.rgb.shape[2] // 2)
             cv2.imwrite(str(to.with_name(to.name.replace("##", f"{index:02}"))), rgb[..., ::-1])
@@ -320,7 +320,7 @@ def test_without_a_soft_edge_there_is_no_contamination_to_limit() -> None:
     observer = Observer(Fraction(1, 25), None, colors=True)
     rgb = torch.from_numpy(texture(5)).permute(2, 0, 1)
     for index in range(2):
-        observer.write(Plate(Frame(rgb, index, index), torch.ones(HEIGHT, WIDTH)))
+        observer.write(Cutout(Frame(rgb, index, index), torch.ones(HEIGHT, WIDTH)))
     (said,) = observer.findings({}).crossed({"contamination": 1, "flicker": 0})
     assert said == "contamination could not be measured: no soft edge lies between colours that differ"
 

@@ -14,13 +14,13 @@ import torch
 from clips import VARIABLE_PTS, even_pts, write_clip
 from forks import End, Forks, Job, forks
 from safetensors.numpy import load
-from test_media_sinks import info_for, plates
+from test_media_sinks import cutouts, info_for
 
 import streammatte
-from streammatte.cli import main
-from streammatte.frame import Frame, Plate, Stage
-from streammatte.media import open_sink
-from streammatte.media.part import Part
+from streammatte.cli.main import main
+from streammatte.frame import Cutout, Frame, Stage
+from streammatte.media import open_writer
+from streammatte.media.write.part import Part
 from streammatte.resume import packed
 from streammatte.stages import ClipColors, Despill, DetailRefiner, ForegroundEstimator, TemporalSmoother
 
@@ -127,9 +127,9 @@ def test_other_options_and_other_footage_are_refused(clip: Path, forked: Forks, 
 def test_two_runs_at_once_do_not_destroy_each_other(
     clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with open_sink(tmp_path / "out.mov", info_for()) as sink:
-        for plate in plates():
-            sink.write(plate)
+    with open_writer(tmp_path / "out.mov", info_for()) as writer:
+        for cutout in cutouts():
+            writer.write(cutout)
         for more in ([], ["--resume"], ["--overwrite"]):
             assert main([str(clip), "-o", str(tmp_path / "out.mov"), *QUICK, *more]) == 1
             assert "another run" in capsys.readouterr().err
@@ -196,58 +196,58 @@ def test_a_source_that_vanishes_is_told_and_may_come_back(noise: Path, forked: F
 @pytest.mark.parametrize("left", [1.0, 0.99, 0.9])
 def test_a_kill_while_the_file_is_closed_loses_nothing(left: float, tmp_path: Path) -> None:
     """Closing a MOV writes over its beginning, and then an index at its end, of which any part may be there."""
-    made = list(plates(even_pts(30)))
-    with open_sink(tmp_path / "whole.mov", info_for()) as sink:
-        for plate in made:
-            sink.write(plate)
+    made = list(cutouts(even_pts(30)))
+    with open_writer(tmp_path / "whole.mov", info_for()) as writer:
+        for cutout in made:
+            writer.write(cutout)
 
-    sink = open_sink(tmp_path / "out.mov", info_for())
-    sink.part.begin({"what": "this"})
-    with pytest.raises(KeyboardInterrupt), sink:
-        for plate in made:
-            sink.write(plate)
-        sink.finish()
+    writer = open_writer(tmp_path / "out.mov", info_for())
+    writer.part.begin({"what": "this"})
+    with pytest.raises(KeyboardInterrupt), writer:
+        for cutout in made:
+            writer.write(cutout)
+        writer.finish()
         raise KeyboardInterrupt
-    file = sink.part.folder / "plates.mov"
+    file = writer.part.folder / "plates.mov"
     file.write_bytes(file.read_bytes()[: int(file.stat().st_size * left)])
 
-    sink = open_sink(tmp_path / "out.mov", info_for())
-    sink.part.begin(resume=True)
-    with sink:
-        assert sink.whole >= 30 * left - 2
-        for plate in made:
-            if plate.frame.index < sink.whole:
-                sink.skip(plate.frame)
+    writer = open_writer(tmp_path / "out.mov", info_for())
+    writer.part.begin(resume=True)
+    with writer:
+        assert writer.whole >= 30 * left - 2
+        for cutout in made:
+            if cutout.frame.index < writer.whole:
+                writer.skip(cutout.frame)
             else:
-                sink.write(plate)
+                writer.write(cutout)
     assert (tmp_path / "out.mov").read_bytes() == (tmp_path / "whole.mov").read_bytes()
 
 
 def test_a_power_cut_that_leaves_a_hole_costs_what_follows_it(tmp_path: Path) -> None:
-    made = list(plates(even_pts(20)))
-    sink = open_sink(tmp_path / "out.mov", info_for())
-    sink.part.begin({"what": "this"})
-    with pytest.raises(KeyboardInterrupt), sink:
-        for plate in made:
-            sink.write(plate)
+    made = list(cutouts(even_pts(20)))
+    writer = open_writer(tmp_path / "out.mov", info_for())
+    writer.part.begin({"what": "this"})
+    with pytest.raises(KeyboardInterrupt), writer:
+        for cutout in made:
+            writer.write(cutout)
         raise KeyboardInterrupt
-    file = sink.part.folder / "plates.mov"
+    file = writer.part.folder / "plates.mov"
     data = bytearray(file.read_bytes())
     data[len(data) // 2 : len(data) // 2 + 8] = bytes(8)
     file.write_bytes(data)
-    sink = open_sink(tmp_path / "out.mov", info_for())
-    sink.part.begin(resume=True)
-    with pytest.raises(KeyboardInterrupt), sink:
-        assert 0 < sink.whole < 12
+    writer = open_writer(tmp_path / "out.mov", info_for())
+    writer.part.begin(resume=True)
+    with pytest.raises(KeyboardInterrupt), writer:
+        assert 0 < writer.whole < 12
         raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_few_plates_and_an_interruption(count: int, tmp_path: Path) -> None:
     """The encoder's threads hold the first packets back; a file without any is ended nonetheless."""
-    with pytest.raises(KeyboardInterrupt), open_sink(tmp_path / "out.mov", info_for()) as sink:
-        for plate in list(plates())[:count]:
-            sink.write(plate)
+    with pytest.raises(KeyboardInterrupt), open_writer(tmp_path / "out.mov", info_for()) as writer:
+        for cutout in list(cutouts())[:count]:
+            writer.write(cutout)
         raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
 
@@ -260,7 +260,7 @@ def test_the_longest_name_has_a_part(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def moving(count: int = 30) -> list[Plate]:
+def moving(count: int = 30) -> list[Cutout]:
     """A ball over a ramp, its matte unsure and flickering; a cut in the middle."""
     chance = np.random.default_rng(0)
     y, x = np.mgrid[:96, :128]
@@ -273,15 +273,15 @@ def moving(count: int = 30) -> list[Plate]:
         rgb = np.where(distance < 22, ball, behind) + chance.integers(-4, 5, (3, *y.shape))
         pixels = np.ascontiguousarray(rgb.transpose(1, 2, 0).clip(0, 255).astype(np.uint8))  # as sources have them
         frame = Frame(torch.from_numpy(pixels).permute(2, 0, 1), index, index)
-        made.append(Plate(frame, torch.from_numpy(alpha.astype(np.float32))))
+        made.append(Cutout(frame, torch.from_numpy(alpha.astype(np.float32))))
     return made
 
 
-def through(stage: Stage, made: Sequence[Plate]) -> list[Plate]:
-    return [*(after for plate in made for after in stage.push(plate)), *stage.flush()]
+def through(stage: Stage, made: Sequence[Cutout]) -> list[Cutout]:
+    return [*(after for cutout in made for after in stage.push(cutout)), *stage.flush()]
 
 
-def equal(one: Sequence[Plate], other: Sequence[Plate]) -> bool:
+def equal(one: Sequence[Cutout], other: Sequence[Cutout]) -> bool:
     return len(one) == len(other) and all(
         torch.equal(a.alpha, b.alpha)
         and (a.foreground is None or b.foreground is None or torch.equal(a.foreground, b.foreground))
@@ -322,6 +322,6 @@ def test_the_clips_colours_go_on_from_their_state(first: int) -> None:
 
 
 def test_the_library_removes_what_is_left_only_of_its_own(tmp_path: Path) -> None:
-    with streammatte.open_sink(tmp_path / "out.mov", info_for()) as sink:
-        sink.write(next(iter(plates())))
+    with streammatte.open_writer(tmp_path / "out.mov", info_for()) as writer:
+        writer.write(next(iter(cutouts())))
     assert list(contents(tmp_path)) == ["out.mov"]

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from streammatte.cli import main
-from streammatte.frame import ColorSpec, Plate, StreamInfo
-from streammatte.media import open_sink, open_source
-from streammatte.media.color import RgbReader, plane_view, planes_from_rgb, upsampled
-from streammatte.media.encoding import PlatePainter, encoding_for
-from streammatte.media.video_sink import VideoSink
+from streammatte.cli.main import main
+from streammatte.color.ycbcr import RgbReader, plane_view, planes_from_rgb, upsampled
+from streammatte.frame import ColorSpec, Cutout, StreamInfo
+from streammatte.media import open_video, open_writer
+from streammatte.media.write.encoding import PlatePainter, encoding_for
+from streammatte.media.write.video_writer import VideoWriter
 from streammatte.stages import Despill, estimate_foreground
 
 QUICK = ["--model", "birefnet-nano", "--size", "64x64", "--device", "cpu", "--smooth", "off", "--quiet"]
@@ -61,7 +61,7 @@ def ramp(bits=10):
 
 
 def frame_of(path):
-    with open_source(path) as source:
+    with open_video(path) as source:
         return source.info, next(iter(source))
 
 
@@ -74,17 +74,17 @@ def decoded(path):
         return frame, planes
 
 
-def painted(info, plate, name="out.mov", **options):
+def painted(info, cutout, name="out.mov", **options):
     """(planes as the encoder would get them, whether they are full range)."""
     encoding = encoding_for(Path(name), info, content="plate", alpha="straight", composite=False)
     settings = {"content": "plate", "alpha": "straight", "background": None, **options}
     painter = PlatePainter(encoding, info, (info.width, info.height), **settings)
-    frame = painter(plate)
+    frame = painter(cutout)
     return [plane_view(plane, frame.format.components[0].bits).copy() for plane in frame.planes], painter.full_range
 
 
 def solid(frame, foreground=None):
-    return Plate(frame, torch.ones(frame.rgb.shape[-2:]), foreground)
+    return Cutout(frame, torch.ones(frame.rgb.shape[-2:]), foreground)
 
 
 @pytest.mark.parametrize("codec", ["ffv1", "libx265"])
@@ -103,7 +103,7 @@ def test_a_ramp_of_all_levels_comes_back_from_prores(tmp_path, codec):
 def test_a_ramp_of_luma_and_alpha_by_quality(tmp_path, quantiser, levels):
     info, frame = frame_of(write_planes(tmp_path / "ramp.mkv", ramp(), "yuv444p10le"))
     encoding = encoding_for(tmp_path / "out.mov", info, content="plate", alpha="straight", composite=False)
-    sink = VideoSink(
+    writer = VideoWriter(
         tmp_path / "out.mov",
         info,
         replace(encoding, quantiser=quantiser),
@@ -113,8 +113,8 @@ def test_a_ramp_of_luma_and_alpha_by_quality(tmp_path, quantiser, levels):
         audio=None,
     )
     alpha = torch.from_numpy(np.tile(RAMP / 1023, (32, 1)).astype(np.float32))
-    with sink:
-        sink.write(Plate(frame, alpha))
+    with writer:
+        writer.write(Cutout(frame, alpha))
     _, planes = decoded(tmp_path / "out.mov")
     assert np.abs(planes[0] - RAMP).max() <= levels
     assert np.abs(planes[3] * (1023 / 1023.75) - RAMP).max() <= 1  # 4095 is white, where 4 · 1023 is 4092
@@ -178,7 +178,7 @@ def test_stages_leave_what_is_the_frames_own(tmp_path):
     planes = noise((64, 48), 10, (2, 2))
     info, frame = frame_of(write_planes(tmp_path / "in.mkv", planes, "yuv420p10le"))
     alpha = ((torch.arange(64) - 20) / 20).clamp(0, 1).expand(48, 64).contiguous()
-    estimated = Plate(frame, alpha, estimate_foreground(frame.as_float(), alpha))
+    estimated = Cutout(frame, alpha, estimate_foreground(frame.as_float(), alpha))
     (luma, *_), _ = painted(info, estimated)
     assert np.array_equal(luma[:, 40:], planes[0][:, 40:])
     assert not np.array_equal(luma[:, 22:38], planes[0][:, 22:38])
@@ -227,13 +227,13 @@ def test_full_range_stays_what_it_means(tmp_path, name):
     info, frame = frame_of(write_planes(tmp_path / "in.mkv", planes, "yuv444p", full_range=True))
     assert info.color == ColorSpec(True, 1, 1, 1, 8)
     options = {"background": "green"} if name.endswith("mp4") else {}
-    with open_sink(tmp_path / name, info, **options) as sink:
-        sink.write(solid(frame))
+    with open_writer(tmp_path / name, info, **options) as writer:
+        writer.write(solid(frame))
     again, found = frame_of(tmp_path / name)
     if not name.endswith("png"):
         spec = again.color
         assert (spec.full_range, spec.matrix, spec.primaries, spec.transfer) == (name != "out.mov", 1, 1, 1)
-    assert ("full range written as studio range" in sink.description) == (name == "out.mov")
+    assert ("full range written as studio range" in writer.description) == (name == "out.mov")
     middle = np.ix_(range(3), range(8, 48, 16), range(8, 64, 16))
     off = np.abs(found.as_float().numpy() - frame.as_float().numpy())[middle] * 255
     assert off.max() < (6 if name in ("out.webm", "out.mp4") else 1.5)

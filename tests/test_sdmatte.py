@@ -20,12 +20,11 @@ from torch import Tensor
 
 from streammatte.errors import ModelError, OutOfMemory, WeightsMismatch, WeightsMissing
 from streammatte.frame import Frame
-from streammatte.matting import SDMatteRefiner, load_matter, load_refiner
-from streammatte.matting.device import memory_of
-from streammatte.matting.transparency import Crop, crop_around
-from streammatte.nets import SDMatte, load_sdmatte
-from streammatte.nets.sdmatte import PromptedAttention
-from streammatte.nets.sdmatte_config import LITE_SDMATTE, SDMATTE, read_config
+from streammatte.models.birefnet import load_model
+from streammatte.models.device import memory_of
+from streammatte.models.nets.sdmatte import PromptedAttention, SDMatte, load_sdmatte
+from streammatte.models.nets.sdmatte_config import LITE_SDMATTE, SDMATTE, read_config
+from streammatte.models.sdmatte import Crop, SDMatteRefiner, crop_around, load_refiner
 
 CONFIGS = {"unet": UNET, "vae": VAE, "text_encoder": TEXT_ENCODER}
 CPU = torch.device("cpu")
@@ -448,7 +447,7 @@ def test_a_large_crop_loses_no_pixel_of_its_region(refiner: SDMatteRefiner) -> N
     """Of 1000 pixels of a row 64 are left; a thin wire must stay part of the prompt."""
     region = region_of(1000, 1000, 0, 1000, 501, 502)
     region[700, 3] = True
-    from streammatte.matting.transparency import _at_size, _corners
+    from streammatte.models.sdmatte import _at_size, _corners
 
     prompt = _at_size(region, 64)
     assert prompt.any(dim=1).all() and prompt[44, 0] == 1 and set(prompt.unique().tolist()) == {0.0, 1.0}
@@ -457,7 +456,7 @@ def test_a_large_crop_loses_no_pixel_of_its_region(refiner: SDMatteRefiner) -> N
 
 
 def test_a_box_in_a_squashed_crop_is_where_it_is_in_the_crop() -> None:
-    from streammatte.matting.transparency import _at_size, _corners
+    from streammatte.models.sdmatte import _at_size, _corners
 
     prompt = _at_size(region_of(128, 256, 32, 64, 64, 192), 64)
     assert _corners(prompt).tolist() == [[0.25, 0.25, 0.75, 0.5]]
@@ -477,7 +476,7 @@ def test_the_refiner_s_size_is_a_multiple_of_64(folder: Path) -> None:
 
 
 def test_too_little_memory_is_one_line_with_what_helps() -> None:
-    from streammatte.matting.transparency import _HINT
+    from streammatte.models.sdmatte import _HINT
 
     with pytest.raises(OutOfMemory, match="cpu has too little memory") as caught, memory_of(CPU, _HINT):
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -490,7 +489,7 @@ def test_too_little_memory_is_one_line_with_what_helps() -> None:
 
 def test_names_are_for_what_they_are_for() -> None:
     with pytest.raises(ModelError, match="sdmatte-plus sees through glass, and mattes no whole frame") as caught:
-        load_matter("sdmatte-plus", device="cpu", offline=True)
+        load_model("sdmatte-plus", device="cpu", offline=True)
     assert caught.value.hint is not None and "--sdmatte sdmatte-plus" in caught.value.hint
     with pytest.raises(ModelError, match="birefnet-lite mattes whole frames") as caught:
         load_refiner("birefnet-lite", device="cpu", offline=True)
@@ -510,9 +509,9 @@ def test_weights_that_are_not_here_say_how_to_get_them(tmp_path: Path, monkeypat
 
 def test_importing_the_network_warns_of_nothing_and_waits_until_it_is_used() -> None:
     code = (
-        "import sys, streammatte.matting\n"
+        "import sys, streammatte.models\n"
         "assert not {'diffusers', 'transformers'} & set(sys.modules)\n"
-        "import streammatte.nets.sdmatte\n"
+        "import streammatte.models.nets.sdmatte\n"
         "assert 'torchvision' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)

@@ -17,9 +17,9 @@ import pytest
 
 import streammatte
 from streammatte.checks import check_input_alpha
-from streammatte.cli import main
+from streammatte.cli.main import main
 from streammatte.errors import InputError
-from streammatte.media import open_source
+from streammatte.media import open_video
 from streammatte.options import Options
 
 BARE = ["--model", "birefnet-nano", "--size", "64x64", "--device", "cpu"]
@@ -66,7 +66,7 @@ def write_pair(path: Path, *sizes: tuple[int, int], names: dict[int, str] | None
 
 def told(path: Path | str, **options: Any) -> tuple[Any, str]:
     """What a source is once it has been read, and its notes."""
-    with open_source(path, **options) as source:
+    with open_video(path, **options) as source:
         frames = list(source)
         return (source, len(frames), frames[0].rgb.permute(1, 2, 0).numpy()), " | ".join(source.notes)
 
@@ -90,7 +90,7 @@ def test_many_openings_survive_the_garbage_collector(tmp_path: Path):
     profile.write_bytes(chunk)
     script = (
         "import gc, sys\n"
-        "from streammatte.media.file_source import FileSource\n"
+        "from streammatte.media.read.file_source import FileSource\n"
         "gc.freeze(); gc.set_threshold(5)\n"
         "for path in sys.argv[1:] * 20:\n"
         "    with FileSource(path) as source:\n"
@@ -550,7 +550,7 @@ def test_the_alpha_of_the_layer_that_is_read_is_the_one_that_counts(tmp_path: Pa
 
 def test_notes_are_known_after_closing(tmp_path: Path) -> None:
     path = write_pair(tmp_path / "two.mkv", (128, 96), (64, 48))
-    with open_source(path) as source:
+    with open_video(path) as source:
         before = source.notes
     assert source.notes == before and "left out: 1" in before[0]
 
@@ -563,7 +563,7 @@ def test_no_message_has_an_addresss_secrets() -> None:
 
 def test_a_picture_that_ffmpeg_reads_from_an_address_is_told(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "in.png"), clips.picture(1))
-    with open_source(f"file://{tmp_path / 'in.png'}") as source:
+    with open_video(f"file://{tmp_path / 'in.png'}") as source:
         assert source.notes == [
             "a profile, mirroring and further frames that the picture may have are ignored: read it from a file"
         ]

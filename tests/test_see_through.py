@@ -1,4 +1,4 @@
-"""The whole command with SDMatte: from a folder laid out as on the hub to a plate, and what goes wrong on the way."""
+"""The whole command with SDMatte: from a folder laid out as on the hub to a cut-out, and what goes wrong on the way."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from safetensors.torch import save_file
 from sdmatte_folder import UNET, make_folder, random_tensors, write_configs
 from test_mattes import write_grey
 
-from streammatte.cli import main
-from streammatte.media import open_source
+from streammatte.cli.main import main
+from streammatte.media import open_video
 
 GLASS = str(SAMPLES / "glass.mp4")
 BOX = (200, 60, 360, 320)
@@ -39,8 +39,8 @@ def run(out: Path, *arguments: str, last: int = 7) -> int:
 
 
 def alphas(path: Path) -> np.ndarray:
-    with open_source(path) as source:
-        return np.stack([plate.alpha.numpy() for plate in source.plates()])
+    with open_video(path) as source:
+        return np.stack([cutout.alpha.numpy() for cutout in source.cutouts()])
 
 
 @pytest.fixture
@@ -201,11 +201,11 @@ PARTS = ("unet", "vae", "text_encoder")
 LITTLE_MEMORY = """
 import resource, sys
 import av, cv2, torch, diffusers, transformers
-import streammatte.nets.sdmatte, streammatte.job, streammatte.display
+import streammatte.models.nets.sdmatte, streammatte.run, streammatte.cli.display
 torch.set_num_threads(1)
 used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + {room} * 2**20,) * 2)
-from streammatte.cli import main
+from streammatte.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 

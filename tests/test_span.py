@@ -10,9 +10,9 @@ import footage
 import numpy as np
 import pytest
 
-from streammatte.cli import main
+from streammatte.cli.main import main
 from streammatte.errors import InputError
-from streammatte.media import open_source
+from streammatte.media import open_video
 
 FRAMES = 40
 MILLISECONDS = {"time_base": Fraction(1, 1000), "pts": [40 * index for index in range(FRAMES)]}
@@ -40,7 +40,7 @@ def clip(request, tmp_path_factory):
 
 
 def test_a_part_is_what_the_whole_has_there(clip):
-    with open_source(clip) as source:
+    with open_video(clip) as source:
         whole = list(source)
     assert len(whole) == FRAMES
     for first, last, handles in [
@@ -52,7 +52,7 @@ def test_a_part_is_what_the_whole_has_there(clip):
         (39, 39, 0),
         (25, None, 0),
     ]:
-        with open_source(clip, first=first, last=last, handles=handles) as source:
+        with open_video(clip, first=first, last=last, handles=handles) as source:
             part = list(source)
         expected = whole[max(0, first - handles) : (FRAMES if last is None else last + handles + 1)]
         assert [(frame.index, frame.pts) for frame in part] == [(frame.index, frame.pts) for frame in expected]
@@ -66,14 +66,14 @@ def test_timecode_marks_the_frames_that_editors_mean(tmp_path):
     rate = Fraction(30000, 1001)
     times = {"rate": rate, "time_base": 1 / rate, "pts": range(FRAMES)}
     own = footage.write_footage(tmp_path / "own.mov", timecode="00:00:59;28", **times)
-    with open_source(own, first="00:01:00;02", last="00:01:00:09") as source:
+    with open_video(own, first="00:01:00;02", last="00:01:00:09") as source:
         assert [frame.index for frame in source] == list(range(2, 10))
         assert source.info.timecode == "00:01:00;02"
     none = footage.write_footage(tmp_path / "none.mov", **times)
-    with open_source(none, first="00:00:00:10", last="00:00:01;00") as source:
+    with open_video(none, first="00:00:00:10", last="00:00:01;00") as source:
         assert [frame.index for frame in source] == list(range(10, 31))
     midnight = footage.write_footage(tmp_path / "midnight.mov", timecode="23:59:59:20", **times)
-    with open_source(midnight, first="00:00:00:00", handles=1) as source:
+    with open_video(midnight, first="00:00:00:00", handles=1) as source:
         assert next(iter(source)).index == 9
         assert source.info.timecode == "23:59:59:29"
 
@@ -83,17 +83,17 @@ def test_timecode_in_footage_of_variable_rate_is_the_clock(tmp_path):
     path = footage.write_footage(
         tmp_path / "clip.mov", pts=pts, lasts=[512, 2048, 512, 7168, 512, 512], codec="prores_ks", pixels="yuv422p10le"
     )
-    with open_source(path) as source:
+    with open_video(path) as source:
         rate = source.info.frame_rate
     assert round(rate) == 7
-    with open_source(path, first="00:00:00:02", last="00:00:00:06") as source:  # 0.29 s to 0.88 s
+    with open_video(path, first="00:00:00:02", last="00:00:00:06") as source:  # 0.29 s to 0.88 s
         assert [frame.index for frame in source] == [3, 4, 5]
 
 
 def test_pictures_go_by_their_numbers(tmp_path):
     for number in range(1001, 1011):
         assert cv2.imwrite(str(tmp_path / f"plate.{number}.png"), clips.picture(number - 1001)[..., ::-1])
-    with open_source(tmp_path / "plate.####.png", first=1004, last=1006, handles=1) as source:
+    with open_video(tmp_path / "plate.####.png", first=1004, last=1006, handles=1) as source:
         frames = list(source)
         assert (source.first_number, source.info.frame_count) == (1001, 5)
         assert source.notes[0].startswith("frames 1003 to 1007 of ")
@@ -104,7 +104,7 @@ def test_pictures_go_by_their_numbers(tmp_path):
         tmp_path / "cut.####.png",
         first=1004,
         last="00:00:00:04",
-        sink={"first_number": 1001},
+        writer={"first_number": 1001},
     )
     assert sorted(path.name for path in tmp_path.glob("cut.*")) == ["cut.1004.png", "cut.1005.png"]
     footage.matted(tmp_path / "plate.####.png", tmp_path / "cut.mov", first=1004, last=1006)
@@ -176,7 +176,7 @@ def test_pcm_is_cut_to_the_sample(tmp_path, name):
 @pytest.mark.parametrize("out", ["out.webm", "out.mp4"])
 def test_what_is_reencoded_is_cut_to_the_sample(tmp_path, out):
     path = footage.write_footage(tmp_path / "clip.mov", pts=clips.even_pts(50), sounds=[("pcm_s16le", {}, True)])
-    footage.matted(path, tmp_path / out, first=10, last=29, sink={"background": "black"})
+    footage.matted(path, tmp_path / out, first=10, last=29, writer={"background": "black"})
     samples, start = footage.heard(tmp_path / out)
     assert start == 0
     assert samples.size == 20 * 1920 if out.endswith("webm") else 0 <= samples.size - 20 * 1920 < 1024
@@ -213,10 +213,10 @@ def test_strict_bears_damage_outside_of_the_span_only(tmp_path):
         tmp_path / "clip.mov", codec="prores_ks", pixels="yuv422p10le", pts=clips.even_pts(30)
     )
     damaged = clips.blank_packets(whole, tmp_path / "damaged.mov", range(20, 22), skip=8)
-    with open_source(damaged, strict=True, first=3, last=12) as source:
+    with open_video(damaged, strict=True, first=3, last=12) as source:
         assert len(list(source)) == 10
     assert source.lost is None
-    with open_source(damaged, first=15, last=25) as source:
+    with open_video(damaged, first=15, last=25) as source:
         frames = list(source)
     assert source.lost is not None
     assert all(15 <= frame.index <= 25 for frame in frames)
@@ -224,4 +224,4 @@ def test_strict_bears_damage_outside_of_the_span_only(tmp_path):
 
 def test_marks_are_checked_before_any_work():
     with pytest.raises(InputError, match="no timecode"):
-        open_source("samples/talking.mp4", first="1:2:3")
+        open_video("samples/talking.mp4", first="1:2:3")

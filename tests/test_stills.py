@@ -20,14 +20,14 @@ import tifffile
 import torch
 from PIL import Image, ImageCms
 
-from streammatte import open_sink, open_source
-from streammatte.cli import main
+from streammatte import open_video, open_writer
+from streammatte.cli.main import main
+from streammatte.color.profiles import is_srgb, space_of, to_srgb
+from streammatte.color.screen import view_of
 from streammatte.errors import DecodeFailed, InputError
-from streammatte.frame import ColorSpec, Frame, Plate, StreamInfo
-from streammatte.matting.transfer import view_of
-from streammatte.media.kinds import picture_kind
-from streammatte.media.stills import assembled
-from streammatte.profiles import is_srgb, space_of, to_srgb
+from streammatte.frame import ColorSpec, Cutout, Frame, StreamInfo
+from streammatte.media.read.kinds import picture_kind
+from streammatte.media.read.stills import assembled
 
 HEIGHT, WIDTH = 48, 64
 Y, X = np.mgrid[:HEIGHT, :WIDTH]
@@ -63,15 +63,15 @@ GREY = made("gray", gamma=1.8)
 
 def opened(path: Path, **options):
     """(H, W, 3) of each frame, and the source; all that was opened is collected."""
-    with open_source(path, **options) as source:
+    with open_video(path, **options) as source:
         frames = [frame.rgb.permute(1, 2, 0).numpy().copy() for frame in source]
     gc.collect()
     return frames, source
 
 
 def alpha_of(path: Path):
-    with open_source(path) as source:
-        alpha = next(source.plates()).alpha.numpy().copy()
+    with open_video(path) as source:
+        alpha = next(source.cutouts()).alpha.numpy().copy()
     gc.collect()
     return alpha
 
@@ -232,13 +232,13 @@ def test_white_is_zero_twelve_bits_and_extra_channels(tmp_path):
 def test_samples_with_a_sign_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "in.tif", DEEP.astype(np.int16), photometric="rgb")
     with pytest.raises(DecodeFailed, match="int16"):
-        open_source(tmp_path / "in.tif")
+        open_video(tmp_path / "in.tif")
 
 
 def test_a_raw_file_is_refused_and_not_its_thumbnail_read(tmp_path):
     tifffile.imwrite(tmp_path / "in.dng", RAMP, photometric="rgb", extratags=[(50706, "B", 4, (1, 4, 0, 0))])
     with pytest.raises(DecodeFailed, match="raw file"):
-        open_source(tmp_path / "in.dng")
+        open_video(tmp_path / "in.dng")
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -266,14 +266,14 @@ def test_profiles_are_converted_as_little_cms_does(profile, dtype):
     assert np.abs(ours / scale - np.asarray(theirs)).max() <= 1
 
 
-def solid(frame: Frame) -> Plate:
-    return Plate(frame, torch.ones(frame.rgb.shape[1:]))
+def solid(frame: Frame) -> Cutout:
+    return Cutout(frame, torch.ones(frame.rgb.shape[1:]))
 
 
 @pytest.mark.parametrize("name", ["in.jpg", "in.png", "in.tif", "in.webp"])
 def test_outputs_that_can_carry_the_profile_and_the_pixels_and_others_are_in_srgb(tmp_path, name):
     options = {"lossless": True} if name == "in.webp" else {} if name == "in.tif" else {"quality": 95}
-    with open_source(saved(tmp_path / name, RAMP, icc_profile=ADOBE, **options)) as source:
+    with open_video(saved(tmp_path / name, RAMP, icc_profile=ADOBE, **options)) as source:
         frame = next(iter(source))
     info = source.info
     assert info.profile == ADOBE and any("Adobe RGB" in note for note in source.notes)
@@ -284,8 +284,8 @@ def test_outputs_that_can_carry_the_profile_and_the_pixels_and_others_are_in_srg
     assert view is not None and np.array_equal(view(frame).rgb.permute(1, 2, 0).numpy(), srgb)
     expected = {"out.png": own, "out.tif": own, "out.mkv": srgb, "comp.png": srgb, "out.exr": srgb}
     for out, pixels in expected.items():
-        with open_sink(tmp_path / out, info, background="green" if out == "comp.png" else None) as sink:
-            sink.write(solid(frame))
+        with open_writer(tmp_path / out, info, background="green" if out == "comp.png" else None) as writer:
+            writer.write(solid(frame))
         (found,), again = opened(tmp_path / out)
         assert again.info.profile == (ADOBE if pixels is own else None)
         if out == "out.exr":
@@ -295,8 +295,8 @@ def test_outputs_that_can_carry_the_profile_and_the_pixels_and_others_are_in_srg
             scale = 257 if found.dtype == np.uint16 else 1
             assert np.abs(found / scale - pixels).max() <= 1
     for out in ("fill.jpg", "fill.webp", "fill.gif"):  # lossy, and without a profile
-        with open_sink(tmp_path / out, info, content="foreground", quality="best") as sink:
-            sink.write(solid(frame))
+        with open_writer(tmp_path / out, info, content="foreground", quality="best") as writer:
+            writer.write(solid(frame))
         (found,), again = opened(tmp_path / out)
         assert again.info.profile is None
         assert (
@@ -326,10 +326,10 @@ def test_grey_is_converted_by_its_profile(tmp_path):
 def test_a_background_with_a_profile_is_laid_in_srgb(tmp_path):
     saved(tmp_path / "behind.png", RAMP, icc_profile=ADOBE)
     saved(tmp_path / "in.png", RAMP)
-    with open_source(tmp_path / "in.png") as source:
+    with open_video(tmp_path / "in.png") as source:
         frame = next(iter(source))
-    with open_sink(tmp_path / "out.png", source.info, background=tmp_path / "behind.png") as sink:
-        sink.write(Plate(frame, torch.zeros(HEIGHT, WIDTH)))
+    with open_writer(tmp_path / "out.png", source.info, background=tmp_path / "behind.png") as writer:
+        writer.write(Cutout(frame, torch.zeros(HEIGHT, WIDTH)))
     (found,), _ = opened(tmp_path / "out.png")
     assert np.abs(found.astype(int) - to_srgb(RAMP, ADOBE)).max() <= 1
 
@@ -348,12 +348,12 @@ def test_animations_are_clips_with_their_own_durations(tmp_path, name):
     frames, source = opened(tmp_path / name)
     assert len(frames) == source.info.frame_count == 5
     assert source.info.time_base == Fraction(1, 1000) and source.info.frame_rate == Fraction(25, 3)
-    with open_source(tmp_path / name) as again:
+    with open_video(tmp_path / name) as again:
         times = [(frame.pts, frame.duration, frame.index) for frame in again]
     assert times == [(sum(durations[:n]), durations[n], n) for n in range(5)]
     for found, step in zip(frames, steps(), strict=True):
         assert np.abs(found.astype(int) - np.asarray(step)).mean() < (8 if "gif" in name else 1.5)
-    with open_source(tmp_path / name, first="1", last="2") as part:
+    with open_video(tmp_path / name, first="1", last="2") as part:
         assert [(frame.index, frame.pts) for frame in part] == [(1, 100), (2, 140)]
     assert part.info.first_index == 1 and part.info.span == (Fraction(1, 10), Fraction(44, 100))
 
@@ -362,9 +362,9 @@ def test_an_animation_with_alpha_has_plates(tmp_path):
     pictures = [Image.fromarray(np.dstack([np.asarray(step), np.roll(ALPHA, place, 0)])) for place, step in
                 enumerate(steps(3))]  # fmt: skip
     pictures[0].save(tmp_path / "in.webp", save_all=True, append_images=pictures[1:], duration=50, lossless=True)
-    with open_source(tmp_path / "in.webp") as source:
+    with open_video(tmp_path / "in.webp") as source:
         assert source.has_alpha
-        alphas = [plate.alpha.numpy() for plate in source.plates()]
+        alphas = [cutout.alpha.numpy() for cutout in source.cutouts()]
     for place, alpha in enumerate(alphas):
         assert np.array_equal(np.rint(alpha * 255), np.roll(ALPHA, place, 0))
 
@@ -375,7 +375,7 @@ def test_the_command_makes_a_clip_of_an_animated_png(tmp_path, capsys):
     assert main([str(tmp_path / "in.png"), "-o", str(tmp_path / "out.mov"), "--size", "64x64", "--offline", "--json",
                  "--model", "birefnet-nano"]) == 0  # fmt: skip
     assert json.loads(capsys.readouterr().out)["frames"] == 5
-    with open_source(tmp_path / "out.mov") as source:
+    with open_video(tmp_path / "out.mov") as source:
         assert [frame.pts * source.info.time_base for frame in source] == [Fraction(n, 10) for n in range(5)]
 
 
@@ -470,8 +470,8 @@ def test_a_profile_of_floats_is_ignored_and_told(tmp_path):
 def test_an_opaque_picture_among_those_with_alpha_is_no_matte(tmp_path):
     saved(tmp_path / "a.0001.png", np.dstack([RAMP, ALPHA]))
     saved(tmp_path / "a.0002.png", np.zeros_like(RAMP))
-    with open_source(tmp_path / "a.####.png") as source:
-        alphas = [plate.alpha for plate in source.plates()]
+    with open_video(tmp_path / "a.####.png") as source:
+        alphas = [cutout.alpha for cutout in source.cutouts()]
     assert alphas[0].min() < 1 and alphas[1].min() == 1
 
 
@@ -621,8 +621,8 @@ def test_exr_is_read_as_premultiplied_unless_it_says_straight(tmp_path):
     info = StreamInfo(16, 16, Fraction(1, 24), Fraction(24), 1, ColorSpec(True, 0, 2, 8, 32))
     frame = Frame(torch.from_numpy(light), 0, 0)
     for kind in ("premultiplied", "straight"):
-        with open_sink(tmp_path / f"{kind}.exr", info, alpha=kind, bits=32) as sink:
-            sink.write(Plate(frame, torch.from_numpy(alpha)))
+        with open_writer(tmp_path / f"{kind}.exr", info, alpha=kind, bits=32) as writer:
+            writer.write(Cutout(frame, torch.from_numpy(alpha)))
         (picture,), source = opened(tmp_path / f"{kind}.exr")
         assert source.notes == (["premultiplied colours, divided by alpha"] if kind == "premultiplied" else [])
         assert np.abs(picture - 0.5)[alpha > 0.01].max() < 1e-5

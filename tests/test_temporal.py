@@ -16,14 +16,14 @@ import torch
 from clips import even_pts, write_clip
 from numpy.typing import NDArray
 
-from streammatte.cli import main
-from streammatte.frame import Frame, Plate
-from streammatte.metrics import dtssd, grad, mad
+from streammatte.cli.main import main
+from streammatte.frame import Cutout, Frame
+from streammatte.quality.metrics import dtssd, grad, mad
 from streammatte.stages import TemporalSmoother
 from streammatte.stages.motion import SLACK, Motion, View, _relit, same_shot
 from streammatte.stages.temporal import _view, heard, middle
-from streammatte.training.clips import NAMES, make_clip
-from streammatte.training.flicker import flickering
+from training.clips import NAMES, make_clip
+from training.flicker import flickering
 
 HEIGHT, WIDTH = 72, 96
 Planes = NDArray[np.float32]
@@ -42,50 +42,50 @@ def disc(x: float, y: float = HEIGHT / 2, radius: float = 20) -> Planes:
     return np.asarray((radius + 0.5 - np.hypot(columns - x, rows - y)).clip(0, 1), np.float32)
 
 
-def still(seed: int, count: int) -> list[Plate]:
+def still(seed: int, count: int) -> list[Cutout]:
     """A disc that stays where it is."""
     alpha = disc(WIDTH / 2)
     rgb = np.where(alpha[..., None] > 0.5, texture(seed), texture(seed + 1))
-    return [plate(rgb, alpha, index) for index in range(count)]
+    return [cutout(rgb, alpha, index) for index in range(count)]
 
 
-def moving(count: int, step: float = 3.0) -> list[Plate]:
+def moving(count: int, step: float = 3.0) -> list[Cutout]:
     """A textured disc that crosses another texture; its alpha is right."""
-    behind, cloth, plates = texture(1), texture(2), []
+    behind, cloth, cutouts = texture(1), texture(2), []
     for index in range(count):
         alpha = disc(24 + step * index)
         shift = np.array([[1, 0, step * index], [0, 1, 0]], np.float64)
         front = cv2.warpAffine(cloth, shift, (WIDTH, HEIGHT), borderMode=cv2.BORDER_WRAP)
         rgb = np.rint(front * alpha[..., None] + behind * (1 - alpha[..., None]))
-        plates.append(plate(rgb.astype(np.uint8), alpha, index))
-    return plates
+        cutouts.append(cutout(rgb.astype(np.uint8), alpha, index))
+    return cutouts
 
 
-def plate(rgb: NDArray[Any], alpha: Planes, index: int = 0) -> Plate:
+def cutout(rgb: NDArray[Any], alpha: Planes, index: int = 0) -> Cutout:
     planes = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)
-    return Plate(Frame(planes, 10 * index, index), torch.from_numpy(alpha))
+    return Cutout(Frame(planes, 10 * index, index), torch.from_numpy(alpha))
 
 
-def spoilt(plates: Sequence[Plate], index: int, change: Planes | float) -> list[Plate]:
-    """The same plates, one alpha multiplied by ``change``."""
-    worse = Plate(plates[index].frame, plates[index].alpha * torch.as_tensor(change))
-    return [*plates[:index], worse, *plates[index + 1 :]]
+def spoilt(cutouts: Sequence[Cutout], index: int, change: Planes | float) -> list[Cutout]:
+    """The same cut-outs, one alpha multiplied by ``change``."""
+    worse = Cutout(cutouts[index].frame, cutouts[index].alpha * torch.as_tensor(change))
+    return [*cutouts[:index], worse, *cutouts[index + 1 :]]
 
 
-def through(stage: TemporalSmoother, plates: Sequence[Plate]) -> list[Plate]:
-    return [after for each in plates for after in stage.push(each)] + list(stage.flush())
+def through(stage: TemporalSmoother, cutouts: Sequence[Cutout]) -> list[Cutout]:
+    return [after for each in cutouts for after in stage.push(each)] + list(stage.flush())
 
 
-def alphas(plates: Sequence[Plate]) -> Planes:
-    return np.stack([each.alpha.numpy() for each in plates])
+def alphas(cutouts: Sequence[Cutout]) -> Planes:
+    return np.stack([each.alpha.numpy() for each in cutouts])
 
 
 @pytest.mark.parametrize("lookahead", [0, 1, 4, None])
 @pytest.mark.parametrize("count", [0, 1, 2, 12])
 def test_every_plate_leaves_once_in_order_with_its_own_frame(count: int, lookahead: int | None) -> None:
-    plates = moving(count)
-    after = through(TemporalSmoother(lookahead=lookahead), plates)
-    assert [each.frame for each in after] == [each.frame for each in plates]
+    cutouts = moving(count)
+    after = through(TemporalSmoother(lookahead=lookahead), cutouts)
+    assert [each.frame for each in after] == [each.frame for each in cutouts]
 
 
 @pytest.mark.parametrize("lookahead", [0, 2])
@@ -99,28 +99,28 @@ def test_no_more_plates_wait_than_it_looks_ahead(lookahead: int) -> None:
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
 def test_a_constant_matte_stays_as_it_is(value: float) -> None:
     alpha = torch.full((HEIGHT, WIDTH), value)
-    plates = [Plate(each.frame, alpha) for each in moving(6)]
-    assert all(torch.equal(after.alpha, alpha) for after in through(TemporalSmoother(), plates))
+    cutouts = [Cutout(each.frame, alpha) for each in moving(6)]
+    assert all(torch.equal(after.alpha, alpha) for after in through(TemporalSmoother(), cutouts))
 
 
 def test_a_right_matte_of_a_still_shot_stays_as_it_is() -> None:
-    plates = still(0, 6)
-    assert all(torch.equal(after.alpha, plates[0].alpha) for after in through(TemporalSmoother(), plates))
+    cutouts = still(0, 6)
+    assert all(torch.equal(after.alpha, cutouts[0].alpha) for after in through(TemporalSmoother(), cutouts))
 
 
 @pytest.mark.parametrize("lookahead", [0, None])
 @pytest.mark.parametrize("make", [lambda: still(0, 12), lambda: moving(12)], ids=["still", "moving"])
 @pytest.mark.parametrize("change", [1 - disc(45, radius=8), 0.0], ids=["hole", "dropout"])
 def test_what_one_frame_drops_is_mended(change: Planes | float, make: Any, lookahead: int | None) -> None:
-    plates = make()
-    after = through(TemporalSmoother(lookahead=lookahead), spoilt(plates, 7, change))
-    whole, broken = plates[7].alpha.numpy(), (plates[7].alpha * torch.as_tensor(change)).numpy()
+    cutouts = make()
+    after = through(TemporalSmoother(lookahead=lookahead), spoilt(cutouts, 7, change))
+    whole, broken = cutouts[7].alpha.numpy(), (cutouts[7].alpha * torch.as_tensor(change)).numpy()
     assert mad(after[7].alpha.numpy(), whole) < (0.15 if lookahead == 0 else 0.1) * mad(broken, whole)
 
 
 def test_a_right_matte_that_moves_neither_lags_nor_softens() -> None:
-    plates = moving(14, step=4.0)
-    for before, after in zip(plates, through(TemporalSmoother(), plates), strict=True):
+    cutouts = moving(14, step=4.0)
+    for before, after in zip(cutouts, through(TemporalSmoother(), cutouts), strict=True):
         truth, ours = before.alpha.numpy(), after.alpha.numpy()
         assert mad(ours, truth) < 3  # a lag of one frame costs some 50
         assert grad(ours, truth) < 0.05
@@ -128,13 +128,13 @@ def test_a_right_matte_that_moves_neither_lags_nor_softens() -> None:
 
 def test_a_thin_part_that_moves_fast_is_not_eaten() -> None:
     """A rod that jumps by many times its width, so that no flow follows it."""
-    behind, plates = texture(3), []
+    behind, cutouts = texture(3), []
     for index in range(8):
         alpha = np.zeros((HEIGHT, WIDTH), np.float32)
         alpha[10:60, 8 + 10 * index : 10 + 10 * index] = 1
         rgb = np.where(alpha[..., None] > 0, np.array([250, 40, 30]), behind).astype(np.uint8)
-        plates.append(plate(rgb, alpha, index))
-    for before, after in zip(plates, through(TemporalSmoother(), plates), strict=True):
+        cutouts.append(cutout(rgb, alpha, index))
+    for before, after in zip(cutouts, through(TemporalSmoother(), cutouts), strict=True):
         rod = before.alpha.numpy() > 0
         assert after.alpha.numpy()[rod].mean() > 0.95
         assert after.alpha.numpy()[~rod].mean() < 0.005
@@ -144,26 +144,26 @@ def test_a_thin_part_that_moves_fast_is_not_eaten() -> None:
 def test_nothing_crosses_a_cut(lookahead: int | None) -> None:
     """Frames beside a cut are what each shot alone would give; their alphas say the opposite of each other."""
     first = spoilt(still(0, 6), 4, 0.5)
-    second = spoilt([Plate(each.frame, 1 - each.alpha) for each in still(7, 6)], 1, 0.5)
+    second = spoilt([Cutout(each.frame, 1 - each.alpha) for each in still(7, 6)], 1, 0.5)
     together = through(TemporalSmoother(lookahead=lookahead), [*first, *second])
     apart = [after for shot in (first, second) for after in through(TemporalSmoother(lookahead=lookahead), shot)]
     assert np.array_equal(alphas(together), alphas(apart))
 
 
-def in_light(plates: Sequence[Plate], gains: Sequence[float]) -> list[Plate]:
-    """The same plates, each in a light of its own."""
+def in_light(cutouts: Sequence[Cutout], gains: Sequence[float]) -> list[Cutout]:
+    """The same cut-outs, each in a light of its own."""
     return [
-        Plate(Frame((each.frame.rgb.float() * gain).clamp(0, 255).to(torch.uint8), 0, index), each.alpha)
-        for index, (each, gain) in enumerate(zip(plates, gains, strict=True))
+        Cutout(Frame((each.frame.rgb.float() * gain).clamp(0, 255).to(torch.uint8), 0, index), each.alpha)
+        for index, (each, gain) in enumerate(zip(cutouts, gains, strict=True))
     ]
 
 
 @pytest.mark.parametrize("gains", [[1.04, 0.96] * 4 + [1], [1.2, 0.8] * 4 + [1], [1] * 4 + [1.5] + [1] * 4])
 def test_a_change_of_light_is_no_cut(gains: Sequence[float]) -> None:
     """A lamp that flickers, a flash: the frames around still mend a hole."""
-    plates = in_light(still(0, 9), gains)
-    after = through(TemporalSmoother(), spoilt(plates, 4, 0.0))
-    assert mad(after[4].alpha.numpy(), plates[4].alpha.numpy()) < 10
+    cutouts = in_light(still(0, 9), gains)
+    after = through(TemporalSmoother(), spoilt(cutouts, 4, 0.0))
+    assert mad(after[4].alpha.numpy(), cutouts[4].alpha.numpy()) < 10
 
 
 @pytest.mark.parametrize("shade", [0, 250])
@@ -183,30 +183,30 @@ def test_a_cut_before_the_same_plain_wall_is_one(shade: int) -> None:
 @pytest.mark.parametrize("lookahead", [0, None])
 def test_what_turns_and_stays_leaves_no_ghost(lookahead: int | None) -> None:
     """The network takes half of a disc for background from frame 8 on: every frame has it whole, or not at all."""
-    plates, gone = still(0, 18), np.ones((HEIGHT, WIDTH), np.float32)
+    cutouts, gone = still(0, 18), np.ones((HEIGHT, WIDTH), np.float32)
     gone[:, WIDTH // 2 :] = 0.02
     for index in range(8, 18):
-        plates = spoilt(plates, index, gone)
+        cutouts = spoilt(cutouts, index, gone)
     half = disc(WIDTH / 2)[:, WIDTH // 2 :] == 1
-    after = alphas(through(TemporalSmoother(lookahead=lookahead), plates))[:, :, WIDTH // 2 :][:, half]
+    after = alphas(through(TemporalSmoother(lookahead=lookahead), cutouts))[:, :, WIDTH // 2 :][:, half]
     assert ((after > 0.95) | (after < 0.05)).mean(axis=1).min() > 0.98
     turned = after.mean(axis=1) < 0.5
     assert turned[-1] and not turned[0] and np.count_nonzero(np.diff(turned.astype(int))) == 1
 
 
 def test_grain_is_not_taken_for_change() -> None:
-    rng, plates = np.random.default_rng(5), still(0, 9)
-    for index, each in enumerate(plates):
+    rng, cutouts = np.random.default_rng(5), still(0, 9)
+    for index, each in enumerate(cutouts):
         noisy = each.frame.rgb.float() + torch.from_numpy(rng.normal(0, 10, (3, HEIGHT, WIDTH)))
-        plates[index] = Plate(Frame(noisy.clamp(0, 255).to(torch.uint8), index, index), each.alpha)
-    after = through(TemporalSmoother(), spoilt(plates, 4, 0.0))
-    assert mad(after[4].alpha.numpy(), plates[4].alpha.numpy()) < 5  # of some 180 without
+        cutouts[index] = Cutout(Frame(noisy.clamp(0, 255).to(torch.uint8), index, index), each.alpha)
+    after = through(TemporalSmoother(), spoilt(cutouts, 4, 0.0))
+    assert mad(after[4].alpha.numpy(), cutouts[4].alpha.numpy()) < 5  # of some 180 without
 
 
 def test_no_more_is_held_than_the_window_needs() -> None:
     stage, alive = TemporalSmoother("low"), []
     for each in still(0, 1) * 20:
-        mine = Plate(each.frame, each.alpha.clone())
+        mine = Cutout(each.frame, each.alpha.clone())
         alive.append(weakref.ref(mine.alpha))
         for after in stage.push(mine):
             del after
@@ -220,9 +220,9 @@ def test_what_is_finer_than_it_works_at_stays() -> None:
     """A matte of 1600 pixels keeps its fine detail, and a dropout in it is mended all the same."""
     fine = (np.indices((64, 1600)).sum(0) % 2).astype(np.float32)
     rgb = cv2.resize(texture(4, 32, 800), (1600, 64), interpolation=cv2.INTER_CUBIC)
-    plates = [plate(rgb, fine, index) for index in range(5)]
-    assert all(torch.equal(after.alpha, plates[0].alpha) for after in through(TemporalSmoother(), plates))
-    solid = [plate(rgb, np.ones_like(fine), index) for index in range(5)]
+    cutouts = [cutout(rgb, fine, index) for index in range(5)]
+    assert all(torch.equal(after.alpha, cutouts[0].alpha) for after in through(TemporalSmoother(), cutouts))
+    solid = [cutout(rgb, np.ones_like(fine), index) for index in range(5)]
     assert through(TemporalSmoother(), spoilt(solid, 2, 0.0))[2].alpha.min() > 0.98
 
 
@@ -231,8 +231,8 @@ def test_what_is_finer_than_it_works_at_stays() -> None:
 def test_frames_of_any_size_and_depth(shape: tuple[int, int], kind: type[np.generic]) -> None:
     largest = 1 if kind is np.float32 else np.iinfo(kind).max  # type: ignore[type-var]
     rgb = (texture(0, *shape) / 255 * largest).astype(kind)
-    plates = [plate(rgb, np.full(shape, value, np.float32), index) for index, value in enumerate((1, 1, 0.2, 1, 1))]
-    after = through(TemporalSmoother(), plates)
+    cutouts = [cutout(rgb, np.full(shape, value, np.float32), index) for index, value in enumerate((1, 1, 0.2, 1, 1))]
+    after = through(TemporalSmoother(), cutouts)
     assert all(each.alpha.shape == shape and each.alpha.dtype == torch.float32 for each in after)
     assert alphas(after).min() > 0.98
 
@@ -244,9 +244,9 @@ def test_a_frame_is_compared_at_the_width_that_is_asked() -> None:
 
 
 def test_frames_of_another_size_begin_anew() -> None:
-    plates = [*still(0, 3), plate(texture(0, 40, 50), np.ones((40, 50), np.float32), 3)]
-    after = through(TemporalSmoother(), plates)
-    assert np.array_equal(alphas(after[:3]), alphas(plates[:3])) and torch.equal(after[3].alpha, plates[3].alpha)
+    cutouts = [*still(0, 3), cutout(texture(0, 40, 50), np.ones((40, 50), np.float32), 3)]
+    after = through(TemporalSmoother(), cutouts)
+    assert np.array_equal(alphas(after[:3]), alphas(cutouts[:3])) and torch.equal(after[3].alpha, cutouts[3].alpha)
 
 
 def test_trust_is_what_its_definition_says() -> None:
@@ -275,7 +275,7 @@ def test_a_frame_is_worked_on_as_the_means_of_its_pixels(kind: type[np.generic])
     largest = 1 if kind is np.float32 else np.iinfo(kind).max  # type: ignore[type-var]
     rgb = (texture(6, 100, 1280) / 255 * largest).astype(kind)
     alpha = np.random.default_rng(6).random((100, 1280), np.float32)
-    view = _view(plate(rgb, alpha))
+    view = _view(cutout(rgb, alpha))
     means = [np.asarray(x, np.float64).reshape(50, 2, 640, 2, -1).mean((1, 3)) for x in (rgb / largest * 255, alpha)]
     assert np.abs(view.rgba[..., :3] - means[0]).max() <= 0.51  # rounded
     np.testing.assert_allclose(view.alpha, means[1][..., 0], atol=1e-6)
@@ -310,8 +310,8 @@ def test_a_few_divided_pixels_are_an_edge() -> None:
 def test_a_networks_flicker_goes(name: str) -> None:
     clip = make_clip(name, 128, 72, 12)
     raw = flickering(clip.alpha)
-    plates = [plate(*pair, index) for index, pair in enumerate(zip(clip.rgb, raw, strict=True))]
-    ours, causal = (alphas(through(TemporalSmoother(lookahead=lookahead), plates)) for lookahead in (None, 0))
+    cutouts = [cutout(*pair, index) for index, pair in enumerate(zip(clip.rgb, raw, strict=True))]
+    ours, causal = (alphas(through(TemporalSmoother(lookahead=lookahead), cutouts)) for lookahead in (None, 0))
     # Where a frame has 128 pixels, one of them is much; benchmarks/temporal.py has three times as many.
     assert dtssd(ours, clip.alpha) < 0.7 * dtssd(raw, clip.alpha)
     assert dtssd(causal, clip.alpha) < 0.8 * dtssd(raw, clip.alpha)

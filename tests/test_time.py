@@ -8,8 +8,8 @@ import footage
 import numpy as np
 import pytest
 
-from streammatte.cli import main
-from streammatte.media import open_source
+from streammatte.cli.main import main
+from streammatte.media import open_video
 
 PRORES = {"codec": "prores_ks", "pixels": "yuv422p10le"}
 QUICK = ["--model", "birefnet-nano", "--size", "64x64", "--smooth", "off", "--decontaminate", "off"]
@@ -32,7 +32,7 @@ def test_random_durations_are_kept_the_last_one_too(tmp_path, seed, out):
     path = footage.write_footage(
         tmp_path / "clip.mov", pts=pts, lasts=lasts, sounds=[("pcm_s16le", {}, True)], **PRORES
     )
-    footage.matted(path, tmp_path / out, sink={"background": "black"} if out.endswith("mp4") else {})
+    footage.matted(path, tmp_path / out, writer={"background": "black"} if out.endswith("mp4") else {})
     slack = Fraction(1, 2000) if out.endswith("webm") else 0
     found = footage.shown_times(tmp_path / out)
     assert len(found) == 30
@@ -101,7 +101,7 @@ def test_a_picture_trimmed_by_an_edit_list(tmp_path):
     for options in ({}, {"first": 2, "last": 9}):
         source, _ = footage.matted(trimmed, tmp_path / "out.mov", **options)
         assert source.lost is None
-        with open_source(tmp_path / "out.mov") as again:
+        with open_video(tmp_path / "out.mov") as again:
             pictures = [clips.index_of(frame.rgb.permute(1, 2, 0).numpy()) for frame in again]
         skipped = options.get("first", 0)
         assert pictures[0] == 3 + skipped
@@ -122,8 +122,8 @@ def test_every_sound_goes_along_with_its_tags(tmp_path):
         ("out.mp4", "2 × AAC copied, PCM re-encoded as AAC"),
         ("out.webm", "2 × AAC re-encoded as Opus, PCM re-encoded as Opus"),
     ]:
-        _, sink = footage.matted(path, tmp_path / out, sink={"background": "black"} if out.endswith("mp4") else {})
-        assert said in sink.description
+        _, writer = footage.matted(path, tmp_path / out, writer={"background": "black"} if out.endswith("mp4") else {})
+        assert said in writer.description
         with av.open(str(tmp_path / out)) as file:
             found = file.streams.audio
             assert len(found) == 3
@@ -154,8 +154,8 @@ def test_sound_is_left_out_on_request(tmp_path, capsys):
 def test_subtitles_go_along_where_they_can_and_are_cut_with_the_picture(tmp_path):
     texts = [(0.0, 0.4, "one"), (0.5, 1.0, "two"), (1.2, 1.4, "three")]
     path = footage.write_footage(tmp_path / "clip.mov", pts=clips.even_pts(40), subtitles=texts)
-    _, sink = footage.matted(path, tmp_path / "out.mov", first=5, last=19)  # 0.2 s to 0.8 s
-    assert "subtitles copied" in sink.description
+    _, writer = footage.matted(path, tmp_path / "out.mov", first=5, last=19)  # 0.2 s to 0.8 s
+    assert "subtitles copied" in writer.description
     with av.open(str(tmp_path / "out.mov")) as file:
         stream = file.streams.subtitles[0]
         found = [
@@ -164,8 +164,8 @@ def test_subtitles_go_along_where_they_can_and_are_cut_with_the_picture(tmp_path
             if packet.size > 2
         ]
     assert found == [(0.0, pytest.approx(0.2), b"one"), (pytest.approx(0.3), pytest.approx(0.3), b"two")]
-    _, sink = footage.matted(path, tmp_path / "out.webm")
-    assert "timed text subtitles left out" in sink.description
+    _, writer = footage.matted(path, tmp_path / "out.webm")
+    assert "timed text subtitles left out" in writer.description
 
 
 @pytest.mark.parametrize("out", ["out.mov", "out.mp4"])
@@ -182,7 +182,7 @@ def test_subtitles_with_pauses_come_when_they_came(tmp_path, texts, out):
     path = footage.write_footage(
         tmp_path / "clip.mov", pts=clips.even_pts(75), subtitles=texts, sounds=[("aac", {}, True)]
     )
-    footage.matted(path, tmp_path / out, sink={"background": "black"} if out.endswith("mp4") else {})
+    footage.matted(path, tmp_path / out, writer={"background": "black"} if out.endswith("mp4") else {})
     with av.open(str(tmp_path / out)) as file:
         found = [
             (float(packet.pts * packet.time_base), bytes(packet)[2:].decode())
@@ -208,7 +208,7 @@ def test_timecode_goes_along(tmp_path, rate, code, first, expected, out):
     path = footage.write_footage(
         tmp_path / "clip.mov", rate=rate, time_base=1 / rate, pts=range(8), timecode=code, **PRORES
     )
-    footage.matted(path, tmp_path / out, first=first, sink={"background": "black"} if out.endswith("mp4") else {})
+    footage.matted(path, tmp_path / out, first=first, writer={"background": "black"} if out.endswith("mp4") else {})
     with av.open(str(tmp_path / out)) as file:
         assert file.streams.video[0].metadata["timecode"] == expected
         tracks = [stream for stream in file.streams if stream.type == "data"]
@@ -219,9 +219,9 @@ def test_timecode_of_other_containers_and_what_webm_cannot(tmp_path):
     path = footage.write_footage(
         tmp_path / "clip.mxf", codec="mpeg2video", time_base=Fraction(1, 25), pts=range(8), timecode="01:02:03:04"
     )
-    with open_source(path) as source:
+    with open_video(path) as source:
         assert source.info.timecode == "01:02:03:04"
-    _, sink = footage.matted(path, tmp_path / "out.webm")
-    assert "timecode 01:02:03:04 left out" in sink.description
-    _, sink = footage.matted(footage.write_footage(tmp_path / "clip.mp4"), tmp_path / "out.webm")
-    assert "timecode" not in sink.description
+    _, writer = footage.matted(path, tmp_path / "out.webm")
+    assert "timecode 01:02:03:04 left out" in writer.description
+    _, writer = footage.matted(footage.write_footage(tmp_path / "clip.mp4"), tmp_path / "out.webm")
+    assert "timecode" not in writer.description

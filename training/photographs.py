@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streammatte.training.compose import expose
-from streammatte.training.cutouts import Cutout, crop_to_subject
-from streammatte.training.picture import Picture
+from streammatte.train.camera import expose
+from streammatte.train.picture import Picture
+from training.cutouts import Element, crop_to_subject
 
 RGBA = NDArray[np.uint8]
 
@@ -50,14 +50,14 @@ def people(folder: Path) -> tuple[list[RGBA], list[RGBA], list[RGBA]]:
     return [read(p) for p in rest], [read(p) for p in chosen], [read(p) for p in figures]
 
 
-def cut_out(rgba: RGBA) -> Cutout | None:
+def cut_out(rgba: RGBA) -> Element | None:
     """The person alone. Hand-drawn masks are hard and a pixel or two wide: eroded and softened before composing."""
     mask = cv2.GaussianBlur(cv2.erode(rgba[..., 3], np.ones((3, 3), np.uint8)), (0, 0), 0.8)
     small = np.dstack([rgba[..., :3], mask])
     return crop_to_subject(shrunk(small, 560))
 
 
-def stamps(folder: Path, longest: int = 512) -> Iterator[Cutout]:
+def stamps(folder: Path, longest: int = 512) -> Iterator[Element]:
     """Photographed animals, plants, food, tools, instruments and vehicles with their alpha."""
     for path in sorted(folder.rglob("*.png")):
         bgra = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streammatte.training.backgrounds import VIEW_SIZE, panorama_views
+from training.backgrounds import VIEW_SIZE, panorama_views
 from training.photographs import RGBA
 
 Views = NDArray[np.uint8]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from torch import nn
 
-from streammatte import metrics
-from streammatte.training.evaluate import predict
+from streammatte.quality import metrics
+from training.held_out import predict
 from training.photographs import RGBA
 
 

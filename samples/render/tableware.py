@@ -248,7 +248,7 @@ def fruit(rng: np.random.Generator, size: float = 0.08, height: float = 0.0) -> 
 
 
 def bakery(rng: np.random.Generator) -> Framing:
-    """A cake with a slice cut out and candles, or a loaf, or rolls; on a plate."""
+    """A cake with a slice cut out and candles, or a loaf, or rolls; on a cut-out."""
     _dish(finishes.surface(rng, 0.2, "glaze"), 0.15, 0.02)
     if rng.random() < 0.6:
         z = 0.01

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from streammatte.errors import StreammatteError
-from streammatte.frame import Frame, Plate, StreamInfo
+from streammatte.frame import Cutout, Frame, StreamInfo
 from streammatte.live.small import Floats, Picture, spread, times
 from streammatte.media.background import Clip, blur_radius, open_background, parse_color
-from streammatte.media.composing import Background, pixels_of
+from streammatte.media.write.composing import Background, pixels_of
 
 TRANSPARENT = "transparent"
 _CLOCK = Fraction(1, 1_000_000)
@@ -71,7 +71,7 @@ def open_behind(spec: str, info: StreamInfo) -> Behind:
 def _shown(background: Background, info: StreamInfo, ticks: int) -> Picture:
     """The picture at that time of :data:`_CLOCK`; for what needs no frame to know it."""
     nothing = torch.empty(0)
-    rgb = pixels_of(background.frame(Plate(Frame(nothing, ticks, 0), nothing)))
+    rgb = pixels_of(background.frame(Cutout(Frame(nothing, ticks, 0), nothing)))
     return cast(Picture, cv2.multiply(rgb, (255.0,) * 4, dtype=cv2.CV_8U))  # type: ignore[call-overload]
 
 

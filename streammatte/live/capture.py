@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from streammatte.errors import InputError
 
 if TYPE_CHECKING:
-    from streammatte.media.live_source import LiveSource, Picture
+    from streammatte.live.source import LiveSource, Picture
 
 State = Literal["live", "lost", "ended"]
 
@@ -120,7 +120,7 @@ class Capture:
                 self._came.notify_all()
 
     def _read_on(self) -> None:
-        from streammatte.media.live_source import StreamLost
+        from streammatte.live.source import StreamLost
 
         if self._source.paced:
             self._wanted.wait()

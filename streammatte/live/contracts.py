@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from streammatte.frame import Frame, Plate
+    from streammatte.frame import Cutout, Frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +49,7 @@ class Shown:
 class LiveMatter(Protocol):
     """Frames in order, each by itself, as quick as the machine allows; the alpha is always the frame's own."""
 
-    def __call__(self, captured: Captured) -> Plate: ...
+    def __call__(self, captured: Captured) -> Cutout: ...
     @property
     def setting(self) -> str:
         """How it computes at present, in a few words: "192×192, every 2nd"."""

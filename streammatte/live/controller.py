@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from streammatte.matting.birefnet import MULTIPLE
+from streammatte.models.birefnet import MULTIPLE
 
 SMALL = 512  # pixels: below, a smaller input wins a fortieth of the time and may take the room for the subject
 STEPS_SMALL = ((1.0, 1), (1.0, 2), (1.0, 3), (1.0, 4))  # share of the model's own size, every n-th frame

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from streammatte.media.cameras import HOW_TO_LOOK, list_cameras
+from streammatte.live.cameras import HOW_TO_LOOK, list_cameras
 
 
 def print_cameras(console: Console, beside: Console, as_json: bool = False) -> None:

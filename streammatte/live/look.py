@@ -1,4 +1,4 @@
-"""From a plate to the picture that is shown: over a background, as if it had been shot there."""
+"""From a cut-out to the picture that is shown: over a background, as if it had been shot there."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import cast
 import cv2
 import numpy as np
 
-from streammatte.frame import Plate, StreamInfo
+from streammatte.frame import Cutout, StreamInfo
 from streammatte.live.backgrounds import TRANSPARENT, Behind, open_behind
 from streammatte.live.contracts import Captured, Shown
 from streammatte.live.controls import Controls
 from streammatte.live.edge import STEP, feathered, firm, own_colors
 from streammatte.live.light import LightMatch, toned, wrap
 from streammatte.live.small import Floats, Picture, Small, at_places, at_size, shrunk
-from streammatte.media.composing import at_depth, opacity, quantised
+from streammatte.media.write.composing import at_depth, opacity, quantised
 
 _CARD = 40  # the level of the plain card that stands for what may not be shown
 
@@ -30,7 +30,7 @@ def rounds(backgrounds: Sequence[str]) -> tuple[str, ...]:
 
 
 class Look:
-    """Lays plates over a background; a context manager, for what it holds open.
+    """Lays cut-outs over a background; a context manager, for what it holds open.
 
     Where alpha is none, a picture is its background, and where it is whole, the frame's own pixels, but for the light
     that is asked for; only what lies between is computed. Nothing of the room can reach a pixel that the alpha gives to
@@ -86,12 +86,12 @@ class Look:
         """The background that is shown gives light or colours to the subject."""
         return (self._wrap or self._match is not None) and self._behinds[self._index].light
 
-    def __call__(self, captured: Captured, plate: Plate) -> Shown:
+    def __call__(self, captured: Captured, cutout: Cutout) -> Shown:
         """What is shown for a frame; the last picture again while it is frozen."""
         if self._controls.frozen and self._last is not None:
             return replace(self._last, at=captured.at, held=True)
-        rgb: Picture = at_depth(quantised(plate.frame.rgb), 8)
-        alpha = opacity(plate)
+        rgb: Picture = at_depth(quantised(cutout.frame.rgb), 8)
+        alpha = opacity(cutout)
         if self._controls.mirror:
             rgb, alpha = cast(Picture, cv2.flip(rgb, 1)), cast(Floats, cv2.flip(alpha, 1))
         self._turn()
@@ -100,7 +100,7 @@ class Look:
         return self._last
 
     def empty(self, at: float) -> Picture:
-        """What is shown where there is no plate: nothing of the room.
+        """What is shown where there is no cut-out: nothing of the room.
 
         Args:
             at: As ``Captured.at``.

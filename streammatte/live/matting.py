@@ -19,19 +19,19 @@ import torch
 from numpy.typing import NDArray
 
 from streammatte.errors import ModelError
-from streammatte.frame import Frame, Matter, Plate
+from streammatte.frame import Cutout, Frame, Model
 from streammatte.live.contracts import Captured
 from streammatte.live.controller import Controller, Setting, settings_for
 from streammatte.live.region import NOT_BEYOND, Box, beyond, choose, lost, newcomer, subject_box, touches
 from streammatte.live.trail import Moved, Trail, shrunk, stretched
-from streammatte.matting.birefnet import check_size
-from streammatte.media.composing import at_depth, quantised
+from streammatte.media.write.composing import at_depth, quantised
+from streammatte.models.birefnet import check_size
 from streammatte.stages import SURE_OF_ITSELF, ClipColors
 from streammatte.stages.motion import Plane
 
 if TYPE_CHECKING:
     from streammatte.live.options import LiveOptions
-    from streammatte.matting import BiRefNetMatter
+    from streammatte.models.birefnet import BiRefNetModel
 
 LOOK = 10
 """Frames after which the network looks at all of the picture again."""
@@ -52,7 +52,7 @@ INTRUDER = 0.01  # of the picture's area, new and outside of the part: all of th
 SMALLEST = 640  # pixels of the longer side that mattes are kept at, at least, if the frame has as many
 
 
-class SizedMatter(Matter, Protocol):
+class SizedMatter(Model, Protocol):
     """A matter whose input can be made smaller."""
 
     size: tuple[int, int]
@@ -99,7 +99,7 @@ class AdaptiveMatter:
         """Whether it is too slow for the rate, and can do nothing more about it."""
         return self._controller.exhausted
 
-    def __call__(self, captured: Captured) -> Plate:
+    def __call__(self, captured: Captured) -> Cutout:
         """The frame with its alpha, (H, W) float32 on the CPU.
 
         Raises:
@@ -118,7 +118,7 @@ class AdaptiveMatter:
         self._warm += ran
         if not ran or self._warm > (WARM if busy < SLOW else 1):
             self._controller.took(busy, ran=ran)
-        return Plate(frame, whole)
+        return Cutout(frame, whole)
 
     def _alpha(self, picture: NDArray[np.uint8], setting: Setting) -> Plane:
         """(h, w) of one picture (h, w, 3); the same picture again has the same alpha."""
@@ -210,8 +210,8 @@ class AdaptiveMatter:
             raise ModelError("the network's answer is no matte", hint="try again with --precision fp32")
         alpha = alpha.float().cpu()
         if colors is not None:
-            (plate,) = colors.push(Plate(frame, alpha))
-            alpha = plate.alpha
+            (cutout,) = colors.push(Cutout(frame, alpha))
+            alpha = cutout.alpha
         if part is None:
             return np.asarray(alpha.numpy(), np.float32)
         whole = np.zeros(picture.shape[:2], np.float32)
@@ -253,20 +253,20 @@ def live_matter(
     *,
     on_progress: Callable[[int, int | None], None] | None = None,
     on_notice: Callable[[str], None] | None = None,
-) -> BiRefNetMatter:
+) -> BiRefNetModel:
     """The network of a live run.
 
     ``auto`` is birefnet-lite on a GPU, if it is here or can be fetched, and the embedded one elsewhere: on a CPU the
     others take seconds for a frame.
 
     Raises:
-        As :func:`streammatte.matting.load_matter`.
+        As :func:`streammatte.models.load_model`.
     """
-    from streammatte.matting import load_matter
-    from streammatte.matting.device import choose_device
+    from streammatte.models.birefnet import load_model
+    from streammatte.models.device import choose_device
 
-    def load(model: str) -> BiRefNetMatter:
-        return load_matter(
+    def load(model: str) -> BiRefNetModel:
+        return load_model(
             model,
             weights=options.weights,
             device=options.device,

@@ -1,4 +1,4 @@
-"""The network's own thread: from the newest frame to its plate, while the one before is composed and sent."""
+"""The network's own thread: from the newest frame to its cut-out, while the one before is composed and sent."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from streammatte.errors import ModelError
-from streammatte.frame import Plate
+from streammatte.frame import Cutout
 from streammatte.live.capture import Capture
 from streammatte.live.contracts import Captured, LiveMatter
 
 if TYPE_CHECKING:
-    from streammatte.media.live_source import Picture
+    from streammatte.live.source import Picture
 
 _FAILURES = 5  # in a row, after which it is no accident
 _STOP_WITHIN = 3.0  # seconds; a large network on a CPU takes longer for a frame, and is left behind
 
 
 class Mattes:
-    """Plates of the newest frames, one ahead of whoever takes them.
+    """Cut-outs of the newest frames, one ahead of whoever takes them.
 
-    A frame is taken from the camera when there is room for its plate and not before, so that what comes too fast is
-    dropped at the camera: at most one frame waits there, and one plate here. A plate that is not its frame's own, or no
+    A frame is taken from the camera when there is room for its cut-out and not before, so that what comes too fast is
+    dropped at the camera: at most one frame waits there, and one cut-out here. A cut-out that is not its frame's, or no
     numbers from 0 to 1, is a failure, and so is whatever the matter raises, or a picture whose colours cannot be
     computed; of such a frame nothing comes.
 
@@ -44,7 +44,7 @@ class Mattes:
         self.trouble: str | None = None
         self._in_row = 0
         self._capture, self._load = capture, load
-        self._ready: tuple[Captured, Plate] | None = None
+        self._ready: tuple[Captured, Cutout] | None = None
         self._changed = threading.Condition()
         self._stopping = False
         self._ended = False
@@ -66,8 +66,8 @@ class Mattes:
                 raise self._error
             return self._ended and self._ready is None
 
-    def take(self, timeout: float) -> tuple[Captured, Plate] | None:
-        """The next frame with its plate; ``None`` if there is none within ``timeout`` seconds.
+    def take(self, timeout: float) -> tuple[Captured, Cutout] | None:
+        """The next frame with its cut-out; ``None`` if there is none within ``timeout`` seconds.
 
         Raises:
             BaseException: Whatever ended the thread.
@@ -117,8 +117,8 @@ class Mattes:
         try:
             frame = picture.frame()
             captured = Captured(frame, picture.at, waited + time.monotonic() - begin)
-            plate = matter(captured)
-            _check(captured, plate)
+            cutout = matter(captured)
+            _check(captured, cutout)
         except Exception as exc:  # whatever it is, the frame is not shown
             self.failed += 1
             self._in_row += 1
@@ -128,17 +128,17 @@ class Mattes:
             return
         self._in_row = 0
         with self._changed:
-            self._ready = captured, plate
+            self._ready = captured, cutout
             self._changed.notify_all()
 
 
-def _check(captured: Captured, plate: Plate) -> None:
+def _check(captured: Captured, cutout: Cutout) -> None:
     index = captured.frame.index
-    if plate.frame is not captured.frame:
-        raise ModelError(f"frame {index} was given the matte of frame {plate.frame.index}")
-    if plate.alpha.shape != captured.frame.rgb.shape[-2:]:
+    if cutout.frame is not captured.frame:
+        raise ModelError(f"frame {index} was given the matte of frame {cutout.frame.index}")
+    if cutout.alpha.shape != captured.frame.rgb.shape[-2:]:
         raise ModelError(f"the matte of frame {index} has another size than it")
-    least, most = (float(bound) for bound in plate.alpha.aminmax())
+    least, most = (float(bound) for bound in cutout.alpha.aminmax())
     if not (math.isfinite(least) and math.isfinite(most)):
         raise ModelError(f"the matte of frame {index} is no numbers", hint="try again with --precision fp32")
     if least < 0 or most > 1:

@@ -42,9 +42,9 @@ def check_network(options: LiveOptions) -> None:
         WeightsMissing: The file of weights is not there.
         DeviceMissing: Nor is the device.
     """
-    from streammatte.matting.birefnet import check_size
-    from streammatte.matting.device import choose_device
-    from streammatte.weights import find
+    from streammatte.models.birefnet import check_size
+    from streammatte.models.device import choose_device
+    from streammatte.models.store import find
 
     if not isinstance(options.quality, str):
         (height, width), _ = options.quality

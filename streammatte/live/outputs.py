@@ -19,8 +19,7 @@ from streammatte.live.contracts import Output, Shown
 from streammatte.live.controls import Controls
 from streammatte.live.virtual_camera import VirtualCamera
 from streammatte.live.window import Window
-from streammatte.media.addresses import without_secrets
-from streammatte.media.live_sink import (
+from streammatte.live.writer import (
     CLOCK,
     STDOUT,
     ReaderLeft,
@@ -30,8 +29,9 @@ from streammatte.media.live_sink import (
     recorded,
     scheme_of,
 )
-from streammatte.media.output import check_apart, check_target, through_links
-from streammatte.media.part import Part
+from streammatte.media.addresses import without_secrets
+from streammatte.media.write.output import check_apart, check_target, through_links
+from streammatte.media.write.part import Part
 
 _WINDOW, _CAMERA = "window", "camera"
 _HELD = 2  # pictures that wait for a stream, or a virtual camera: late ones are worth nothing there
@@ -253,31 +253,31 @@ def _open_output(target: str, info: StreamInfo, *, alpha: bool, overwrite: bool)
 
 
 class _Written:
-    """A sink of media/ as an output."""
+    """A writer of media/ as an output."""
 
-    def __init__(self, sink: StreamSink | Recording) -> None:
-        self._sink = sink
+    def __init__(self, writer: StreamSink | Recording) -> None:
+        self._writer = writer
 
     @property
     def description(self) -> str:
-        return self._sink.description
+        return self._writer.description
 
     @property
     def note(self) -> str | None:
         """What was found where it writes."""
-        return self._sink.note if isinstance(self._sink, Recording) else None
+        return self._writer.note if isinstance(self._writer, Recording) else None
 
     def show(self, shown: Shown) -> None:
-        self._sink.write(shown.rgb, shown.at)
+        self._writer.write(shown.rgb, shown.at)
 
     def __enter__(self) -> Self:
-        self._sink.__enter__()
+        self._writer.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._sink.__exit__(kind, exc, trace)
+        self._writer.__exit__(kind, exc, trace)
 
 
 class Apart:

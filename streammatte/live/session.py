@@ -53,8 +53,8 @@ def run_live(options: LiveOptions, display: Display) -> None:
     from streammatte.live.matting import AdaptiveMatter, live_matter
     from streammatte.live.options import check_network
     from streammatte.live.outputs import Outputs, check_outputs
-    from streammatte.matting import cores_left_to
-    from streammatte.media.live_source import LiveSource, path_of
+    from streammatte.live.source import LiveSource, path_of
+    from streammatte.models.device import cores_left_to
 
     backgrounds = rounds(options.backgrounds)
     targets = options.outputs or ("camera",)
@@ -123,7 +123,7 @@ class Session:
     Args:
         capture: Frames.
         load: Makes the matter ready.
-        look: Makes pictures of plates.
+        look: Makes pictures of cut-outs.
         outputs: Where they go.
         info: Of the frames.
         display: Told how it goes.
@@ -210,9 +210,9 @@ class Session:
             if time.monotonic() >= due:
                 self._hold()
             return
-        captured, plate = matted
+        captured, cutout = matted
         self._outputs.before(captured.frame)
-        shown = self._look(captured, plate)
+        shown = self._look(captured, cutout)
         self._send(shown)
         self._last = shown
         self._last_frame_at = self._last_at

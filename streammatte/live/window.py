@@ -21,7 +21,7 @@ from streammatte.live import screen
 from streammatte.live.contracts import Shown
 from streammatte.live.controls import Controls
 from streammatte.live.small import Picture
-from streammatte.media.composing import at_depth, pixels_of
+from streammatte.media.write.composing import at_depth, pixels_of
 
 NAME = "streammatte"
 

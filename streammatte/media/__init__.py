@@ -1,4 +1,4 @@
-"""Footage in and plates out: everything that touches PyAV, and nothing else does.
+"""Footage in and cut-outs out: everything that touches PyAV, and nothing else does.
 
 Importing this package is cheap; FFmpeg, OpenCV and torch are loaded when something is opened.
 """
@@ -14,17 +14,17 @@ from streammatte.errors import InputError, UnsupportedOutput
 from streammatte.frame import Footage, StreamInfo
 
 if TYPE_CHECKING:
-    from streammatte.media.animation_sink import AnimationSink
-    from streammatte.media.composing import AlphaKind, Background, Content
-    from streammatte.media.encoding import Codec, Quality
-    from streammatte.media.picture_sink import PictureSink, PictureWriter
-    from streammatte.media.pipe_sink import PipeSink
-    from streammatte.media.video_sink import VideoSink
+    from streammatte.media.write.animation_writer import AnimationWriter
+    from streammatte.media.write.composing import AlphaKind, Background, Content
+    from streammatte.media.write.encoding import Codec, Quality
+    from streammatte.media.write.picture_writer import PictureEncoder, PictureSequenceWriter
+    from streammatte.media.write.pipe_writer import PipeWriter
+    from streammatte.media.write.video_writer import VideoWriter
 
-__all__ = ["open_sink", "open_source"]
+__all__ = ["open_video", "open_writer"]
 
 
-def open_source(
+def open_video(
     url: str | PathLike[str],
     *,
     frame_rate: Fraction | None = None,
@@ -39,7 +39,7 @@ def open_source(
 
     What a file is, its content decides and not its name. Animated PNG, GIF, WebP and AVIF are clips.
 
-    The source is a context manager that iterates over its frames once, in order; or, by ``plates()``, over its frames
+    The source is a context manager that iterates over its frames once, in order; or, by ``cutouts()``, over its frames
     with the alpha that the file holds. When they have run out, its ``lost`` is ``None``, or one line on what could not
     be decoded. Its ``first_number`` is the number of its first picture; ``has_alpha`` tells whether it has any.
 
@@ -65,10 +65,10 @@ def open_source(
         DecodeFailed: It cannot be decoded.
     """
     from streammatte.media.addresses import without_secrets
-    from streammatte.media.file_source import FileSource
-    from streammatte.media.kinds import WITH_FRAMES, picture_kind
-    from streammatte.media.sequence import NumberedName, SequenceSource, open_sequence
-    from streammatte.media.span import Marks
+    from streammatte.media.read.file_source import FileSource
+    from streammatte.media.read.kinds import WITH_FRAMES, picture_kind
+    from streammatte.media.read.sequence import NumberedName, SequenceSource, open_sequence
+    from streammatte.media.read.span import Marks
 
     marks = Marks(None if first is None else str(first), None if last is None else str(last), handles)
     name = NumberedName.parse(url)
@@ -76,7 +76,7 @@ def open_source(
         return open_sequence(name, frame_rate=frame_rate, marks=marks, layer=layer)
     kind = picture_kind(url)
     if kind in WITH_FRAMES and layer is None:
-        from streammatte.media.animation import AnimationSource, is_animated
+        from streammatte.media.read.animation import AnimationSource, is_animated
 
         if is_animated(Path(url), kind):
             return AnimationSource(Path(url), kind, marks=marks)
@@ -88,7 +88,7 @@ def open_source(
     return FileSource(str(url), strict=strict, marks=marks, interlaced=interlaced)
 
 
-def open_sink(
+def open_writer(
     path: str | PathLike[str],
     info: StreamInfo,
     *,
@@ -103,11 +103,11 @@ def open_sink(
     codec: Codec = "prores4444",
     quality: Quality = "standard",
     compression: str = "zip",
-) -> VideoSink | PictureSink | AnimationSink | PipeSink:
-    """Open the sink that the name asks for. Enter it, ``write`` plates in order, leave it.
+) -> VideoWriter | PictureSequenceWriter | AnimationWriter | PipeWriter:
+    """Open the writer that the name asks for. Enter it, ``write`` cut-outs in order, leave it.
 
     ====================  ===========================  ==================  ===================
-    name                  plate                        without alpha       matte
+    name                  cut-out                        without alpha       matte
     ====================  ===========================  ==================  ===================
     ``.mov``              ProRes 4444, 16-bit alpha    ProRes 422 HQ       ProRes 422 HQ
     ``.mov``, XQ          ProRes 4444 XQ               ProRes 4444 XQ      ProRes 4444 XQ
@@ -127,13 +127,13 @@ def open_sink(
     Colours are written with the source's own matrix, primaries and transfer and, but in ProRes, its range; where they
     are the frame's own, as the source's own samples (``Frame.samples``). The pixel aspect goes along in ``.mov``,
     ``.mp4`` and ``.exr``. EXR is linear whatever the source is, and RGB in linear light is written by BT.709's curve to
-    video and by sRGB's to PNG and TIFF. Nothing lies under the final name before the sink has been left without an
-    exception. ``sink.description`` says what is written, in a line; what of that concerns the alpha stands in the file,
+    video and by sRGB's to PNG and TIFF. Nothing lies under the final name before the writer has been left without an
+    exception. ``writer.description`` says what is written, in a line; what of it concerns the alpha stands in the file,
     too: as a comment, of TIFF in ExtraSamples.
 
     Args:
         path: A single ``name.png`` takes one frame. A link is followed: the file it leads to is written.
-        info: The stream that the plates are of.
+        info: The stream that the cut-outs are of.
         alpha: What the colours beside an alpha are. By default ``straight``, in EXR ``premultiplied``, as each is
             expected to be.
         background: Makes a composite: anything that :func:`~streammatte.media.background.open_background` takes.
@@ -154,15 +154,15 @@ def open_sink(
         compression: Of EXR: ``zip``, ``piz``, ``dwaa`` or ``dwab``.
 
     Raises:
-        UnsupportedOutput: No sink writes that name, or not with these options.
+        UnsupportedOutput: No writer writes that name, or not with these options.
         WriteFailed: The folder is missing or cannot be written, or the output exists.
         InputError: The background or the audio cannot be read.
     """
     from streammatte.media.addresses import PIPE
     from streammatte.media.background import open_background
-    from streammatte.media.encoding import encoding_for
-    from streammatte.media.output import check_target, through_links
-    from streammatte.media.video_sink import VideoSink
+    from streammatte.media.write.encoding import encoding_for
+    from streammatte.media.write.output import check_target, through_links
+    from streammatte.media.write.video_writer import VideoWriter
 
     named = Path(path)
     suffix = named.suffix.lower()
@@ -189,9 +189,9 @@ def open_sink(
     if str(path) == PIPE:
         return _piped(info, content, kind, backdrop, bits, silent=_has_no_sound(audio))
     if encoding is None:
-        writer = _writer(suffix, info, content, kind, backdrop, bits, compression, quality)
-        return _pictured(named, target, info, writer, content, backdrop, first_number, overwrite, audio=audio)
-    return VideoSink(
+        encoder = _encoder(suffix, info, content, kind, backdrop, bits, compression, quality)
+        return _pictured(named, target, info, encoder, content, backdrop, first_number, overwrite, audio=audio)
+    return VideoWriter(
         target,
         info,
         encoding,
@@ -228,8 +228,8 @@ def _check_picture(path: Path, info: StreamInfo, bits: int | None, content: Cont
             f"{path} cannot hold premultiplied colours: alpha is straight in {name}", hint="leave --alpha out"
         )
     if suffix in (".jpg", ".jpeg", ".webp", ".gif"):
-        from streammatte.media.composing import size_of
-        from streammatte.media.web_pictures import LARGEST
+        from streammatte.media.write.composing import size_of
+        from streammatte.media.write.web_pictures import LARGEST
 
         if max(size_of(content, info.width, info.height)) > LARGEST[suffix]:
             raise UnsupportedOutput(
@@ -247,39 +247,39 @@ def _pictured(
     named: Path,
     target: Path,
     info: StreamInfo,
-    writer: PictureWriter,
+    encoder: PictureEncoder,
     content: Content,
     background: Background | None,
     first_number: int,
     overwrite: bool,
     *,
     audio: str | PathLike[str] | None,
-) -> PictureSink | AnimationSink:
-    """The sink of a picture's name: an animation where the format has any, and the name no number."""
-    from streammatte.media.animation_formats import ANIMATED, GifAnimation, WebpAnimation
-    from streammatte.media.sequence import NumberedName
+) -> PictureSequenceWriter | AnimationWriter:
+    """The writer of a picture's name: an animation where the format has any, and the name no number."""
+    from streammatte.media.read.sequence import NumberedName
+    from streammatte.media.write.animation_formats import ANIMATED, GifAnimation, WebpAnimation
 
     suffix = named.suffix.lower()
     if suffix not in ANIMATED or NumberedName.parse(target) is not None:
-        from streammatte.media.picture_sink import PictureSink
+        from streammatte.media.write.picture_writer import PictureSequenceWriter
 
-        return PictureSink(
+        return PictureSequenceWriter(
             target,
-            writer,
+            encoder,
             background=background,
             first_number=first_number,
             first_index=info.first_index,
             overwrite=overwrite,
         )
-    from streammatte.media.animation_sink import AnimationSink
-    from streammatte.media.composing import size_of
+    from streammatte.media.write.animation_writer import AnimationWriter
+    from streammatte.media.write.composing import size_of
 
     kind = GifAnimation if suffix == ".gif" else WebpAnimation
     animation = kind(*size_of(content, info.width, info.height), has_alpha=content == "plate" and background is None)
-    return AnimationSink(
+    return AnimationWriter(
         target,
         info,
-        writer,
+        encoder,
         animation,
         background=background,
         overwrite=overwrite,
@@ -295,19 +295,19 @@ def _piped(
     bits: int | None,
     *,
     silent: bool,
-) -> PipeSink:
-    """The sink of ``-``."""
-    from streammatte.media.pictures import IntegerPictures
-    from streammatte.media.pipe_sink import PipeSink
+) -> PipeWriter:
+    """The writer of ``-``."""
+    from streammatte.media.write.pictures import IntegerPictures
+    from streammatte.media.write.pipe_writer import PipeWriter
 
     bits = bits or (8 if info.color.bit_depth <= 8 else 16)
     pictures = IntegerPictures(
         info, bits=bits, content=content, alpha=alpha, background=background, keeps_profile=False
     )
-    return PipeSink(info, pictures, content=content, bits=bits, background=background, silent=silent)
+    return PipeWriter(info, pictures, content=content, bits=bits, background=background, silent=silent)
 
 
-def _writer(
+def _encoder(
     suffix: str,
     info: StreamInfo,
     content: Content,
@@ -316,15 +316,15 @@ def _writer(
     bits: int | None,
     compression: str,
     quality: Quality,
-) -> PictureWriter:
+) -> PictureEncoder:
     """What writes pictures of that suffix; each format's library is imported when it is asked for."""
     if suffix == ".exr":
-        from streammatte.media.exr import ExrWriter
+        from streammatte.media.read.exr import ExrWriter
 
         return ExrWriter(
             info, bits=bits or 16, compression=compression, content=content, alpha=alpha, background=background
         )
-    from streammatte.media.pictures import IntegerPictures, PngWriter, TiffWriter
+    from streammatte.media.write.pictures import IntegerPictures, PngWriter, TiffWriter
 
     bits = 8 if max(_DEPTHS[suffix]) == 8 else bits or (8 if info.color.bit_depth <= 8 else 16)
     pictures = IntegerPictures(
@@ -336,7 +336,7 @@ def _writer(
         keeps_profile=suffix in (".png", ".tif", ".tiff"),
     )
     if suffix in (".jpg", ".jpeg", ".webp", ".gif"):
-        from streammatte.media.web_pictures import GifWriter, JpegWriter, WebpWriter
+        from streammatte.media.write.web_pictures import GifWriter, JpegWriter, WebpWriter
 
         if suffix == ".gif":
             return GifWriter(pictures)
@@ -349,8 +349,8 @@ def _writer(
 def _media_file(path: str | PathLike[str] | None) -> str | None:
     """The path, unless it is of pictures, which have neither sound nor subtitles, or a pipe, which is read once."""
     from streammatte.media.addresses import PIPE
-    from streammatte.media.kinds import picture_kind
-    from streammatte.media.sequence import PICTURES, NumberedName
+    from streammatte.media.read.kinds import picture_kind
+    from streammatte.media.read.sequence import PICTURES, NumberedName
 
     if path is None or str(path) == PIPE or NumberedName.parse(path) is not None or picture_kind(path) is not None:
         return None

@@ -1,4 +1,4 @@
-"""What a plate is laid over: a colour, a picture, a clip, or the frame itself out of focus."""
+"""What a cut-out is laid over: a colour, a picture, a clip, or the frame itself out of focus."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from streammatte.color.linear import SRGB, from_linear
+from streammatte.color.ycbcr import Samples
 from streammatte.errors import InputError
-from streammatte.frame import Frame, Plate, StreamInfo
-from streammatte.media.color import Samples
-from streammatte.media.composing import Background, opacity, pixels_of
-from streammatte.media.linear import SRGB, from_linear
+from streammatte.frame import Cutout, Frame, StreamInfo
+from streammatte.media.write.composing import Background, opacity, pixels_of
 
 # CSS's basic colours (CSS Color 4, 6.1), and the two that screens are painted in.
 _NAMED = {
@@ -84,9 +84,9 @@ def open_background(spec: str | PathLike[str], info: StreamInfo) -> Background:
 
 
 def _from_footage(url: str, info: StreamInfo) -> Background:
-    from streammatte.media import open_source  # here, because the package's own front door imports this module
+    from streammatte.media import open_video  # here, because the package's own front door imports this module
 
-    with open_source(url) as source:
+    with open_video(url) as source:
         frames = iter(source)
         first = next(frames)
         moving = next(frames, None) is not None
@@ -145,7 +145,7 @@ def _checkerboard(width: int, height: int) -> Tensor:
 def _cover(frame: Frame, width: int, height: int, profile: bytes | None) -> Tensor:
     """(3, height, width) float32 in sRGB: the frame scaled to cover that size, cropped about its centre."""
     if profile is not None:
-        from streammatte.profiles import frame_in_srgb
+        from streammatte.color.profiles import frame_in_srgb
 
         frame = frame_in_srgb(frame, profile)
     picture = pixels_of(frame.rgb)
@@ -170,7 +170,7 @@ class Still:
         self.lost, self.has_alpha = lost, has_alpha
         self._picture = picture
 
-    def frame(self, plate: Plate) -> Tensor:
+    def frame(self, cutout: Cutout) -> Tensor:
         return self._picture
 
     def close(self) -> None:
@@ -178,7 +178,7 @@ class Still:
 
 
 class Clip:
-    """The frame of a clip that is on show at the plate's own time, counted from the first plate; looped."""
+    """The frame of a clip that is on show at the cut-out's own time, counted from the first cut-out; looped."""
 
     def __init__(self, url: str, info: StreamInfo, *, has_alpha: bool = False) -> None:
         self.lost: str | None = None
@@ -192,10 +192,10 @@ class Clip:
         self._next = next(self._timeline)
         self._picture: tuple[Frame, Tensor] | None = None
 
-    def frame(self, plate: Plate) -> Tensor:
+    def frame(self, cutout: Cutout) -> Tensor:
         if self._begin is None:
-            self._begin = plate.frame.pts
-        now = (plate.frame.pts - self._begin) * self._info.time_base
+            self._begin = cutout.frame.pts
+        now = (cutout.frame.pts - self._begin) * self._info.time_base
         while self._next[0] <= now:
             self._shown, self._next = self._next, next(self._timeline)
         frame = self._shown[1]
@@ -208,11 +208,11 @@ class Clip:
 
     def _loop(self) -> Generator[tuple[Fraction, Frame]]:
         """(seconds from the start, frame), without end."""
-        from streammatte.media import open_source
+        from streammatte.media import open_video
 
         begin = Fraction(0)
         while True:
-            with open_source(self._url, interlaced="deinterlace") as source:
+            with open_video(self._url, interlaced="deinterlace") as source:
                 self._profile = source.info.profile
                 time = begin
                 first: int | None = None
@@ -237,12 +237,12 @@ class _BlurredSelf:
     def __init__(self, radius: float) -> None:
         self._radius = radius
 
-    def frame(self, plate: Plate) -> Tensor:
-        picture = pixels_of(plate.frame.as_float())
+    def frame(self, cutout: Cutout) -> Tensor:
+        picture = pixels_of(cutout.frame.as_float())
         height, width = picture.shape[:2]
         # Squared: a pixel that is half subject is also half subject's colour. The floor lets the subject fill only what
         # no background reaches.
-        weight: Samples = np.square(1 - opacity(plate)) + np.float32(1e-4)
+        weight: Samples = np.square(1 - opacity(cutout)) + np.float32(1e-4)
         # A wide Gaussian is as good at a fraction of the size, and hundreds of times quicker.
         step = max(1, int(self._radius // 4))
         size = max(1, width // step), max(1, height // step)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import av
 
-from streammatte.media.choosing import picture_of
+from streammatte.media.read.choosing import picture_of
 
 
 @dataclass(frozen=True, slots=True)

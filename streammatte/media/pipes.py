@@ -56,7 +56,7 @@ class PipeReader(_Pipe):
         return b""
 
 
-class PipeWriter(_Pipe):
+class NutPipe(_Pipe):
     """Standard output. Once it is stopped or interrupted, it takes everything and writes nothing."""
 
     def write(self, data: Any) -> int:
@@ -85,7 +85,7 @@ def open_pipe(pipe: PipeReader) -> av.container.InputContainer:
         raise DecodeFailed("standard input is empty, or cannot be decoded", hint=RAW_HINT) from exc
 
 
-def open_nut(pipe: PipeWriter) -> av.container.OutputContainer:
+def open_nut(pipe: NutPipe) -> av.container.OutputContainer:
     """NUT on standard output. Without its index, which would grow with the clip: nobody seeks in a pipe."""
     options = {"flush_packets": "1", "write_index": "0"}
     return av.open(pipe, "w", format="nut", container_options=options, buffer_size=_BUFFER)

@@ -1,4 +1,4 @@
-"""From a plate to a better plate."""
+"""From a cut-out to a better cut-out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streammatte.stages.foreground import ForegroundEstimator, estimate_foregrou
 from streammatte.stages.mattes import CoreHint, Guide, Holdout, MatteLimits
 from streammatte.stages.shape import EdgeShaper, choke, feather
 from streammatte.stages.temporal import WIDTH, TemporalSmoother
-from streammatte.stages.transparency import TransparencyRefiner
+from streammatte.stages.transparent.refiner import TransparencyRefiner
 
 if TYPE_CHECKING:
     import torch
@@ -60,13 +60,13 @@ def stages_for(
     screen: tuple[float, float, float] | None = None,
     device: torch.device | None = None,
 ) -> list[Stage]:
-    """What the plates of one run pass before they are written.
+    """What the cut-outs of one run pass before they are written.
 
     Args:
         size: (H, W) of the network's input.
         colors: Whether the clip's colours help; ``auto``: a network whose input is small.
         smooth: How far the matte is steadied over time.
-        lookahead: Plates that may be held back for it; 0 looks back only, ``None`` as far ahead as back.
+        lookahead: Cut-outs that may be held back for it; 0 looks back only, ``None`` as far ahead as back.
         core, garbage, holdout: Mattes of what is the subject, what is not, and what stands before it.
         transparency: What sees through glass, veils and smoke.
         detail: Whether the matte is lifted to the frame's size by the picture's own edges; ``auto``: one that a network

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from streammatte.frame import Plate
+from streammatte.frame import Cutout
 from streammatte.stages.tiles import shrunk
 
 Matte = NDArray[np.float32]
@@ -41,7 +41,7 @@ AGREEMENT = 0.2  # overlap of cut and matte below which the cut is taken to have
 
 
 class ClipColors:
-    """The stage. Causal: a plate leaves as soon as it has come. At a cut it forgets, as colours change sides there.
+    """The stage. Causal: a cut-out leaves as soon as it has come. At a cut it forgets, as colours change sides there.
 
     Args:
         size: (H, W) in pixels at which it works, which is the network's input size: beyond that the matte holds
@@ -56,24 +56,24 @@ class ClipColors:
         self._seen: NDArray[np.float64] | None = None  # shares of the last frame's colours
         self._last: tuple[NDArray[np.float32], Matte] | None = None  # the last frame, and what was made of its matte
 
-    def push(self, plate: Plate) -> Iterator[Plate]:
-        """The plate, its alpha settled; the very plate if there is too little to learn from."""
-        rgb = shrunk(plate.frame.as_float(), self.size)[0].permute(1, 2, 0).cpu().numpy()
-        matte = shrunk(plate.alpha[None].float(), self.size)[0, 0].cpu().numpy()
+    def push(self, cutout: Cutout) -> Iterator[Cutout]:
+        """The cut-out, its alpha settled; the very cut-out if there is too little to learn from."""
+        rgb = shrunk(cutout.frame.as_float(), self.size)[0].permute(1, 2, 0).cpu().numpy()
+        matte = shrunk(cutout.alpha[None].float(), self.size)[0, 0].cpu().numpy()
         settled = self.settle(np.rint(rgb.clip(0, 1) * 255).astype(np.uint8), matte)
         if settled is None:
-            yield plate
+            yield cutout
             return
-        alpha = torch.from_numpy(settled).to(plate.alpha)[None, None]
-        whole = F.interpolate(alpha, plate.alpha.shape, mode="bilinear", align_corners=False, antialias=True)[0, 0]
-        yield replace(plate, alpha=whole.clamp(0, 1))
+        alpha = torch.from_numpy(settled).to(cutout.alpha)[None, None]
+        whole = F.interpolate(alpha, cutout.alpha.shape, mode="bilinear", align_corners=False, antialias=True)[0, 0]
+        yield replace(cutout, alpha=whole.clamp(0, 1))
 
-    def flush(self) -> Iterator[Plate]:
-        """Nothing: no plate is held back."""
+    def flush(self) -> Iterator[Cutout]:
+        """Nothing: no cut-out is held back."""
         return iter(())
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """All that is remembered before the next plate, as copies."""
+        """All that is remembered before the next cut-out, as copies."""
         known: dict[str, NDArray[Any]] = {"age": np.array(self._age)}
         for name, arrays in (("counts", self._counts), ("mixtures", self._mixtures), ("last", self._last)):
             known |= {f"{name}.{place}": np.array(array) for place, array in enumerate(arrays or ())}

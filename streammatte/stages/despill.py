@@ -8,13 +8,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from streammatte.frame import Plate
+from streammatte.frame import Cutout
 
 LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709's weights of red, green and blue
 
 
 class Despill:
-    """The stage: takes a screen's spill off ``Plate.foreground``, or off the frame's own colours if there is none.
+    """The stage: takes a screen's spill off ``Cutout.foreground``, or off the frame's own colours if there is none.
 
     Args:
         color: The screen's, (R, G, B) in [0, 1].
@@ -29,13 +29,13 @@ class Despill:
         _leading(color)
         self._color = color
 
-    def push(self, plate: Plate) -> Iterator[Plate]:
-        """The plate, its foreground without spill; the alpha is left alone."""
-        rgb = plate.frame.as_float() if plate.foreground is None else plate.foreground
-        yield replace(plate, foreground=despill(rgb, self._color))
+    def push(self, cutout: Cutout) -> Iterator[Cutout]:
+        """The cut-out, its foreground without spill; the alpha is left alone."""
+        rgb = cutout.frame.as_float() if cutout.foreground is None else cutout.foreground
+        yield replace(cutout, foreground=despill(rgb, self._color))
 
-    def flush(self) -> Iterator[Plate]:
-        """Nothing: no plate is held back."""
+    def flush(self) -> Iterator[Cutout]:
+        """Nothing: no cut-out is held back."""
         return iter(())
 
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from streammatte.frame import Plate
+from streammatte.frame import Cutout
 from streammatte.stages.tiles import Window, shrunk, tiles_with, window_sums
 
 SOLID = 0.01  # from 0 or 1; where a pixel of the matte and all its neighbours are, the frame's alpha stays
@@ -36,7 +36,7 @@ class DetailRefiner:
 
     Args:
         size: (H, W) at which the matte is honest: the network's input.
-        device: Where to compute; the plate's own by default. The alpha is given back where it lay.
+        device: Where to compute; the cut-out's own by default. The alpha is given back where it lay.
 
     Raises:
         ValueError: A side of the size is not positive.
@@ -50,14 +50,14 @@ class DetailRefiner:
         self._size = size
         self._device = device
 
-    def push(self, plate: Plate) -> Iterator[Plate]:
-        """The plate, its alpha refined."""
-        device = self._device or plate.alpha.device
-        alpha = refine_alpha(plate.frame.as_float().to(device), plate.alpha.to(device), self._size)
-        yield replace(plate, alpha=alpha.to(plate.alpha.device))
+    def push(self, cutout: Cutout) -> Iterator[Cutout]:
+        """The cut-out, its alpha refined."""
+        device = self._device or cutout.alpha.device
+        alpha = refine_alpha(cutout.frame.as_float().to(device), cutout.alpha.to(device), self._size)
+        yield replace(cutout, alpha=alpha.to(cutout.alpha.device))
 
-    def flush(self) -> Iterator[Plate]:
-        """Nothing: no plate is held back."""
+    def flush(self) -> Iterator[Cutout]:
+        """Nothing: no cut-out is held back."""
         return iter(())
 
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from streammatte.frame import Plate
+from streammatte.frame import Cutout
 from streammatte.stages.tiles import Window, tiles_with, window_sums
 
 LEVELS = 7  # the coarsest is a 64th of the frame's size
@@ -31,10 +31,10 @@ REACH = ROUNDS + 1  # pixels that a tile needs to see around itself
 
 
 class ForegroundEstimator:
-    """The stage: fills ``Plate.foreground``. Each frame by itself, so that nothing lags and nothing has to be reset.
+    """The stage: fills ``Cutout.foreground``. Each frame by itself, so that nothing lags and nothing has to be reset.
 
     Args:
-        device: Where to compute; the plate's own by default. The foreground is given back where the frame lies.
+        device: Where to compute; the cut-out's own by default. The foreground is given back where the frame lies.
     """
 
     memory = 0
@@ -42,14 +42,14 @@ class ForegroundEstimator:
     def __init__(self, device: torch.device | str | None = None) -> None:
         self._device = device
 
-    def push(self, plate: Plate) -> Iterator[Plate]:
-        """The plate with its foreground."""
-        rgb, device = plate.frame.as_float(), self._device or plate.frame.rgb.device
-        foreground = estimate_foreground(rgb.to(device), plate.alpha.to(device))
-        yield replace(plate, foreground=foreground.to(rgb.device))
+    def push(self, cutout: Cutout) -> Iterator[Cutout]:
+        """The cut-out with its foreground."""
+        rgb, device = cutout.frame.as_float(), self._device or cutout.frame.rgb.device
+        foreground = estimate_foreground(rgb.to(device), cutout.alpha.to(device))
+        yield replace(cutout, foreground=foreground.to(rgb.device))
 
-    def flush(self) -> Iterator[Plate]:
-        """Nothing: no plate is held back."""
+    def flush(self) -> Iterator[Cutout]:
+        """Nothing: no cut-out is held back."""
         return iter(())
 
 
@@ -168,6 +168,6 @@ def _doubled(x: Tensor, window: Window) -> Tensor:
         pixels = cv2.resize(near[0].permute(1, 2, 0).numpy(), None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
         doubled = torch.from_numpy(pixels).permute(2, 0, 1)[None]
     else:
-        near = near.contiguous(memory_format=torch.channels_last)  # as decoded frames lie and sinks want it
+        near = near.contiguous(memory_format=torch.channels_last)  # as decoded frames lie and writers want it
         doubled = F.interpolate(near, scale_factor=2, mode="bilinear")
     return doubled[..., rows.start - 2 * top : rows.stop - 2 * top, columns.start - 2 * left : columns.stop - 2 * left]

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from streammatte.frame import Frame, Plate
+from streammatte.frame import Cutout, Frame
 
 
 class Guide(Protocol):
@@ -35,17 +35,17 @@ class CoreHint:
         self._core = core
         self._kept: dict[int, Tensor] = {}
 
-    def push(self, plate: Plate) -> Iterator[Plate]:
-        """The plate, its alpha no smaller than the core."""
-        core = self._kept[plate.frame.index] = self._core.at(plate.frame)
-        yield replace(plate, alpha=limited(plate.alpha, core, None))
+    def push(self, cutout: Cutout) -> Iterator[Cutout]:
+        """The cut-out, its alpha no smaller than the core."""
+        core = self._kept[cutout.frame.index] = self._core.at(cutout.frame)
+        yield replace(cutout, alpha=limited(cutout.alpha, core, None))
 
-    def flush(self) -> Iterator[Plate]:
-        """Nothing: no plate is held back."""
+    def flush(self) -> Iterator[Cutout]:
+        """Nothing: no cut-out is held back."""
         return iter(())
 
     def taken(self, index: int) -> Tensor:
-        """The core of a frame that has been pushed; once, so that no more are held than plates are on their way."""
+        """The core of a frame that has been pushed; once, so that no more are held than cut-outs are on their way."""
         return self._kept.pop(index)
 
 
@@ -55,7 +55,7 @@ class MatteLimits:
     Args:
         core: The stage that came first, if there is a core.
         garbage: White is thrown away; grey, so much of it. Where both are white, garbage wins.
-        again: A later stage will ask for each plate to be limited again.
+        again: A later stage will ask for each cut-out to be limited again.
     """
 
     memory = 0
@@ -64,20 +64,20 @@ class MatteLimits:
         self._core, self._garbage, self._again = core, garbage, again
         self._kept: dict[int, tuple[Tensor | None, Tensor | None]] = {}
 
-    def push(self, plate: Plate) -> Iterator[Plate]:
-        """The plate, its alpha within what the mattes allow."""
-        core = None if self._core is None else self._core.taken(plate.frame.index)
-        garbage = None if self._garbage is None else self._garbage.at(plate.frame)
+    def push(self, cutout: Cutout) -> Iterator[Cutout]:
+        """The cut-out, its alpha within what the mattes allow."""
+        core = None if self._core is None else self._core.taken(cutout.frame.index)
+        garbage = None if self._garbage is None else self._garbage.at(cutout.frame)
         if self._again:
-            self._kept[plate.frame.index] = core, garbage
-        yield replace(plate, alpha=limited(plate.alpha, core, garbage))
+            self._kept[cutout.frame.index] = core, garbage
+        yield replace(cutout, alpha=limited(cutout.alpha, core, garbage))
 
-    def again(self, plate: Plate) -> Plate:
-        """A plate that has passed, its alpha within the same mattes; once, as of :meth:`CoreHint.taken`."""
-        return replace(plate, alpha=limited(plate.alpha, *self._kept.pop(plate.frame.index)))
+    def again(self, cutout: Cutout) -> Cutout:
+        """A cut-out that has passed, its alpha within the same mattes; once, as of :meth:`CoreHint.taken`."""
+        return replace(cutout, alpha=limited(cutout.alpha, *self._kept.pop(cutout.frame.index)))
 
-    def flush(self) -> Iterator[Plate]:
-        """Nothing: no plate is held back."""
+    def flush(self) -> Iterator[Cutout]:
+        """Nothing: no cut-out is held back."""
         return iter(())
 
 
@@ -89,12 +89,12 @@ class Holdout:
     def __init__(self, holdout: Guide) -> None:
         self._holdout = holdout
 
-    def push(self, plate: Plate) -> Iterator[Plate]:
-        """The plate, its alpha times what the matte leaves of it."""
-        yield replace(plate, alpha=limited(plate.alpha, None, self._holdout.at(plate.frame)))
+    def push(self, cutout: Cutout) -> Iterator[Cutout]:
+        """The cut-out, its alpha times what the matte leaves of it."""
+        yield replace(cutout, alpha=limited(cutout.alpha, None, self._holdout.at(cutout.frame)))
 
-    def flush(self) -> Iterator[Plate]:
-        """Nothing: no plate is held back."""
+    def flush(self) -> Iterator[Cutout]:
+        """Nothing: no cut-out is held back."""
         return iter(())
 
 

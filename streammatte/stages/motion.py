@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streammatte.frame import Plate
+from streammatte.frame import Cutout
 
 Plane = NDArray[np.float32]
 """(H, W), or (H, W, 2) for a flow: pixel p of the one frame is found at p + flow[p] in the other, in pixels (x, y)."""
@@ -141,13 +141,13 @@ class Motion:
         return _plane(np.exp(-distance) * (np.square(alpha) + np.float32(BEHIND)))
 
 
-def reduced(plate: Plate, longest: int) -> tuple[NDArray[np.uint8], Plane]:
-    """A plate's picture, (h, w, 3), and its alpha, (h, w), of at most ``longest`` pixels on the longer side."""
-    height, width = plate.alpha.shape
+def reduced(cutout: Cutout, longest: int) -> tuple[NDArray[np.uint8], Plane]:
+    """A cut-out's picture, (h, w, 3), and its alpha, (h, w), of at most ``longest`` pixels on the longer side."""
+    height, width = cutout.alpha.shape
     scale = min(1.0, longest / max(height, width))
     size = max(1, round(scale * width)), max(1, round(scale * height))
     # The picture as its samples are stored: floats of all of them would cost more than the rest.
-    samples, matte = plate.frame.rgb.permute(1, 2, 0).cpu().numpy(), plate.alpha.float().cpu().numpy()
+    samples, matte = cutout.frame.rgb.permute(1, 2, 0).cpu().numpy(), cutout.alpha.float().cpu().numpy()
     rgb, alpha = (cv2.resize(np.ascontiguousarray(x), size, interpolation=cv2.INTER_AREA) for x in (samples, matte))
     if rgb.dtype != np.uint8:
         white = 65535 if rgb.dtype == np.uint16 else 1

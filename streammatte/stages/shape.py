@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from streammatte.frame import Plate
+from streammatte.frame import Cutout
 from streammatte.stages.mattes import MatteLimits
 
 Plane = NDArray[np.float32]
@@ -20,7 +20,7 @@ STEEP = 0.7  # slope from which a distance is taken to be one from a single edge
 
 
 class EdgeShaper:
-    """The stage: chokes, then feathers. No plate is held back.
+    """The stage: chokes, then feathers. No cut-out is held back.
 
     It comes after the foreground's colours, which go on beyond the edge: estimated from an alpha that was spread or
     softened, they would hold a rim of the old background, or of what was taken off for it.
@@ -36,16 +36,16 @@ class EdgeShaper:
     def __init__(self, choke: float = 0.0, feather: float = 0.0, limits: MatteLimits | None = None) -> None:
         self._choke, self._feather, self._limits = choke, feather, limits
 
-    def push(self, plate: Plate) -> Iterator[Plate]:
-        """The plate with the edge of its alpha where it is asked to be."""
-        alpha = plate.alpha.float().cpu().numpy().copy()
+    def push(self, cutout: Cutout) -> Iterator[Cutout]:
+        """The cut-out with the edge of its alpha where it is asked to be."""
+        alpha = cutout.alpha.float().cpu().numpy().copy()
         near = _around(alpha, abs(self._choke) + self._feather / 2 + 2)
         alpha[near] = feather(choke(np.ascontiguousarray(alpha[near]), self._choke), self._feather)
-        shaped = replace(plate, alpha=torch.from_numpy(alpha).to(plate.alpha))
+        shaped = replace(cutout, alpha=torch.from_numpy(alpha).to(cutout.alpha))
         yield shaped if self._limits is None else self._limits.again(shaped)
 
-    def flush(self) -> Iterator[Plate]:
-        """Nothing: no plate is held back."""
+    def flush(self) -> Iterator[Cutout]:
+        """Nothing: no cut-out is held back."""
         return iter(())
 
 

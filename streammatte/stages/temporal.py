@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from streammatte.frame import Plate
+from streammatte.frame import Cutout
 from streammatte.stages.motion import FINE, Motion, Plane, View, filled, reduced, same_shot
 
 Strength = Literal["low", "medium", "high"]
@@ -39,19 +39,19 @@ MENDED = 0.01  # of a matte: what steadying an edge stays below, and a hole wort
 
 @dataclass(slots=True, eq=False)
 class _Seen:
-    """A frame of the window; ``plate`` until it has left."""
+    """A frame of the window; ``cut-out`` until it has left."""
 
     view: View
-    plate: Plate | None
+    cutout: Cutout | None
     forward: Plane | None = None  # to the next frame
     backward: Plane | None = None  # to the one before
     trust: Plane | None = None  # in the one before
 
 
 class TemporalSmoother:
-    """The stage. Holds back ``lookahead`` plates, and remembers as many frames as ``strength`` asks for.
+    """The stage. Holds back ``lookahead`` cut-outs, and remembers as many frames as ``strength`` asks for.
 
-    A cut, which it detects, ends what it knows: no plate hears of one beyond it.
+    A cut, which it detects, ends what it knows: no cut-out hears of one beyond it.
 
     Args:
         strength: How many frames are asked: 5, 9 or 17 with this one.
@@ -62,7 +62,7 @@ class TemporalSmoother:
         ValueError: ``lookahead`` is below 0, or more than are asked.
 
     Attributes:
-        memory: How many plates before one are asked.
+        memory: How many cut-outs before one are asked.
         mended: By frame, how much of its matte was turned over, as a share of the larger of its subjects before and
             after: pops, holes and lost frames, not edges. Only frames of which ``MENDED`` or more was.
     """
@@ -79,9 +79,9 @@ class TemporalSmoother:
         self._width = width
         self._motion = Motion(min(FINE, width - 1))  # a frame that is shrunk has nothing so fine
 
-    def push(self, plate: Plate) -> Iterator[Plate]:
-        """The plate of ``lookahead`` frames before, steadied; all that were waiting if this one begins a shot."""
-        seen = _Seen(_view(plate, self._width), plate)
+    def push(self, cutout: Cutout) -> Iterator[Cutout]:
+        """The cut-out of ``lookahead`` frames before, steadied; all that were waiting if this one begins a shot."""
+        seen = _Seen(_view(cutout, self._width), cutout)
         if self._window and not self._follows(seen):
             yield from self.flush()
         self._window.append(seen)
@@ -89,8 +89,8 @@ class TemporalSmoother:
         if self._waiting > self.lookahead:
             yield self._leaving()
 
-    def flush(self) -> Iterator[Plate]:
-        """The plates that are still waiting."""
+    def flush(self) -> Iterator[Cutout]:
+        """The cut-outs that are still waiting."""
         while self._waiting:
             yield self._leaving()
         self._window.clear()
@@ -107,21 +107,21 @@ class TemporalSmoother:
         last.forward, seen.backward, seen.trust = forward, backward, trust
         return True
 
-    def _leaving(self) -> Plate:
+    def _leaving(self) -> Cutout:
         place = len(self._window) - self._waiting
-        plate = self._window[place].plate
-        assert plate is not None
+        cutout = self._window[place].cutout
+        assert cutout is not None
         before = self._window[place].view.alpha
         after = self._steadied(place)
         if (share := _turned(before, after)) >= MENDED:
-            self.mended[plate.frame.index] = share
-        change = torch.from_numpy(after - before).to(plate.alpha)[None, None]
-        if change.shape[2:] != plate.alpha.shape:
-            change = F.interpolate(change, plate.alpha.shape, mode="bilinear", align_corners=False)
-        self._window[place].plate = None
+            self.mended[cutout.frame.index] = share
+        change = torch.from_numpy(after - before).to(cutout.alpha)[None, None]
+        if change.shape[2:] != cutout.alpha.shape:
+            change = F.interpolate(change, cutout.alpha.shape, mode="bilinear", align_corners=False)
+        self._window[place].cutout = None
         self._waiting -= 1
         del self._window[: max(0, place + 1 - self.memory)]
-        return replace(plate, alpha=(plate.alpha + change[0, 0]).clamp(0, 1))
+        return replace(cutout, alpha=(cutout.alpha + change[0, 0]).clamp(0, 1))
 
     def _steadied(self, place: int) -> Plane:
         """The alpha of one frame of the window, (H, W): the middle of what those around it say."""
@@ -201,6 +201,6 @@ def _turned(before: Plane, after: Plane) -> float:
     return float(np.count_nonzero(np.abs(after - before) > 0.5)) / max(*subjects, before.size / 100)
 
 
-def _view(plate: Plate, longest: int = WIDTH) -> View:
-    """A plate at the size at which it is worked on."""
-    return View.of(*reduced(plate, longest))
+def _view(cutout: Cutout, longest: int = WIDTH) -> View:
+    """A cut-out at the size at which it is worked on."""
+    return View.of(*reduced(cutout, longest))

@@ -1,0 +1,1 @@
+"""The command: one module a subcommand, help, and what the terminal shows."""

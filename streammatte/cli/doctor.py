@@ -1,0 +1,266 @@
+"""``streammatte doctor``: what this machine can do, and what is missing.
+
+Nothing here raises: a part that cannot even be imported is a line of the report.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal
+
+from streammatte.models.store import hub_cache, hub_endpoint, locate, offline_by_environment
+from streammatte.models.table import CHECKPOINTS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# What each codec is for, by what its absence costs.
+CODECS: tuple[tuple[str, Literal["r", "w"], str], ...] = (
+    ("prores_ks", "w", "no .mov with alpha"),
+    ("libvpx-vp9", "w", "no .webm"),
+    ("libvpx-vp9", "r", "the alpha of a .webm is not seen when it is an input"),
+    ("libx264", "w", "no .mp4"),
+    ("aac", "w", "audio that a .mov or .mp4 cannot take as it is would be lost"),
+    ("libopus", "w", "audio that a .webm cannot take as it is would be lost"),
+    ("png", "w", "no image sequences"),
+    ("png", "r", "no image sequences as input"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the report.
+
+    Attributes:
+        name: What was looked at.
+        ok: Whether it is there and works.
+        detail: What was found: versions, names, sizes.
+        hint: If it is missing, what that costs and how to mend it; otherwise empty.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+    hint: str = ""
+
+
+def examine() -> list[Check]:
+    """Look at this machine, without the network. Takes as long as importing torch does."""
+    checks: list[Check] = []
+    looks = (
+        _system,
+        _streammatte,
+        _torch,
+        _media,
+        _opencv,
+        _numpy,
+        _diffusers,
+        _weights,
+        _hub,
+        _cameras,
+        _virtual_camera,
+    )
+    for look in looks:
+        try:
+            checks.extend(look())
+        except Exception as exc:  # half an installation fails in ways that nobody can list
+            checks.append(Check(look.__name__.strip("_"), False, _one_line(exc), "please report this as a bug"))
+    return checks
+
+
+def print_report(console: Console, as_json: bool = False) -> None:
+    """Print ``examine()``: a line a check, and below what is missing, what that costs.
+
+    Args:
+        console: Where to.
+        as_json: One JSON array of objects with ``Check``'s attributes instead.
+    """
+    checks = examine()
+    if as_json:
+        console.out(json.dumps([asdict(check) for check in checks], indent=2), highlight=False)
+        return
+
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for check in checks:
+        state = Text("ok", "green") if check.ok else Text("missing", "yellow")
+        table.add_row(state, check.name, Text(check.detail))
+        if check.hint:
+            table.add_row("", "", Text(check.hint, "yellow"))
+    console.print(table)
+
+
+def _one_line(exc: Exception) -> str:
+    return f"{type(exc).__name__}: {exc}".splitlines()[0]
+
+
+def _import(module: str) -> ModuleType | str:
+    """The module, or what it died of: a shared library that is not there, another build of numpy, anything."""
+    try:
+        return importlib.import_module(module)
+    except Exception as exc:
+        return _one_line(exc)
+
+
+def _package(name: str, module: str, hint: str) -> Check:
+    imported = _import(module)
+    if isinstance(imported, str):
+        return Check(name, False, imported, hint)
+    version = getattr(imported, "__version__", None)
+    if version is None:
+        try:
+            version = importlib.metadata.version(module)
+        except importlib.metadata.PackageNotFoundError:
+            return Check(name, False, "not installed", hint)
+    return Check(name, True, str(version))
+
+
+def _system() -> Iterator[Check]:
+    yield Check("python", True, f"{platform.python_version()}, {sys.executable}")
+    yield Check("system", True, f"{platform.system()} {platform.release()}, {platform.machine()}")
+
+
+def _streammatte() -> Iterator[Check]:
+    yield _package("streammatte", "streammatte", "it runs from a folder that is not installed: pip install .")
+
+
+def _opencv() -> Iterator[Check]:
+    yield _package("opencv", "cv2", "no pictures, no optical flow: pip install --force-reinstall opencv-python")
+
+
+def _numpy() -> Iterator[Check]:
+    yield _package("numpy", "numpy", "nothing works without it: pip install --force-reinstall numpy")
+
+
+def _diffusers() -> Iterator[Check]:
+    """Found without being imported, which takes seconds."""
+    for name, wanted in (("diffusers", '"diffusers>=0.42,<0.43"'), ("transformers", '"transformers>=5,<6"')):
+        try:
+            yield Check(name, True, importlib.metadata.version(name))
+        except importlib.metadata.PackageNotFoundError:
+            yield Check(name, False, "not installed", f"nothing is seen through (--sdmatte): pip install {wanted}")
+
+
+def _torch() -> Iterator[Check]:
+    check = _package("torch", "torch", "nothing can be matted without it: pip install torch")
+    yield check
+    if not check.ok:
+        return
+    import torch
+
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            device = torch.cuda.get_device_properties(index)
+            bf16 = "bf16" if torch.cuda.get_device_capability(index) >= (8, 0) else "no bf16"
+            yield Check(f"cuda:{index}", True, f"{device.name}, {device.total_memory / 2**30:.0f} GiB, {bf16}")
+    elif torch.backends.mps.is_available():
+        yield Check("mps", True, f"{platform.processor() or 'Apple'}, memory shared with the system")
+    else:
+        yield Check("gpu", False, "none that torch can use", "the larger models take seconds a frame")
+    capabilities = _cpu_capabilities()
+    bf16 = next((feature for feature in ("amx_bf16", "avx512_bf16", "bf16") if capabilities.get(feature)), "no bf16")
+    name = capabilities.get("cpu_name") or platform.processor() or platform.machine()
+    yield Check(
+        "cpu",
+        True,
+        f"{name}, torch threads: {torch.get_num_threads()}, {torch.backends.cpu.get_cpu_capability()}, {bf16}",
+    )
+
+
+def _cpu_capabilities() -> dict[str, object]:
+    """What torch says the processor can do; nothing where this torch or this processor does not tell."""
+    import torch
+
+    try:
+        return dict(torch.cpu.get_capabilities())
+    except (AttributeError, RuntimeError):
+        return {}
+
+
+def _media() -> Iterator[Check]:
+    av = _import("av")
+    if isinstance(av, str):
+        yield Check("pyav", False, av, 'no film can be read or written: pip install "av>=18,<19"')
+        return
+    yield Check("pyav", True, f"{av.__version__}")
+    libraries = {name: ".".join(map(str, version)) for name, version in av.library_versions.items()}
+    yield Check(
+        "ffmpeg", True, ", ".join(f"{name} {libraries[name]}" for name in ("libavcodec", "libavformat", "libswscale"))
+    )
+    from av.codec import Codec
+
+    for codec, mode, cost in CODECS:
+        name = f"{codec}, {'write' if mode == 'w' else 'read'}"
+        try:
+            yield Check(name, True, Codec(codec, mode).long_name)
+        except ValueError:  # PyAV's UnknownCodecError
+            yield Check(name, False, "not in this FFmpeg", f"{cost}: install PyAV's own wheel, pip install av")
+
+
+def _weights() -> Iterator[Check]:
+    for checkpoint in CHECKPOINTS:
+        path = locate(checkpoint)
+        if path is not None:
+            yield Check("weights", True, f"{checkpoint.name}, {path.stat().st_size / 1e6:.1f} MB")
+        elif checkpoint.repo is None:
+            yield Check("weights", False, checkpoint.name, "the embedded model is gone: install streammatte again")
+    others = [each for each in CHECKPOINTS if each.repo is not None and each.network == "birefnet"]
+    if all(locate(checkpoint) is None for checkpoint in others):
+        yield Check(
+            "weights",
+            False,
+            f"no other in {hub_cache()}",
+            "coarse mattes: `streammatte models pull birefnet`; without a GPU, `birefnet-lite-matting`",
+        )
+
+
+def _hub() -> Iterator[Check]:
+    if offline_by_environment():
+        yield Check("hub", False, "HF_HUB_OFFLINE is set", "models that are not here are not fetched")
+    else:
+        yield Check("hub", True, f"{hub_endpoint()}, not tried: `streammatte models pull NAME` does")
+
+
+def _cameras() -> Iterator[Check]:
+    if isinstance(_import("av"), str):
+        return  # told already
+    from streammatte.live.cameras import HOW_TO_LOOK, list_cameras
+
+    cameras = [camera for camera in list_cameras() if not camera.virtual]
+    for camera in cameras:
+        yield Check("camera", True, f"{camera.index}: {camera.name}, {camera.device}")
+    if not cameras:
+        yield Check("camera", False, "none found", HOW_TO_LOOK)
+
+
+def _virtual_camera() -> Iterator[Check]:
+    if importlib.util.find_spec("pyvirtualcam") is None:
+        yield Check("pyvirtualcam", False, "not installed", "no virtual camera: pip install pyvirtualcam")
+    else:
+        yield _package("pyvirtualcam", "pyvirtualcam", "no virtual camera: pip install --force-reinstall pyvirtualcam")
+    if platform.system() != "Linux":
+        return
+    names = [
+        f"/dev/{device.name} ({(device / 'name').read_text().strip()})"
+        for device in sorted(Path("/sys/devices/virtual/video4linux").glob("video*"))
+    ]
+    if names:
+        yield Check("v4l2loopback", True, ", ".join(names))
+    else:
+        yield Check(
+            "v4l2loopback", False, "no such device", "no virtual camera: modprobe v4l2loopback exclusive_caps=1"
+        )

@@ -1,0 +1,1 @@
+"""Footage in: files, addresses, pipes, pictures and sequences."""

@@ -1,0 +1,196 @@
+"""From a file to decoded frames: its picture's stream, whatever is damaged of it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from fractions import Fraction
+from heapq import heappop, heappush
+
+import av
+
+from streammatte.errors import DecodeFailed, NoVideoStream
+from streammatte.media.addresses import PIPE, without_secrets
+from streammatte.media.containers import RAW_HINT, open_container
+from streammatte.media.pipes import PipeReader, open_pipe
+from streammatte.media.read.alpha import decoder_for
+from streammatte.media.read.choosing import is_attached, picture_of
+from streammatte.media.read.damage import Ledger
+
+_MOST_FAILURES_IN_A_ROW = 16
+
+
+class Decoding:
+    """A file while the video stream that it is about is decoded (:func:`~streammatte.media.read.choosing.picture_of`).
+
+    Args:
+        url: Path of anything FFmpeg opens, or an address with a scheme.
+        strict: Raise ``DecodeFailed`` at the first damage.
+        wanted: First and last pts that are, where that is not all; the rest is decoded all the same.
+        key: The pts of a key frame to begin at.
+
+    Attributes:
+        container, stream: The open file.
+        stated_size: Width and height, as the file states them.
+        bytes_read: Of packets of the stream.
+        frames: Every frame that can be decoded, in the order they are shown.
+        ledger: What was due and what came.
+
+    Raises:
+        SourceNotFound: There is no such file, or it may not be read.
+        NoVideoStream: It holds no pictures.
+        DecodeFailed: It is not a media file.
+    """
+
+    def __init__(
+        self, url: str, *, strict: bool, wanted: tuple[int, int] | None = None, key: int | None = None
+    ) -> None:
+        self._url = url
+        self._pipe = PipeReader() if url == PIPE else None
+        self.container = open_container(url) if self._pipe is None else open_pipe(self._pipe)
+        try:
+            stream = picture_of(self.container)
+            if stream is None:
+                tiles = [each for each in self.container.streams.video if not is_attached(each)]
+                if tiles:
+                    raise DecodeFailed(
+                        f"{without_secrets(url)} is one picture in {len(tiles)} tiles, and FFmpeg reads only one",
+                        hint="name it .heic or .avif, whichever it is, or convert it to PNG",
+                    )
+                raise NoVideoStream(
+                    f"{without_secrets(url)} has no video stream",
+                    hint=RAW_HINT if url == PIPE else "it holds sound or data only; give a file with pictures",
+                )
+            self.stream = stream
+            if stream.codec_context is None:
+                raise DecodeFailed(
+                    f"{without_secrets(url)} holds pictures of a codec that FFmpeg does not know",
+                    hint="the file may be damaged; fetch it again",
+                )
+            self.stated_size = stream.codec_context.width, stream.codec_context.height
+            if key is not None:
+                self.container.seek(key, stream=stream)
+            self._decoder = decoder_for(stream)
+            self._decoder.thread_type = "AUTO"
+            self.ledger = Ledger(url, self.container, stream, strict=strict, span=wanted)
+            self.bytes_read = 0
+            self._begun = False
+            self._stamps_are_of_decoding = False
+            self._stamps: list[int] = []
+            self.frames = self._frames()
+        except BaseException:
+            self.container.close()
+            raise
+
+    def stop(self) -> None:
+        """Let a read end that waits for a pipe; from any thread."""
+        if self._pipe is not None:
+            self._pipe.stop()
+
+    def _check_pipe(self) -> None:
+        if self._pipe is not None:
+            self._pipe.check()
+
+    def close(self) -> None:
+        self.container.close()
+
+    def stated_span(self) -> tuple[Fraction, Fraction]:
+        """When the container says that it begins and ends, in seconds."""
+        begin = Fraction(max(0, self.container.start_time or 0), av.time_base)
+        length = Fraction(self.container.duration or 0, av.time_base)
+        # Matroska's duration counts from 0, whenever the first frame is due.
+        from_zero = self.container.format.name.startswith("matroska")
+        return begin, length if from_zero else begin + length
+
+    def _frames(self) -> Generator[av.VideoFrame]:
+        """Every frame that can be decoded; counts what cannot."""
+        for packet in self._whole_packets():
+            try:
+                frames = self._decoder.decode(packet)
+            except av.FFmpegError as exc:
+                self.ledger.damaged("a packet that cannot be decoded", exc)
+                if self._stamps:
+                    heappop(self._stamps)
+                continue
+            for frame in frames:
+                self.ledger.came(frame)
+                if self._stamps:
+                    frame.pts = heappop(self._stamps)
+                yield frame
+        after = self.ledger.end_is_missing_after()
+        if after is not None:
+            for frame in self._decode_again(after):
+                self.ledger.caught_up()
+                yield frame
+
+    def _decode_again(self, after: int) -> Iterator[av.VideoFrame]:
+        """The last frames, by one thread: where several work, an error at the end throws away what the others hold."""
+        with open_container(self._url) as container:
+            stream = container.streams[self.stream.index]
+            assert isinstance(stream, av.VideoStream)
+            decoder = decoder_for(stream)
+            decoder.thread_type = "NONE"
+            try:
+                container.seek(after, stream=stream)
+                for packet in container.demux(stream):
+                    if packet.is_corrupt:
+                        continue
+                    try:
+                        frames = decoder.decode(packet)
+                    except av.FFmpegError:
+                        continue  # counted already
+                    yield from (frame for frame in frames if frame.pts is not None and frame.pts > after)
+            except av.FFmpegError:
+                return  # it cannot seek, or is cut here: counted already, too
+
+    def _expect(self, packet: av.Packet[av.stream.Stream]) -> None:
+        """Note that a packet is going to be decoded."""
+        self.ledger.expect(packet)
+        self.bytes_read += packet.size
+        if not self._begun:
+            self._begun = True
+            self._stamps_are_of_decoding = packet.pts is None or self.container.format.name == "avi"
+        stamp = packet.dts if packet.pts is None else packet.pts
+        # When packets are decoded is when frames are shown, though not the same ones: sorted, the frames take them.
+        if self._stamps_are_of_decoding and stamp is not None:
+            heappush(self._stamps, stamp)
+
+    def _whole_packets(self) -> Iterator[av.Packet[av.stream.Stream] | None]:
+        """The packets without a last one that was cut off: its error would throw away what the decoder still holds."""
+        damaged: av.Packet[av.stream.Stream] | None = None
+        for packet in self._packets():
+            if packet is not None and packet.size:
+                self._expect(packet)
+                if damaged is not None:
+                    yield damaged
+            damaged = None
+            if packet is not None and packet.is_corrupt:
+                self.ledger.damaged("a damaged packet")
+                damaged = packet
+            elif packet is not None and packet.size and self.ledger.breaks_its_checksum(packet):
+                self.ledger.damaged("a packet whose checksum does not match")
+                yield packet
+            else:
+                yield packet
+
+    def _packets(self) -> Iterator[av.Packet[av.stream.Stream] | None]:
+        """The stream's packets; last an empty one or ``None``, either of which flushes the decoder.
+
+        All streams are read, though one is kept: where the last of them ends tells whether the file was cut.
+        """
+        failures = 0
+        while True:
+            try:
+                for packet in self.container.demux():
+                    failures = 0
+                    self.ledger.reaches(packet)
+                    if packet.stream is self.stream:
+                        yield packet
+                self._check_pipe()
+                return
+            except av.FFmpegError as exc:
+                self._check_pipe()
+                self.ledger.damaged("a stretch that cannot be read", exc)
+                failures += 1
+                if failures > _MOST_FAILURES_IN_A_ROW:
+                    yield None
+                    return

@@ -1,0 +1,1 @@
+"""Cut-outs out: video, pictures, sequences, animations and pipes."""

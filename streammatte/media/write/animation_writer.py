@@ -1,0 +1,178 @@
+"""Cut-outs as an animation: GIF or WebP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from streammatte.errors import WriteFailed
+from streammatte.frame import Cutout, Frame, StreamInfo
+from streammatte.media.write.animation_formats import Animation
+from streammatte.media.write.composing import Background, told_of
+from streammatte.media.write.output import publish, write_failed
+from streammatte.media.write.part import Part
+from streammatte.media.write.picture_writer import PictureEncoder
+
+_LARGEST_FILE = 0xFFFFFFFE  # bytes: WebP's header counts them in 32 bits
+
+
+class AnimationWriter:
+    """Writes one file of all frames, each shown as long as it was, to the format's tick; times are rounded, not
+    durations, so that nothing drifts. A frame that would be shown too briefly for browsers to believe it is left out,
+    the next one shown in its place, and the description says how many were. Of a single frame, a plain picture is made.
+
+    Args:
+        path: Where the file will be.
+        info: The stream the cut-outs are of.
+        encoder: Encodes a cut-out as a file of its own.
+        animation: Puts these together.
+        background: What the encoder composes with, to be closed in the end.
+        overwrite: Replace what has the name; otherwise a file that appears there meanwhile is an error.
+        silent: The footage has no sound that would be left out.
+
+    Attributes:
+        description: One line on what is written; complete once the writer has been finished.
+        part, resumable, whole: As of :class:`~streammatte.media.write.video_writer.VideoWriter`; it begins anew.
+    """
+
+    resumable = False
+    whole = 0
+
+    def __init__(
+        self,
+        path: Path,
+        info: StreamInfo,
+        encoder: PictureEncoder,
+        animation: Animation,
+        *,
+        background: Background | None,
+        overwrite: bool = False,
+        silent: bool = True,
+    ) -> None:
+        self.path = path
+        self.description = encoder.says + ("" if silent else ", sound left out")
+        self.part = Part(path)
+        self._temporary = self.part.folder / "animation"
+        self._info = info
+        self._encoder = encoder
+        self._animation = animation
+        self._background = background
+        self._overwrite = overwrite
+        self._file: BinaryIO | None = None
+        self._finished = False
+        self._first: int | None = None
+        self._held: tuple[Cutout, int] | None = None  # the last one, and the tick at which it is shown first
+        self._end = 0
+        self._frames = self._left_out = 0
+
+    def __enter__(self) -> Self:
+        try:
+            self.part.begin()
+            self._file = self._temporary.open("wb")
+        except OSError as exc:
+            self._discard()
+            raise write_failed(self.path, exc) from exc
+        return self
+
+    def write(self, cutout: Cutout) -> None:
+        """Append a cut-out.
+
+        Raises:
+            WriteFailed: The disk or the encoder refused.
+        """
+        if self._file is None or self._finished:
+            raise RuntimeError("a sink takes plates inside its with statement, and none once it is finished")
+        frame = cutout.frame
+        self._first = frame.pts if self._first is None else self._first
+        begin = self._tick(frame.pts)
+        lasts = frame.duration or round(1 / (self._info.frame_rate * self._info.time_base))
+        self._end = self._tick(frame.pts + lasts)
+        if self._held is not None and begin - self._held[1] < self._animation.shortest:
+            self._left_out += 1
+            begin = self._held[1]
+        elif self._held is not None:
+            self._put(begin)
+        self._held = cutout, begin
+
+    def skip(self, frame: Frame) -> None:
+        """Nothing is whole before it is entered, so there is nothing to skip."""
+        raise RuntimeError("an animation begins anew")
+
+    def finish(self) -> None:
+        """Complete the file, still under its temporary name. Once, after the last cut-out; leaving does it otherwise.
+
+        Raises:
+            WriteFailed: The disk refused, or there were no cut-outs.
+        """
+        if self._held is None or self._file is None:
+            raise WriteFailed(f"{self.path} would have no frames", hint="no frames were written")
+        try:
+            if not self._frames:
+                self._file.write(self._still(self._held[0]))
+            else:
+                self._put(max(self._end, self._held[1] + self._animation.shortest))
+                self._file.write(self._animation.tail())
+                size = self._file.tell()
+                if size > _LARGEST_FILE:
+                    raise WriteFailed(
+                        f"cannot write {self.path}: it would have more than 4 GB",
+                        hint="write .webm, or make the clip smaller or shorter first",
+                    )
+                self._file.seek(0)
+                self._file.write(self._animation.head(size))
+                self.description = f"animated {self.description}"
+            self._file.close()
+        except OSError as exc:
+            raise write_failed(self.path, exc) from exc
+        self._finished = True
+        if self._left_out:
+            frames = "1 frame" if self._left_out == 1 else f"{self._left_out} frames"
+            shortest = float(self._animation.shortest * self._animation.tick)
+            self.description += f" ({frames} left out: browsers show none for less than {shortest:g} s)"
+        self.description += told_of(self._background)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                if not self._finished:
+                    self.finish()
+                publish(self._temporary, self.path, overwrite=self._overwrite)
+        except OSError as failure:
+            raise write_failed(self.path, failure) from failure
+        finally:
+            self._discard()
+
+    def _tick(self, pts: int) -> int:
+        return round((pts - (self._first or 0)) * self._info.time_base / self._animation.tick)
+
+    def _put(self, until: int) -> None:
+        """Write the frame that is held; one that is shown for very long, as several."""
+        assert self._held is not None and self._file is not None
+        cutout, begin = self._held
+        still = self._still(cutout)
+        try:
+            if not self._frames:
+                self._file.write(self._animation.head(0))
+            while begin < until:
+                ticks = min(until - begin, self._animation.longest)
+                self._file.write(self._animation.frame(still, ticks))
+                begin += ticks
+        except OSError as exc:
+            raise write_failed(self.path, exc) from exc
+        self._frames += 1
+
+    def _still(self, cutout: Cutout) -> bytes:
+        try:
+            return self._encoder(cutout)
+        except (OSError, ValueError) as exc:  # either is how Pillow refuses
+            raise write_failed(self.path, exc) from exc
+
+    def _discard(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        if self._background is not None:
+            self._background.close()
+        self.part.leave()

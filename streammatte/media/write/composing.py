@@ -1,0 +1,178 @@
+"""The pixels of a cut-out, as a writer stores them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streammatte.color.linear import from_linear
+from streammatte.color.ycbcr import Samples
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from streammatte.frame import Cutout
+
+AlphaKind = Literal["straight", "premultiplied"]
+Content = Literal["plate", "matte", "foreground", "above", "beside"]
+"""What of a cut-out is stored: colours with alpha (or over a background), the alpha alone in grey, the straight colours
+alone (the fill), or both in one picture, the fill above its matte or to the left of it."""
+
+
+class Background(Protocol):
+    """What a cut-out is laid over; see :func:`streammatte.media.background.open_background`."""
+
+    @property
+    def lost(self) -> str | None:
+        """What of its clip could not be decoded, in one line; known once the clip has run to its end."""
+        ...
+
+    @property
+    def has_alpha(self) -> bool:
+        """Its picture or clip has one, which nothing heeds."""
+        ...
+
+    def frame(self, cutout: Cutout) -> Tensor:
+        """(3, H, W) float32 in [0, 1], of the cut-out's own size. Called with cut-outs in order."""
+        ...
+
+    def close(self) -> None:
+        """Release the file behind it, if there is one."""
+        ...
+
+
+def told_of(background: Background | None) -> str:
+    """What to add to the description of a finished output: damage of the background, and alpha that it has."""
+    if background is None:
+        return ""
+    damage = f" (the background is damaged: {background.lost})" if background.lost else ""
+    return damage + (" (the background's own alpha was ignored)" if background.has_alpha else "")
+
+
+def says(content: Content, alpha: AlphaKind, *, composite: bool) -> str:
+    """What is stored, in words; this is what files and summaries state of the alpha."""
+    if content == "matte":
+        return "matte"
+    if composite:
+        return "composite"
+    if content == "foreground":
+        return "fill, straight colours without their alpha"
+    if content == "above":
+        return f"fill above its matte, {alpha}"
+    return f"fill beside its matte, {alpha}" if content == "beside" else f"{alpha} alpha"
+
+
+def picture(
+    cutout: Cutout, content: Content, alpha: AlphaKind, background: Background | None, *, curve: int | None = None
+) -> Samples:
+    """(H, W, 3) RGB to be stored: uint8 if the frame's own 8-bit colours are what is asked for, else uint16.
+
+    Of a pair, the picture is twice as high or as wide, with both halves of even size.
+
+    Args:
+        content: Anything but a matte.
+        curve: The cut-out is in linear light and is stored by this curve (H.273); ``None`` stores it as it is.
+    """
+    if curve is not None:
+        cutout = encoded(cutout, curve)
+    if content == "foreground":
+        return colors(cutout, "straight", None)
+    rgb = colors(cutout, alpha, background)
+    return rgb if content == "plate" else _paired(rgb, opacity(cutout), content)
+
+
+def colors(cutout: Cutout, alpha: AlphaKind, background: Background | None) -> Samples:
+    """As :func:`blended`, in integers: uint8 if the frame's own 8-bit colours are what is asked for, else uint16."""
+    return quantised(blended(cutout, alpha, background))
+
+
+def blended(cutout: Cutout, alpha: AlphaKind, background: Background | None) -> NDArray[Any]:
+    """(H, W, 3) RGB as the frame has it or, where it is computed, in float32.
+
+    Straight colours are the cut-out's foreground as is; premultiplied ones are multiplied by alpha; with a background
+    they are the composite ``foreground · alpha + background · (1 - alpha)``, in gamma-encoded RGB as players blend.
+    """
+    rgb = cutout.frame.rgb if cutout.foreground is None else cutout.foreground
+    if background is None and alpha == "straight":
+        return pixels_of(rgb)
+    if not rgb.is_floating_point():
+        rgb = cutout.frame.as_float()
+    coverage = cv2.merge([opacity(cutout)] * 3)
+    if background is None:
+        return pixels_of(rgb) * coverage
+    behind = pixels_of(background.frame(cutout))
+    mixed = cv2.subtract(pixels_of(rgb), behind)
+    cv2.multiply(mixed, coverage, dst=mixed)
+    return cv2.add(mixed, behind, dst=mixed)
+
+
+def encoded(cutout: Cutout, curve: int) -> Cutout:
+    """A cut-out in linear light, as video and pictures of integers hold it."""
+    import torch
+
+    def by_curve(rgb: Tensor) -> Tensor:
+        return torch.from_numpy(from_linear(pixels_of(rgb), curve)).permute(2, 0, 1)
+
+    frame = replace(cutout.frame, rgb=by_curve(cutout.frame.as_float()))
+    return replace(cutout, frame=frame, foreground=None if cutout.foreground is None else by_curve(cutout.foreground))
+
+
+def _paired(rgb: Samples, alpha: NDArray[np.float32], layout: Content) -> Samples:
+    """Fill and matte in one uint16 picture. An odd edge is continued by one pixel, so that no chroma spans both."""
+    fill = at_depth(rgb, 16)
+    matte: Samples = cv2.merge([stepped(alpha, 65535).astype(np.uint16)] * 3)
+    height, width = alpha.shape
+    halves = [cv2.copyMakeBorder(half, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE) for half in (fill, matte)]
+    return np.concatenate(halves, axis=0 if layout == "above" else 1)
+
+
+def size_of(content: Content, width: int, height: int) -> tuple[int, int]:
+    """(width, height) of what :func:`picture` makes of cut-outs of that size."""
+    if content not in ("above", "beside"):
+        return width, height
+    width, height = width + width % 2, height + height % 2
+    return (width, 2 * height) if content == "above" else (2 * width, height)
+
+
+def at_depth(rgb: Samples, bits: int) -> Samples:
+    """In 8 or 16 bits. White stays white: 8 bits are repeated into 16, 16 are divided by 257 and rounded."""
+    if bits == 8 and rgb.dtype == np.uint16:
+        return ((rgb.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if bits == 16 and rgb.dtype == np.uint8:
+        return rgb.astype(np.uint16) * np.uint16(257)
+    return rgb
+
+
+def pixels_of(rgb: Tensor) -> NDArray[Any]:
+    """(3, H, W) as a contiguous (H, W, 3) array; free for frames as they are decoded, which lie so in memory."""
+    rgb = rgb.detach().cpu()
+    picture: NDArray[Any] = rgb.permute(1, 2, 0).numpy()
+    if picture.flags.c_contiguous:
+        return picture
+    return cv2.merge([np.ascontiguousarray(channel.numpy()) for channel in rgb])
+
+
+def quantised(rgb: Tensor | NDArray[Any]) -> Samples:
+    """A contiguous (H, W, 3) array of integers: floats in [0, 1] become uint16, rounded; integers stay."""
+    picture = rgb if isinstance(rgb, np.ndarray) else pixels_of(rgb)
+    if np.issubdtype(picture.dtype, np.integer):
+        return picture
+    # One pass that scales, rounds and saturates. OpenCV's stubs leave out that it takes a scalar for each channel.
+    steps: Samples = cv2.multiply(picture, (65535.0,) * 4, dtype=cv2.CV_16U)  # type: ignore[call-overload]
+    return steps
+
+
+def stepped(values: NDArray[np.float32], peak: int) -> NDArray[np.float32]:
+    """[0, 1] as whole numbers from 0 to ``peak``, still float32."""
+    scaled = np.multiply(values, np.float32(peak))
+    return np.rint(scaled, out=scaled)
+
+
+def opacity(cutout: Cutout) -> NDArray[np.float32]:
+    """(H, W) alpha as an array, contiguous, in [0, 1]."""
+    alpha = np.ascontiguousarray(cutout.alpha.detach().cpu().numpy(), dtype=np.float32)
+    return np.clip(alpha, 0, 1)

@@ -1,0 +1,313 @@
+"""How each kind of video output is encoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import av
+import cv2
+import numpy as np
+
+from streammatte.color.linear import BT709, is_light
+from streammatte.color.ycbcr import (
+    RGB_MATRIX,
+    Samples,
+    matrix_for,
+    plane_view,
+    planes_from_rgb,
+    spans_whole_range,
+    subsampled,
+)
+from streammatte.errors import UnsupportedOutput
+from streammatte.frame import Cutout, StoredSamples, StreamInfo
+from streammatte.media.write.composing import (
+    AlphaKind,
+    Background,
+    Content,
+    opacity,
+    picture,
+    says,
+    stepped,
+)
+from streammatte.media.write.native import own_chroma, own_colors, own_planes
+
+Quality = Literal["draft", "standard", "best"]
+Codec = Literal["prores4444", "prores4444xq", "png"]
+
+# ProRes quantises by a matrix times q; prores_ks keeps alpha exactly at any. Left to itself it searches for q within a
+# budget that it multiplies by 20 when there is alpha, and ends at 1, at a fourth of the speed or less. prores_aw loses
+# alpha by a step, and takes no quantiser (benchmarks/encoders.py). With q alike, XQ is encoded as 4444 is; Apple states
+# half as many bits again for it (330 and 500 Mb/s at 1080p30), and so it has a finer one.
+PRORES_QUANTISERS: dict[Quality, int] = {"draft": 9, "standard": 3, "best": 1}
+XQ_QUANTISERS: dict[Quality, int] = {"draft": 5, "standard": 2, "best": 1}
+
+_VP9_CRF: dict[Quality, str] = {"draft": "34", "standard": "24", "best": "12"}
+_H264_CRF: dict[Quality, str] = {"draft": "26", "standard": "18", "best": "10"}
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """One way to store cut-outs as video.
+
+    Attributes:
+        container: FFmpeg's name of the format.
+        codec: FFmpeg's name of the encoder.
+        pixels: Pixel format the encoder is given.
+        options: The encoder's private options.
+        container_options: The muxer's.
+        quantiser: Fixed quantiser, for ProRes.
+        says_range: The file can say that samples span their whole range. ProRes cannot: MOV's tag for colours has no
+            place for it, and FFmpeg's decoder reports studio swing always.
+        says: What it is, for people.
+    """
+
+    container: str
+    codec: str
+    pixels: str
+    says: str
+    options: dict[str, str] = field(default_factory=dict)
+    container_options: dict[str, str] = field(default_factory=dict)
+    quantiser: int | None = None
+    says_range: bool = False
+
+    @property
+    def intra(self) -> bool:
+        """Each packet is a picture, and what it is does not depend on any other."""
+        alone = self.codec == "png" or (self.codec == "ffv1" and self.options.get("g") == "1")
+        return alone or av.Codec(self.codec, "w").intra_only
+
+
+def encoding_for(
+    path: Path,
+    info: StreamInfo,
+    *,
+    content: Content,
+    alpha: AlphaKind,
+    composite: bool,
+    codec: Codec = "prores4444",
+    quality: Quality = "standard",
+    bits: int | None = None,
+) -> Encoding:
+    """The encoding that a file's name asks for.
+
+    Args:
+        codec: Of ``.mov``.
+        quality: Of what is lossy.
+        bits: Of what can have several depths: FFV1 8, 10, 12 or 16, PNG in ``.mov`` 8 or 16. By default the source's,
+            of FFV1 10 at least.
+
+    Raises:
+        UnsupportedOutput: Nothing is known to write that suffix, or not so.
+    """
+    suffix = path.suffix.lower()
+    what = says(content, alpha, composite=composite)
+    kind: _Kind = "grey" if content == "matte" else "alpha" if content == "plate" and not composite else "colour"
+    if suffix == ".mov":
+        if codec == "png":
+            return _png(path, what, kind, bits or (8 if info.color.bit_depth <= 8 else 16))
+        return _prores(what, kind, xq=codec == "prores4444xq", quality=quality)
+    if suffix == ".mkv":
+        return _ffv1(path, what, kind, bits, info)
+    if suffix == ".webm":
+        return _vp9(what, kind, quality)
+    if suffix == ".mp4":
+        if kind == "alpha":
+            raise UnsupportedOutput(
+                f"{path} cannot hold alpha: H.264 has none",
+                hint="give a background with --bg, both in one picture with --pair, or write .mov or .webm",
+            )
+        return Encoding(
+            "mp4",
+            "libx264",
+            "yuv420p",
+            f"H.264, {what}",
+            options={"crf": _H264_CRF[quality], "preset": "medium"},
+            container_options={"movflags": "+faststart"},
+            says_range=True,
+        )
+    raise UnsupportedOutput(
+        f"cannot write {path}: {f'{suffix} is not supported' if suffix else 'its name has no suffix'}",
+        hint=_instead_of(suffix),
+    )
+
+
+_OTHER_PICTURES = (".heic", ".heif", ".avif", ".jxl", ".psd", ".bmp", ".tga", ".dpx", ".jp2", ".apng")
+_OTHER_VIDEOS = (".avi", ".m4v", ".mxf", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".flv", ".wmv", ".ogv", ".3gp", ".qt")
+
+
+def _instead_of(suffix: str) -> str:
+    """What to write in place of a file of that suffix."""
+    if suffix in _OTHER_PICTURES:
+        return "use .png, .tif, .exr or .webp, which have alpha, or .jpg with --bg"
+    if suffix in _OTHER_VIDEOS:
+        return "use .mov, .mkv or .webm, which have alpha, or .mp4 with --bg"
+    return "use .mov, .webm, .mkv, .gif, .webp, or .mp4 with --bg; of pictures .png, .tif, .exr, or .jpg with --bg"
+
+
+_Kind = Literal["alpha", "colour", "grey"]
+
+
+def _prores(what: str, kind: _Kind, *, xq: bool, quality: Quality) -> Encoding:
+    # A matte is few bits, and every one of them is asked for.
+    quantiser = (XQ_QUANTISERS if xq else PRORES_QUANTISERS)["best" if kind == "grey" else quality]
+    name, profile = ("4444 XQ", "4444xq") if xq else ("4444", "4444")
+    if kind == "alpha":
+        return Encoding(
+            "mov",
+            "prores_ks",
+            "yuva444p10le",
+            f"ProRes {name}, {what}",
+            options={"profile": profile, "alpha_bits": "16", "vendor": "apl0"},
+            quantiser=quantiser,
+        )
+    if not xq:
+        name, profile = "422 HQ", "hq"
+    return Encoding(
+        "mov",
+        "prores_ks",
+        "yuv444p10le" if xq else "yuv422p10le",
+        f"ProRes {name}, {what}",
+        options={"profile": profile, "vendor": "apl0"},
+        quantiser=quantiser,
+    )
+
+
+def _vp9(what: str, kind: _Kind, quality: Quality) -> Encoding:
+    # auto-alt-ref=0: libvpx's hidden reference frames and the separate alpha stream do not go together.
+    options = {"b": "0", "auto-alt-ref": "0", "row-mt": "1", "deadline": "good", "cpu-used": "4"}
+    return Encoding(
+        "webm",
+        "libvpx-vp9",
+        "yuva420p" if kind == "alpha" else "yuv420p",
+        f"VP9, {what}",
+        options={"crf": _VP9_CRF[quality], **options},
+        says_range=True,
+    )
+
+
+def _ffv1(path: Path, what: str, kind: _Kind, bits: int | None, info: StreamInfo) -> Encoding:
+    """Y'CbCr 4:4:4 as the other video has it, so that its samples and tags stay; of an RGB source RGB, in 16 bits."""
+    rgb = info.color.matrix == RGB_MATRIX and kind != "grey"
+    depths = (16,) if rgb else (8, 10, 12, 16)
+    bits = bits or next((depth for depth in depths if max(10, info.color.bit_depth) <= depth), 16)
+    if bits not in depths:
+        raise UnsupportedOutput(
+            f"{path} cannot have {bits} bits", hint="FFV1 has 8, 10, 12 or 16; of an RGB source, 16 here"
+        )
+    end = "" if bits == 8 else f"{bits}le"
+    if kind == "grey":
+        pixels = f"gray{end}"
+    elif rgb:
+        pixels = "gbrap16le" if kind == "alpha" else "gbrp16le"
+    else:
+        pixels = f"yuva444p{end}" if kind == "alpha" else f"yuv444p{end}"
+    # Every frame by itself, in slices that have a checksum each.
+    options = {"level": "3", "slices": "12", "slicecrc": "1", "g": "1"}
+    says = f"FFV1 {bits} bit, lossless, {what}"
+    return Encoding("matroska", "ffv1", pixels, says, options=options, says_range=True)
+
+
+def _png(path: Path, what: str, kind: _Kind, bits: int) -> Encoding:
+    if bits not in (8, 16):
+        raise UnsupportedOutput(f"{path} cannot have {bits} bits as PNG", hint="PNG has 8 or 16")
+    pixels = {"alpha": ("rgba", "rgba64be"), "colour": ("rgb24", "rgb48be"), "grey": ("gray", "gray16be")}[kind]
+    options = {"compression_level": "3", "pred": "up"}
+    return Encoding("mov", "png", pixels[bits == 16], f"PNG {bits} bit, lossless, {what}", options=options)
+
+
+class PlatePainter:
+    """Turns cut-outs into the frames an encoder takes, in the source's own matrix and, if the file can say so, range.
+
+    Where a cut-out's straight colours are the frame's own, they are the source's own samples; elsewhere, and where a
+    source or an output has none that fit, they come from RGB.
+
+    Args:
+        encoding: What the encoder takes.
+        info: The stream the cut-outs are of.
+        size: (width, height) that the encoder was set up for; a cut-out that is smaller is continued by its last row or
+            column.
+
+    Attributes:
+        full_range: Of the frames' colours; an alpha spans its whole range always, and a matte in grey studio swing.
+    """
+
+    def __init__(
+        self,
+        encoding: Encoding,
+        info: StreamInfo,
+        size: tuple[int, int],
+        *,
+        content: Content,
+        alpha: AlphaKind,
+        background: Background | None,
+    ) -> None:
+        self._pixels = av.VideoFormat(encoding.pixels)
+        self._bits = self._pixels.components[0].bits
+        self._has_alpha = len(self._pixels.components) == 4
+        self._width, self._height = size
+        self._matrix = matrix_for(info.color, info.width, info.height)
+        self.full_range = spans_whole_range(info.color) and encoding.says_range and content != "matte"
+        self._content = content
+        self._alpha = alpha
+        self._background = background
+        self._curve = BT709 if is_light(info.color) else None  # video is not kept in linear light
+
+    def __call__(self, cutout: Cutout) -> av.VideoFrame:
+        if self._content == "matte":
+            return self._matte(cutout)
+        frame = self._colors(cutout)
+        if self._has_alpha:
+            alpha = stepped(opacity(cutout), 2**self._bits - 1)
+            plane_view(frame.planes[3], self._bits)[:] = self._padded(alpha)
+        return frame
+
+    def _colors(self, cutout: Cutout) -> av.VideoFrame:
+        frame = av.VideoFrame(self._width, self._height, self._pixels.name)
+        targets = [plane_view(plane, self._bits) for plane in frame.planes[:3]]
+        stored = self._stored(cutout)
+        if stored is not None and cutout.foreground is None:
+            for target, samples in zip(targets, self._own(stored, targets), strict=True):
+                target[:] = samples
+            return frame
+        rgb = picture(cutout, self._content, self._alpha, self._background, curve=self._curve)
+        planes = planes_from_rgb(rgb, self._matrix, self._bits, full_range=self.full_range)
+        for target, samples in zip(targets, planes, strict=True):
+            target[:] = subsampled(self._padded(samples), target.shape[1], target.shape[0])
+        if stored is not None and (mask := own_colors(cutout, rgb)).any():
+            mask = self._padded(mask)
+            masks = [mask, *own_chroma(mask, targets[1].shape)]
+            for target, samples, where in zip(targets, self._own(stored, targets), masks, strict=True):
+                cv2.copyTo(samples, where, target)
+        return frame
+
+    def _stored(self, cutout: Cutout) -> StoredSamples | None:
+        """The source's own samples, if they mean what is to be written where the cut-out's colours are the frame's."""
+        stored, rgb = cutout.frame.samples, cutout.frame.rgb
+        if stored is None or rgb.is_floating_point() or self._background is not None:
+            return None
+        if self._content != "foreground" and (self._content != "plate" or self._alpha != "straight"):
+            return None
+        padding = self._height - rgb.shape[1], self._width - rgb.shape[2]
+        return stored if stored.matrix == self._matrix and max(padding) <= 1 else None
+
+    def _own(self, stored: StoredSamples, targets: list[Samples]) -> list[Samples]:
+        luma, *chroma = own_planes(stored, targets[1].shape, self._bits, full_range=self.full_range)
+        return [self._padded(luma), *chroma]
+
+    def _matte(self, cutout: Cutout) -> av.VideoFrame:
+        """Luma is alpha over the whole studio swing, so that white is white; chroma is neutral."""
+        frame = av.VideoFrame(self._width, self._height, self._pixels.name)
+        unit = 2 ** (self._bits - 8)
+        luma = stepped(opacity(cutout), 219 * unit) + np.float32(16 * unit)
+        plane_view(frame.planes[0], self._bits)[:] = self._padded(luma)
+        for plane in frame.planes[1:3]:
+            plane_view(plane, self._bits)[:] = 128 * unit
+        return frame
+
+    def _padded(self, samples: Samples | np.ndarray) -> np.ndarray:
+        height, width = samples.shape[:2]
+        if (width, height) == (self._width, self._height):
+            return samples
+        return cv2.copyMakeBorder(samples, 0, self._height - height, 0, self._width - width, cv2.BORDER_REPLICATE)

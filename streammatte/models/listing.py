@@ -1,0 +1,99 @@
+"""``streammatte models``: what can be used and what is here; and ``streammatte models pull NAME``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+
+from streammatte.models.store import fetch, find, licence_notice, locate
+from streammatte.models.table import CHECKPOINTS, Checkpoint
+
+
+def list_models(console: Console, as_json: bool = False) -> None:
+    """Print every checkpoint: name, size on disk or to fetch, input size, licence, what it is good at.
+
+    Args:
+        console: Where to.
+        as_json: One JSON array instead of the table: an object a checkpoint, sizes in bytes and pixels.
+    """
+    found = [(checkpoint, locate(checkpoint)) for checkpoint in CHECKPOINTS]
+    if as_json:
+        console.out(json.dumps([_as_dict(checkpoint, path) for checkpoint, path in found], indent=2), highlight=False)
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("model", no_wrap=True)
+    table.add_column("here", no_wrap=True)
+    table.add_column("input", justify="right", no_wrap=True)
+    table.add_column("licence", max_width=8)
+    table.add_column("good at")
+    for checkpoint, path in found:
+        height, width = checkpoint.size
+        table.add_row(
+            checkpoint.name if path is None else f"[bold]{checkpoint.name}[/]",
+            _here(checkpoint, path),
+            f"{width}×{height}",
+            checkpoint.licence if checkpoint.commercial else f"[red]{checkpoint.licence}[/]",
+            checkpoint.good_at if checkpoint.commercial else f"{checkpoint.good_at}; [red]not for commercial use[/]",
+        )
+    console.print(table)
+    console.print()
+    console.print("`streammatte models pull NAME` fetches one. --weights FILE takes any other BiRefNet,")
+    console.print("--sdmatte FILE any other SDMatte.")
+
+
+def pull(name: str, console: Console) -> Path:
+    """Fetch a checkpoint with a progress bar, unless it is here already; its file.
+
+    Raises:
+        ModelError: No such name, or as ``fetch`` does.
+    """
+    checkpoint = find(name)
+    if not checkpoint.commercial:
+        console.print(licence_notice(checkpoint), style="yellow", highlight=False)
+    path = locate(checkpoint)
+    if path is None:
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        ) as progress:
+            task = progress.add_task(checkpoint.name, total=checkpoint.bytes)
+            path = fetch(checkpoint, on_progress=lambda done, total: progress.update(task, completed=done, total=total))
+    console.print(f"{checkpoint.name} is here: {path}", highlight=False, markup=False, soft_wrap=True)
+    return path
+
+
+def _here(checkpoint: Checkpoint, path: Path | None) -> str:
+    if path is not None:
+        return f"[green]{_megabytes(path.stat().st_size)}[/]"
+    return f"no ({_megabytes(checkpoint.bytes)})" if checkpoint.bytes else "no"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size < 10e6 else f"{size / 1e6:.0f} MB"
+
+
+def _as_dict(checkpoint: Checkpoint, path: Path | None) -> dict[str, object]:
+    height, width = checkpoint.size
+    return {
+        "name": checkpoint.name,
+        "path": str(path) if path is not None else None,
+        "bytes": path.stat().st_size if path is not None else checkpoint.bytes,
+        "width": width,
+        "height": height,
+        "licence": checkpoint.licence,
+        "commercial": checkpoint.commercial,
+        "good_at": checkpoint.good_at,
+        "network": checkpoint.network,
+        "repo": checkpoint.repo,
+        "revision": checkpoint.revision or None,
+        "file": checkpoint.file,
+        "sha256": checkpoint.sha256,
+    }

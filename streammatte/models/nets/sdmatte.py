@@ -1,0 +1,276 @@
+"""SDMatte (Huang et al. 2025, arXiv 2508.00443): Stable Diffusion 2's networks, one step, from a picture and a prompt.
+
+A prompt is a mask of the object or a filled box around it, and the box's corners. Names are those of the released
+checkpoints; blocks are diffusers' and transformers'. What they were not made for is here: the prompt's tokens in the
+middle of the U-Net, its mask in every self-attention, and the box in the time embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any, Self, cast
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.attention_processor import Attention
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import Tensor, nn
+from transformers.models.clip.configuration_clip import CLIPTextConfig
+from transformers.models.clip.modeling_clip import CLIPTextModel
+
+from streammatte.errors import ModelError, WeightsMismatch
+from streammatte.models.nets.checkpoint import load_strictly, read_tensors
+from streammatte.models.nets.sdmatte_config import (
+    ADDED,
+    LITE_SDMATTE,
+    PARTS,
+    SDMATTE,
+    SDMatteConfig,
+    read_config,
+)
+
+MULTIPLE = 64  # of the input's sides: the U-Net's deepest grid is at this stride
+HIDDEN = -10000.0  # added to the scores of tokens outside the prompt, as in training
+EMPTY_PROMPT = (49406, 49407, *(0,) * 75)  # CLIP's begin and end, and Stable Diffusion 2's padding
+
+
+class SDMatte(nn.Module):
+    """SDMatte, SDMatte_plus and, with a tiny autoencoder, LiteSDMatte.
+
+    Attributes:
+        lite: Whether it is LiteSDMatte.
+        empty_prompt: (1, 77, C), the text embedding of the empty prompt; the text encoder itself is let go after it.
+    """
+
+    empty_prompt: Tensor
+
+    def __init__(self, config: SDMatteConfig) -> None:
+        super().__init__()
+        self.lite = config.lite
+        self.text_encoder: nn.Module | None = CLIPTextModel(CLIPTextConfig(**_plain(config.text_encoder)))
+        self.vae = (AutoencoderTiny if config.lite else AutoencoderKL)(**_plain(config.vae))
+        self.unet = PromptedUNet(config.unet, latent_channels=self.vae.config["latent_channels"])
+        self._scaling = float(self.vae.config["scaling_factor"])
+        self.register_buffer("empty_prompt", None, persistent=False)
+
+    @torch.no_grad()
+    def settle(self) -> Self:
+        """Compute the empty prompt's embedding, and let the text encoder go: 1.4 GB in fp32."""
+        assert self.text_encoder is not None
+        tokens = torch.tensor([EMPTY_PROMPT])
+        # Positions are a buffer that no checkpoint holds; given here, it does not matter what became of it.
+        places = torch.arange(len(EMPTY_PROMPT))[None]
+        self.empty_prompt = self.text_encoder(input_ids=tokens, position_ids=places)[0]
+        self.text_encoder = None
+        return self
+
+    def cast(self, dtype: torch.dtype) -> Self:
+        """Compute in ``dtype``; the autoencoder, whose activations overflow in fp16, in fp32 instead of that."""
+        self.to(dtype)
+        if dtype == torch.float16 and not self.lite:
+            self.vae.float()
+        return self
+
+    def forward(self, image: Tensor, mask: Tensor, box: Tensor, is_transparent: Tensor) -> Tensor:
+        """Alpha, (B, 1, H, W) in [0, 1], in the autoencoder's type.
+
+        Args:
+            image: (B, 3, H, W) in [-1, 1], sRGB as shown. H and W are multiples of 64; the network was trained with
+                squares, at 1024² at last.
+            mask: (B, 1, H, W), the prompt: 1 inside of the mask or box, -1 outside.
+            box: (B, 4), x0, y0, x1, y1 of the prompt, in [0, 1] of width and height.
+            is_transparent: (B,), 1 for glass, veil and smoke, 0 for what cannot be seen through.
+        """
+        if any(side % MULTIPLE for side in image.shape[-2:]):
+            raise ValueError(f"sides of {tuple(image.shape[-2:])} are not multiples of {MULTIPLE}")
+        dtype = self.unet.conv_in.weight.dtype
+        inside = F.interpolate((mask + 1) / 2, scale_factor=1 / 8, mode="nearest")
+        latents = [self.encode(picture).to(dtype) for picture in (image, mask.expand(-1, 3, -1, -1))]
+        prompt = self.empty_prompt.expand(len(image), -1, -1)
+        latent = self.unet(torch.cat(latents, dim=1), latents[1], prompt, inside, box, 1 - is_transparent)
+        return ((self.decode(latent).mean(dim=1, keepdim=True).clamp(-1, 1) + 1) / 2).float()
+
+    def encode(self, picture: Tensor) -> Tensor:
+        """The latent's mean, (B, 4, H/8, W/8), scaled as the U-Net takes it, of (B, 3, H, W) in [-1, 1]."""
+        picture = picture.to(next(self.vae.parameters()).dtype)
+        if self.lite:
+            # Diffusers' encoder takes [-1, 1]; LiteSDMatte has learnt with what it makes of [0, 1].
+            return self.vae.encoder((picture + 1) / 2) * self._scaling  # type: ignore[no-any-return]
+        mean, _ = self.vae.quant_conv(self.vae.encoder(picture)).chunk(2, dim=1)
+        return mean * self._scaling  # type: ignore[no-any-return]
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """(B, 3, H, W), about [-1, 1]; the inverse of ``encode``."""
+        latent = latent.to(next(self.vae.parameters()).dtype) / self._scaling
+        return self.vae.decoder(latent if self.lite else self.vae.post_quant_conv(latent))  # type: ignore[no-any-return]
+
+
+class PromptedUNet(UNet2DConditionModel):
+    """Stable Diffusion's U-Net, which takes a visual prompt's latent, tokens, mask and box besides."""
+
+    def __init__(self, config: Mapping[str, Any], latent_channels: int) -> None:
+        own = {name: value for name, value in _plain(config).items() if name not in ADDED}
+        super().__init__(**{**own, "in_channels": 2 * latent_channels})
+        width, tokens = self.time_embedding.linear_1.out_features, config["cross_attention_dim"]
+        step, points, boxes = (config[name] for name in ADDED)
+        self.aux_conv_in = nn.Conv2d(latent_channels, tokens, 3, padding=1)
+        self.point_embedding = TimestepEmbedding(points, width)  # of prompts that are points; checkpoints have it
+        self.bbox_time_proj = Timesteps(step, self.config["flip_sin_to_cos"], self.config["freq_shift"])
+        self.bbox_embedding = TimestepEmbedding(boxes, width)
+        self.set_attn_processor(PromptedAttention())  # type: ignore[arg-type]  # annotated with diffusers' own alone
+
+    def forward(  # another network with the same parts
+        self, latents: Tensor, prompt_latent: Tensor, text: Tensor, inside: Tensor, box: Tensor, opaque: Tensor
+    ) -> Tensor:
+        """The alpha's latent, (B, 4, h, w).
+
+        Args:
+            latents: (B, 8, h, w), of the picture and of the prompt.
+            prompt_latent: (B, 4, h, w), which becomes the tokens that the middle of the network attends to.
+            text: (B, 77, C), which its other parts attend to.
+            inside: (B, 1, h, w), 1 inside of the prompt and 0 outside.
+            box: (B, 4) in [0, 1].
+            opaque: (B,), 1 for what cannot be seen through: it stands in the timestep's place.
+        """
+        dtype = latents.dtype
+        time = self.time_embedding(self.time_proj(opaque.flatten()).to(dtype))
+        corners = self.bbox_time_proj(box.flatten()).to(dtype).reshape(len(box), -1)
+        time = time + self.bbox_embedding(corners)
+        prompt = self.aux_conv_in(prompt_latent).flatten(2).transpose(1, 2)
+        bias = (1 - inside.to(dtype)) * HIDDEN
+        masks = {}
+        height, width = latents.shape[-2:]
+        for _ in self.down_blocks:
+            at_size = F.interpolate(bias, (height, width), mode="nearest")
+            masks[height * width] = at_size.flatten(2)[:, :, None]  # (B, 1, 1, tokens): the same for all heads, queries
+            height, width = (height + 1) // 2, (width + 1) // 2
+
+        x = self.conv_in(latents)
+        skips = [x]
+        for block in self.down_blocks:
+            x, of_block = block(x, **_for(block, time, text, masks))
+            skips += of_block
+        if self.mid_block is not None:
+            x = self.mid_block(x, **_for(self.mid_block, time, prompt, masks))
+        for block in self.up_blocks:
+            first = len(skips) - len(cast(nn.ModuleList, block.resnets))
+            skips, of_block = skips[:first], tuple(skips[first:])
+            x = block(x, res_hidden_states_tuple=of_block, **_for(block, time, text, masks))
+        return self.conv_out(self.conv_act(self.conv_norm_out(x)))  # type: ignore[no-any-return]
+
+
+class PromptedAttention:
+    """Attention of the U-Net's blocks; of a token grid to itself, only to what lies inside of the prompt."""
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *,
+        masks: Mapping[int, Tensor],
+    ) -> Tensor:
+        """(B, N, C) of (B, N, C); ``masks``: by the number of tokens, (B, 1, 1, N), what is added to the scores.
+
+        A mask of one row stays that: torch's kernels read it for all queries with a stride of nothing, and no
+        matrix of N² is ever there, which at 1024² would have 16384 rows.
+        """
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        mask = masks[context.shape[1]] if encoder_hidden_states is None else None
+        query, key, value = (
+            layer(x).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+            for layer, x in ((attn.to_q, hidden_states), (attn.to_k, context), (attn.to_v, context))
+        )
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        for layer in attn.to_out:
+            out = layer(out.transpose(1, 2).flatten(2) if out.ndim == 4 else out)
+        return out
+
+
+def load_sdmatte(checkpoint: str | PathLike[str], config: str | PathLike[str] | SDMatteConfig | None = None) -> SDMatte:
+    """SDMatte, ready to be called, on the CPU in fp32.
+
+    Args:
+        checkpoint: A file, or a folder laid out as on the hub: configurations in ``unet``, ``vae`` and
+            ``text_encoder``, and the file beside them. A file of the training, with the weights under ``model``, too.
+        config: A folder of configurations; by default the one that the file lies in, or else, where that has none, the
+            released network's.
+
+    Raises:
+        WeightsMissing: There is no such file.
+        WeightsMismatch: It is damaged, or not of this network: names what is missing, unexpected or misshapen.
+        ModelError: A configuration is missing or is not SDMatte's.
+    """
+    path = Path(checkpoint)
+    if config is None and path.is_dir():
+        config = path
+    path = checkpoint_in(path) if path.is_dir() else path
+    if config is None and any((path.parent / part / "config.json").is_file() for part in PARTS):
+        config = path.parent
+    if config is not None and not isinstance(config, SDMatteConfig):
+        config = read_config(config)
+    tensors = _renamed(read_tensors(path, level="model"), path)
+    if config is None:
+        config = LITE_SDMATTE if any(name.startswith("vae.encoder.layers.") for name in tensors) else SDMATTE
+    try:
+        with torch.device("meta"):
+            net = SDMatte(config)
+    except (TypeError, ValueError, KeyError, RuntimeError) as exc:  # diffusers checks little of what it is given
+        raise ModelError(
+            f"the configuration of {path} is not SDMatte's: {str(exc).splitlines()[0]}",
+            hint="take the configurations from where the checkpoint comes from",
+        ) from exc
+    load_strictly(net, tensors, path, named=_named, assign=True)
+    return net.eval().requires_grad_(False).settle()
+
+
+def checkpoint_in(folder: Path) -> Path:
+    """The checkpoint that lies in a folder laid out as on the hub.
+
+    Raises:
+        ModelError: There is none, or there are several.
+    """
+    found = sorted(path for ending in ("*.safetensors", "*.pth") for path in folder.glob(ending))
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found)
+        raise ModelError(
+            f"{folder} has {'no checkpoint' if not found else f'several checkpoints: {names}'}",
+            hint="a .safetensors or .pth file lies beside unet, vae and text_encoder; name the file itself",
+        )
+    return found[0]
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what the libraries note of themselves."""
+    return {name: value for name, value in config.items() if not name.startswith("_")}
+
+
+def _renamed(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    for name in tensors:
+        if _named(name) != name and _named(name) in tensors:
+            raise WeightsMismatch(
+                f"{path} names the same tensor twice: {name} and {_named(name)}",
+                hint="take the file as it was published",
+            )
+    return {_named(name): tensor for name, tensor in tensors.items()}
+
+
+def _named(name: str) -> str:
+    """As the checkpoints name it: transformers 5 has dropped one level of the text encoder's names."""
+    own = name.removeprefix("text_encoder.")
+    if own == name or own.startswith("text_model."):
+        return name
+    return f"text_encoder.text_model.{own}"
+
+
+def _for(block: nn.Module, time: Tensor, context: Tensor, masks: Mapping[int, Tensor]) -> dict[str, Any]:
+    """What a block of the U-Net is called with: those without attention take the time alone."""
+    if not getattr(block, "has_cross_attention", False):
+        return {"temb": time}
+    return {"temb": time, "encoder_hidden_states": context, "cross_attention_kwargs": {"masks": masks}}

@@ -1,0 +1,223 @@
+"""Whether a run's mattes can be right at all: one line where they are empty, full, torn, or cut at straight lines.
+
+Everything is seen on a shrunken picture and its matte, so that it costs less than a millisecond a frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from streammatte.frame import Cutout
+from streammatte.media.write.composing import opacity
+from streammatte.stages.motion import Plane
+
+SIZE = 96
+"""Pixels of the longer side of what is looked at."""
+
+SOLID = 0.5  # alpha from which a pixel counts as the subject's
+EMPTY, FULL = 0.001, 0.97  # shares of the frame: less is nothing, more is everything
+MANY = 0.5  # share of the frames that have to be so, for a line about them
+
+REACH = 4  # pixels that a subject's edge may move from one frame to the next: it crosses the frame in a second
+STILL = 0.06  # of the picture's range: a place that changes less shows the same as in the frame before
+CUT = 0.15  # mean change of the picture beyond which another shot begins
+TORN = 0.05  # of the subject: comes or goes from a frame to the next where the picture shows no reason
+
+LONG = 0.3  # of the frame's height or width: the shortest line that counts
+STEEP = 0.5  # change of alpha over three pixels, along all of the line
+STRAIGHT = 0.2  # pixels: standard deviation of where the edge lies; an arm or a hem that hangs straight has 0.35
+SEEN = 0.05  # of the picture's range: a step as straight in the picture explains the line
+MARGIN = 3  # pixels next to the frame's border, or to a black bar's, where a subject may end
+BLACK = 0.05  # brightest value of a black bar
+
+
+class Doubts:
+    """Looks at cut-outs in order, and says in the end what cannot be right about their mattes.
+
+    Args:
+        guided: Mattes or a box of the user's shape the alpha, which may end at straight lines for that reason.
+        smoothed: ``--smooth high`` is on, so that it cannot be advised.
+    """
+
+    def __init__(self, *, guided: bool = False, smoothed: bool = False) -> None:
+        self._guided, self._smoothed = guided, smoothed
+        self._before: tuple[Plane, Plane] | None = None
+        self._frames: list[int] = []
+        self._areas: list[float] = []
+        self._torn: list[float | None] = []
+        self._lines: list[Line | None] = []
+
+    def write(self, cutout: Cutout) -> None:
+        """Look at the next cut-out."""
+        picture, alpha = shrunken(cutout)
+        self._frames.append(cutout.frame.index)
+        self._areas.append(float((alpha >= SOLID).mean()))
+        jumps = None if self._before is None else torn(picture, alpha, self._before)
+        self._torn.append(None if jumps is None else jumps / alpha.size)
+        self._lines.append(None if self._guided else longest_line(picture, alpha))
+        self._before = picture, alpha
+
+    def line(self) -> str | None:
+        """What is implausible, most of all, and what to try; ``None`` if nothing is."""
+        return self._of_areas() or self._of_tears() or self._of_lines()
+
+    def _of_areas(self) -> str | None:
+        empty = [frame for frame, area in zip(self._frames, self._areas, strict=True) if area < EMPTY]
+        full = [frame for frame, area in zip(self._frames, self._areas, strict=True) if area > FULL]
+        if len(empty) > MANY * len(self._frames):
+            if self._guided:
+                return f"no subject is left{self._where(empty)}: check the mattes you gave"
+            return f"no subject was found{self._where(empty)}: try another --model, or mark it with --core-matte"
+        if len(full) > MANY * len(self._frames):
+            advice = "try another --model, or mark the background with --garbage-matte"
+            if self._guided:
+                advice = "check the mattes you gave"
+            return f"nearly the whole frame was taken for the subject{self._where(full)}: {advice}"
+        return None
+
+    def _of_tears(self) -> str | None:
+        known = [place for place, value in enumerate(self._torn) if value is not None]
+        jumped = [self._torn[place] or 0.0 for place in known]
+        subject = sum(max(self._areas[place - 1 : place + 1]) for place in known)
+        if sum(jumped) <= TORN * subject:
+            return None
+        worst = self._frames[known[int(np.argmax(jumped))]]
+        advice = "another --model" if self._smoothed else "--smooth high or another --model"
+        return f"the matte jumps from frame to frame, most at frame {worst}: try {advice}"
+
+    def _of_lines(self) -> str | None:
+        cut = [(line, frame) for line, frame in zip(self._lines, self._frames, strict=True) if line is not None]
+        if len(cut) <= MANY * sum(area >= EMPTY for area in self._areas):
+            return None
+        line, frame = max(cut, key=lambda each: each[0].length)
+        side = "of the width from the left" if line.upright else "of the height from the top"
+        return (
+            f"the subject is cut off at a straight line, {line.place:.0%} {side} in frame {frame}: "
+            "try another --model or --size, or mark the rest with --core-matte"
+        )
+
+    def _where(self, frames: list[int]) -> str:
+        if len(frames) == len(self._frames):
+            return ""
+        return f" in {len(frames)} of {len(self._frames)} frames, the first being frame {frames[0]}"
+
+
+def shrunken(cutout: Cutout) -> tuple[Plane, Plane]:
+    """(h, w, 3) picture and (h, w) alpha in [0, 1], the longer side of ``SIZE`` pixels at most.
+
+    Of large frames only some pixels are read: a mean over all of them would cost more than everything else.
+    """
+    height, width = cutout.alpha.shape
+    step = max(1, max(height, width) // (2 * SIZE))
+    scale = min(1.0, SIZE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    rgb = _pixels(cutout.frame.rgb[:, ::step, ::step])
+    alpha = opacity(replace(cutout, alpha=cutout.alpha[::step, ::step]))
+    picture, matte = (cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (rgb, alpha))
+    return np.asarray(picture, np.float32), np.asarray(matte, np.float32)
+
+
+def torn(picture: Plane, alpha: Plane, before: tuple[Plane, Plane]) -> float | None:
+    """How much of the subject comes or goes from ``before`` where neither its edge moves nor the picture changes.
+
+    Args:
+        picture, alpha: As :func:`shrunken` gives them.
+        before: The same of the frame before.
+
+    Returns:
+        Pixels; ``None`` where another shot begins.
+    """
+    earlier, matte = before
+    if earlier.shape != picture.shape:
+        return None
+    change = _most(cv2.blur(cv2.absdiff(picture, earlier), (3, 3)))
+    if float(change.mean()) > CUT:
+        return None
+    kernel = np.ones((2 * REACH + 1, 2 * REACH + 1), np.uint8)
+    came = (alpha >= SOLID) & (cv2.dilate(matte, kernel) < SOLID)
+    went = (matte >= SOLID) & (cv2.dilate(alpha, kernel) < SOLID)
+    return float(((came | went) & (change < STILL)).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A straight edge of the matte: a column or row, as a share of the frame's width or height, and its length."""
+
+    upright: bool
+    place: float
+    length: float
+
+
+def longest_line(picture: Plane, alpha: Plane) -> Line | None:
+    """The longest straight edge along a row or column that nothing in the picture explains, if it is ``LONG``.
+
+    Edges at the frame's border and at black bars are none: subjects end there.
+    """
+    bars = _bars(picture)
+    found = []
+    for upright in (True, False):
+        see, matte = (picture, alpha) if upright else (picture.transpose(1, 0, 2), alpha.T)
+        first, last = bars[upright]
+        found += [Line(upright, place, length) for place, length in _lines(see, matte, first, last)]
+    return max(found, key=lambda line: line.length, default=None)
+
+
+def _lines(picture: Plane, alpha: Plane, first: int, last: int) -> list[tuple[float, float]]:
+    """Upright ones between two columns: where each is, as a share of the width, and its share of the height."""
+    height, width = alpha.shape
+    steps = alpha[:, 3:] - alpha[:, :-3]  # over three pixels: column n of it lies between n + 1 and n + 2
+    found = []
+    for sign in (1, -1):
+        steep = sign * steps > STEEP
+        for column in np.flatnonzero(steep.sum(axis=0) >= LONG * height):
+            if not first + MARGIN <= column + 2 <= last - MARGIN:
+                continue
+            start, end = _longest_run(steep[:, column])
+            if end - start < LONG * height:
+                continue
+            filled = alpha[start:end, column : column + 4].sum(axis=1)  # pixels of these four: where the edge lies
+            if float(filled.std()) > STRAIGHT:
+                continue
+            sides = picture[start:end, column : column + 4].mean(axis=0)
+            if float(np.abs(sides[3] - sides[0]).max()) < SEEN:
+                place = column + (4 - float(filled.mean()) if sign > 0 else float(filled.mean()))
+                found.append((place / width, (end - start) / height))
+    return found
+
+
+def _longest_run(values: NDArray[np.bool_]) -> tuple[int, int]:
+    """Where the longest run of true values begins, and the place after its end."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], values.astype(np.int8), [0]))))
+    starts, ends = edges[::2], edges[1::2]
+    longest = int((ends - starts).argmax())
+    return int(starts[longest]), int(ends[longest])
+
+
+def _bars(picture: Plane) -> dict[bool, tuple[int, int]]:
+    """Between which columns (``True``) and rows (``False``) the picture lies, black bars left out."""
+    lit = _most(picture) > BLACK
+    bars = {}
+    for upright in (True, False):
+        places = np.flatnonzero(lit.any(axis=0 if upright else 1))
+        bars[upright] = (int(places[0]), int(places[-1]) + 1) if places.size else (0, 0)
+    return bars
+
+
+def _most(picture: NDArray[Any]) -> Plane:
+    """(h, w): the largest of each pixel's three channels."""
+    red, green, blue = cv2.split(picture)
+    return np.asarray(cv2.max(cv2.max(red, green), blue), np.float32)
+
+
+def _pixels(rgb: Tensor) -> Plane:
+    """(h, w, 3) float32 in [0, 1]."""
+    values = np.ascontiguousarray(rgb.cpu().permute(1, 2, 0).numpy())
+    if values.dtype.kind == "u":
+        return np.asarray(values, np.float32) / np.float32(np.iinfo(values.dtype).max)
+    return np.nan_to_num(np.asarray(values, np.float32)).clip(0, 1)

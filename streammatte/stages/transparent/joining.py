@@ -1,0 +1,41 @@
+"""Put what another network says of a region into a matte, without a seam."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import torch
+
+from streammatte.frame import Cutout
+from streammatte.stages.motion import Plane
+from streammatte.stages.transparent.carrying import Crop, Mask
+
+SOLID = 0.99  # of alpha: where both mattes reach it the old one stays as it is; of what is nothing, likewise
+RAMP = 0.03  # of alpha, over which one goes over into the other
+FEATHER = 0.003  # of the longer side: over which the new matte begins, within the region's border
+
+
+def joined(cutout: Cutout, region: Mask, said: Plane, crop: Crop) -> Cutout:
+    """The cut-out, its alpha within a region what is said there.
+
+    Args:
+        cut-out: What it has outside of the region it keeps, bit for bit; and within, where both say solid or nothing.
+        region: (H, W).
+        said: The crop's alpha.
+        crop: Around the region.
+    """
+    part = region[crop.window].astype(np.uint8)
+    side = max(region.shape)
+    weight = (cv2.distanceTransform(part, cv2.DIST_L2, 3) / np.float32(1 + FEATHER * side)).clip(0, 1)
+    alpha = cutout.alpha.clone()
+    own = alpha[crop.window].float().cpu().numpy()
+    # How sure both are of the same. A pixel from what is solid the old matte's edge is the better one: it is of this
+    # very picture, and was not carried.
+    reach = 2 * max(1, round(1 / max(crop.scale))) + 1
+    solid = cv2.dilate(said, np.ones((reach, reach), np.uint8))
+    sure = np.maximum(np.minimum(own, solid), 1 - np.maximum(own, said))
+    weight = weight * ((np.float32(SOLID) - sure) / np.float32(RAMP)).clip(0, 1) * part
+    alpha[crop.window] = torch.from_numpy((own + weight * (said - own)).clip(0, 1)).to(alpha)
+    return replace(cutout, alpha=alpha)
