@@ -19,8 +19,8 @@ from streammatte.color.profiles import in_srgb
 from streammatte.color.ycbcr import RGB_MATRIX
 from streammatte.errors import DecodeFailed, InputError, SourceNotFound
 from streammatte.frame import UNSPECIFIED, ColorSpec, Cutout, Frame, StreamInfo
-from streammatte.media.exr_timecode import attribute_of, has_attribute, timecode_in
 from streammatte.media.read.exr_layers import chosen, planes_of, refuse_deep
+from streammatte.media.read.exr_timecode import attribute_of, has_attribute, timecode_in
 from streammatte.media.read.kinds import refuse_too_large
 from streammatte.media.timecode import Timecode
 from streammatte.media.write.composing import (
