@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))  # where the mutations are, which the tests share
 
-from damaging import complaints, runs
+from support.damaging import complaints, runs
 
 
 def main() -> int:

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from clips import VARIABLE_PTS, even_pts, write_clip
-from forks import End, Forks, Job, forks
 from safetensors.numpy import load
+from support.clips import VARIABLE_PTS, even_pts, write_clip
+from support.forks import End, Forks, Job, forks
 from test_media_sinks import cutouts, info_for
 
 import streammatte

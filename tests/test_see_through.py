@@ -15,7 +15,7 @@ import pytest
 import torch
 from conftest import SAMPLES
 from safetensors.torch import save_file
-from sdmatte_folder import UNET, make_folder, random_tensors, write_configs
+from support.sdmatte_folder import UNET, make_folder, random_tensors, write_configs
 from test_mattes import write_grey
 
 from streammatte.cli.main import main

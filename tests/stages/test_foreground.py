@@ -1,0 +1,263 @@
+"""The subject's colours come back out of the edge, steadily, and nothing solid is touched."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import SAMPLES
+from support.clips import even_pts, write_clip
+from torch import Tensor
+
+from streammatte.cli.main import main
+from streammatte.frame import Cutout, Frame
+from streammatte.media import open_video, open_writer
+from streammatte.stages import ForegroundEstimator, estimate_foreground, foreground
+from training.backgrounds import drawn
+
+# Mean squared error in the band × 1000 of pymatting 1.1.16's estimate_foreground_ml, its defaults, on these composites.
+PYMATTING = {"000017": 0.385, "000160": 8.532, "000560": 13.639, "000922": 1.289}
+
+
+def disc(side: int = 96, softness: float = 4.0) -> Tensor:
+    """(side, side) alpha of a disc whose edge is ``softness`` pixels wide, exactly 0 and 1 elsewhere."""
+    y, x = torch.meshgrid(*[torch.arange(side) - side / 2] * 2, indexing="ij")
+    return ((side / 3 - torch.hypot(x, y)) / softness + 0.5).clamp(0, 1)
+
+
+def flat(*rgb: float, side: int = 96) -> Tensor:
+    return torch.tensor(rgb)[:, None, None].expand(3, side, side)
+
+
+def mixed(fore: Tensor, back: Tensor, alpha: Tensor) -> Tensor:
+    return fore * alpha + back * (1 - alpha)
+
+
+def band(alpha: Tensor) -> Tensor:
+    return (alpha > 0) & (alpha < 1)
+
+
+@pytest.mark.parametrize("name", PYMATTING)
+def test_no_worse_than_pymatting_on_known_colours(name: str) -> None:
+    """A rendered cut-out, its colours and alpha exact, over a place that is drawn."""
+    bgra = cv2.imread(str(SAMPLES / "cutouts" / f"{name}.webp"), cv2.IMREAD_UNCHANGED)
+    fore, alpha = (torch.from_numpy(plane.astype(np.float32) / 255) for plane in (bgra[..., 2::-1], bgra[..., 3]))
+    fore = fore.permute(2, 0, 1)
+    back = torch.from_numpy(drawn(np.random.default_rng(int(name)), bgra.shape[0])).permute(2, 0, 1)
+    rgb = mixed(fore, back, alpha)
+    errors = [
+        1000 * (each - fore).square().mean(0)[band(alpha)].mean() for each in (rgb, estimate_foreground(rgb, alpha))
+    ]
+    assert errors[1] < PYMATTING[name] < errors[0]
+
+
+def test_two_flat_colours_come_apart() -> None:
+    alpha, red, green = disc(softness=12), flat(0.8, 0.2, 0.1), flat(0.1, 0.7, 0.3)
+    found = estimate_foreground(mixed(red, green, alpha), alpha)
+    assert (found - red)[:, alpha > 0.1].abs().max() < 0.02
+    near = (alpha == 0) & (disc(softness=12).roll(6, 1) > 0.3)
+    assert near.any() and (found - red)[:, near].abs().max() < 0.1  # carried on beyond the edge
+
+
+def test_long_soft_hair_is_reached_into() -> None:
+    alpha, red, green = disc(256, 100), flat(0.8, 0.2, 0.1, side=256), flat(0.1, 0.7, 0.3, side=256)
+    found = estimate_foreground(mixed(red, green, alpha), alpha)
+    assert (found - red)[:, alpha > 0.1].abs().max() < 0.03
+
+
+def test_solid_pixels_stay_bit_for_bit() -> None:
+    rng = torch.Generator().manual_seed(0)
+    rgb, alpha = torch.rand(3, 70, 90, generator=rng), torch.rand(70, 90, generator=rng)
+    alpha[alpha > 0.6] = 1
+    found = estimate_foreground(rgb, alpha)
+    assert torch.equal(found[:, alpha == 1], rgb[:, alpha == 1])
+    assert not torch.equal(found[:, alpha < 1], rgb[:, alpha < 1])
+    assert float(found.min()) >= 0 and float(found.max()) <= 1
+    assert torch.equal(estimate_foreground(rgb, torch.ones_like(alpha)), rgb)
+
+
+def test_a_matte_that_is_nearly_solid_is_solid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sigmoid never says 0 or 1; most of a frame must not be worked on for that, nor be blurred."""
+    worked: list[torch.Size] = []
+    solved = foreground._solved
+    monkeypatch.setattr(
+        foreground, "_solved", lambda image, *rest: (worked.append(image.shape), solved(image, *rest))[1]
+    )
+    rgb = torch.rand(3, 512, 512, generator=torch.Generator().manual_seed(0))
+    alpha = torch.full((512, 512), 1e-4)
+    alpha[:130] = 1 - 1e-4
+    found = estimate_foreground(rgb, alpha, levels=2)
+    assert torch.equal(found[:, :130], rgb[:, :130])
+    assert not worked
+
+
+def test_a_frame_without_a_subject_has_colours_all_the_same() -> None:
+    found = estimate_foreground(flat(0.2, 0.4, 0.6), torch.zeros(96, 96))
+    torch.testing.assert_close(found, flat(0.2, 0.4, 0.6).contiguous())
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_it_flickers_no_more_than_its_footage(moving: bool) -> None:
+    rng = np.random.default_rng(1)
+    fore, back = (torch.from_numpy(drawn(rng, 160)).permute(2, 0, 1) for _ in range(2))
+    clean, noisy, found, truth, edges = [], [], [], [], []
+    for t in range(6):
+        shift = 2 * t * moving
+        alpha = disc(160, 16).roll(shift, 1)
+        truth.append(fore.roll(shift, 2))
+        clean.append(mixed(truth[-1], back, alpha))
+        noisy.append((clean[-1] + 0.02 * torch.from_numpy(rng.standard_normal((3, 160, 160), np.float32))).clamp(0, 1))
+        found.append(estimate_foreground(noisy[-1], alpha))
+        edges.append(band(alpha))
+
+    def flicker(frames: list[Tensor], steady: list[Tensor]) -> float:
+        """Of the frames' errors, from each to the next, in the band of both."""
+        errors = [frame - still for frame, still in zip(frames, steady, strict=True)]
+        steps = [(b - a)[:, e & f] for a, b, e, f in zip(errors, errors[1:], edges, edges[1:], strict=False)]
+        return float(torch.cat(steps, 1).square().mean().sqrt())
+
+    # Without the stage, the cut-out would carry the frame's own colours.
+    assert flicker(found, truth) < flicker(noisy, truth if moving else clean)
+
+
+def test_tiles_leave_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    fore, back = (torch.from_numpy(drawn(rng, 200)).permute(2, 0, 1) for _ in range(2))
+    alpha = disc(200, 9)
+    rgb = mixed(fore, back, alpha)
+    monkeypatch.setattr(foreground, "TILE", 1000)
+    whole = estimate_foreground(rgb, alpha)
+    monkeypatch.setattr(foreground, "TILE", 16)
+    tiled = estimate_foreground(rgb, alpha)
+    assert (tiled - whole)[:, alpha > 0].abs().max() < 0.02
+
+
+def test_corrected_colours_are_the_least_squares_solution() -> None:
+    """Of αF + (1 − α)B = I, √R·F = √R·F₀ and √R·B = √R·B₀, pixel by pixel; none of them to be clamped."""
+    rng = torch.Generator().manual_seed(4)
+    alpha, image, before = (torch.rand(*shape, generator=rng) for shape in ((1, 8, 9), (3, 8, 9), (2, 3, 8, 9)))
+    image, before = image / 4 + 0.375, before / 4 + 0.375
+    shares = torch.stack([alpha, 1 - alpha])
+    found = foreground._corrected(image, shares, shares.square().sum(0) + foreground.RESERVE, before)
+    root = foreground.RESERVE**0.5
+    pulls = root * torch.eye(2).expand(8, 9, 2, 2)
+    equations = torch.cat([shares[:, 0].permute(1, 2, 0)[:, :, None], pulls], 2)
+    given = torch.cat([image[None], root * before]).permute(2, 3, 0, 1)
+    wanted = torch.linalg.lstsq(equations, given).solution.permute(2, 3, 0, 1)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
+
+
+def test_corrected_colours_carry_no_more_noise_than_the_picture() -> None:
+    """At no alpha; without a reserve it would be a fifth more."""
+    alpha = torch.linspace(0, 1, 101)[None, None]
+    shares = torch.stack([alpha, 1 - alpha])
+    steadiness = shares.square().sum(0) + foreground.RESERVE
+    before = torch.full((2, 3, 1, 101), 0.25)
+    darker, lighter = (
+        foreground._corrected(torch.full((3, 1, 101), level), shares, steadiness, before)[0] for level in (0.25, 0.5)
+    )
+    assert float((lighter - darker).max()) <= 0.25 + 1e-5
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (7, 4), (40, 33)])
+def test_what_a_window_shows_of_a_picture_stretched_is_what_it_would_show_of_all_of_it(shape: tuple[int, int]) -> None:
+    picture = torch.rand(1, 6, *shape, generator=torch.Generator().manual_seed(5))
+    whole = F.interpolate(picture, scale_factor=2, mode="bilinear")
+    height, width = whole.shape[2:]
+    for top, left in ((0, 0), (height // 3, width // 2), (height - 1, width - 1)):
+        window = (..., slice(top, height), slice(left, width))
+        torch.testing.assert_close(foreground._doubled(picture, window), whole[window], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (2, 3), (129, 67)])
+@pytest.mark.parametrize("levels", [1, 4, 20])
+def test_any_size_and_depth(shape: tuple[int, int], levels: int) -> None:
+    rgb, alpha = torch.rand(3, *shape), torch.rand(*shape)
+    found = estimate_foreground(rgb, alpha, levels=levels)
+    assert found.shape == rgb.shape and found.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("rgb", "alpha", "levels"),
+    [
+        (torch.rand(3, 4, 5), torch.rand(5, 4), 3),
+        (torch.rand(4, 4, 5), torch.rand(4, 5), 3),
+        (torch.rand(3, 0, 5), torch.rand(0, 5), 3),
+        (torch.zeros(3, 4, 5, dtype=torch.uint8), torch.rand(4, 5), 3),
+        (torch.rand(3, 4, 5), torch.rand(4, 5), 0),
+    ],
+)
+def test_what_does_not_fit_is_refused(rgb: Tensor, alpha: Tensor, levels: int) -> None:
+    with pytest.raises(ValueError):
+        estimate_foreground(rgb, alpha, levels=levels)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_the_stage_fills_the_foreground_and_nothing_else(dtype: torch.dtype) -> None:
+    rgb = mixed(flat(0.8, 0.2, 0.1), flat(0.1, 0.7, 0.3), disc())
+    rgb = (255 * rgb).to(dtype) if dtype == torch.uint8 else rgb
+    stage, given = ForegroundEstimator(), Cutout(Frame(rgb, 7, 3), disc())
+    (made,) = stage.push(given)
+    assert made.frame is given.frame and made.alpha is given.alpha
+    assert made.foreground is not None
+    assert torch.equal(made.foreground, estimate_foreground(given.frame.as_float(), given.alpha))
+    assert list(stage.flush()) == []
+
+
+@pytest.mark.parametrize("background", [None, "#203040"])
+def test_files_hold_the_foreground(tmp_path: Path, background: str | None) -> None:
+    """Straight cut-outs store it, composites are made of it: no green is left of the old background."""
+    rgb = (255 * mixed(flat(0.8, 0.2, 0.1), flat(0.1, 0.7, 0.3), disc())).to(torch.uint8)
+    (cutout,) = ForegroundEstimator().push(Cutout(Frame(rgb, 0, 0), disc()))
+    still = tmp_path / "still.png"
+    cv2.imwrite(str(still), rgb.permute(1, 2, 0).numpy()[..., ::-1])
+    with (
+        open_video(still) as source,
+        open_writer(tmp_path / "out.png", source.info, background=background) as writer,
+    ):
+        writer.write(cutout)
+    stored = torch.from_numpy(cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED)[..., 2::-1].copy())
+    stored = stored.permute(2, 0, 1).float() / 255
+    new = flat(32 / 255, 48 / 255, 64 / 255)
+    wanted = flat(0.8, 0.2, 0.1) if background is None else mixed(flat(0.8, 0.2, 0.1), new, disc())
+    assert (stored - wanted)[:, disc() > 0.1].abs().max() < 0.03
+    assert (rgb / 255 - wanted)[:, disc() > 0.1].abs().max() > 0.3
+
+
+def test_the_command_decontaminates_unless_told_not_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    still = tmp_path / "still.png"
+    picture = np.random.default_rng(3).integers(0, 256, (48, 64, 3), np.uint8)
+    cv2.imwrite(str(still), picture)
+    common = [str(still), "--model", "birefnet-nano", "--size", "64x64", "--device", "cpu", "--offline", "--json"]
+    stages, stored = [], []
+    for choice in ("on", "off"):
+        path = tmp_path / f"{choice}.png"
+        assert main([*common, "-o", str(path), "--decontaminate", choice]) == 0
+        stages.append("ForegroundEstimator" in json.loads(capsys.readouterr().out)["stages"])
+        stored.append(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[..., :3])
+    assert stages == [True, False]
+    assert np.array_equal(stored[1], picture) and not np.array_equal(stored[0], picture)
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same() -> None:
+    rgb, alpha = torch.rand(3, 200, 300), disc(300, 20)[:200]
+    there = estimate_foreground(rgb.cuda(), alpha.cuda()).cpu()
+    torch.testing.assert_close(there, estimate_foreground(rgb, alpha), atol=1e-4, rtol=0)
+    (cutout,) = ForegroundEstimator("cuda").push(Cutout(Frame(rgb, 0, 0), alpha))
+    assert cutout.foreground is not None and cutout.foreground.device == rgb.device
+
+
+def test_a_matte_alone_takes_no_time_for_colours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = write_clip(tmp_path / "clip.mp4", pts=even_pts(2))
+    common = ["--model", "birefnet-nano", "--device", "cpu", "--offline", "--despill", "green", "--json"]
+    assert main([str(given), "--matte", str(tmp_path / "matte.mov"), *common]) == 0
+    assert json.loads(capsys.readouterr().out)["stages"] == ["ClipColors", "TemporalSmoother"]
+    both = ["--matte", str(tmp_path / "matte.mov"), "-o", str(tmp_path / "plate.mov"), "--overwrite"]
+    assert main([str(given), *both, *common]) == 0
+    assert json.loads(capsys.readouterr().out)["stages"][2:] == ["ForegroundEstimator", "Despill"]
