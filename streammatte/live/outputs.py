@@ -24,7 +24,7 @@ from streammatte.live.writer import (
     STDOUT,
     ReaderLeft,
     Recording,
-    StreamSink,
+    StreamWriter,
     check_address,
     recorded,
     scheme_of,
@@ -247,7 +247,7 @@ def _open_output(target: str, info: StreamInfo, *, alpha: bool, overwrite: bool)
     if device == _CAMERA:
         return Apart(VirtualCamera(name or None, info), _HELD)
     if target == STDOUT or scheme_of(target) is not None:
-        return Apart(_Written(StreamSink(target, info, alpha=alpha)), _HELD)
+        return Apart(_Written(StreamWriter(target, info, alpha=alpha)), _HELD)
     recording = Recording(Path(target), info, alpha=alpha, overwrite=overwrite)
     return Apart(_Written(recording), _HELD_FOR_FILE, path=Path(target))
 
@@ -255,7 +255,7 @@ def _open_output(target: str, info: StreamInfo, *, alpha: bool, overwrite: bool)
 class _Written:
     """A writer of media/ as an output."""
 
-    def __init__(self, writer: StreamSink | Recording) -> None:
+    def __init__(self, writer: StreamWriter | Recording) -> None:
         self._writer = writer
 
     @property

@@ -97,7 +97,7 @@ def check_address(target: str) -> None:
         raise WriteFailed(f"{shown}: there is no host {host} ({exc.strerror})", hint="check its name") from exc
 
 
-class StreamSink:
+class StreamWriter:
     """Sends pictures to an address, or to standard output, each as soon as it is there. A context manager.
 
     To an address goes H.264 without delay: in MPEG-TS over UDP, TCP and SRT, in FLV over RTMP, and by RTSP, to a server

@@ -30,7 +30,7 @@ from streammatte.live.capture import Capture
 from streammatte.live.outputs import check_outputs
 from streammatte.live.source import LiveSource
 from streammatte.live.status import Status
-from streammatte.live.writer import StreamSink
+from streammatte.live.writer import StreamWriter
 from streammatte.media import containers
 from streammatte.media.addresses import without_secrets
 
@@ -86,7 +86,7 @@ def test_no_message_has_a_secret(address: str, tmp_path: Path, capsys: pytest.Ca
         check_outputs([address, address], alpha=False, overwrite=False, json=False, read=[])
     assert SECRET not in str(refused.value)
     if not address.startswith(("nonsense", "http")):
-        assert SECRET not in StreamSink(address, INFO).description
+        assert SECRET not in StreamWriter(address, INFO).description
 
 
 class _Ranges(SimpleHTTPRequestHandler):

@@ -277,7 +277,7 @@ import test_media_sinks as t
 from streammatte.errors import WriteFailed
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 noise = t.torch.randint(0, 256, (3, 48, 64), dtype=t.torch.uint8)
-made = [t.Plate(t.Frame(noise.roll(n, 1), 512 * n, n), t.torch.rand(48, 64)) for n in range(60)]
+made = [t.Cutout(t.Frame(noise.roll(n, 1), 512 * n, n), t.torch.rand(48, 64)) for n in range(60)]
 try:
     t.write({str(tmp_path / name)!r}, made=made, **{options!r})
 except WriteFailed as failure:
