@@ -23,7 +23,7 @@ LEVELS = {
     "pipeline": 4,
     "stages": 4,
     "quality": 5,
-    "train": 5,
+    "train": 6,
     "checks": 5,
     "resume": 6,
     "summary": 6,
