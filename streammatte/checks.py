@@ -124,7 +124,7 @@ def check_lookahead(options: Options) -> None:
 
 def check_single(targets: Sequence[str], frames: int | None) -> None:
     """Refuse a picture's name without a number for more than one frame, as far as that is known."""
-    from streammatte.media.read.sequence import PICTURES, NumberedName
+    from streammatte.media.read.numbered import PICTURES, NumberedName
     from streammatte.media.write.animation_formats import ANIMATED
 
     single = set(PICTURES) - set(ANIMATED)

@@ -21,24 +21,16 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from streammatte.color.codes import (
+    BT2020_CONSTANT_LUMINANCE,
+    FULL,
+    LUMA,
+    RGB_MATRIX,
+    STUDIO,
+    matrix_for,
+)
 from streammatte.errors import DecodeFailed
 from streammatte.frame import UNSPECIFIED, ColorSpec, StoredSamples
-
-RGB_MATRIX = 0
-FULL, STUDIO = 2, 1  # FFmpeg's AVCOL_RANGE_JPEG and AVCOL_RANGE_MPEG
-
-# Red's and blue's share of luma, by H.273 matrix code point.
-_LUMA = {
-    1: (0.2126, 0.0722),  # BT.709
-    4: (0.30, 0.11),  # FCC
-    5: (0.299, 0.114),  # BT.601, 625 lines
-    6: (0.299, 0.114),  # BT.601, 525 lines
-    7: (0.212, 0.087),  # SMPTE 240M
-    9: (0.2627, 0.0593),  # BT.2020, non-constant luminance
-}
-
-_CONSTANT_LUMINANCE = 10  # BT.2020's other matrix
-_NAMES = {1: "BT.709", 6: "BT.601"}
 
 # How planar formats are named, by how many luma columns and rows share a chroma sample.
 _SUBSAMPLING = {(1, 1): "444", (2, 1): "422", (2, 2): "420", (1, 2): "440", (4, 1): "411", (4, 4): "410"}
@@ -49,35 +41,10 @@ Samples = NDArray[Any]
 """(H, W) or (H, W, 3) of uint8 or uint16 that span their whole type; OpenCV's and PyAV's stubs know no better."""
 
 
-def matrix_for(color: ColorSpec, width: int, height: int) -> int:
-    """The matrix that ``color`` names, or the one the field takes for a picture of that size when it names none.
-
-    Untagged video of 720 lines or 1280 columns and more is taken for BT.709, smaller for BT.601, as players do. RGB
-    sources get the same answer: it is what their cut-outs are written with.
-    """
-    if color.matrix in _LUMA:
-        return color.matrix
-    if color.matrix == _CONSTANT_LUMINANCE:
-        return 9  # players take it for the other, too
-    return 1 if height >= 720 or width >= 1280 else 6
-
-
-def spans_whole_range(color: ColorSpec) -> bool:
-    """Whether such Y'CbCr is full range. RGB is by nature, which says nothing of what its cut-outs should be."""
-    return color.full_range and color.matrix != RGB_MATRIX
-
-
-def assumed_matrix(color: ColorSpec, width: int, height: int) -> str | None:
-    """What a picture that names no matrix is taken for, in words; ``None`` if it names one, or is RGB."""
-    if color.matrix in (*_LUMA, RGB_MATRIX, _CONSTANT_LUMINANCE):
-        return None
-    return f"colours untagged: taken for {_NAMES[matrix_for(color, width, height)]}, as players take its size"
-
-
 @lru_cache(maxsize=32)
 def rgb_to_ycbcr(matrix: int, bits: int, *, full_range: bool, peak: int) -> NDArray[np.float64]:
     """(3, 4) affine matrix from R'G'B' in [0, ``peak``] to Y'CbCr code values of ``bits`` bits (ITU-T H.273, 8.3)."""
-    kr, kb = _LUMA[matrix]
+    kr, kb = LUMA[matrix]
     kg = 1 - kr - kb
     forward = np.array(
         [
@@ -161,7 +128,7 @@ class RgbReader:
         return rgb, stored
 
     def _stored(self, frame: av.VideoFrame, color: ColorSpec) -> StoredSamples:
-        if color.matrix not in (*_LUMA, _CONSTANT_LUMINANCE, UNSPECIFIED, 3):
+        if color.matrix not in (*LUMA, BT2020_CONSTANT_LUMINANCE, UNSPECIFIED, 3):
             raise DecodeFailed(
                 f"colour matrix {color.matrix} is not supported",
                 hint="convert the clip to BT.709 first, for instance with FFmpeg's colorspace filter",

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from streammatte.color.linear import SRGB, from_linear
+from streammatte.color.codes import SRGB
+from streammatte.color.linear import from_linear
 from streammatte.color.ycbcr import Samples
 from streammatte.errors import InputError
 from streammatte.frame import Cutout, Frame, StreamInfo

@@ -96,3 +96,10 @@ def indexed_packets(container: av.container.InputContainer, stream: av.stream.St
     if not container.format.name.startswith(_INDEX_THEIR_PACKETS):
         return 0
     return sum(entry.size > 0 for entry in stream.index_entries)
+
+
+def only(container: av.container.InputContainer, stream: av.stream.Stream) -> None:
+    """Have the demuxer skip what other streams hold."""
+    for other in container.streams:
+        if other is not stream:
+            other.discard = av.stream.Discard.all

@@ -16,7 +16,7 @@ from support import clips
 from streammatte.color.ycbcr import rgb_to_ycbcr
 from streammatte.errors import DecodeFailed, NoVideoStream, SourceNotFound
 from streammatte.media import open_video
-from streammatte.media.read.sequence import NumberedName
+from streammatte.media.read.numbered import NumberedName
 
 MILLISECONDS = {"time_base": Fraction(1, 1000), "pts": [40 * index for index in range(clips.FRAMES)]}
 

@@ -15,7 +15,7 @@ from streammatte.color.ycbcr import fitted
 from streammatte.errors import InputError
 from streammatte.frame import Frame, StreamInfo
 from streammatte.media import open_video
-from streammatte.media.read.sequence import NumberedName, SequenceSource
+from streammatte.media.read.numbered import NumberedName, SequenceSource
 
 INVERTED = "invert:"
 _OTHER_SHAPE = 0.05  # of the ratio of width to height: less is rounding
