@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from streammatte.color.codes import CHROMATICITIES, LINEAR, rgb_color
 from streammatte.errors import DecodeFailed, SourceNotFound
 from streammatte.frame import UNSPECIFIED
-from streammatte.media.exr_timecode import timecode_in
 from streammatte.media.read.exr_layers import chosen, planes_of, refuse_deep
+from streammatte.media.read.exr_timecode import timecode_in
 from streammatte.media.read.kinds import refuse_too_large
 from streammatte.media.read.pictures import FAINT, Picture, straight
 
@@ -49,10 +49,10 @@ def read_exr(path: Path, layer: str | None = None) -> Picture:
     colors, clear = planes_of(path, layer_read)
     rgb = np.dstack([_placed(plane, size, origin) for plane in colors])
     alpha = None if clear is None else _placed(clear, size, origin)
-    if alpha is not None and "straight alpha" not in str(header.get("comments", "")):
-        if ((alpha > FAINT) & (alpha < 1)).any():
-            rgb = straight(rgb, alpha)
-            notes.append("premultiplied colours, divided by alpha")
+    says_straight = "straight alpha" in str(header.get("comments", ""))
+    if alpha is not None and not says_straight and ((alpha > FAINT) & (alpha < 1)).any():
+        rgb = straight(rgb, alpha)
+        notes.append("premultiplied colours, divided by alpha")
     rate = Fraction(header["framesPerSecond"]).limit_denominator(1001) if "framesPerSecond" in header else None
     deep = any(plane.dtype != np.float16 for plane in colors)
     return Picture(

@@ -1,4 +1,4 @@
-"""What kind of picture a file is, by its content: a name says little, and cameras, browsers and people rename."""
+"""What kind of picture a file is, by its content: cameras, browsers and people rename files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from streammatte.errors import DecodeFailed
 from streammatte.media.addresses import PIPE
 
-_LONGEST = 512  # bytes at the beginning that tell the kind
+_LONGEST = 512  # bytes at the beginning, enough to tell
 
 _MAGIC = {
     b"\x89PNG\r\n\x1a\n": "PNG",
@@ -48,22 +48,22 @@ _MAGIC = {
     b"/* XPM */": "XPM",
     b"#define ": "XBM",
 }
-# Brands of the ISO base media file format that are pictures; the same container holds films.
+# Brands of the ISO base media file format for pictures; films have the same container.
 _BRANDS = {
     **dict.fromkeys((b"avif", b"avis"), "AVIF"),
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"mif1"), "HEIF"),
 }
-_SEQUENCES = (b"msf1", b"hevc", b"hevx")  # which mostly hold a picture, too
-# Kinds without a magic number, which would be found in anything, are told by their names.
+_SEQUENCES = (b"msf1", b"hevc", b"hevx")  # mostly with a picture, too
+# These kinds have no magic number, so their names decide.
 _BY_NAME = {".tga": "TGA", ".icb": "TGA", ".vda": "TGA", ".vst": "TGA", ".pcx": "PCX", ".dib": "DIB"}
 _BY_NAME |= {".cur": "CUR", ".pcd": "PCD"}
 _FILMS = (".mjpeg", ".mjpg", ".mjp")  # JPEG pictures one after the other
 
 WITH_FRAMES = ("PNG", "GIF", "WEBP", "AVIF")
-"""Kinds of which a file may hold an animation."""
+"""Kinds that may be animated."""
 
 LARGEST = 2 * 89_478_485
-"""Pixels of a picture: Pillow's own limit. A damaged header may ask for any amount of memory."""
+"""Pixels; Pillow's own limit. A damaged header may ask for any amount of memory."""
 
 
 def refuse_too_large(path: Path, height: int, width: int) -> None:
@@ -72,7 +72,7 @@ def refuse_too_large(path: Path, height: int, width: int) -> None:
         raise DecodeFailed(f"{path} cannot be decoded: it has no pixels", hint="it is cut or damaged; fetch it again")
     if height * width > LARGEST:
         raise DecodeFailed(
-            f"{path} is too large to be decoded: {width}×{height}",
+            f"{path} is too large: {width}×{height}",
             hint=f"scale it down to {LARGEST // 10**6} megapixels",
         )
 
@@ -80,17 +80,17 @@ def refuse_too_large(path: Path, height: int, width: int) -> None:
 def picture_kind(path: str | PathLike[str]) -> str | None:
     """``"PNG"``, ``"JPEG"``, ``"TIFF"`` …, as Pillow names them, or ``"EXR"``, ``"HEIF"``.
 
-    ``None`` for a film, for an address, for what cannot be read, and for pictures that only FFmpeg knows.
+    ``None`` for films, addresses, unreadable files, and pictures that only FFmpeg reads.
     """
     path = str(path)
     if path == PIPE or ("://" in path and not os.path.exists(path)):  # noqa: PTH110 - see open_container
         return None
     try:
-        if not Path(path).is_file():  # a pipe's first bytes are read once only
+        if not Path(path).is_file():  # the first bytes of a pipe cannot be read twice
             return None
         with Path(path).open("rb") as file:
             head = file.read(_LONGEST)
-    except (OSError, ValueError):  # who opens it says what is wrong with it
+    except (OSError, ValueError):  # whoever opens it says what is wrong
         return None
     suffix = Path(path).suffix.lower()
     if suffix in _FILMS:
@@ -102,12 +102,12 @@ def picture_kind(path: str | PathLike[str]) -> str | None:
 
 
 def _is_deep(kind: str, head: bytes) -> bool:
-    """Whether it is RGB of more than 8 bits that Pillow would read with 8, and FFmpeg with all of them."""
+    """Whether it is RGB of more than 8 bits, of which Pillow would read 8 and FFmpeg all."""
     if kind == "PPM" and head[:2] in (b"P3", b"P6"):
         words = re.sub(rb"#[^\n\r]*", b"", head[2:]).split(maxsplit=3)
         return len(words) > 2 and words[2].isdigit() and int(words[2]) > 255
     if kind == "JPEG2000":
-        # Components' bits less one, in the header's box or the codestream's first segment (ISO/IEC 15444-1, A.5.1).
+        # Bits minus one, in the header box or the codestream's first segment (ISO/IEC 15444-1, A.5.1).
         place = head.find(b"ihdr")
         place = place + 14 if place > 0 else 42
         return len(head) > place and head[place] & 0x7F > 7
@@ -125,7 +125,7 @@ def _kind_of(head: bytes) -> str | None:
 
 
 def _brand_of(head: bytes) -> str | None:
-    """By the main brand; a general one, and that of a sequence, by those that it is compatible with."""
+    """By the main brand or, if that is general or a sequence's, by the compatible brands."""
     brands = [head[8:12], *(head[at : at + 4] for at in range(16, min(len(head), int.from_bytes(head[:4], "big")), 4))]
     if brands[0] not in (*_BRANDS, *_SEQUENCES):
         return None

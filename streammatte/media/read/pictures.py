@@ -166,10 +166,13 @@ def straight(colors: Samples, alpha: NDArray[Any]) -> Samples:
     """
     if colors.dtype == np.float32:
         cover = alpha[..., None]
-        return np.divide(colors, cover, out=colors.copy(), where=(cover > FAINT) & (cover < 1))
+        light = colors.copy()
+        np.divide(light, cover, out=light, where=(cover > FAINT) & (cover < 1))
+        return light
     peak = np.iinfo(colors.dtype).max
     divided = colors.astype(np.float64) * peak / np.maximum(alpha, 1)[..., None]
-    return np.rint(np.minimum(divided, peak)).astype(colors.dtype)
+    result: Samples = np.rint(np.minimum(divided, peak)).astype(colors.dtype)
+    return result
 
 
 def left_out(count: int, what: str) -> str:
@@ -179,5 +182,7 @@ def left_out(count: int, what: str) -> str:
 
 def _shares(samples: NDArray[Any]) -> NDArray[np.float32]:
     if samples.dtype == np.float32:
-        return np.clip(samples, 0, 1)
-    return samples.astype(np.float32) / np.float32(np.iinfo(samples.dtype).max)
+        shares: NDArray[np.float32] = np.clip(samples, 0, 1)
+    else:
+        shares = samples.astype(np.float32) / np.float32(np.iinfo(samples.dtype).max)
+    return shares

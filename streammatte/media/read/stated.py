@@ -76,9 +76,8 @@ def _properties(file: BinaryIO, within: Box | None = None) -> Iterator[Box]:
 
 def decode_deep(path: Path, kind: str | None, bits: int) -> NDArray[Any]:
     """(H, W) or (H, W, C) uint16 spanning its type, from samples of more than 8 ``bits``; not turned."""
-    samples: NDArray[Any]
-    if kind == "PNG":
-        samples = imagecodecs.png_decode(path.read_bytes())
-        return samples
-    samples = imagecodecs.avif_decode(path.read_bytes())
-    return np.rint(samples * (65535 / (2**bits - 1))).astype(np.uint16)
+    decode = imagecodecs.png_decode if kind == "PNG" else imagecodecs.avif_decode
+    samples: NDArray[Any] = decode(path.read_bytes())
+    if kind != "PNG":
+        samples = np.rint(samples * (65535 / (2**bits - 1))).astype(np.uint16)
+    return samples

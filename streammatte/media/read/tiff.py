@@ -132,5 +132,5 @@ def _spread(samples: NDArray[Any], page: tifffile.TiffPage, path: Path) -> Sampl
     if bits == 8 * samples.dtype.itemsize:
         return np.ascontiguousarray(samples, samples.dtype.newbyteorder("="))
     peak = np.iinfo(samples.dtype).max
-    spread = np.rint(samples.astype(np.float64) * (peak / (2**bits - 1)))
+    spread: Samples = np.rint(samples.astype(np.float64) * (peak / (2**bits - 1)))
     return spread.astype(samples.dtype.newbyteorder("="))

@@ -14,7 +14,7 @@ from streammatte.color.codes import CHROMATICITIES, LINEAR, SRGB, transfer_of
 from streammatte.color.linear import to_linear
 from streammatte.color.profiles import in_srgb
 from streammatte.frame import Cutout, StreamInfo
-from streammatte.media.exr_timecode import attribute_of, has_attribute
+from streammatte.media.read.exr_timecode import attribute_of, has_attribute
 from streammatte.media.timecode import Timecode
 from streammatte.media.write.composing import (
     AlphaKind,
