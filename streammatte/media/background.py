@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from PIL import ImageColor
 from torch import Tensor
 
 from streammatte.color.codes import SRGB
@@ -20,29 +21,7 @@ from streammatte.errors import InputError
 from streammatte.frame import Cutout, Frame, StreamInfo
 from streammatte.media.write.composing import Background, opacity, pixels_of
 
-# CSS's basic colours (CSS Color 4, 6.1), and the two of studio screens.
-_NAMED = {
-    "black": (0, 0, 0),
-    "silver": (192, 192, 192),
-    "gray": (128, 128, 128),
-    "grey": (128, 128, 128),
-    "white": (255, 255, 255),
-    "maroon": (128, 0, 0),
-    "red": (255, 0, 0),
-    "purple": (128, 0, 128),
-    "magenta": (255, 0, 255),
-    "green": (0, 128, 0),
-    "lime": (0, 255, 0),
-    "olive": (128, 128, 0),
-    "yellow": (255, 255, 0),
-    "navy": (0, 0, 128),
-    "blue": (0, 0, 255),
-    "teal": (0, 128, 128),
-    "cyan": (0, 255, 255),
-    "orange": (255, 165, 0),
-    "greenscreen": (0, 177, 64),
-    "bluescreen": (0, 71, 187),
-}
+_SCREENS = {"greenscreen": "#00b140", "bluescreen": "#0047bb"}
 
 # The default blur as a share of the height: about what a fast portrait lens does to a room.
 _DEFAULT_BLUR = 1 / 36
@@ -120,21 +99,18 @@ def parse_color(text: str) -> tuple[int, int, int] | None:
     Raises:
         InputError: It looks like a colour, but is not one.
     """
-    named = _NAMED.get(text.lower())
-    if named is not None:
-        return named
-    if re.fullmatch(r"#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})", text):
-        digits = text[1:] if len(text) == 7 else "".join(2 * digit for digit in text[1:])
-        red, green, blue = bytes.fromhex(digits)
-        return red, green, blue
+    text = _SCREENS.get(text.lower(), text)
     if match := re.fullmatch(r"(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})", text):
-        red, green, blue = (int(value) for value in match.groups())
-        if max(red, green, blue) > 255:
-            raise InputError(f"{text!r} is not a colour: a component exceeds 255", hint="write R,G,B such as 0,177,64")
-        return red, green, blue
-    if text.startswith("#"):
-        raise InputError(f"{text!r} is not a colour", hint="write #rgb or #rrggbb in hexadecimal")
-    return None
+        text = f"rgb({','.join(match.groups())})"
+        if max(map(int, match.groups())) > 255:
+            raise InputError(f"not a colour: {match[0]!r} has a component above 255", hint="write R,G,B: 0,177,64")
+    try:
+        red, green, blue = ImageColor.getrgb(text)[:3]
+    except ValueError as exc:
+        if text.startswith("#"):
+            raise InputError(f"{text!r} is not a colour", hint="write #rgb or #rrggbb in hexadecimal") from exc
+        return None
+    return red, green, blue
 
 
 def _checkerboard(width: int, height: int) -> Tensor:

@@ -13,40 +13,23 @@ from streammatte.media.addresses import PIPE
 _LONGEST = 512  # bytes at the beginning, enough to tell
 
 _MAGIC = {
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"\xff\xd8\xff": "JPEG",
-    b"GIF87a": "GIF",
-    b"GIF89a": "GIF",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"II+\0": "TIFF",  # BigTIFF
-    b"MM\0+": "TIFF",
-    b"\x76\x2f\x31\x01": "EXR",
-    b"8BPS\0\1": "PSD",
-    b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG2000",
-    b"\xff\x4f\xff\x51": "JPEG2000",
-    b"qoif": "QOI",
-    b"DDS ": "DDS",
-    b"\x01\xda\0\1": "SGI",
-    b"\x01\xda\1\1": "SGI",
-    b"icns": "ICNS",
-    b"\0\0\1\0": "ICO",
-    b"BLP1": "BLP",
-    b"BLP2": "BLP",
-    b"\x59\xa6\x6a\x95": "SUN",
-    b"P1": "PPM",
-    b"P2": "PPM",
-    b"P3": "PPM",
-    b"P4": "PPM",
-    b"P5": "PPM",
-    b"P6": "PPM",
-    b"P0CMYK": "PPM",
-    b"PyCMYK": "PPM",
-    b"PyRGBA": "PPM",
-    b"PyP": "PPM",
-    b"Pf": "PPM",
-    b"/* XPM */": "XPM",
-    b"#define ": "XBM",
+    "PNG": (b"\x89PNG\r\n\x1a\n",),
+    "JPEG": (b"\xff\xd8\xff",),
+    "GIF": (b"GIF87a", b"GIF89a"),
+    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "EXR": (b"\x76\x2f\x31\x01",),
+    "PSD": (b"8BPS\0\1",),
+    "JPEG2000": (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
+    "QOI": (b"qoif",),
+    "DDS": (b"DDS ",),
+    "SGI": (b"\x01\xda\0\1", b"\x01\xda\1\1"),
+    "ICNS": (b"icns",),
+    "ICO": (b"\0\0\1\0",),
+    "BLP": (b"BLP1", b"BLP2"),
+    "SUN": (b"\x59\xa6\x6a\x95",),
+    "PPM": (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"P0CMYK", b"PyCMYK", b"PyRGBA", b"PyP", b"Pf"),
+    "XPM": (b"/* XPM */",),
+    "XBM": (b"#define ",),
 }
 # Brands of the ISO base media file format for pictures; films have the same container.
 _BRANDS = {
@@ -121,7 +104,7 @@ def _kind_of(head: bytes) -> str | None:
         return "BMP"
     if head[4:8] == b"ftyp":
         return _brand_of(head)
-    return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
+    return next((kind for kind, magic in _MAGIC.items() if head.startswith(magic)), None)
 
 
 def _brand_of(head: bytes) -> str | None:
