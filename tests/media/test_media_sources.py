@@ -354,12 +354,8 @@ def numbered(folder, numbers, suffix=".png", picture=clips.picture):
 
 def test_a_sequence_is_a_clip(tmp_path):
     (tmp_path / "plate.note.txt").write_text("not of it")
-    for suffix, pattern in (
-        (".png", "plate.####"),
-        (".tif", "plate.%04d"),
-        (".bmp", "plate.####"),
-        (".jpg", "plate.%04d"),
-    ):
+    for suffix in (".png", ".tif", ".bmp", ".jpg"):
+        pattern = "plate.%04d" if suffix == ".tif" else "plate.####"
         numbered(tmp_path, range(1001, 1006), suffix)
         with open_video(tmp_path / f"{pattern}{suffix}") as source:
             frames = list(source)

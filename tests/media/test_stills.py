@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import struct
 import zlib
@@ -63,17 +62,15 @@ GREY = made("gray", gamma=1.8)
 
 
 def opened(path: Path, **options):
-    """(H, W, 3) of each frame, and the source; all that was opened is collected."""
+    """(H, W, 3) of each frame, and the source."""
     with open_video(path, **options) as source:
         frames = [frame.rgb.permute(1, 2, 0).numpy().copy() for frame in source]
-    gc.collect()
     return frames, source
 
 
 def alpha_of(path: Path):
     with open_video(path) as source:
         alpha = next(source.cutouts()).alpha.numpy().copy()
-    gc.collect()
     return alpha
 
 
@@ -321,7 +318,6 @@ def test_outputs_that_can_carry_the_profile_and_the_pixels_and_others_are_in_srg
             < 2
             < np.abs(srgb.mean((0, 1)) - own.mean((0, 1))).max()
         )
-    gc.collect()
 
 
 def test_srgb_stays_and_broken_profiles_are_ignored_with_a_line(tmp_path):
@@ -518,7 +514,6 @@ def test_damaged_pictures_are_one_line(tmp_path, suffix):
     with pytest.raises(DecodeFailed, match=f"cut{suffix}") as caught:
         opened(tmp_path / f"cut{suffix}")
     assert "\n" not in str(caught.value) and caught.value.hint
-    gc.collect()
 
 
 def exr(path: Path, *parts: OpenEXR.Part) -> Path:
@@ -542,7 +537,7 @@ def test_parts_of_exr_are_layers(tmp_path):
     with pytest.raises(InputError, match="specular") as caught:
         opened(path, layer="specular")
     assert "beauty, diffuse" in str(caught.value.hint)
-    with pytest.raises(InputError, match="--layer|layers"):
+    with pytest.raises(InputError, match=r"in\.png"):
         opened(saved(tmp_path / "in.png", RAMP), layer="diffuse")
 
 
