@@ -76,11 +76,7 @@ def _from_footage(url: str, info: StreamInfo) -> Background:
 
 
 def blur_radius(text: str, info: StreamInfo) -> float:
-    """The standard deviation in pixels of ``blur`` or ``blur:RADIUS``.
-
-    Raises:
-        InputError: It is not a number, or outside what a frame of that size can be blurred by.
-    """
+    """The standard deviation in pixels of ``blur`` or ``blur:RADIUS``."""
     _, _, value = text.partition(":")
     try:
         radius = float(value) if value or text.endswith(":") else info.height * _DEFAULT_BLUR

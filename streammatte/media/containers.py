@@ -52,7 +52,7 @@ def open_container(url: str) -> av.container.InputContainer:
         hint = "check the path; names are case-sensitive"
         if "#" in Path(url).name:
             hint = "numbered pictures can be PNG, JPEG, TIFF, EXR, BMP or WebP"
-        raise SourceNotFound(f"no such file: {shown}", hint=hint) from exc
+        raise SourceNotFound(f"there is no file {shown}", hint=hint) from exc
     except PermissionError as exc:
         raise SourceNotFound(f"cannot read {shown}: permission denied", hint="check the file's permissions") from exc
     except (av.InvalidDataError, av.error.EOFError) as exc:

@@ -71,11 +71,7 @@ class NutPipe(_Pipe):
 
 
 def open_pipe(pipe: PipeReader) -> av.container.InputContainer:
-    """Open standard input.
-
-    Raises:
-        DecodeFailed: It is empty, or FFmpeg does not recognise its beginning.
-    """
+    """Open standard input."""
     try:
         container = av.open(pipe, "r", buffer_size=_BUFFER, metadata_errors=TAG_ERRORS)
         pipe.check()

@@ -30,14 +30,7 @@ class Timecode:
 
     @classmethod
     def parse(cls, text: str, rate: Fraction, *, drop: bool = False) -> Self:
-        """Read ``01:00:00:00``, or ``01:00:00;00`` for drop frame, at ``rate`` frames a second.
-
-        Args:
-            drop: It is drop frame even with ``:``.
-
-        Raises:
-            InputError: It is not timecode, or not at that rate.
-        """
+        """Read ``01:00:00:00`` at ``rate`` frames a second; ``01:00:00;00``, or ``drop``, is drop frame."""
         counting = max(1, round(rate))
         found = _WRITTEN.fullmatch(text.strip())
         if found is None:

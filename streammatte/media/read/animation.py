@@ -22,27 +22,13 @@ _SHORTEST, _USUAL = 11, 100
 
 
 def is_animated(path: Path, kind: str) -> bool:
-    """Whether a picture file holds several frames, or one to show in place of the still picture.
-
-    Raises:
-        DecodeFailed: The file cannot be opened.
-    """
+    """Whether a picture file holds several frames, or one to show in place of the still picture."""
     with translating(path), Image.open(path, formats=[kind]) as picture:
         return getattr(picture, "n_frames", 1) > 1
 
 
 def open_animation(path: Path, kind: str, marks: Marks | None = None) -> PictureSource:
-    """Read the frames as they are shown, ``pts`` in milliseconds.
-
-    Args:
-        path: A file for which :func:`is_animated` is true.
-        kind: As :func:`~streammatte.media.read.kinds.picture_kind` gives it.
-        marks: Which part to read.
-
-    Raises:
-        DecodeFailed: A frame cannot be decoded.
-        InputError: There are no such frames.
-    """
+    """Read the frames as they are shown, ``pts`` in milliseconds, of a file for which :func:`is_animated` is true."""
     durations: list[int] = []
     first: Picture | None = None
     clear = False

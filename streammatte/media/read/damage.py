@@ -21,13 +21,7 @@ _BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class Ledger:
-    """Keeps account of a stream while it is read.
-
-    Args:
-        url: The file, for errors.
-        strict: Raise ``DecodeFailed`` at the first damage.
-        span: First and last pts wanted, if not all; nothing outside is missed.
-    """
+    """Keeps account of a stream while it is read; ``span`` are the first and last pts wanted, if not all."""
 
     def __init__(
         self,
@@ -58,11 +52,7 @@ class Ledger:
         self._end = Fraction(0)
 
     def refuse_a_change(self) -> None:
-        """Do not take a file that was cut or replaced while it was read for one that ended.
-
-        Raises:
-            SourceNotFound: The file changed.
-        """
+        """Raise ``SourceNotFound`` if the file was cut or replaced: it has changed, not ended."""
         size = size_of(self._url)
         damaged = self._bad_packets or self._bad_frames or self._indexed > self._read
         cut = size is not None and self._size is not None and size < self._size
@@ -103,11 +93,7 @@ class Ledger:
             self._last_shown = max(frame.pts or 0, self._last_shown)
 
     def damaged(self, what: str, exc: av.FFmpegError | None = None) -> None:
-        """Count a damaged packet or stretch.
-
-        Raises:
-            DecodeFailed: Damage is refused.
-        """
+        """Count a damaged packet or stretch, or raise ``DecodeFailed`` if strict."""
         self._bad_packets += 1
         self._refuse(what, exc)
 

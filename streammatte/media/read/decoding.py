@@ -23,23 +23,14 @@ class Decoding:
     """An open file whose best video stream is being decoded (:func:`~streammatte.media.read.choosing.picture_of`).
 
     Args:
-        url: A path of anything FFmpeg opens, an address, or ``-``.
-        strict: Raise ``DecodeFailed`` at the first damage.
         wanted: First and last pts wanted, if not all; the others are decoded, too, but not missed.
         key: pts of a key frame to begin at.
 
     Attributes:
-        container, stream: The open file.
-        closed: It is not open any more.
         stated_size: Width and height, as the file states them.
         bytes_read: Size of the stream's packets so far.
         frames: Every frame that can be decoded, in the order they are shown.
         ledger: What was due and what came.
-
-    Raises:
-        SourceNotFound: There is no such file, or it may not be read.
-        NoVideoStream: It has no pictures.
-        DecodeFailed: It is not a media file.
     """
 
     def __init__(

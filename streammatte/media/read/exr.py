@@ -27,14 +27,6 @@ def read_exr(path: Path, layer: str | None = None) -> Picture:
     NaN becomes 0 and infinity the largest half, since either would spread to its surroundings. R, G and B are read, or
     Y alone as grey, and A as alpha. Colours are divided by alpha, since OpenEXR's are premultiplied, unless the comment
     says straight, as in this project's own files.
-
-    Args:
-        layer: Name of a layer or part to read instead of the main one.
-
-    Raises:
-        SourceNotFound: The file cannot be read.
-        DecodeFailed: It is damaged or deep, or has no known colour channels.
-        InputError: It has no such layer.
     """
     parts = _parts_of(path)
     layer_read, others = chosen(path, parts, layer)

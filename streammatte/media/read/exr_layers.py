@@ -52,10 +52,6 @@ def chosen(path: Path, parts: list[Any], wanted: str | None) -> tuple[Layer, lis
     Args:
         wanted: Name of a layer or part; ``None`` for the first with channels R, G, B or Y and no prefix, or else the
             only one.
-
-    Raises:
-        InputError: It has no such layer.
-        DecodeFailed: It has no colours, or several layers and no main one.
     """
     layers = _layers_of(parts)
     pictures = [layer for layer in layers if layer.is_picture]
@@ -96,11 +92,7 @@ def _layers_of(parts: list[Any]) -> list[Layer]:
 
 
 def planes_of(path: Path, layer: Layer) -> tuple[list[NDArray[Any]], NDArray[Any] | None]:
-    """Red, green and blue (grey is the same plane three times), and alpha.
-
-    Raises:
-        DecodeFailed: Its chroma is subsampled.
-    """
+    """Red, green and blue (grey is the same plane three times), and alpha."""
     channels = layer.channels
     order = ("R", "G", "B") if channels.keys() >= _COLORS[0] else ("Y", "Y", "Y")
     if any(channels[name].shape != channels[order[0]].shape for name in order) or _SUBSAMPLED in channels:

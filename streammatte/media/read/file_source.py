@@ -34,30 +34,16 @@ _LOOKED_AT = 12  # frames, before footage is taken for progressive; in hard tele
 
 
 class FileSource:
-    """The frames of a file's best video stream, upright.
+    """The frames of a file's best video stream, upright, as ``Footage``. Standard input has only one pass.
 
-    Memory does not grow with the clip, except for a few numbers a frame if ``marks`` are given. A pass reads the file
-    from its beginning; standard input can be read only once.
-
-    Args:
-        url: A path of anything FFmpeg opens, an address, or ``-`` for standard input.
-        strict: Raise ``DecodeFailed`` at the first damage instead of going on and saying so in ``lost``.
-        marks: Which part to read. ``index`` and ``pts`` stay those of the whole clip.
-        interlaced: Refuse interlaced footage, make one progressive picture of each frame, or take frames as they are.
+    Memory does not grow with the clip, except for a few numbers a frame if ``marks`` are given. The arguments are those
+    of :func:`~streammatte.media.open_video`, which says what is raised.
 
     Attributes:
-        info: What is known before the first frame. ``frame_count`` is what the container states, or else its duration
-            times its rate.
-        first_number: The number that numbered pictures made of this clip begin with.
+        info: ``frame_count`` is what the container states, or else its duration times its rate.
         begins: When the first frame of the whole clip is shown, in seconds.
         has_alpha: The file has its own alpha; without one, only a matte in grey has ``cutouts()``.
         lengths: How long the streams of the part are, as the container states it.
-
-    Raises:
-        SourceNotFound: There is no such file, or it may not be read.
-        NoVideoStream: It has no pictures.
-        DecodeFailed: It is not a media file, or no frame of it can be decoded.
-        InputError: There are no such frames, or it is interlaced and that is refused.
     """
 
     first_number = 1
@@ -129,12 +115,7 @@ class FileSource:
             yield frame
 
     def cutouts(self) -> Iterator[Cutout]:
-        """The frames with the file's alpha or, if it has neither alpha nor colours, its luma.
-
-        Raises:
-            InputError: It has colours and no alpha.
-            DecodeFailed: As iterating.
-        """
+        """The frames with the file's alpha or, if it has neither alpha nor colours, its luma."""
         to_alpha = AlphaReader()
         looked = self.has_alpha
         for frame, decoded in self._pass().pictures():

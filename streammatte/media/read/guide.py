@@ -40,11 +40,8 @@ class GuideMatte:
         info: The footage, or the part of it that is read: the matte is in step with the whole.
         begins: When the first frame of the whole footage is shown, in seconds.
         first_number: Number of the whole footage's first frame, if it is numbered.
-        strict: Raise ``DecodeFailed`` at the first damage.
-        layer: EXR layer or part whose alpha to read.
 
     Attributes:
-        path: Without ``invert:``.
         notes: What users should know about it, a line each.
 
     Raises:

@@ -23,7 +23,6 @@ class NumberedName:
     """A file name with a place for the frame number, ``plate.####.png`` or ``plate.%04d.png``.
 
     Attributes:
-        folder: Where the files are.
         before, after: The name around the number.
         digits: How many digits the number is padded to.
     """
@@ -51,20 +50,13 @@ class NumberedName:
         return self.folder / self.name(number)
 
     def numbers(self) -> list[int]:
-        """The numbers of the files that are there, in order; none if there is no such folder.
-
-        Raises:
-            SourceNotFound: The folder cannot be read.
-        """
+        """The numbers of the files that are there, in order; none if there is no such folder."""
         return sorted({int(digits) for digits in self.written() if self._pads(digits)})
 
     def files(self) -> tuple[dict[int, Path], list[str]]:
         """The files by number, in order, and the names of those with other padding.
 
         Without any padding, as in 998 to 1001, numbers with fewer digits belong, too.
-
-        Raises:
-            SourceNotFound: The folder cannot be read.
         """
         written = self.written()
         padded = any(digits.startswith("0") and digits != "0" for digits in written)

@@ -30,15 +30,15 @@ def open_video(
 
     The content decides what a file is, not its name. Animated PNG, GIF, WebP and AVIF are clips.
 
-    The source is a context manager. Iterating gives frames in order; ``cutouts()`` gives them with the alpha stored in
-    the file. Each can be done as often as you like, except for standard input, which is read once. ``len()`` is the
-    number of frames the file states. After a pass, ``lost`` is ``None``, or one line on what could not be decoded.
+    The source is a context manager. Iterating gives frames in order, ``cutouts()`` gives them with the alpha stored in
+    the file, both as often as you like, except from standard input. ``len()`` is the number of frames the file states.
+    After a pass, ``lost`` is ``None``, or one line on what could not be decoded.
 
     Args:
-        url: A path, an address, or ``-`` for standard input; ``plate.####.png`` or ``plate.%04d.png`` for numbered
-            PNG, JPEG, TIFF, EXR, DPX, BMP, WebP, GIF, HEIC or AVIF pictures, without gaps. EXR and float TIFF give
-            float frames in linear light, which may exceed 1.
-        frame_rate: For pictures: frames a second. Default: what EXR states, or 24. A clip states its own.
+        url: A path, an address, or ``-`` for standard input; ``plate.####.png`` or ``plate.%04d.png`` for numbered PNG,
+            JPEG, TIFF, EXR, DPX, BMP, WebP, GIF, HEIC or AVIF pictures, without gaps. EXR and float TIFF give float
+            frames in linear light, which may exceed 1.
+        frame_rate: For pictures: frames a second. Default: what EXR states, or 24.
         strict: Raise ``DecodeFailed`` at the first damage instead of delivering what can be decoded.
         first, last: First and last frame to read, both included: a frame number (from 0; for numbered pictures, the
             number in the name) or timecode, ``01:00:00:00``, from the clip's own start or else from 00:00:00:00. Frames
@@ -48,8 +48,7 @@ def open_video(
         layer: EXR layer or part to read instead of the main one.
 
     Raises:
-        InputError: There are no such frames or no such layer, the rate is not ours to choose, or the footage is
-            interlaced and ``interlaced="refuse"``.
+        InputError: There are no such frames or no such layer, a clip is given a rate, or interlaced footage is refused.
         SourceNotFound: There is nothing readable at that path.
         NoVideoStream: The file has no pictures.
         DecodeFailed: The file cannot be decoded.

@@ -30,7 +30,6 @@ class Picture:
     Attributes:
         rgb: (H, W, 3) uint8, uint16 or float32. Floats are linear light and may exceed 1.
         alpha: (H, W) integers or floats; ``None`` without alpha.
-        color: The colours of ``rgb``.
         profile: ICC profile of ``rgb``; ``None`` for sRGB, or what ``color`` says.
         notes: What users should know about how it was read, a line each.
         frame_rate, timecode, pixel_aspect: As the file states them.
@@ -58,23 +57,17 @@ class Picture:
 class PictureSource:
     """Pictures as a clip. Each is decoded when its turn comes, and nothing is held open in between.
 
+    A picture that cannot be decoded is an error: leaving it out would renumber the others, so nothing is ever ``lost``.
+
     Args:
         name: For messages.
         info: Without count and timecode.
         times: The pts of each picture of the whole clip, and at last when it ends.
         decode: Gives the pictures in a range of indices, in order.
         has_alpha: Some picture has alpha; those that have none are opaque then.
-        notes: What users should know about how it is read, a line each.
         first_number: The number of the first picture, if they are numbered.
         marks: Which part to read. ``index`` and ``pts`` stay those of the whole.
         timecode: Of the first picture.
-
-    Attributes:
-        lost: ``None``, since a picture that cannot be decoded is an error: leaving it out would renumber the others.
-        begins, first_number, has_alpha, notes, info: As ``Footage`` has them.
-
-    Raises:
-        InputError: There are no such frames.
     """
 
     lost: str | None = None
@@ -132,11 +125,7 @@ class PictureSource:
             yield frame
 
     def cutouts(self) -> Iterator[Cutout]:
-        """The frames with their alpha, or the grey of pictures that have neither alpha nor colours.
-
-        Raises:
-            InputError: They have colours and no alpha.
-        """
+        """The frames with their alpha, or the grey of pictures that have neither alpha nor colours."""
         for frame, picture in self._pictures():
             yield Cutout(frame, torch.from_numpy(self._alpha_of(picture)))
 

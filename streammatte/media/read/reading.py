@@ -23,16 +23,7 @@ from streammatte.media.read.span import Span
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a file's frames are read, the same in every pass.
-
-    Attributes:
-        url: The file.
-        info: The stream, upright.
-        upright: What turns its pictures so.
-        strict: Raise ``DecodeFailed`` at the first damage.
-        interlaced: What to do with interlaced frames.
-        span: The part to read.
-    """
+    """How a file's frames are read, the same in every pass; ``upright`` turns them, ``span`` is the part to read."""
 
     url: str
     info: StreamInfo
@@ -43,12 +34,7 @@ class Manner:
 
 
 class Reading:
-    """One pass over an open file; at its end the file is closed.
-
-    Args:
-        decoding: The file.
-        manner: How to read it.
-        early: Frames already taken from ``decoding``, to be read first.
+    """One pass over an open file, which is closed at its end.
 
     Attributes:
         begun: Set by whoever starts to read.

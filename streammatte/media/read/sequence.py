@@ -28,13 +28,7 @@ def open_pictures(
 ) -> PictureSource:
     """Read one picture, or all that have a numbered name, as frames whose ``pts`` count from 0.
 
-    Args:
-        frame_rate: Frames a second; by default what the first picture states, or 24.
-        marks: Which of them to read, by number or timecode.
-        layer: EXR layer to read.
-
     Raises:
-        InputError: There are no such frames, or no such layer.
         SourceNotFound: There is no such picture, or one is missing between the first and the last.
         DecodeFailed: A picture cannot be decoded, or differs from the first in size, depth or profile.
     """

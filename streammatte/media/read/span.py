@@ -40,11 +40,7 @@ class Timeline:
 
 
 def frame_at(mark: str, option: str, clip: Timeline) -> int:
-    """The index of the frame that a mark names: a number, or timecode.
-
-    Raises:
-        InputError: It is neither, or not in the clip; the message names ``option``.
-    """
+    """The index of the frame that a mark names: a number, or timecode. Errors name ``option``."""
     if mark.isdecimal():
         index = int(mark) - clip.first_number
         if not 0 <= index < clip.count:
@@ -88,11 +84,7 @@ class Marks:
         return self.first is not None or self.last is not None
 
     def within(self, clip: Timeline) -> tuple[range, str]:
-        """The frames, handles included, and one line that says which they are.
-
-        Raises:
-            InputError: There is no such frame, or the last comes before the first.
-        """
+        """The frames, handles included, and one line that says which they are."""
         first = 0 if self.first is None else frame_at(self.first, "--in", clip)
         last = clip.count - 1 if self.last is None else frame_at(self.last, "--out", clip)
         if last < first:
@@ -153,15 +145,11 @@ def shown_at(times: Sequence[int], time_base: Fraction, rate: Fraction) -> Calla
 def times_by_packets(
     url: str, index: int, first: int, *, interlaced: bool
 ) -> tuple[Sequence[int], Sequence[int]] | None:
-    """The pts of all frames and of the key frames of a stream, in order, without decoding.
+    """The pts of all frames and of the key frames of a stream, without decoding; ``None`` where packets do not tell.
 
     Args:
-        index: The stream's.
         first: pts of the first decoded frame.
         interlaced: A packet may be one of two fields.
-
-    Returns:
-        ``None`` where packets do not tell.
     """
     with open_container(url) as container:
         stream = container.streams[index]

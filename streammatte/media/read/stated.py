@@ -19,14 +19,7 @@ _LEADING = {b"meta": 4, b"iprp": 0, b"ipco": 0}  # bytes before the boxes inside
 
 
 def samples_of(path: Path, kind: str | None) -> tuple[int, ColorSpec | None]:
-    """Bits of a sample, at least 8, and the colours the file states as H.273 codes.
-
-    Args:
-        kind: As Pillow names it; for kinds other than PNG and AVIF, nothing is known.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
+    """Bits of a sample, at least 8, and the colours a PNG or AVIF states as H.273 codes."""
     if kind == "AVIF":
         return _facts_of_avif(path)
     if kind != "PNG":

@@ -42,15 +42,7 @@ ORIENTATIONS = {
 
 
 def read_picture(path: Path, kind: str) -> Picture:
-    """Decode a picture file.
-
-    Args:
-        kind: As :func:`~streammatte.media.read.kinds.picture_kind` gives it.
-
-    Raises:
-        SourceNotFound: The file cannot be read.
-        DecodeFailed: It is damaged, too large, or of an unsupported kind.
-    """
+    """Decode a picture file of a kind that :func:`~streammatte.media.read.kinds.picture_kind` gave."""
     with translating(path):
         if kind == "TIFF":
             from streammatte.media.read.tiff import read_tiff
@@ -116,11 +108,7 @@ Channels = tuple[Samples, NDArray[Any] | None]
 
 
 def channels_of(picture: Image.Image, path: Path) -> tuple[Channels, bool]:
-    """A loaded Pillow picture's samples, and whether they were converted to sRGB, so that its profile is void.
-
-    Raises:
-        DecodeFailed: Its mode is unknown.
-    """
+    """A loaded Pillow picture's samples, and whether they were converted to sRGB, so that its profile is void."""
     mode = picture.mode
     if mode in ("1", "L", "RGB", "P") and "transparency" in picture.info:
         mode = "PA"

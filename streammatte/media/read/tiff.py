@@ -27,13 +27,9 @@ _DNG_VERSION, _ICC, _ORIENTATION = 50706, 34675, 274
 
 
 def read_tiff(path: Path) -> Picture:
-    """The first page of a TIFF, whatever its byte order, layout and compression.
+    """The first page of a TIFF, whatever its byte order, layout and compression, with straight colours.
 
     Integers of 16 bits and more become uint16; floats are linear light, as compositing programs write them.
-    Premultiplied colours are divided by alpha.
-
-    Raises:
-        DecodeFailed: It is cut, a camera's raw file, or has unsupported samples.
     """
     with tifffile.TiffFile(path) as file:
         page = file.pages.first
