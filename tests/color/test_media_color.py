@@ -1,6 +1,7 @@
 """Chroma: what a sample colours, when read, is where it lies; and what is written and read again has not moved."""
 
 from fractions import Fraction
+from itertools import product
 
 import av
 import cv2
@@ -11,6 +12,8 @@ import torch
 from streammatte.color.ycbcr import RgbReader, plane_view, rgb_to_ycbcr, subsampled, upsampled
 from streammatte.frame import ColorSpec, Cutout, Frame, StreamInfo
 from streammatte.media import open_video, open_writer
+
+pytestmark = pytest.mark.unit
 
 SIZE = WIDTH, HEIGHT = 64, 48
 
@@ -83,34 +86,28 @@ def test_full_range_video_is_not_jpeg(full_range_video):
     assert np.array_equal(rgb, other) != full_range_video
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("size", [(64, 48), (65, 49), (1, 1), (2, 1), (3, 2)])
-@pytest.mark.parametrize("share", [(1, 1), (2, 1), (2, 2), (1, 2)])
-@pytest.mark.parametrize("centred", [False, True])
-def test_upsampling_is_linear_interpolation(dtype, size, share, centred):
-    (width, height), (across, down) = size, share
-    plane = np.random.default_rng(1).integers(0, 256, (-(-height // down), -(-width // across))).astype(dtype)
-    x = (np.arange(width) - (0.5 if centred and across == 2 else 0)) / across
-    y = (np.arange(height) - (0.5 if down == 2 else 0)) / down
-    rows = [np.interp(x, np.arange(plane.shape[1]), row) for row in plane.astype(float)]
-    expected = np.stack([np.interp(y, np.arange(plane.shape[0]), row) for row in np.stack(rows).T]).T
-    found = upsampled(plane, width, height, centred=centred)
-    assert found.shape == (height, width) and found.dtype == dtype
-    assert np.abs(found - expected).max() <= 0.5
+def test_upsampling_is_linear_interpolation():
+    sizes, shares = [(64, 48), (65, 49), (1, 1), (2, 1), (3, 2)], [(1, 1), (2, 1), (2, 2), (1, 2)]
+    for dtype, (width, height), (across, down), centred in product((np.uint8, np.uint16), sizes, shares, (False, True)):
+        plane = np.random.default_rng(1).integers(0, 256, (-(-height // down), -(-width // across))).astype(dtype)
+        x = (np.arange(width) - (0.5 if centred and across == 2 else 0)) / across
+        y = (np.arange(height) - (0.5 if down == 2 else 0)) / down
+        rows = [np.interp(x, np.arange(plane.shape[1]), row) for row in plane.astype(float)]
+        expected = np.stack([np.interp(y, np.arange(plane.shape[0]), row) for row in np.stack(rows).T]).T
+        found = upsampled(plane, width, height, centred=centred)
+        assert found.shape == (height, width) and found.dtype == dtype
+        assert np.abs(found - expected).max() <= 0.5
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("size", [(64, 48), (65, 49), (3, 3)])
-@pytest.mark.parametrize("rows", [False, True])
-def test_subsampling_weighs_1_2_1_and_averages_rows(dtype, size, rows):
-    width, height = size
-    plane = np.random.default_rng(2).integers(0, 256, (height, width)).astype(dtype)
-    padded = np.pad(plane.astype(float), ((0, height % 2 if rows else 0), (1, 1)), "edge")
-    smooth = (padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:])[:, ::2] / 4
-    expected = (smooth[::2] + smooth[1::2]) / 2 if rows else smooth
-    found = subsampled(plane, *expected.shape[::-1])
-    assert found.dtype == dtype
-    assert np.abs(found - expected).max() <= 0.5
+def test_subsampling_weighs_1_2_1_and_averages_rows():
+    for dtype, (width, height), rows in product((np.uint8, np.uint16), [(64, 48), (65, 49), (3, 3)], (False, True)):
+        plane = np.random.default_rng(2).integers(0, 256, (height, width)).astype(dtype)
+        padded = np.pad(plane.astype(float), ((0, height % 2 if rows else 0), (1, 1)), "edge")
+        smooth = (padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:])[:, ::2] / 4
+        expected = (smooth[::2] + smooth[1::2]) / 2 if rows else smooth
+        found = subsampled(plane, *expected.shape[::-1])
+        assert found.dtype == dtype
+        assert np.abs(found - expected).max() <= 0.5
 
 
 @pytest.mark.parametrize("axis", [0, 1], ids=["vertical", "horizontal"])

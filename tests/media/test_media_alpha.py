@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -16,9 +17,11 @@ from numpy.typing import NDArray
 from support import clips
 
 from streammatte.color.ycbcr import plane_view
-from streammatte.errors import DecodeFailed, InputError
+from streammatte.errors import InputError
 from streammatte.frame import ColorSpec, Cutout, Frame, StreamInfo
 from streammatte.media import open_video, open_writer
+
+pytestmark = pytest.mark.media
 
 WIDTH, HEIGHT = 64, 48
 INFO = StreamInfo(WIDTH, HEIGHT, Fraction(1, 25), Fraction(25), None, ColorSpec())
@@ -109,12 +112,12 @@ RANGES = [
 ]
 
 
-@pytest.mark.parametrize(("pixels", "color_range", "black", "white"), RANGES)
-def test_luma_over_its_own_range(pixels: str, color_range: int, black: int, white: int, tmp_path: Path) -> None:
-    samples = np.rint(np.linspace(black, white, WIDTH)).astype(np.uint16)[None].repeat(HEIGHT, 0)
-    (cutout,) = read(write_plane(tmp_path / "matte.mkv", pixels, samples, color_range))
-    expected = (samples - float(black)) / (white - black)
-    assert np.abs(cutout.alpha.numpy() - expected).max() < 1e-6
+def test_luma_over_its_own_range(tmp_path: Path) -> None:
+    for pixels, color_range, black, white in RANGES:
+        samples = np.rint(np.linspace(black, white, WIDTH)).astype(np.uint16)[None].repeat(HEIGHT, 0)
+        (cutout,) = read(write_plane(tmp_path / "matte.mkv", pixels, samples, color_range))
+        expected = (samples - float(black)) / (white - black)
+        assert np.abs(cutout.alpha.numpy() - expected).max() < 1e-6, pixels
 
 
 def test_luma_beyond_black_and_white_is_cut_off(tmp_path: Path) -> None:
@@ -169,17 +172,9 @@ def test_footage_is_no_matte(tmp_path: Path) -> None:
     clip = clips.write_clip(tmp_path / "clip.mp4")
     cv2.imwrite(str(tmp_path / "shot.1.png"), clips.picture(0))
     for path in (clip, tmp_path / "shot.#.png"):
-        with open_video(path) as source, pytest.raises(InputError, match="neither alpha") as raised:
+        with open_video(path) as source, pytest.raises(InputError, match=re.escape(str(path))) as raised:
             next(source.cutouts())
         assert raised.value.hint
-
-
-def test_plates_are_read_once(tmp_path: Path) -> None:
-    write_plates(tmp_path / "cut.mov")
-    with open_video(tmp_path / "cut.mov") as source:
-        assert len(list(source.cutouts())) == 3
-        with pytest.raises(DecodeFailed, match="read already"):
-            next(source.cutouts())
 
 
 def test_damage_is_told(tmp_path: Path) -> None:

@@ -302,9 +302,9 @@ def test_untagged_colours_are_told(tmp_path, capsys, size, name):
     arguments = [str(clip), "--matte", str(tmp_path / "out.mp4"), "--json", *QUICK]
     assert main(arguments) == 0
     said = json.loads(capsys.readouterr().out)
-    assert said["assumed"] == f"colours untagged: taken for {name}, as players take its size"
+    assert name in said["assumed"]
     assert main([argument for argument in arguments if argument not in ("--json", "--quiet")] + ["--overwrite"]) == 0
-    assert f"taken for {name}" in capsys.readouterr().out
+    assert name in capsys.readouterr().out
 
 
 def test_tagged_colours_and_rgb_assume_nothing(tmp_path, capsys):

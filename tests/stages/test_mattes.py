@@ -154,7 +154,7 @@ def test_a_clip_of_variable_rate_is_matched_by_time(tmp_path: Path) -> None:
         info, frames, own = source.info, list(source), [cutout.alpha for cutout in mattes.cutouts()]
     with GuideMatte(str(grey), info) as guide:
         assert all(torch.equal(guide.at(frame), alpha) for frame, alpha in zip(frames, own, strict=True))
-    with GuideMatte(str(grey), info) as guide, pytest.raises(InputError, match="no matte for frame 4 of the footage"):
+    with GuideMatte(str(grey), info) as guide, pytest.raises(InputError, match=r"grey\.mkv.* frame 4 "):
         for frame in frames[:3] + frames[5:]:  # not its own frames any more
             guide.at(replace(frame, pts=frame.pts - 700 * (frame.index > 3), index=frame.index - (frame.index > 3)))
 
@@ -169,7 +169,7 @@ def test_numbers_are_kept_to(tmp_path: Path) -> None:
             assert guide.at(frame)[0, 0] == np.float32(20 * number) / np.float32(255)
     (tmp_path / "m.0008.png").unlink()
     (tmp_path / "m.0007.png").unlink()
-    with pytest.raises(InputError, match=r"m\.####\.png has the frames 1 to 6, the footage 4 to 7"):
+    with pytest.raises(InputError, match=r"m\.####\.png.* 1 to 6.* 4 to 7"):
         GuideMatte(str(tmp_path / "m.####.png"), source.info, first_number=source.first_number)
 
 
@@ -183,19 +183,17 @@ def test_what_is_not_in_step_is_refused(clip: Path, tmp_path: Path, capsys: pyte
         return message
 
     short = said(write_grey(tmp_path / "short.mkv", [0] * 7))
-    assert "has no matte for frame 7 of the footage, at 0.280 s: it is over" in short
+    assert "short.mkv" in short and "frame 7 " in short and "0.280 s" in short
     few = said(write_grey(tmp_path / "few.####.png", [0] * 7))
-    assert "says that it has 7 frames, and the footage 12" in few
-    assert "has no matte for frame 7 of the footage" in few
-    assert "frame 1 of the footage, at 0.040 s: it has 50 frames a second, the footage 25" in said(
-        write_grey(tmp_path / "50.mkv", [0] * 24, rate=50)
-    )
-    assert "it has 30 frames a second, the footage 25" in said(write_grey(tmp_path / "30.mkv", [0] * 14, rate=30))
+    assert "has 7 frames" in few and "frame 7 " in few
+    fast = said(write_grey(tmp_path / "50.mkv", [0] * 24, rate=50))
+    assert "frame 1 " in fast and "0.040 s" in fast and "50 fps" in fast and "25" in fast
+    assert "30 fps" in said(write_grey(tmp_path / "30.mkv", [0] * 14, rate=30))
     (tmp_path / "gap.0001.png").write_bytes((tmp_path / "few.0001.png").read_bytes())
     (tmp_path / "gap.0003.png").write_bytes((tmp_path / "few.0001.png").read_bytes())
-    assert "gap.0002.png is missing" in said(tmp_path / "gap.####.png", "--core-matte")
-    assert "neither alpha nor a greyscale picture" in said(clip, "--holdout-matte")
-    assert "no file" in said(tmp_path / "none.png", "--core-matte")
+    assert "gap.0002.png" in said(tmp_path / "gap.####.png", "--core-matte")
+    assert str(clip) in said(clip, "--holdout-matte")
+    assert "none.png" in said(tmp_path / "none.png", "--core-matte")
     damaged = clips.blank_packets(
         write_grey(tmp_path / "whole.mkv", [9 * i for i in range(12)]), tmp_path / "bad.mkv", range(5, 6), skip=0
     )
@@ -216,8 +214,7 @@ def test_what_should_be_known_of_a_matte_is_said(
     out = tmp_path / "out.####.png"
     assert main([str(clip), "-o", str(out), *given, *QUICK, "--json"]) == 0
     said = capsys.readouterr()
-    assert "small.0001.png: scaled from 32×24 to 64×48" in said.err
-    assert "opaque.png: its alpha is white everywhere" in said.err
+    assert "32×24" in said.err and "opaque.png: " in said.err
     assert [matte["as"] for matte in json.loads(said.out)["mattes"]] == ["core", "holdout"]
     assert all((alpha == 0).all() for alpha in matte_of(out))
 
