@@ -90,6 +90,23 @@ def test_timecode_in_footage_of_variable_rate_is_the_clock(tmp_path):
         assert [frame.index for frame in source] == [3, 4, 5]
 
 
+def test_times_mark_the_frame_on_screen_then(tmp_path):
+    rate = Fraction(24000, 1001)
+    times = {"rate": rate, "time_base": 1 / rate, "pts": range(FRAMES)}
+    clip = footage.write_footage(tmp_path / "clip.mov", timecode="01:00:00:00", **times)
+    for first, last, frames in (
+        ("0s", "1s", range(0, 25)),  # from the clip's start, whatever its timecode
+        ("0.5s", "1.25s", range(12, 31)),
+        ("0:01", "0:01.042", range(24, 26)),  # a frame's time, rounded to a millisecond, is that frame
+        ("0:00:01", "01:00:01:06", range(24, 31)),
+    ):
+        with open_video(clip, first=first, last=last) as source:
+            assert [frame.index for frame in source] == list(frames), (first, last)
+    for mark in ("2s", "0:02.5", "1:00:00", "half", "1:75"):
+        with pytest.raises(InputError, match=mark), open_video(clip, first=mark):
+            pass
+
+
 def test_pictures_go_by_their_numbers(tmp_path):
     for number in range(1001, 1011):
         assert cv2.imwrite(str(tmp_path / f"plate.{number}.png"), clips.picture(number - 1001)[..., ::-1])

@@ -16,7 +16,7 @@ from streammatte.media.read.damage import ONE_PICTURE_A_PACKET
 from streammatte.media.timecode import Timecode
 
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
-_CLOCK = re.compile(r"(?:(\d+):(?=\d+:\d+$))?([0-5]?\d):([0-5]?\d(?:\.\d+)?)")  # with hours, SS.FF is timecode
+_CLOCK = re.compile(r"(?:(\d+):(?=\d+:\d+$))?(\d+):([0-5]?\d(?:\.\d+)?)")  # with hours, SS.FF is timecode
 # Codecs that store both fields of an interlaced frame in one packet.
 _WHOLE_FRAMES = ("prores", "dnxhd", "ffv1")
 
