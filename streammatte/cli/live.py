@@ -13,7 +13,7 @@ from streammatte.options.field import like, option
 
 @dataclass(frozen=True, slots=True)
 class LiveTerminal:
-    quiet: bool = like(TerminalOptions, "quiet", section="run", common=False)
+    quiet: bool = like(TerminalOptions, "quiet", section="run", common=False, help="print errors only")
     list_cameras: bool = option(False, "--list-cameras", section="camera", help="list the cameras and exit")
 
 

@@ -23,14 +23,13 @@ class LiveDisplay:
     """Keeps ``live.session.Display``'s contract; a context manager.
 
     Args:
-        quiet: Print warnings only.
+        quiet: Print nothing.
         as_json: Print one object a second on standard output, and no line.
     """
 
     def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
         line = not (quiet or as_json) and sys.stderr.isatty()
         self._terminal = Terminal(progress=line, notices=not quiet)
-        self.notice = self._terminal.notice
         self._quiet, self._as_json = quiet, as_json
         self._status: Status | None = None
         self._due = 0.0
@@ -45,6 +44,11 @@ class LiveDisplay:
         self._terminal.stop()
         if kind is not None and self._as_json and self._status is not None:  # a run that fails has an end, too
             self._print(replace(self._status, state="stopped"), patience=1.0)
+
+    def notice(self, text: str) -> None:
+        """A line, every time: a camera may be lost more than once."""
+        if not self._quiet:
+            self._terminal.warning(text)
 
     def fetching(self, done: int, total: int | None) -> None:
         of = "" if total is None else f" of {total / 1e6:.0f}"
@@ -68,8 +72,8 @@ class LiveDisplay:
         self._terminal.stop()
         if self._as_json:
             self._print(status, patience=1.0)
-        elif not self._quiet:
-            self._terminal.warning(_summary(status))
+        else:
+            self.notice(_summary(status))
 
     def _print(self, status: Status, patience: float = 0.0) -> None:
         if not _taken(sys.stdout, patience):  # whoever reads it does not, and the pictures go on

@@ -17,11 +17,11 @@ from streammatte.errors import StreammatteError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code: 0, 1 for what went wrong, 2 for wrong usage, 128 + n for signal n."""
+    """Run the command; return its exit code: 0, 1 after an error, 2 for wrong usage, 128 + n for signal n."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        # As on standard error: a file's name that the terminal has no letters for must not end a run that is done.
+        # As on standard error: a file name that the terminal cannot show must not end a finished run.
         sys.stdout.reconfigure(errors="backslashreplace")
     with _signals() as received:
         try:
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except (StreammatteError, KeyboardInterrupt) as exc:
             if debug:
                 traceback.print_exc()
-            # Native code that an interruption hits may turn it into an error of its own, as safetensors does.
+            # Interrupted native code may raise an error of its own, as safetensors does.
             if received or isinstance(exc, KeyboardInterrupt):
                 print(f"streammatte: interrupted; {_kept(exc) or 'nothing was written'}", file=sys.stderr)
                 return 128 + (received[0] if received else signal.SIGINT)  # as shells have it
@@ -45,15 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _kept(exc: BaseException) -> str:
-    """What a run noted on the exception that ended it."""
+    """What a run kept, as it noted on the exception that ended it."""
     return "; ".join(getattr(exc, "__notes__", ()))
 
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Let a polite kill, or a terminal that is closed, clean up as Ctrl-C does; gives the signals received.
+    """Clean up after a polite kill or a closed terminal as after Ctrl-C; yields the signals received.
 
-    Under ``nohup``, which ignores the closing of the terminal for us, it stays ignored.
+    A closed terminal stays ignored under ``nohup``.
     """
     received: list[int] = []
 

@@ -78,7 +78,9 @@ class _Typed:
         flag, equals, value = word.partition("=")
         flags = [flag for option in self.command.options.values() for flag in option.flags]
         near = difflib.get_close_matches(flag, flags, n=1)
-        hint = self._with({word: near[0] + equals + value}) if near else f"{self.command.prog} --help-all"
+        hint = f"{self.command.prog} --help-all lists the options; a name that begins with a dash is written ./{word}"
+        if near:
+            hint = self._with({word: near[0] + equals + value})
         self.refuse(f"unknown option {flag}" + (f"; did you mean {near[0]}?" if near else ""), hint)
 
     def place(self, given: dict[str, Any], words: Sequence[str]) -> None:

@@ -35,7 +35,6 @@ class LiveOptions:
     rate: Fraction | None = option(
         None,
         "--rate",
-        metavar="N",
         parse=values.rate,
         example="30",
         help="frame rate to ask the camera for, or the most to take from a stream (default: 30)",
@@ -56,12 +55,7 @@ class LiveOptions:
     )
     match: Literal["on", "off"] = option("on", "--match", help="move brightness and warmth towards the background's")
     feather: float = option(
-        0.0,
-        "--feather",
-        metavar="N",
-        parse=values.width,
-        example="2",
-        help="soften the edge inwards by N pixels",
+        0.0, "--feather", parse=values.width, example="2", help="soften the edge inwards by N pixels"
     )
     outputs: tuple[str, ...] = option(
         (),
@@ -97,7 +91,6 @@ class LiveOptions:
     seconds: float | None = option(
         None,
         "--seconds",
-        metavar="N",
         section="run",
         parse=values.above_zero,
         example="10",

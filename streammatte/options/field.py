@@ -179,10 +179,11 @@ def build(cls: type[T], given: Mapping[str, Any]) -> T:
 def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
     about = dict(field.metadata)
     choices = _choices(hint)
+    about["metavar"] = about["metavar"] or ("PATH" if about["parse"] is None else "N")
     about["parse"] = about["parse"] or (one_of(choices) if choices else str)
-    about["metavar"] = about["metavar"] or field.name.upper()
     about["help"] += _stated(field.default, about["help"])
-    usual = (*choices, about["metavar"]) if field.default in (MISSING, None, ()) else (*choices, field.default)
+    plain = "1" if about["metavar"] == "N" else about["metavar"]
+    usual = (*choices, plain if field.default in (MISSING, None, ()) else field.default)
     about["example"] = about["example"] or written(usual[0])
     return Option(name=field.name, default=field.default, choices=choices, **about)
 

@@ -22,9 +22,7 @@ class Reading:
     handles: int = option(
         0,
         "--handles",
-        metavar="N",
         parse=values.whole(0),
-        example="8",
         help="extra frames before --in and after --out; outputs begin with the first of them",
     )
     frame_rate: Fraction | None = option(
@@ -68,12 +66,11 @@ class Writing:
         "name.####.png, .tif, .exr; - is a pipe (NUT); repeat for more files",
     )
     matte: str | None = option(
-        None, "--matte", metavar="PATH", example="matte.mov", common=True, help="also write the matte alone, in grey"
+        None, "--matte", example="matte.mov", common=True, help="also write the matte alone, in grey"
     )
     foreground: str | None = option(
         None,
         "--foreground",
-        metavar="PATH",
         example="fill.mov",
         help="also write the fill: the subject's colours alone, extended past its edge",
     )
@@ -102,10 +99,7 @@ class Writing:
         None, "--alpha", help="how colours relate to alpha (default: straight; premultiplied in .exr)"
     )
     quality: Literal["draft", "standard", "best"] = option(
-        "standard",
-        "--quality",
-        common=True,
-        help="encoder quality for ProRes, VP9, H.264, JPEG and WebP",
+        "standard", "--quality", common=True, help="encoder quality for ProRes, VP9, H.264, JPEG and WebP"
     )
     codec: Literal["prores4444", "prores4444xq", "png"] = option(
         "prores4444", "--codec", help="codec in .mov; png is lossless, as is .mkv"
@@ -122,7 +116,6 @@ class Writing:
     start_number: int | None = option(
         None,
         "--start-number",
-        metavar="N",
         parse=values.whole(0),
         example="1001",
         help="number of the first picture of a numbered output (default: the input's own, or 1)",
@@ -130,10 +123,7 @@ class Writing:
     no_audio: bool = option(False, "--no-audio", help="write no sound")
     overwrite: bool = option(False, "--overwrite", common=True, help="replace outputs that exist")
     resume: bool = option(
-        False,
-        "--resume",
-        common=True,
-        help="continue an interrupted run without computing its mattes again",
+        False, "--resume", common=True, help="continue an interrupted run without computing its mattes again"
     )
     keep_mattes: bool = option(
         False,
@@ -185,14 +175,7 @@ class Network:
     precision: Literal["auto", "fp32", "fp16", "bf16"] = option(
         "auto", "--precision", help="number format on the device; auto: the fastest safe one"
     )
-    batch: int = option(
-        1,
-        "--batch",
-        metavar="N",
-        parse=values.whole(1),
-        example="4",
-        help="frames in one pass of the network",
-    )
+    batch: int = option(1, "--batch", parse=values.whole(1), help="frames in one pass of the network")
     offline: bool = option(False, "--offline", help="never download weights, as with HF_HUB_OFFLINE=1")
 
 
@@ -205,17 +188,12 @@ class Matting:
         "small networks such as birefnet-nano",
     )
     smooth: Literal["off", "low", "medium", "high"] = option(
-        "medium",
-        "--smooth",
-        common=True,
-        help="temporal smoothing, motion-compensated over 5, 9 or 17 frames",
+        "medium", "--smooth", common=True, help="temporal smoothing, motion-compensated over 5, 9 or 17 frames"
     )
     lookahead: int | None = option(
         None,
         "--lookahead",
-        metavar="N",
         parse=values.whole(0),
-        example="0",
         help="how many of these frames may lie ahead; 0 looks back only (default: half of them)",
     )
     detail: Literal["auto", "on", "off"] = option(
@@ -224,34 +202,19 @@ class Matting:
         help="sharpen the matte to the footage's own edges; auto: on for networks of 512 pixels or more",
     )
     garbage_mattes: tuple[str, ...] = option(
-        (), "--garbage-matte", metavar="PATH", example="rig.png", repeat="join", help="white is removed: alpha 0"
+        (), "--garbage-matte", example="rig.png", repeat="join", help="white is removed: alpha 0"
     )
     core_mattes: tuple[str, ...] = option(
-        (), "--core-matte", metavar="PATH", example="core.png", repeat="join", help="white is kept: alpha 1"
+        (), "--core-matte", example="core.png", repeat="join", help="white is kept: alpha 1"
     )
     holdout_mattes: tuple[str, ...] = option(
-        (),
-        "--holdout-matte",
-        metavar="PATH",
-        example="pole.png",
-        repeat="join",
-        help="white marks objects in front of the subject",
+        (), "--holdout-matte", example="pole.png", repeat="join", help="white marks objects in front of the subject"
     )
     choke: float = option(
-        0.0,
-        "--choke",
-        metavar="N",
-        parse=values.pixels,
-        example="1.5",
-        help="move the edge N pixels inwards, or outwards if N is negative",
+        0.0, "--choke", parse=values.pixels, help="move the edge N pixels inwards, or outwards if N is negative"
     )
     feather: float = option(
-        0.0,
-        "--feather",
-        metavar="N",
-        parse=values.width,
-        example="2",
-        help="soften the edge: a hard one becomes N pixels wide",
+        0.0, "--feather", parse=values.width, help="soften the edge: a hard one becomes N pixels wide"
     )
 
 
@@ -289,7 +252,6 @@ class Transparency:
     transparent_masks: tuple[str, ...] = option(
         (),
         "--transparent-mask",
-        metavar="PATH",
         example="glass.png",
         repeat="join",
         help="the same as a matte: white is transparent; a single picture is not followed",
@@ -297,7 +259,6 @@ class Transparency:
     keyframe_every: int = option(
         12,
         "--keyframe-every",
-        metavar="N",
         parse=values.whole(1, 60),
         help="most frames between two keyframes; they are held in memory",
     )
@@ -311,9 +272,7 @@ class Transparency:
     sdmatte_size: int = option(
         1024,
         "--sdmatte-size",
-        metavar="N",
         parse=values.whole(256, 2048, step=64),
-        example="768",
         help="side of SDMatte's input; smaller needs less memory and sees less",
     )
 

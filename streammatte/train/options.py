@@ -24,14 +24,9 @@ class TuneOptions:
         help="a name from `streammatte models`, or a checkpoint file, to start from",
     )
     backgrounds: str | None = option(None, "--backgrounds", metavar="DIR", help="pictures to put the cut-outs over")
-    steps: int = option(1000, "--steps", metavar="N", parse=values.whole(1), example="1000", help="length of the run")
+    steps: int = option(1000, "--steps", parse=values.whole(1), example="1000", help="length of the run")
     minutes: float | None = option(
-        None,
-        "--minutes",
-        metavar="N",
-        parse=values.above_zero,
-        example="30",
-        help="length of the run in minutes, instead of --steps",
+        None, "--minutes", parse=values.above_zero, help="length of the run in minutes, instead of --steps"
     )
     size: tuple[int, int] | None = like(Network, "size")
     batch: int | None = like(
@@ -50,17 +45,9 @@ class TuneOptions:
         "--holdout",
         metavar="SHARE",
         parse=values.share,
-        example="0.1",
         help="share of the pairs kept for scoring before and after, at most 32 pairs",
     )
-    seed: int = option(
-        0,
-        "--seed",
-        metavar="N",
-        parse=values.whole(0),
-        example="0",
-        help="random seed of order and augmentation",
-    )
+    seed: int = option(0, "--seed", parse=values.whole(0), help="random seed of order and augmentation")
     device: str | None = like(Network, "device", common=False)
     offline: bool = like(Network, "offline")
     resume: bool = option(False, "--resume", help="continue the run that was stopped at this OUTPUT")

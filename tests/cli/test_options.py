@@ -83,7 +83,7 @@ def test_a_choice_that_does_not_exist_is_answered_with_one_that_does(capsys: pyt
         ("clip.mp4 out.mp4 -bg green", "-bg", "streammatte clip.mp4 out.mp4 --bg green"),
         ("clip.mp4 out.mov --quality=bets", "--quality", "streammatte clip.mp4 out.mov --quality=best"),
         ("clip.mp4 out.mov --fps 0", "--fps", "streammatte clip.mp4 out.mov --fps 25"),
-        ("clip.mp4 out.mov --lookahead -1", "--lookahead", "streammatte clip.mp4 out.mov --lookahead 0"),
+        ("clip.mp4 out.mov --lookahead -1", "--lookahead", "streammatte clip.mp4 out.mov --lookahead 1"),
         ("clip.mp4 out.mov --transparent 9,9,1,1", "--transparent", None),
         ("clip.mp4 out.mov --fail-on flicer=1", "flicker", None),
         ("http://me:secret@host/a.mp4 out.mov --smoth high", "--smoth", "…"),
