@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
-from streammatte.models.store import hub_cache, hub_endpoint, locate, offline_by_environment
+from streammatte.models.hub import hub_cache, hub_endpoint, locate, offline_by_environment
 from streammatte.models.table import CHECKPOINTS
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""``streammatte models``: what can be used and what is here; and ``streammatte models pull NAME``."""
+"""``streammatte models``, the list of checkpoints, and ``streammatte models pull NAME``."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-from streammatte.models.store import fetch, find, licence_notice, locate
-from streammatte.models.table import CHECKPOINTS, Checkpoint
+from streammatte.models.hub import fetch, locate
+from streammatte.models.table import CHECKPOINTS, Checkpoint, find
 
 
 def list_models(console: Console, as_json: bool = False) -> None:
-    """Print every checkpoint: name, size on disk or to fetch, input size, licence, what it is good at.
+    """Print every checkpoint: name, file size, input size, licence and what it is good at.
 
     Args:
         console: Where to.
-        as_json: One JSON array instead of the table: an object a checkpoint, sizes in bytes and pixels.
+        as_json: Print a JSON array of objects instead, with sizes in bytes and pixels.
     """
     found = [(checkpoint, locate(checkpoint)) for checkpoint in CHECKPOINTS]
     if as_json:
@@ -41,19 +41,19 @@ def list_models(console: Console, as_json: bool = False) -> None:
         )
     console.print(table)
     console.print()
-    console.print("`streammatte models pull NAME` fetches one. --weights FILE takes any other BiRefNet,")
-    console.print("--sdmatte FILE any other SDMatte.")
+    console.print("Download one: streammatte models pull NAME")
+    console.print("Use your own: --weights FILE for a BiRefNet, --sdmatte FILE for an SDMatte")
 
 
 def pull(name: str, console: Console) -> Path:
-    """Fetch a checkpoint with a progress bar, unless it is here already; its file.
+    """Download a checkpoint with a progress bar, unless it is here already; returns its file.
 
     Raises:
-        ModelError: No such name, or as ``fetch`` does.
+        ModelError: Unknown, or as for ``fetch``.
     """
     checkpoint = find(name)
-    if not checkpoint.commercial:
-        console.print(licence_notice(checkpoint), style="yellow", highlight=False)
+    if notice := checkpoint.licence_notice:
+        console.print(notice, style="yellow", highlight=False)
     path = locate(checkpoint)
     if path is None:
         with Progress(
@@ -93,7 +93,7 @@ def _as_dict(checkpoint: Checkpoint, path: Path | None) -> dict[str, object]:
         "good_at": checkpoint.good_at,
         "network": checkpoint.network,
         "repo": checkpoint.repo,
-        "revision": checkpoint.revision or None,
+        "revision": checkpoint.revision if checkpoint.repo else None,
         "file": checkpoint.file,
         "sha256": checkpoint.sha256,
     }

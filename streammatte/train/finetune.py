@@ -30,10 +30,10 @@ from streammatte.frame import Frame
 from streammatte.media.write.output import check_target
 from streammatte.models.birefnet import BiRefNetModel, input_size
 from streammatte.models.device import choose_device, choose_precision
+from streammatte.models.hub import resolve
 from streammatte.models.nets.birefnet import BiRefNet, DecoderBlock, load_birefnet
 from streammatte.models.nets.swin import SwinBlock
-from streammatte.models.store import find, resolve
-from streammatte.models.table import Checkpoint
+from streammatte.models.table import Checkpoint, find
 from streammatte.quality import metrics
 from streammatte.train.loop import Schedule, Trainer, train
 from streammatte.train.pairs import (

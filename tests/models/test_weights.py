@@ -15,6 +15,7 @@ import huggingface_hub
 import pytest
 import torch
 from rich.console import Console
+from streammatte.models.store import fetch, find, locate, resolve
 from support.hub import COMMIT, Hub
 
 from streammatte.errors import ModelError, WeightsMismatch, WeightsMissing
@@ -22,7 +23,6 @@ from streammatte.models import store
 from streammatte.models.device import choose_precision
 from streammatte.models.listing import list_models, pull
 from streammatte.models.sdmatte import _precision as refiner_precision
-from streammatte.models.store import fetch, find, locate, resolve
 from streammatte.models.table import CHECKPOINTS, Checkpoint
 
 CONTENT = bytes(range(256)) * 16384  # 4 MiB: several chunks

@@ -71,9 +71,8 @@ def load_birefnet(checkpoint: str | PathLike[str]) -> BiRefNet:
             f"{checkpoint} is not a BiRefNet checkpoint: {fault}",
             hint="`streammatte models` lists the checkpoints that fit",
         ) from exc
-    with torch.device("meta"):  # nothing is drawn at random only to be overwritten
+    with torch.device("meta"):  # skips random initialisation
         net = BiRefNet(config)
-    net.to_empty(device="cpu")
     load_strictly(net, tensors, checkpoint)
     return net.eval()
 

@@ -226,7 +226,7 @@ def load_sdmatte(checkpoint: str | PathLike[str], config: str | PathLike[str] | 
             f"the configuration of {path} is not SDMatte's: {str(exc).splitlines()[0]}",
             hint="take the configurations from where the checkpoint comes from",
         ) from exc
-    load_strictly(net, tensors, path, named=_named, assign=True)
+    load_strictly(net, tensors, path, named=_named)
     return net.eval().requires_grad_(False).settle()
 
 

@@ -161,8 +161,7 @@ class SeeingThrough:
 
 def _check_name(name: str) -> None:
     """Refuse what is neither a file or folder that is there, nor a name of the table."""
-    from streammatte.models.store import find
-    from streammatte.models.table import CHECKPOINTS
+    from streammatte.models.table import CHECKPOINTS, find
 
     path = Path(name)
     if path.exists() and name not in (each.name for each in CHECKPOINTS):
