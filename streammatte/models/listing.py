@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -56,18 +58,27 @@ def pull(name: str, console: Console) -> Path:
         console.print(notice, style="yellow", highlight=False)
     path = locate(checkpoint)
     if path is None:
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        ) as progress:
-            task = progress.add_task(checkpoint.name, total=checkpoint.bytes)
-            path = fetch(checkpoint, on_progress=lambda done, total: progress.update(task, completed=done, total=total))
+        with download_bar(console, checkpoint.name) as on_progress:
+            path = fetch(checkpoint, on_progress=on_progress)
     console.print(f"{checkpoint.name} is here: {path}", highlight=False, markup=False, soft_wrap=True)
     return path
+
+
+@contextmanager
+def download_bar(console: Console, label: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A progress bar that appears with the first call of what this gives: bytes done, bytes in all."""
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    progress = Progress(TextColumn("{task.description}"), *columns, console=console)
+    task = progress.add_task(label, total=None)
+
+    def update(done: int, total: int | None) -> None:
+        progress.start()
+        progress.update(task, completed=done, total=total)
+
+    try:
+        yield update
+    finally:
+        progress.stop()
 
 
 def _here(checkpoint: Checkpoint, path: Path | None) -> str:
