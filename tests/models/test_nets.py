@@ -29,6 +29,8 @@ from streammatte.models.nets.efficientnet import EfficientNetConfig
 from streammatte.models.nets.folding import fold_batch_norms
 from streammatte.models.nets.swin import SwinConfig
 
+pytestmark = pytest.mark.media
+
 PARITY = Path(__file__).parent.parent / "data" / "parity"
 spec = importlib.util.spec_from_file_location("fill", PARITY / "fill.py")
 assert spec and spec.loader

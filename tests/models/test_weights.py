@@ -26,6 +26,8 @@ from streammatte.models.hub import fetch, locate, resolve
 from streammatte.models.listing import list_models, pull
 from streammatte.models.table import CHECKPOINTS, Checkpoint, find
 
+pytestmark = pytest.mark.unit
+
 CONTENT = bytes(range(256)) * 16384  # 4 MiB: several chunks
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 REPO = "somebody/some-network"
