@@ -29,6 +29,8 @@ from streammatte.models.sdmatte import Crop, SDMatteRefiner, crop_around, load_r
 CONFIGS = {"unet": UNET, "vae": VAE, "text_encoder": TEXT_ENCODER}
 CPU = torch.device("cpu")
 
+pytestmark = pytest.mark.media
+
 
 @pytest.fixture(scope="module")
 def parity_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
