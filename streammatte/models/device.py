@@ -64,18 +64,22 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32
 
 
-def cores_for(device: torch.device, size: tuple[int, int]) -> int:
-    """How many cores torch should use for a network with an input of that (H, W), whatever it is set to.
+def cores_for(device: torch.device | None = None, size: tuple[int, int] = (0, 0)) -> int:
+    """How many cores torch should use, whatever it is set to now.
 
     Torch's threads spin while they wait for each other, so one that has lost its core to another program stops them
     all: on two cores with another busy process, a 192² frame took 4.7 s with two threads and 0.046 s with one. A small
     network, and the stages after any network, therefore leave cores free; a large one on the CPU uses them all.
+
+    Args:
+        device, size: Where a network computes, and (H, W) of its input; without them, the answer is for the stages.
     """
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdecimal() and int(wanted) > 0:
         available = min(available, int(wanted))
-    return available if device.type == "cpu" and max(size) >= LARGE else max(1, available - OTHERS)
+    large = device is not None and device.type == "cpu" and max(size) >= LARGE
+    return available if large else max(1, available - OTHERS)
 
 
 @contextmanager
