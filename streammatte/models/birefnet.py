@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
@@ -62,10 +63,14 @@ class BiRefNetModel:
             OutOfMemory: The batch does not fit the device at this size and precision.
         """
         with memory_of(self.device, _HINT), cores(cores_for(self.device, self.size)):
-            seen = torch.stack([frame.seen(self.size).to(self.device) for frame in frames])
-            batch = ((seen - self._mean) / self._std).to(self._dtype)
+            batch = torch.stack([self._prepare(frame) for frame in frames])
             alphas = self._net(batch.contiguous(memory_format=self._layout)).float().sigmoid()
             return list(alphas[:, 0])
+
+    def _prepare(self, frame: Frame) -> Tensor:
+        if frame.rgb.device != self.device:  # a GPU scales a frame faster than a CPU, upload included
+            frame = replace(frame, rgb=frame.rgb.to(self.device))
+        return ((frame.seen(self.size) - self._mean) / self._std).to(self._dtype)
 
 
 def load_model(
