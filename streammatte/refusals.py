@@ -87,7 +87,7 @@ def line(options: Options, **changes: object) -> str:
 
 def proposed(source: str) -> str:
     """A name for the cut-out, beside the input, that is not taken."""
-    from streammatte.media.read.sequence import PICTURES, NumberedName
+    from streammatte.media.read.numbered import PICTURES, NumberedName
 
     if source == PIPE or "://" in source.removeprefix("file://"):
         return "out.mov"
@@ -106,14 +106,14 @@ def proposed(source: str) -> str:
 
 
 def _taken(path: Path) -> bool:
-    from streammatte.media.read.sequence import NumberedName
+    from streammatte.media.read.numbered import NumberedName
 
     numbered = NumberedName.parse(path)
     return os.path.lexists(path) if numbered is None else bool(numbered.numbers())
 
 
 def _outputs(options: Options) -> Iterator[StreammatteError]:
-    from streammatte.media.read.sequence import NumberedName
+    from streammatte.media.read.numbered import NumberedName
 
     writing, transfer = options.writing, options.reading.input_transfer
     colored = writing.files if writing.matte is None else writing.files[:-1]
@@ -243,7 +243,7 @@ def _check_names(options: Options) -> None:
 
 def _check_single(target: str, frames: int | None) -> None:
     """Refuse a picture's name without a number for more than one frame, as far as that is known."""
-    from streammatte.media.read.sequence import PICTURES, NumberedName
+    from streammatte.media.read.numbered import PICTURES, NumberedName
     from streammatte.media.write.animation_formats import ANIMATED
 
     path = Path(target)

@@ -80,7 +80,7 @@ def _told(value: object) -> str:
 
 def signature(name: str) -> str:
     """What tells the contents of a file, or of numbered pictures, from others; empty for what is neither."""
-    from streammatte.media.read.sequence import NumberedName
+    from streammatte.media.read.numbered import NumberedName
 
     digest = sha256()
     try:

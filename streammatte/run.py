@@ -52,8 +52,8 @@ def run(options: Options, display: Display) -> Summary:
     Decoding, the network, every stage and encoding have a thread of their own. No output gets its name before all of
     them are complete.
     """
+    from streammatte.color.codes import assumed_matrix
     from streammatte.color.screen import transfer_for, view_of
-    from streammatte.color.ycbcr import assumed_matrix
     from streammatte.media import open_video, open_writer
     from streammatte.media.read.file_source import FileSource
     from streammatte.media.read.guide import GuideUnion
@@ -293,7 +293,7 @@ def _guides(options: Options, source: Footage, display: Display, running: ExitSt
     """These by kind, opened; what should be known of them is said."""
     from streammatte.media.addresses import without_secrets
     from streammatte.media.read.guide import GuideMatte, guide_path
-    from streammatte.media.read.sequence import NumberedName
+    from streammatte.media.read.numbered import NumberedName
 
     number = None if NumberedName.parse(options.reading.input) is None else source.first_number
     guides: dict[str, list[GuideMatte]] = {}

@@ -1,15 +1,15 @@
-"""To linear light, in which EXR is kept, and back to what video and other pictures hold."""
+"""Between linear light, which EXR holds, and the encodings of video and other pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from streammatte.color.codes import BT709, HLG, LINEAR, PQ, SRGB
 from streammatte.color.curves import (
     DIFFUSE_WHITE,
+    Values,
     bt709_from_light,
     hlg_from_scene,
     light_from_bt709,
@@ -19,85 +19,50 @@ from streammatte.color.curves import (
     scene_from_hlg,
     srgb_from_light,
 )
-from streammatte.frame import UNSPECIFIED, ColorSpec
 
-LINEAR, SRGB, BT709 = 8, 13, 1
-"""TransferCharacteristics of ITU-T H.273."""
+_Curve = Callable[[Values], Values]
 
-Light = NDArray[Any]
-"""Of float32."""
-_Curve = Callable[[Light], Light]
-
-# 1.0 is diffuse white in both, so that SDR and HDR material fit together; in HLG that is at 75 % of the signal.
+# 1.0 is diffuse white in PQ and HLG, too, so that SDR and HDR material fit together; HLG has it at 75 % of the signal.
 _HLG_WHITE = float(scene_from_hlg(np.array(0.75)))
 
 
-def is_light(color: ColorSpec) -> bool:
-    """Whether pictures are RGB in linear light, as EXR holds it, which nothing but EXR takes as it is.
+def to_linear(signal: Values, transfer: int) -> Values:
+    """R'G'B' as the light a camera saw: the inverse of the curve it is tagged with (H.273, table 3).
 
-    Y'CbCr that is tagged linear is left in its own encoding, as all other video is.
-    """
-    return color.transfer == LINEAR and color.matrix == 0
+    For BT.709 that is the camera's curve, as "rec709" means in compositing, not a display's gamma of 2.4.
 
-
-def transfer_of(color: ColorSpec) -> int:
-    """The curve that ``color`` names, or what the field takes where it names none: of RGB sRGB's, else BT.709's."""
-    if color.transfer in _CURVES:
-        return color.transfer
-    return SRGB if color.matrix == 0 and color.transfer == UNSPECIFIED else BT709
-
-
-def to_linear(signal: Light, transfer: int) -> Light:
-    """Float R'G'B' as light: what a camera saw, by the inverse of the curve that it is tagged with (H.273, table 3).
-
-    For BT.709 that is the inverse of the camera's curve, as compositing programs' "rec709" has it, not a display's 2.4.
+    Args:
+        signal: float32.
+        transfer: TransferCharacteristics, as :func:`~streammatte.color.codes.transfer_of` gives it.
     """
     return signal if transfer == LINEAR else _CURVES[transfer][0](signal).astype(np.float32, copy=False)
 
 
-def from_linear(light: Light, transfer: int) -> Light:
-    """The inverse of :func:`to_linear`; light below 0 is cut off, light above 1 goes on along the curve."""
+def from_linear(light: Values, transfer: int) -> Values:
+    """The inverse of :func:`to_linear`; negative light becomes 0, light above 1 continues along the curve."""
     if transfer == LINEAR:
         return light
     return _CURVES[transfer][1](np.maximum(light, np.float32(0))).astype(np.float32, copy=False)
 
 
-def _pq(light: Light) -> Light:
-    return pq_from_nits(light * DIFFUSE_WHITE)
-
-
-def _pq_light(signal: Light) -> Light:
-    return nits_from_pq(signal) / DIFFUSE_WHITE
-
-
-def _hlg(light: Light) -> Light:
-    return hlg_from_scene(light * _HLG_WHITE)
-
-
-def _hlg_light(signal: Light) -> Light:
-    return scene_from_hlg(signal) / _HLG_WHITE
-
-
 def _gamma(exponent: float) -> tuple[_Curve, _Curve]:
-    def to_light(signal: Light) -> Light:
-        return np.power(np.maximum(signal, 0), exponent)
-
-    def from_light(light: Light) -> Light:
-        return np.power(light, 1 / exponent)
-
-    return to_light, from_light
+    return (
+        lambda signal: np.power(np.maximum(signal, 0), exponent),
+        lambda light: np.power(light, 1 / exponent),
+    )
 
 
 _CURVES: dict[int, tuple[_Curve, _Curve]] = {
-    BT709: (light_from_bt709, bt709_from_light),
+    **dict.fromkeys((BT709, 6, 11, 14, 15), (light_from_bt709, bt709_from_light)),
     4: _gamma(2.2),
     5: _gamma(2.8),
-    6: (light_from_bt709, bt709_from_light),
-    LINEAR: _gamma(1.0),
-    11: (light_from_bt709, bt709_from_light),
     SRGB: (light_from_srgb, srgb_from_light),
-    14: (light_from_bt709, bt709_from_light),
-    15: (light_from_bt709, bt709_from_light),
-    16: (_pq_light, _pq),
-    18: (_hlg_light, _hlg),
+    PQ: (
+        lambda signal: nits_from_pq(signal) / DIFFUSE_WHITE,
+        lambda light: pq_from_nits(light * DIFFUSE_WHITE),
+    ),
+    HLG: (
+        lambda signal: scene_from_hlg(signal) / _HLG_WHITE,
+        lambda light: hlg_from_scene(light * _HLG_WHITE),
+    ),
 }

@@ -1,4 +1,4 @@
-"""ICC profiles: what the colours of a photograph mean, and the same colours in sRGB."""
+"""ICC profiles, and conversion to sRGB by them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from streammatte.frame import Cutout, Frame
 
 Samples = NDArray[Any]
-"""(H, W, C) of uint8, uint16 or float32."""
+"""(H, W, C) uint8, uint16 or float32."""
 
-_SPACE = slice(16, 20)  # where a profile says which colours it is of (ICC.1:2022, 7.2)
+_SPACE = slice(16, 20)  # the colour space in a profile's header (ICC.1:2022, 7.2)
 _SPACES = {b"RGB ": "rgb", b"GRAY": "gray", b"CMYK": "cmyk"}
 
 
@@ -33,7 +33,7 @@ def srgb() -> bytes:
 
 
 def space_of(profile: bytes) -> str | None:
-    """``"rgb"``, ``"gray"`` or ``"cmyk"``; ``None`` if nothing can be made of the profile."""
+    """``"rgb"``, ``"gray"`` or ``"cmyk"``; ``None`` if the profile cannot be used."""
     space = _SPACES.get(profile[_SPACE])
     if space is None:
         return None
@@ -46,23 +46,22 @@ def space_of(profile: bytes) -> str | None:
 
 
 def to_srgb(samples: Samples, profile: bytes) -> Samples:
-    """(H, W, 3) in sRGB, of the samples' own type, by the profile's relative colorimetry.
+    """Convert to sRGB, (H, W, 3) of the same type, by relative colorimetry.
 
     Args:
-        samples: (H, W, C) uint8, uint16, or float32 in [0, 1]; C as many as the profile's space has.
+        samples: (H, W, C) uint8, uint16, or float32 in [0, 1], with the channels of the profile's space.
 
     Raises:
-        ValueError: The profile is broken, or of something else.
+        ValueError: The profile is broken or for another kind of device.
     """
     space = _SPACES.get(profile[_SPACE])
     if space is None:
-        raise ValueError("a profile of unknown colours")
+        raise ValueError("unknown colour space in the profile")
     if space == "gray":
         samples = samples[..., 0]
     stored = samples.dtype
-    if (
-        stored == np.uint16
-    ):  # in 16 bits lcms2 interpolates in a coarse table, and is off by up to 15/255 in the shadows
+    # In 16 bits, lcms2 interpolates in a coarse table and is off by up to 15/255 in the shadows.
+    if stored == np.uint16:
         samples = samples.astype(np.float32) / np.float32(65535)
     if space == "cmyk" and samples.dtype == np.float32:
         samples = samples * np.float32(100)  # percent of ink
@@ -76,7 +75,7 @@ def to_srgb(samples: Samples, profile: bytes) -> Samples:
             intent=imagecodecs.CMS.INTENT.RELATIVE_COLORIMETRIC,
         )
     except (imagecodecs.CmsError, ValueError) as exc:
-        raise ValueError(f"a profile that cannot be used: {exc}") from exc
+        raise ValueError(f"the profile cannot be used: {exc}") from exc
     if converted.dtype == np.float32:
         np.clip(converted, 0, 1, out=converted)
     return np.rint(converted * np.float32(65535)).astype(np.uint16) if stored == np.uint16 else converted
@@ -84,7 +83,7 @@ def to_srgb(samples: Samples, profile: bytes) -> Samples:
 
 @cache
 def is_srgb(profile: bytes) -> bool:
-    """Whether an RGB profile says what pictures without one are taken for, to a step of 8 bits."""
+    """Whether an RGB profile is sRGB to within one step of 8 bits."""
     levels = np.linspace(0, 255, 16).round().astype(np.uint8)
     cube = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(64, 64, 3)
     difference = np.abs(to_srgb(cube, profile).astype(int) - cube)
@@ -97,7 +96,7 @@ def frame_in_srgb(frame: Frame, profile: bytes) -> Frame:
 
 
 def in_srgb(cutout: Cutout, profile: bytes | None) -> Cutout:
-    """The cut-out in sRGB, for files that carry no profile; itself if it has none, or is sRGB already."""
+    """The cut-out in sRGB, for files that carry no profile; itself if it is sRGB already."""
     if profile is None or is_srgb(profile):
         return cutout
     foreground = None if cutout.foreground is None else rgb_in_srgb(cutout.foreground, profile)
@@ -111,9 +110,9 @@ def rgb_in_srgb(rgb: Tensor, profile: bytes) -> Tensor:
 
 
 def name_of(profile: bytes) -> str:
-    """What it is called: "Display P3"."""
+    """Its name: "Display P3"."""
     try:
         said = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile)))
     except (OSError, ImageCms.PyCMSError):
-        return "without a name"
-    return " ".join("".join(each for each in said if each.isprintable() or each == " ").split()) or "without a name"
+        return "(unnamed)"
+    return " ".join("".join(each for each in said if each.isprintable() or each == " ").split()) or "(unnamed)"

@@ -1,12 +1,12 @@
-"""From decoded samples to RGB and back.
+"""Y'CbCr to RGB and back: matrices, ranges, depths and chroma siting.
 
-The 3×3 matrix and the chroma grids are ours; swscale only unpacks what is not planar. Its own conversions were measured
-to be off by up to 3/255 in their quick form, and to take 16-bit white for 65283 or luma 943 instead of 65535 and 940;
-one matrix product in OpenCV is as quick (1 ms at 720p) and right to within one step, for every matrix, range and depth.
+swscale only unpacks samples that are not planar. Its conversions were measured to be off by up to 3/255 in their quick
+form, and to make 65283 of 16-bit white and luma 943 of 940; a matrix product in OpenCV is as quick (1 ms at 720p) and
+right to within one step, for every matrix, range and depth.
 
-Subsampled chroma lies on every other luma column, and in 4:2:0 midway between two rows (H.273's type 0, "left"):
-MPEG-2, H.264, HEVC, VP9 and ProRes take that for granted. swscale, left alone, does not, and would move colours by
-half a pixel. JPEG and MPEG-1 have chroma midway between columns, too (type 1).
+Subsampled chroma lies on every other luma column and, in 4:2:0, midway between two rows (H.273's type 0, "left"), as
+MPEG-2, H.264, HEVC, VP9 and ProRes assume. swscale by default moves colours by half a pixel. In JPEG and MPEG-1, chroma
+lies midway between columns, too (type 1).
 """
 
 from __future__ import annotations
@@ -21,63 +21,30 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from streammatte.color.codes import (
+    BT2020_CONSTANT_LUMINANCE,
+    FULL,
+    LUMA,
+    RGB_MATRIX,
+    STUDIO,
+    matrix_for,
+)
 from streammatte.errors import DecodeFailed
 from streammatte.frame import UNSPECIFIED, ColorSpec, StoredSamples
 
-RGB_MATRIX = 0
-FULL, STUDIO = 2, 1  # FFmpeg's AVCOL_RANGE_JPEG and AVCOL_RANGE_MPEG
-
-# Red's and blue's share of luma, by H.273 matrix code point.
-_LUMA = {
-    1: (0.2126, 0.0722),  # BT.709
-    4: (0.30, 0.11),  # FCC
-    5: (0.299, 0.114),  # BT.601, 625 lines
-    6: (0.299, 0.114),  # BT.601, 525 lines
-    7: (0.212, 0.087),  # SMPTE 240M
-    9: (0.2627, 0.0593),  # BT.2020, non-constant luminance
-}
-
-_CONSTANT_LUMINANCE = 10  # BT.2020's other matrix
-_NAMES = {1: "BT.709", 6: "BT.601"}
-
-# How planar formats are named, by how many luma columns and rows share a chroma sample.
+# Names of planar formats, by how many luma columns and rows share a chroma sample.
 _SUBSAMPLING = {(1, 1): "444", (2, 1): "422", (2, 2): "420", (1, 2): "440", (4, 1): "411", (4, 4): "410"}
 
 _CENTRED = ("mjpeg", "mpeg1video", "webp")
 
 Samples = NDArray[Any]
-"""(H, W) or (H, W, 3) of uint8 or uint16 that span their whole type; OpenCV's and PyAV's stubs know no better."""
-
-
-def matrix_for(color: ColorSpec, width: int, height: int) -> int:
-    """The matrix that ``color`` names, or the one the field takes for a picture of that size when it names none.
-
-    Untagged video of 720 lines or 1280 columns and more is taken for BT.709, smaller for BT.601, as players do. RGB
-    sources get the same answer: it is what their cut-outs are written with.
-    """
-    if color.matrix in _LUMA:
-        return color.matrix
-    if color.matrix == _CONSTANT_LUMINANCE:
-        return 9  # players take it for the other, too
-    return 1 if height >= 720 or width >= 1280 else 6
-
-
-def spans_whole_range(color: ColorSpec) -> bool:
-    """Whether such Y'CbCr is full range. RGB is by nature, which says nothing of what its cut-outs should be."""
-    return color.full_range and color.matrix != RGB_MATRIX
-
-
-def assumed_matrix(color: ColorSpec, width: int, height: int) -> str | None:
-    """What a picture that names no matrix is taken for, in words; ``None`` if it names one, or is RGB."""
-    if color.matrix in (*_LUMA, RGB_MATRIX, _CONSTANT_LUMINANCE):
-        return None
-    return f"colours untagged: taken for {_NAMES[matrix_for(color, width, height)]}, as players take its size"
+"""(H, W) or (H, W, 3) of uint8 or uint16 that span their type; OpenCV's and PyAV's stubs are no more precise."""
 
 
 @lru_cache(maxsize=32)
 def rgb_to_ycbcr(matrix: int, bits: int, *, full_range: bool, peak: int) -> NDArray[np.float64]:
     """(3, 4) affine matrix from R'G'B' in [0, ``peak``] to Y'CbCr code values of ``bits`` bits (ITU-T H.273, 8.3)."""
-    kr, kb = _LUMA[matrix]
+    kr, kb = LUMA[matrix]
     kg = 1 - kr - kb
     forward = np.array(
         [
@@ -105,17 +72,17 @@ def ycbcr_to_rgb(matrix: int, bits: int, *, full_range: bool, peak: int) -> NDAr
 
 
 def color_of(frame: av.VideoFrame) -> ColorSpec:
-    """What a decoded frame says of its own samples.
+    """The colours of a decoded frame, as it states them.
 
-    Grey without chroma spans its whole range, whatever the tag (FFmpeg converts to it so and leaves the tag of what it
-    was), and is RGB of three equal channels unless a matrix is named.
+    Pure grey spans its whole range whatever its tag, since FFmpeg converts to it so and keeps the tag of what it was;
+    unless a matrix is named, it is RGB with three equal channels.
     """
     pixels = frame.format
     bits = max(component.bits for component in pixels.components)
     if pixels.is_rgb or pixels.has_palette:
         return ColorSpec(True, RGB_MATRIX, int(frame.color_primaries), int(frame.color_trc), bits)
     full = frame.color_range == FULL or pixels.name.startswith("yuvj")
-    # A YCbCr picture tagged as RGB is mistagged: its planes are what they are.
+    # Y'CbCr tagged as RGB is mistagged: its planes are what they are.
     matrix = UNSPECIFIED if frame.colorspace == RGB_MATRIX else int(frame.colorspace)
     if is_colourless(frame):
         full, matrix = True, RGB_MATRIX if matrix == UNSPECIFIED else matrix
@@ -123,7 +90,7 @@ def color_of(frame: av.VideoFrame) -> ColorSpec:
 
 
 def is_colourless(frame: av.VideoFrame) -> bool:
-    """Whether there is luma alone, or luma and alpha."""
+    """Whether it has only luma, or luma and alpha."""
     pixels = frame.format
     return len(pixels.components) <= 2 and not (pixels.is_rgb or pixels.has_palette)
 
@@ -132,9 +99,9 @@ class RgbReader:
     """Turns decoded frames of one stream into RGB, (H, W, 3): uint8 up to 8 bits, else uint16 spanning 0 … 65535.
 
     Args:
-        width, height: Every frame is brought to this size; a stream that changes its size midway is scaled.
-        codec: FFmpeg's name of it, which tells where chroma lies. Without it, JPEG's pixel formats (``yuvj…``) are
-            taken for JPEG; full-range H.264 has them, too.
+        width, height: The size of the result; a stream that changes its size midway is scaled.
+        codec: FFmpeg's name for it, which tells where chroma lies. Without it, pixel formats ``yuvj…`` are taken for
+            JPEG, although full-range H.264 has them, too.
     """
 
     def __init__(self, width: int, height: int, *, codec: str | None = None) -> None:
@@ -147,7 +114,7 @@ class RgbReader:
         return self.read(frame)[0]
 
     def read(self, frame: av.VideoFrame) -> tuple[Samples, StoredSamples | None]:
-        """RGB, and the Y'CbCr that it was made of, if it was and has the size."""
+        """RGB, and the Y'CbCr it was made of, unless it was RGB or had to be scaled."""
         color, stored = color_of(frame), None
         if is_colourless(frame):
             rgb = self._from_grey(frame, color)
@@ -161,9 +128,9 @@ class RgbReader:
         return rgb, stored
 
     def _stored(self, frame: av.VideoFrame, color: ColorSpec) -> StoredSamples:
-        if color.matrix not in (*_LUMA, _CONSTANT_LUMINANCE, UNSPECIFIED, 3):
+        if color.matrix not in (*LUMA, BT2020_CONSTANT_LUMINANCE, UNSPECIFIED, 3):
             raise DecodeFailed(
-                f"colour matrix {color.matrix} is not supported",
+                f"unsupported colour matrix: {color.matrix}",
                 hint="convert the clip to BT.709 first, for instance with FFmpeg's colorspace filter",
             )
         matrix = matrix_for(color, self._width, self._height)
@@ -183,7 +150,7 @@ class RgbReader:
         bits = working_bits(color.bit_depth)
         if bits == 8:
             return self._unpacker.reformat(frame, format="rgb24", threads=1).to_ndarray()
-        # Its alpha is kept: leaving it out, swscale (FFmpeg 8.1) forgets the right half of the last row.
+        # Without the alpha, swscale (FFmpeg 8.1) omits the right half of the last row.
         kind = "gbrap" if any(component.is_alpha for component in frame.format.components) else "gbrp"
         planar = self._unpacker.reformat(frame, format=f"{kind}{bits}le", threads=1)
         green, blue, red = (plane_view(plane, bits) for plane in planar.planes[:3])
@@ -191,7 +158,7 @@ class RgbReader:
 
 
 def _rgb_of(stored: StoredSamples) -> Samples:
-    """(H, W, 3), as the planes lie, unturned."""
+    """(H, W, 3), not turned."""
     luma, *chroma = stored.planes
     height, width = luma.shape
     full = [upsampled(plane, width, height, centred=stored.centred) for plane in chroma]
@@ -201,14 +168,14 @@ def _rgb_of(stored: StoredSamples) -> Samples:
 
 
 def _widened(samples: Samples, bits: int) -> Samples:
-    """Code values from 0 to 2ⁿ-1 spread over their whole type."""
+    """Code values 0 … 2ⁿ-1 stretched to span their type."""
     if bits in (8, 16):
         return samples
     return cv2.transform(samples, np.eye(3) * (65535 / (2**bits - 1)))
 
 
 def ycbcr_planes(frame: av.VideoFrame, bits: int, unpacker: VideoReformatter, *, full_range: bool) -> list[Samples]:
-    """Luma and the two chroma planes of a Y'CbCr or grey frame as they are, chroma on its own grid."""
+    """Luma and chroma planes of a Y'CbCr or grey frame, unchanged, chroma on its own grid."""
     pixels = frame.format
     columns, rows = (64 // pixels.chroma_width(64), 64 // pixels.chroma_height(64))
     planar = f"yuv{_SUBSAMPLING.get((columns, rows), '444')}p{'' if bits == 8 else f'{bits}le'}"
@@ -246,7 +213,7 @@ def upsampled(plane: Samples, width: int, height: int, *, centred: bool) -> Samp
     has its middle there where it lies between two.
 
     Args:
-        centred: Chroma lies midway between the columns it is for, not on the first; between rows it always does.
+        centred: Chroma lies midway between its columns, not on the first of them; between rows it always does.
     """
     rows, columns = plane.shape
     across, down = _share(width, columns), _share(height, rows)
@@ -261,9 +228,10 @@ def upsampled(plane: Samples, width: int, height: int, *, centred: bool) -> Samp
 
 
 def _doubled(plane: Samples, down: int) -> Samples:
-    """The same for 16-bit samples on even columns, a third of the time: OpenCV's own doubling puts rows where they lie.
+    """:func:`upsampled` for 16-bit samples on even columns, in a third of the time.
 
-    Every second column is the sample itself, those between are means; floats hold both exactly until they are rounded.
+    OpenCV's doubling puts rows where they lie. Even columns are the samples themselves, odd ones are means; floats hold
+    both exactly until rounded.
     """
     rows, columns = plane.shape
     tall: Samples = plane.astype(np.float32)
@@ -276,9 +244,9 @@ def _doubled(plane: Samples, down: int) -> Samples:
 
 
 def subsampled(plane: Samples, width: int, height: int) -> Samples:
-    """A chroma plane of luma's size at the (``width``, ``height``) of 4:2:2 or 4:2:0, lying on even columns.
+    """A full-size chroma plane reduced to the (``width``, ``height``) of 4:2:2 or 4:2:0, on even columns.
 
-    Columns are weighted 1 : 2 : 1 about the one that stays, so that nothing is moved; rows are averaged in pairs.
+    Columns are weighted 1 : 2 : 1 about the one that stays, so that nothing moves; rows are averaged in pairs.
     """
     across, down = _share(plane.shape[1], width), _share(plane.shape[0], height)
     if across == down == 1:
@@ -291,12 +259,12 @@ def subsampled(plane: Samples, width: int, height: int) -> Samples:
 
 
 def _share(luma: int, chroma: int) -> int:
-    """How many luma samples share one of chroma: 1, 2 or 4; the last may have fewer."""
+    """How many luma samples share a chroma sample: 1, 2 or 4; the last may have fewer."""
     return next(share for share in (1, 2, 4) if -(-luma // share) == chroma)
 
 
 def _between(share: int) -> NDArray[np.float64]:
-    """Weights of repeated samples about a pixel, of samples that lie midway between those that share them."""
+    """Weights of repeated samples about a pixel, for samples midway between those that share them."""
     return np.convolve(np.full(share, 1 / share), [0.5, 0.5]) if share > 1 else np.ones(1)
 
 

@@ -20,7 +20,7 @@ import torch
 from av.codec.context import Flags
 from numpy.typing import NDArray
 
-from streammatte.color.ycbcr import RGB_MATRIX, STUDIO, matrix_for
+from streammatte.color.codes import RGB_MATRIX, STUDIO, matrix_for
 from streammatte.errors import InputError, OutputError, UnsupportedOutput, WriteFailed
 from streammatte.frame import UNSPECIFIED, Cutout, Frame, StreamInfo
 from streammatte.media.addresses import PIPE, without_secrets

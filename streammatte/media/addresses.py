@@ -1,4 +1,4 @@
-"""Addresses, as they may be shown."""
+"""Addresses, shown without their secrets."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _USER = re.compile(r"(?<=://)[^/?#\s]*@")
 _QUERY = re.compile(
     r"([?&][^=&\s]*(?:pass|pwd|key|token|secret|sig|auth|cred|user|streamid)[^=&\s]*=)[^&\s]*", re.IGNORECASE
 )
-# What follows the application's name is the key of who may send, or is librtmp's `name=value` after a blank.
+# After the application's name comes the stream key, or librtmp's `name=value` after a blank.
 _RTMP = re.compile(r"(\brtmp\w*://[^/\s]*/[^/?\s]+)[/\s].*", re.IGNORECASE | re.DOTALL)
 
 
 def without_secrets(address: str) -> str:
-    """An address as messages, descriptions and logs may have it; what is no address stays as it is.
+    """An address as messages and logs may show it; paths stay as they are, and ``-`` becomes "standard input".
 
-    Names, passwords, SRT's passphrase and stream's name, whatever a query names a key or a token, and RTMP's stream key
-    are replaced by an ellipsis. An input that is ``-`` is called standard input.
+    An ellipsis replaces user names, passwords, SRT's passphrase and stream name, RTMP's stream key, and whatever a
+    query calls a key or a token.
     """
     if address == PIPE:
         return "standard input"

@@ -1,4 +1,4 @@
-"""What a cut-out is laid over: a colour, a picture, a clip, or the frame itself out of focus."""
+"""Backgrounds for composites: a colour, a picture, a clip, or the frame itself out of focus."""
 
 from __future__ import annotations
 
@@ -11,52 +11,31 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from PIL import ImageColor
 from torch import Tensor
 
-from streammatte.color.linear import SRGB, from_linear
+from streammatte.color.codes import SRGB
+from streammatte.color.linear import from_linear
 from streammatte.color.ycbcr import Samples
 from streammatte.errors import InputError
 from streammatte.frame import Cutout, Frame, StreamInfo
 from streammatte.media.write.composing import Background, opacity, pixels_of
 
-# CSS's basic colours (CSS Color 4, 6.1), and the two that screens are painted in.
-_NAMED = {
-    "black": (0, 0, 0),
-    "silver": (192, 192, 192),
-    "gray": (128, 128, 128),
-    "grey": (128, 128, 128),
-    "white": (255, 255, 255),
-    "maroon": (128, 0, 0),
-    "red": (255, 0, 0),
-    "purple": (128, 0, 128),
-    "magenta": (255, 0, 255),
-    "green": (0, 128, 0),
-    "lime": (0, 255, 0),
-    "olive": (128, 128, 0),
-    "yellow": (255, 255, 0),
-    "navy": (0, 0, 128),
-    "blue": (0, 0, 255),
-    "teal": (0, 128, 128),
-    "cyan": (0, 255, 255),
-    "orange": (255, 165, 0),
-    "greenscreen": (0, 177, 64),
-    "bluescreen": (0, 71, 187),
-}
+_SCREENS = {"greenscreen": "#00b140", "bluescreen": "#0047bb"}
 
-# The default blur, as a share of the picture's height: about what a fast portrait lens does to a room.
+# The default blur as a share of the height: about what a fast portrait lens does to a room.
 _DEFAULT_BLUR = 1 / 36
 
 
 def open_background(spec: str | PathLike[str], info: StreamInfo) -> Background:
-    """What ``spec`` names, at the size of ``info``.
+    """Open a background at the size of ``info``.
 
     Args:
-        spec: A colour (``green``, ``#00b140``, ``0,177,64``), a picture, a clip (cut to length or looped, by time),
-            ``checker``, as programs show what is clear, or
-            ``blur`` or ``blur:RADIUS``: the frame's own surroundings blurred, RADIUS the Gaussian's standard deviation
-            in pixels of the frame (as CSS counts it), a 36th of the height by default. Pictures and clips are scaled to
-            cover the frame and cropped about their centre.
-        info: The stream that will be laid over it.
+        spec: A colour (``green``, ``#00b140``, ``0,177,64``), a picture, a clip (by time; cut to length or looped),
+            ``checker`` (the usual pattern for transparency), ``blur`` or ``blur:RADIUS``: the frame's own surroundings,
+            blurred by a Gaussian of that standard deviation in pixels; by default a 36th of the height. Pictures and
+            clips are scaled to cover the frame and cropped about their centre.
+        info: The stream that will be composited over it.
 
     Raises:
         InputError: It is none of these, or cannot be read.
@@ -73,18 +52,18 @@ def open_background(spec: str | PathLike[str], info: StreamInfo) -> Background:
         is_file = bool(Path(text).suffix) or "://" in text or Path(text).exists()
     except OSError as exc:
         raise InputError(
-            f"the background {text} cannot be read: {exc.strerror}", hint="check its folders, and their permissions"
+            f"cannot read the background {text}: {exc.strerror}", hint="check its folders and their permissions"
         ) from exc
     if not is_file:
         raise InputError(
-            f"{text!r} is no background",
+            f"{text!r} is not a background",
             hint="give a colour (green, #00b140, 0,177,64), a file, checker, or blur[:RADIUS]",
         )
     return _from_footage(text, info)
 
 
 def _from_footage(url: str, info: StreamInfo) -> Background:
-    from streammatte.media import open_video  # here, because the package's own front door imports this module
+    from streammatte.media.read.opening import open_video
 
     with open_video(url) as source:
         frames = iter(source)
@@ -97,59 +76,58 @@ def _from_footage(url: str, info: StreamInfo) -> Background:
 
 
 def blur_radius(text: str, info: StreamInfo) -> float:
-    """Standard deviation in pixels that ``blur`` or ``blur:RADIUS`` asks for.
+    """The standard deviation in pixels of ``blur`` or ``blur:RADIUS``.
 
     Raises:
-        InputError: It is no number, or none that a frame of that size can be blurred by.
+        InputError: It is not a number, or outside what a frame of that size can be blurred by.
     """
     _, _, value = text.partition(":")
     try:
         radius = float(value) if value or text.endswith(":") else info.height * _DEFAULT_BLUR
     except ValueError as exc:
-        raise InputError(f"{text!r}: {value!r} is not a radius", hint="give pixels, as in blur:20") from exc
+        raise InputError(f"{text!r}: {value!r} is not a radius", hint="give pixels, such as blur:20") from exc
     if not 0 < radius <= info.width + info.height:
-        raise InputError(f"{text!r}: the radius must be positive and within the frame", hint="as in blur:20")
+        raise InputError(
+            f"{text!r}: the radius must be positive and within the frame", hint="give pixels, such as blur:20"
+        )
     return radius
 
 
 def parse_color(text: str) -> tuple[int, int, int] | None:
-    """``green``, ``#00b140`` or ``0,177,64`` as (R, G, B) from 0 to 255; ``None`` if it is not written as a colour.
+    """``green``, ``#00b140`` or ``0,177,64`` as (R, G, B) from 0 to 255; ``None`` if it does not look like a colour.
 
     Raises:
-        InputError: It is written as one, and is none.
+        InputError: It looks like a colour, but is not one.
     """
-    named = _NAMED.get(text.lower())
-    if named is not None:
-        return named
-    if re.fullmatch(r"#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})", text):
-        digits = text[1:] if len(text) == 7 else "".join(2 * digit for digit in text[1:])
-        red, green, blue = bytes.fromhex(digits)
-        return red, green, blue
+    text = _SCREENS.get(text.lower(), text)
     if match := re.fullmatch(r"(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})", text):
-        red, green, blue = (int(value) for value in match.groups())
-        if max(red, green, blue) > 255:
-            raise InputError(f"{text!r}: a component is beyond 255", hint="as in 0,177,64")
-        return red, green, blue
-    if text.startswith("#"):
-        raise InputError(f"{text!r} is no colour", hint="write #rgb or #rrggbb in hexadecimal")
-    return None
+        text = f"rgb({','.join(match.groups())})"
+        if max(map(int, match.groups())) > 255:
+            raise InputError(f"not a colour: {match[0]!r} has a component above 255", hint="write R,G,B: 0,177,64")
+    try:
+        red, green, blue = ImageColor.getrgb(text)[:3]
+    except ValueError as exc:
+        if text.startswith("#"):
+            raise InputError(f"{text!r} is not a colour", hint="write #rgb or #rrggbb in hexadecimal") from exc
+        return None
+    return red, green, blue
 
 
 def _checkerboard(width: int, height: int) -> Tensor:
-    """(3, height, width): squares of two greys, some forty to the height."""
+    """(3, height, width): squares of two greys, about forty to the height."""
     side = max(2, height // 40)
     y, x = torch.arange(height)[:, None] // side, torch.arange(width) // side
     return torch.where((x + y) % 2 == 0, 0.6, 0.4).expand(3, height, width)
 
 
 def _cover(frame: Frame, width: int, height: int, profile: bytes | None) -> Tensor:
-    """(3, height, width) float32 in sRGB: the frame scaled to cover that size, cropped about its centre."""
+    """(3, height, width) float32 in sRGB: the frame scaled to cover that size and cropped about its centre."""
     if profile is not None:
         from streammatte.color.profiles import frame_in_srgb
 
         frame = frame_in_srgb(frame, profile)
     picture = pixels_of(frame.rgb)
-    if frame.rgb.is_floating_point():  # EXR: its light as a screen shows it
+    if frame.rgb.is_floating_point():  # linear light, as a screen shows it
         picture = np.clip(from_linear(picture, SRGB), 0, 1)
     rows, columns = picture.shape[:2]
     scale = max(width / columns, height / rows)
@@ -174,11 +152,11 @@ class Still:
         return self._picture
 
     def close(self) -> None:
-        """Holds nothing open."""
+        """Nothing is held open."""
 
 
 class Clip:
-    """The frame of a clip that is on show at the cut-out's own time, counted from the first cut-out; looped."""
+    """A looped clip: behind each cut-out the frame shown at its time, counted from the first cut-out."""
 
     def __init__(self, url: str, info: StreamInfo, *, has_alpha: bool = False) -> None:
         self.lost: str | None = None
@@ -207,8 +185,8 @@ class Clip:
         self._timeline.close()
 
     def _loop(self) -> Generator[tuple[Fraction, Frame]]:
-        """(seconds from the start, frame), without end."""
-        from streammatte.media import open_video
+        """(seconds from the start, frame), endlessly."""
+        from streammatte.media.read.opening import open_video
 
         begin = Fraction(0)
         while True:
@@ -227,8 +205,8 @@ class Clip:
 class _BlurredSelf:
     """The frame's own surroundings, out of focus.
 
-    Pixels weigh by how much background they show, so that no ghost of the subject surrounds it (normalised
-    convolution, Knutsson and Westin 1993).
+    Pixels count by how much background they show, so that no ghost surrounds the subject (normalised convolution,
+    Knutsson and Westin 1993).
     """
 
     lost = None
@@ -240,10 +218,10 @@ class _BlurredSelf:
     def frame(self, cutout: Cutout) -> Tensor:
         picture = pixels_of(cutout.frame.as_float())
         height, width = picture.shape[:2]
-        # Squared: a pixel that is half subject is also half subject's colour. The floor lets the subject fill only what
-        # no background reaches.
+        # Squared, since a pixel that is half subject has half its colour, too. The floor fills what no background
+        # reaches.
         weight: Samples = np.square(1 - opacity(cutout)) + np.float32(1e-4)
-        # A wide Gaussian is as good at a fraction of the size, and hundreds of times quicker.
+        # At a fraction of the size, a wide Gaussian is as good and hundreds of times quicker.
         step = max(1, int(self._radius // 4))
         size = max(1, width // step), max(1, height // step)
         weighted: Samples = cv2.resize(picture * cv2.merge([weight] * 3), size, interpolation=cv2.INTER_AREA)
@@ -257,4 +235,4 @@ class _BlurredSelf:
         return torch.from_numpy(blurred).permute(2, 0, 1)
 
     def close(self) -> None:
-        """Holds nothing open."""
+        """Nothing is held open."""

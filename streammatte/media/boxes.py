@@ -1,4 +1,4 @@
-"""The boxes that MOV and MP4 files consist of (ISO/IEC 14496-12, section 4.2)."""
+"""The boxes of MOV and MP4 files (ISO/IEC 14496-12, section 4.2)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import BinaryIO, NamedTuple
 
 
 class Box(NamedTuple):
-    """One box: its kind, and where in the file it, what it holds, and what comes after it begin."""
+    """A box: its kind, and where in the file it, its content and whatever follows it begin."""
 
     kind: bytes
     start: int
@@ -17,7 +17,7 @@ class Box(NamedTuple):
 
 
 def boxes(file: BinaryIO, within: Box | None = None) -> Iterator[Box]:
-    """The whole boxes of a file, or of a box that holds others; nothing after one that is not whole."""
+    """The complete boxes in a file or in another box, up to the first incomplete one."""
     place, end = (0, file.seek(0, io.SEEK_END)) if within is None else (within.content, within.end)
     while place + 8 <= end:
         file.seek(place)
@@ -32,7 +32,7 @@ def boxes(file: BinaryIO, within: Box | None = None) -> Iterator[Box]:
 
 
 def handlers_of_tracks(file: BinaryIO) -> dict[int, bytes]:
-    """What each track is for, ``vide``, ``soun``, ``auxv`` …, by its number (sections 8.3.2 and 8.4.3)."""
+    """The handler of each track (``vide``, ``soun``, ``auxv`` …) by its number (sections 8.3.2 and 8.4.3)."""
     found = {}
     for movie in boxes(file):
         for track in boxes(file, movie) if movie.kind == b"moov" else ():
@@ -50,6 +50,6 @@ def handlers_of_tracks(file: BinaryIO) -> dict[int, bytes]:
 
 
 def _read(file: BinaryIO, box: Box, size: int) -> bytes:
-    """The first bytes of what it holds."""
+    """The first bytes of its content."""
     file.seek(box.content)
     return file.read(min(size, box.end - box.content))

@@ -1,9 +1,10 @@
-"""How long the streams of a media file are, as it states."""
+"""How long the streams of a media file are, as the file states it."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 
 import av
 
@@ -12,10 +13,10 @@ from streammatte.media.read.choosing import picture_of
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """Of the best video stream and the first audio stream, in seconds; ``None`` if it is not there or not stated.
+    """Seconds of the best video and the first audio stream; ``None`` if there is none, or its length is not stated.
 
     Attributes:
-        audible: There is sound, be its length stated or not.
+        audible: There is sound, whether its length is stated or not.
     """
 
     video: float | None
@@ -24,12 +25,22 @@ class Lengths:
 
     @property
     def heard(self) -> float | None:
-        """Seconds of sound: 0 if there is none, ``None`` if nobody knows."""
+        """Seconds of sound: 0 without sound, ``None`` if unknown."""
         return self.audio if self.audible else self.audio or 0.0
+
+    def within(self, begin: Fraction, end: Fraction | None) -> Lengths:
+        """Those of a part, in seconds; an end of ``None`` is the file's own."""
+
+        def part(length: float | None) -> float | None:
+            if length is None:
+                return None
+            return max(0.0, (length if end is None else min(float(end), length)) - float(begin))
+
+        return Lengths(part(self.video), part(self.audio), self.audible)
 
 
 def lengths_in(container: av.container.InputContainer) -> Lengths:
-    """What the header of an open file says."""
+    """As an open file's header states them."""
     sound = next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
     return Lengths(_length(picture_of(container)), _length(sound), sound is not None)
 
@@ -39,7 +50,7 @@ def _length(stream: av.stream.Stream | None) -> float | None:
         return None
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
-    # As Matroska does: 00:00:05.312000000, counted from 0. Others may put anything there.
+    # Matroska writes 00:00:05.312000000, counted from 0; others may put anything there.
     stated = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
     if stated is None:
         return None

@@ -1,6 +1,6 @@
-"""Standard input and output as FFmpeg's files, such that Ctrl-C and a polite kill end a run that waits for a pipe.
+"""Standard input and output as files for FFmpeg, so that Ctrl-C and SIGTERM end a run that waits for a pipe.
 
-FFmpeg's own ``pipe:`` goes on waiting, whatever signal comes.
+FFmpeg's own ``pipe:`` keeps waiting, whatever the signal.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ import av
 from streammatte.errors import DecodeFailed
 from streammatte.media.containers import RAW_HINT, TAG_ERRORS
 
-_GLANCE = 0.2  # seconds between two looks at whether anybody still wants to read
-_BUFFER = 1 << 20  # bytes: what goes through Python, goes through in few pieces
+_GLANCE = 0.2  # seconds between checks whether anybody still wants to read
+_BUFFER = 1 << 20  # bytes; few calls into Python
 
 
 class _Pipe:
-    """What went wrong is kept until ``check``: PyAV swallows an interruption that comes while it calls back."""
+    """Keeps what went wrong until ``check``, since PyAV swallows an interruption during its callback."""
 
     def __init__(self) -> None:
         self._stopped = False
         self._failure: BaseException | None = None
 
     def stop(self) -> None:
-        """Wait no more; from any thread."""
+        """Stop waiting; from any thread."""
         self._stopped = True
 
     def check(self) -> None:
-        """Raise what has ended the last call: ``OSError``, ``KeyboardInterrupt``."""
+        """Raise what ended the last call: ``OSError``, ``KeyboardInterrupt``."""
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
@@ -42,13 +42,13 @@ class _Pipe:
 
 
 class PipeReader(_Pipe):
-    """Standard input. Once it is stopped or interrupted, it is as if the pipe had ended."""
+    """Standard input. Stopped or interrupted, it reads as if the pipe had ended."""
 
     def read(self, size: int) -> bytes:
-        """At most so many bytes, as soon as there are any; none at the end."""
+        """Up to ``size`` bytes, as soon as there are any; none at the end."""
         try:
             while not self._stopped:
-                # Windows has no such look at a pipe; there, a read is waited for.
+                # Windows cannot wait for a pipe with a timeout; there, a read blocks.
                 if sys.platform == "win32" or select.select([0], [], [], _GLANCE)[0]:
                     return os.read(0, size)
         except BaseException as exc:
@@ -57,10 +57,10 @@ class PipeReader(_Pipe):
 
 
 class NutPipe(_Pipe):
-    """Standard output. Once it is stopped or interrupted, it takes everything and writes nothing."""
+    """Standard output. Stopped or interrupted, it accepts everything and writes nothing."""
 
     def write(self, data: Any) -> int:
-        """Write all of it, waiting for the reader."""
+        """Write all of ``data``, waiting for the reader."""
         left = memoryview(data)
         try:
             while left and not self._stopped:
@@ -71,10 +71,10 @@ class NutPipe(_Pipe):
 
 
 def open_pipe(pipe: PipeReader) -> av.container.InputContainer:
-    """Standard input, as far as FFmpeg can tell by its beginning what comes.
+    """Open standard input.
 
     Raises:
-        DecodeFailed: It cannot, or nothing comes.
+        DecodeFailed: It is empty, or FFmpeg does not recognise its beginning.
     """
     try:
         container = av.open(pipe, "r", buffer_size=_BUFFER, metadata_errors=TAG_ERRORS)
@@ -82,10 +82,10 @@ def open_pipe(pipe: PipeReader) -> av.container.InputContainer:
         return container
     except (av.FFmpegError, OSError) as exc:
         pipe.check()
-        raise DecodeFailed("standard input is empty, or cannot be decoded", hint=RAW_HINT) from exc
+        raise DecodeFailed("standard input is empty or cannot be decoded", hint=RAW_HINT) from exc
 
 
 def open_nut(pipe: NutPipe) -> av.container.OutputContainer:
-    """NUT on standard output. Without its index, which would grow with the clip: nobody seeks in a pipe."""
+    """NUT on standard output, without its index, which would grow with the clip and which no pipe needs."""
     options = {"flush_packets": "1", "write_index": "0"}
     return av.open(pipe, "w", format="nut", container_options=options, buffer_size=_BUFFER)

@@ -15,7 +15,8 @@ from support import clips
 from test_media_sinks import alpha_for, cutouts, decoded, info_for, plane, rgb_of, write
 
 from streammatte.cli.main import main
-from streammatte.color.linear import BT709, LINEAR, SRGB, from_linear, to_linear
+from streammatte.color.codes import BT709, LINEAR, SRGB
+from streammatte.color.linear import from_linear, to_linear
 from streammatte.errors import DecodeFailed, InputError, UnsupportedOutput
 from streammatte.frame import ColorSpec, Cutout, Frame, StreamInfo
 from streammatte.media import open_video, open_writer

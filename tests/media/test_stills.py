@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gc
 import io
-import json
 import struct
 import zlib
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 
 import av
@@ -18,16 +18,17 @@ import pytest
 import tifffile
 import torch
 from PIL import Image, ImageCms
-from support import clips
+from support import clips, footage
 
 from streammatte import open_video, open_writer
-from streammatte.cli.main import main
 from streammatte.color.profiles import is_srgb, space_of, to_srgb
 from streammatte.color.screen import view_of
 from streammatte.errors import DecodeFailed, InputError
 from streammatte.frame import ColorSpec, Cutout, Frame, StreamInfo
 from streammatte.media.read.kinds import picture_kind
 from streammatte.media.read.stills import assembled
+
+pytestmark = pytest.mark.media
 
 HEIGHT, WIDTH = 48, 64
 Y, X = np.mgrid[:HEIGHT, :WIDTH]
@@ -81,25 +82,25 @@ def saved(path: Path, picture, **options) -> Path:
     return path
 
 
-@pytest.mark.parametrize("number", ORIENTATIONS)
 @pytest.mark.parametrize("name", ["in.jpg", "in.png", "in.webp", "in.tif", "in.avif", "deep.png", "deep.tif"])
-def test_all_orientations_come_out_upright_and_are_turned_once(tmp_path, name, number):
-    exif = Image.Exif()
-    exif[0x112] = number
-    path, stored = tmp_path / name, np.ascontiguousarray(ORIENTATIONS[number])
-    if name == "deep.tif":
-        tifffile.imwrite(path, stored.astype(np.uint16) * 257, photometric="rgb", extratags=[(274, "H", 1, number)])
-    elif name == "deep.png":
-        chunk = exif.tobytes().removeprefix(b"Exif\0\0")
-        data = imagecodecs.png_encode(stored.astype(np.uint16) * 257)
-        path.write_bytes(data[:33] + png_chunk(b"eXIf", chunk) + data[33:])
-    else:
-        lossless = {"lossless": True} if name == "in.webp" else {"quality": 95}
-        Image.fromarray(stored).save(path, exif=exif, **lossless)
-    (frame,), source = opened(path)
-    assert (source.info.width, source.info.height) == (WIDTH, HEIGHT)
-    scale = 257 if name.startswith("deep") else 1
-    assert np.abs(frame.astype(int) / scale - RAMP).mean() < (3 if name in ("in.jpg", "in.avif") else 1e-9)
+def test_all_orientations_come_out_upright_and_are_turned_once(tmp_path, name):
+    for number, lying in ORIENTATIONS.items():
+        exif = Image.Exif()
+        exif[0x112] = number
+        path, stored = tmp_path / name, np.ascontiguousarray(lying)
+        if name == "deep.tif":
+            tifffile.imwrite(path, stored.astype(np.uint16) * 257, photometric="rgb", extratags=[(274, "H", 1, number)])
+        elif name == "deep.png":
+            chunk = exif.tobytes().removeprefix(b"Exif\0\0")
+            data = imagecodecs.png_encode(stored.astype(np.uint16) * 257)
+            path.write_bytes(data[:33] + png_chunk(b"eXIf", chunk) + data[33:])
+        else:
+            lossless = {"lossless": True} if name == "in.webp" else {"quality": 95}
+            Image.fromarray(stored).save(path, exif=exif, **lossless)
+        (frame,), source = opened(path)
+        assert (source.info.width, source.info.height) == (WIDTH, HEIGHT)
+        scale = 257 if name.startswith("deep") else 1
+        assert np.abs(frame.astype(int) / scale - RAMP).mean() < (3 if name in ("in.jpg", "in.avif") else 1e-9), number
 
 
 def png_chunk(kind: bytes, data: bytes) -> bytes:
@@ -107,26 +108,26 @@ def png_chunk(kind: bytes, data: bytes) -> bytes:
 
 
 MODES = {
-    "grey": (RAMP[..., 0], {}),
-    "grey and alpha": (np.dstack([RAMP[..., 0], ALPHA]), {}),
-    "rgba": (np.dstack([RAMP, ALPHA]), {}),
-    "1-bit": (RAMP[..., 0] > 127, {}),
+    "grey": RAMP[..., 0],
+    "grey and alpha": np.dstack([RAMP[..., 0], ALPHA]),
+    "rgba": np.dstack([RAMP, ALPHA]),
+    "1-bit": RAMP[..., 0] > 127,
 }
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_every_mode_of_eight_bits(tmp_path, mode, suffix):
-    stored, options = MODES[mode]
-    path = saved(tmp_path / f"in{suffix}", stored, **options)
-    (frame,), source = opened(path)
+def test_every_mode_of_eight_bits(tmp_path, mode):
+    stored = MODES[mode]
     colors = np.dstack([RAMP[..., 0]] * 3) if mode.startswith("grey") else RAMP
     if mode == "1-bit":
         colors = np.dstack([np.where(stored, 255, 0)] * 3)
-    assert np.array_equal(frame, colors)
-    assert source.has_alpha == (mode in ("grey and alpha", "rgba"))
-    if source.has_alpha:
-        assert np.array_equal(np.rint(alpha_of(path) * 255), ALPHA)
+    for suffix in (".png", ".tif"):
+        path = saved(tmp_path / f"in{suffix}", stored)
+        (frame,), source = opened(path)
+        assert np.array_equal(frame, colors)
+        assert source.has_alpha == (mode in ("grey and alpha", "rgba"))
+        if source.has_alpha:
+            assert np.array_equal(np.rint(alpha_of(path) * 255), ALPHA)
 
 
 def test_a_palette_and_its_clear_colour(tmp_path):
@@ -141,37 +142,35 @@ def test_a_palette_and_its_clear_colour(tmp_path):
     assert np.array_equal(alpha_of(tmp_path / "clear.png"), np.where(np.asarray(indexed) == 3, 0.0, 1.0))
 
 
-@pytest.mark.parametrize("profile", [None, P3])
-@pytest.mark.parametrize("kind", ["grey", "grey and alpha", "rgb", "rgba"])
+@pytest.mark.parametrize("profile", [None, P3], ids=["plain", "P3"])
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_sixteen_bits_are_exact_with_and_without_alpha_and_profile(tmp_path, suffix, kind, profile):
+def test_sixteen_bits_are_exact_with_and_without_alpha_and_profile(tmp_path, suffix, profile):
     deep_alpha = ALPHA.astype(np.uint16) * 257 + np.uint16(1) * (ALPHA < 255)
-    colors = DEEP[..., :1] if kind.startswith("grey") else DEEP
-    stored = np.dstack([colors, deep_alpha]) if "a" in kind[4:] or kind == "rgba" else colors
     path = tmp_path / f"in{suffix}"
-    if suffix == ".png":
-        data = imagecodecs.png_encode(np.ascontiguousarray(stored[..., 0]) if kind == "grey" else stored)
-        extra = b"" if profile is None else png_chunk(b"iCCP", b"p\0\0" + zlib.compress(profile))
-        path.write_bytes(data[:33] + extra + data[33:])
-    else:
-        photometric = "minisblack" if kind.startswith("grey") else "rgb"
-        extras = ["unassalpha"] if stored.shape[2] in (2, 4) else None
-        tifffile.imwrite(
-            path,
-            stored[..., 0] if kind == "grey" else stored,
-            photometric=photometric,
-            extrasamples=extras,
-            iccprofile=profile,
-            compression="lzw",
-            predictor=True,
-            planarconfig=None if kind == "grey" else "contig",
-        )
-    (frame,), source = opened(path)
-    assert np.array_equal(frame, np.broadcast_to(colors, DEEP.shape))
-    assert source.info.color.bit_depth == 16 and source.info.profile == profile
-    assert source.has_alpha == (stored.shape[2] in (2, 4))
-    if source.has_alpha:
-        assert np.array_equal(np.rint(alpha_of(path) * 65535), deep_alpha)
+    for colors, alpha in product((DEEP[..., :1], DEEP), (None, deep_alpha)):
+        stored = colors if alpha is None else np.dstack([colors, alpha])
+        stored = np.ascontiguousarray(stored.squeeze())
+        if suffix == ".png":
+            data = imagecodecs.png_encode(stored)
+            extra = b"" if profile is None else png_chunk(b"iCCP", b"p\0\0" + zlib.compress(profile))
+            path.write_bytes(data[:33] + extra + data[33:])
+        else:
+            tifffile.imwrite(
+                path,
+                stored,
+                photometric="rgb" if colors.shape[2] == 3 else "minisblack",
+                extrasamples=None if alpha is None else ["unassalpha"],
+                iccprofile=profile,
+                compression="lzw",
+                predictor=True,
+                planarconfig="contig" if stored.ndim == 3 else None,
+            )
+        (frame,), source = opened(path)
+        assert np.array_equal(frame, np.broadcast_to(colors, DEEP.shape))
+        assert source.info.color.bit_depth == 16 and source.info.profile == profile
+        assert source.has_alpha == (alpha is not None)
+        if alpha is not None:
+            assert np.array_equal(np.rint(alpha_of(path) * 65535), alpha)
 
 
 TIFFS = {
@@ -188,35 +187,53 @@ TIFFS = {
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
-@pytest.mark.parametrize("layout", TIFFS)
-def test_every_layout_of_tiff(tmp_path, layout, dtype):
-    options = dict(TIFFS[layout])
-    if dtype == "f4" and "predictor" in options:
-        options["predictor"] = 3
+def test_every_layout_of_tiff(tmp_path, dtype):
     stored = {"u1": RAMP, "u2": DEEP, "f4": (RAMP / np.float32(100)).astype(np.float32)}[dtype]
-    data = stored.transpose(2, 0, 1) if layout.startswith("planar") else stored
     path = tmp_path / "in.tif"
-    tifffile.imwrite(path, np.ascontiguousarray(data), photometric="rgb", **options)
-    (frame,), source = opened(path)
-    assert np.array_equal(frame, stored)
-    assert source.info.color.transfer == (8 if dtype == "f4" else 2)
+    for layout, options in TIFFS.items():
+        if dtype == "f4" and "predictor" in options:
+            options = options | {"predictor": 3}
+        data = stored.transpose(2, 0, 1) if layout.startswith("planar") else stored
+        tifffile.imwrite(path, np.ascontiguousarray(data), photometric="rgb", **options)
+        (frame,), source = opened(path)
+        assert np.array_equal(frame, stored), layout
+        assert source.info.color.transfer == (8 if dtype == "f4" else 2)
 
 
-def test_jpeg_in_tiff_pages_and_premultiplied_alpha(tmp_path):
+def test_jpeg_in_tiff_and_pages(tmp_path):
     saved(tmp_path / "jpeg.tif", RAMP, compression="jpeg", quality=95)
     (frame,), _ = opened(tmp_path / "jpeg.tif")
     assert np.abs(frame.astype(int) - RAMP).mean() < 2
     tifffile.imwrite(tmp_path / "pages.tif", np.stack([RAMP, RAMP, RAMP]), photometric="rgb")
     (frame,), source = opened(tmp_path / "pages.tif")
-    assert np.array_equal(frame, RAMP) and source.notes == ["2 more pages in the file are left out"]
-    for name, colors, alpha in (("8", RAMP, ALPHA), ("16", DEEP, ALPHA.astype(np.uint16) * 257)):
-        peak = np.iinfo(colors.dtype).max
-        multiplied = np.rint(colors * (alpha[..., None] / peak)).astype(colors.dtype)
-        tifffile.imwrite(
-            tmp_path / f"{name}.tif", np.dstack([multiplied, alpha]), photometric="rgb", extrasamples=["assocalpha"]
-        )
-        (frame,), source = opened(tmp_path / f"{name}.tif")
-        assert source.has_alpha and np.abs(frame.astype(int) - colors)[alpha > peak // 2].max() <= 2
+    assert np.array_equal(frame, RAMP) and len(source.notes) == 1
+
+
+def test_premultiplied_tiff_becomes_straight(tmp_path):
+    light = (RAMP / np.float32(50)).astype(np.float32)  # with values above 1
+    for colors in (RAMP, DEEP, light):
+        peak = 1 if colors is light else np.iinfo(colors.dtype).max
+        alpha = (ALPHA / 255 * peak).astype(colors.dtype)
+        multiplied = colors * (alpha[..., None] / peak)
+        multiplied = (multiplied if colors is light else np.rint(multiplied)).astype(colors.dtype)
+        path = tmp_path / "in.tif"
+        tifffile.imwrite(path, np.dstack([multiplied, alpha]), photometric="rgb", extrasamples=["assocalpha"])
+        (frame,), source = opened(path)
+        assert source.has_alpha
+        assert np.abs(frame.astype(float) - colors)[alpha > peak / 2].max() <= (1e-5 if colors is light else 2)
+
+
+def test_a_cut_tiff_is_one_error_and_no_more(tmp_path, capfd):
+    """libtiff would print lines of its own."""
+    for options in ({}, {"compression": "tiff_lzw"}, {"compression": "jpeg"}, {"compression": "tiff_deflate"}):
+        noise = np.random.default_rng(1).integers(0, 255, (96, 96, 3), dtype=np.uint8)
+        whole = saved(tmp_path / "whole.tif", noise, **options)
+        with tifffile.TiffFile(whole) as file:
+            end = file.pages.first.dataoffsets[0] + 500
+        (tmp_path / "cut.tif").write_bytes(whole.read_bytes()[:end])
+        with pytest.raises(DecodeFailed, match=r"cut\.tif"):
+            open_video(tmp_path / "cut.tif")
+    assert capfd.readouterr().err == ""
 
 
 def test_white_is_zero_twelve_bits_and_extra_channels(tmp_path):
@@ -231,13 +248,13 @@ def test_white_is_zero_twelve_bits_and_extra_channels(tmp_path):
 
 def test_samples_with_a_sign_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "in.tif", DEEP.astype(np.int16), photometric="rgb")
-    with pytest.raises(DecodeFailed, match="int16"):
+    with pytest.raises(DecodeFailed):
         open_video(tmp_path / "in.tif")
 
 
 def test_a_raw_file_is_refused_and_not_its_thumbnail_read(tmp_path):
     tifffile.imwrite(tmp_path / "in.dng", RAMP, photometric="rgb", extratags=[(50706, "B", 4, (1, 4, 0, 0))])
-    with pytest.raises(DecodeFailed, match="raw file"):
+    with pytest.raises(DecodeFailed):
         open_video(tmp_path / "in.dng")
 
 
@@ -249,7 +266,7 @@ def test_cmyk_without_a_profile(tmp_path, dtype):
     tifffile.imwrite(tmp_path / "in.tif", inks, photometric="separated")
     (frame,), source = opened(tmp_path / "in.tif")
     assert frame[-1, 0].tolist() == [0, peak, peak] and frame[0, 0].tolist() == [0, peak - peak // 5, peak - peak // 5]
-    assert source.notes == ["CMYK without a profile: converted by the plain rule"]
+    assert len(source.notes) == 1
 
 
 @pytest.mark.parametrize("profile", [P3, ADOBE], ids=["P3", "Adobe RGB"])
@@ -270,9 +287,9 @@ def solid(frame: Frame) -> Cutout:
     return Cutout(frame, torch.ones(frame.rgb.shape[1:]))
 
 
-@pytest.mark.parametrize("name", ["in.jpg", "in.png", "in.tif", "in.webp"])
+@pytest.mark.parametrize("name", ["in.jpg", "in.tif"])
 def test_outputs_that_can_carry_the_profile_and_the_pixels_and_others_are_in_srgb(tmp_path, name):
-    options = {"lossless": True} if name == "in.webp" else {} if name == "in.tif" else {"quality": 95}
+    options = {} if name == "in.tif" else {"quality": 95}
     with open_video(saved(tmp_path / name, RAMP, icc_profile=ADOBE, **options)) as source:
         frame = next(iter(source))
     info = source.info
@@ -314,7 +331,7 @@ def test_srgb_stays_and_broken_profiles_are_ignored_with_a_line(tmp_path):
     for name, broken in {"zeros": bytes(200), "cut": P3[:300], "inks": b"\0" * 16 + b"CMYK" + bytes(200)}.items():
         (frame,), source = opened(saved(tmp_path / f"{name}.png", RAMP, icc_profile=broken))
         assert np.array_equal(frame, RAMP) and source.info.profile is None
-        assert source.notes == ["its ICC profile is broken or of other colours, and is ignored"]
+        assert len(source.notes) == 1
 
 
 def test_grey_is_converted_by_its_profile(tmp_path):
@@ -369,14 +386,20 @@ def test_an_animation_with_alpha_has_plates(tmp_path):
         assert np.array_equal(np.rint(alpha * 255), np.roll(ALPHA, place, 0))
 
 
-def test_the_command_makes_a_clip_of_an_animated_png(tmp_path, capsys):
-    first, *others = steps()
-    first.save(tmp_path / "in.png", save_all=True, append_images=others, duration=100)
-    assert main([str(tmp_path / "in.png"), "-o", str(tmp_path / "out.mov"), "--size", "64x64", "--offline", "--json",
-                 "--model", "birefnet-nano"]) == 0  # fmt: skip
-    assert json.loads(capsys.readouterr().out)["frames"] == 5
-    with open_video(tmp_path / "out.mov") as source:
-        assert [frame.pts * source.info.time_base for frame in source] == [Fraction(n, 10) for n in range(5)]
+def test_an_animation_keeps_its_times_and_tells_what_it_loses(tmp_path):
+    frames = np.random.default_rng(1).integers(0, 65535, (3, 16, 16, 3)).astype(np.uint16)
+    (tmp_path / "deep.png").write_bytes(imagecodecs.apng_encode(frames, delay=100))
+    avif = imagecodecs.avif_encode(np.full((3, 48, 64, 3), 700, np.uint16), bitspersample=10, primaries=9, transfer=16)
+    (tmp_path / "deep.avif").write_bytes(avif)
+    for name, bits in (("deep.png", "16"), ("deep.avif", "10")):
+        pictures, source = opened(tmp_path / name)
+        assert len(pictures) == 3 and pictures[0].dtype == np.uint8
+        assert len(source.notes) == 1 and bits in source.notes[0]
+    assert source.info.color.transfer == 16
+    footage.matted(tmp_path / "deep.png", tmp_path / "out.mov")
+    with open_video(tmp_path / "deep.png") as source:
+        times = [frame.pts * source.info.time_base for frame in source]
+    assert footage.shown_times(tmp_path / "out.mov") == times
 
 
 def test_content_decides_and_not_the_name(tmp_path):
@@ -395,7 +418,7 @@ def test_further_images_are_told(tmp_path):
     first.save(tmp_path / "in.jpg", format="MPO", save_all=True, append_images=[second], quality=95)
     (frame,), source = opened(tmp_path / "in.jpg")
     assert np.abs(frame.astype(int) - RAMP).mean() < 3
-    assert source.notes == ["1 more image in the file is left out"]
+    assert len(source.notes) == 1
 
 
 def test_avif_with_alpha_and_a_wide_gamut(tmp_path):
@@ -447,24 +470,14 @@ def test_sixteen_bits_of_ppm_and_jpeg_2000_stay(tmp_path):
 
 def test_what_only_a_parser_understands_is_not_shown(tmp_path):
     (tmp_path / "in.tif").write_bytes(b"II*\0\xff\xff\xff\xff")
-    with pytest.raises(DecodeFailed, match=r"in\.tif cannot be decoded$"):
+    with pytest.raises(DecodeFailed, match=r"in\.tif[a-z ]*$"):
         opened(tmp_path / "in.tif")
-
-
-def test_an_animation_of_ten_bits_is_read_with_eight_and_told(tmp_path):
-    frames = np.full((3, HEIGHT, WIDTH, 3), 700, np.uint16)
-    data = imagecodecs.avif_encode(frames, bitspersample=10, primaries=9, transfer=16)
-    (tmp_path / "in.avif").write_bytes(data)
-    pictures, source = opened(tmp_path / "in.avif")
-    assert len(pictures) == 3 and source.info.color.transfer == 16
-    assert source.notes == ["its 10 bits are read as 8"]
 
 
 def test_a_profile_of_floats_is_ignored_and_told(tmp_path):
     tifffile.imwrite(tmp_path / "in.tif", RAMP.astype(np.float32) / 255, photometric="rgb", iccprofile=P3)
     _, source = opened(tmp_path / "in.tif")
     assert source.info.profile is None and len(source.notes) == 1
-    assert source.notes[0].endswith("is ignored: floats are read as linear light")
 
 
 def test_an_opaque_picture_among_those_with_alpha_is_no_matte(tmp_path):
@@ -475,11 +488,14 @@ def test_an_opaque_picture_among_those_with_alpha_is_no_matte(tmp_path):
     assert alphas[0].min() < 1 and alphas[1].min() == 1
 
 
-def test_light_among_pictures_of_sixteen_bits_is_refused(tmp_path):
+def test_pictures_of_one_sequence_are_of_one_kind(tmp_path):
     tifffile.imwrite(tmp_path / "a.0001.tif", DEEP, photometric="rgb")
     tifffile.imwrite(tmp_path / "a.0002.tif", RAMP.astype(np.float32) / 255, photometric="rgb")
-    with pytest.raises(DecodeFailed, match="32 bits, the first 16"):
-        opened(tmp_path / "a.####.tif")
+    saved(tmp_path / "b.0001.png", RAMP, icc_profile=P3)
+    saved(tmp_path / "b.0002.png", RAMP)
+    for pattern, other in (("a.####.tif", "a.0002.tif"), ("b.####.png", "b.0002.png")):
+        with pytest.raises(DecodeFailed, match=other):
+            opened(tmp_path / pattern)
 
 
 def test_sizes_that_no_memory_holds_are_refused(tmp_path):
@@ -491,7 +507,7 @@ def test_sizes_that_no_memory_holds_are_refused(tmp_path):
     with tifffile.TiffFile(tmp_path / "in.tif", mode="r+b") as file:
         file.pages.first.tags["ImageLength"].overwrite(2**24)
     for name in ("in.exr", "in.tif"):
-        with pytest.raises(DecodeFailed, match="too large to be decoded"):
+        with pytest.raises(DecodeFailed, match=name):
             opened(tmp_path / name)
 
 
@@ -499,7 +515,7 @@ def test_sizes_that_no_memory_holds_are_refused(tmp_path):
 def test_damaged_pictures_are_one_line(tmp_path, suffix):
     data = saved(tmp_path / f"whole{suffix}", RAMP).read_bytes()
     (tmp_path / f"cut{suffix}").write_bytes(data[: len(data) // 2])
-    with pytest.raises(DecodeFailed, match=r"cannot be decoded") as caught:
+    with pytest.raises(DecodeFailed, match=f"cut{suffix}") as caught:
         opened(tmp_path / f"cut{suffix}")
     assert "\n" not in str(caught.value) and caught.value.hint
     gc.collect()
@@ -520,12 +536,14 @@ def test_parts_of_exr_are_layers(tmp_path):
     path = exr(tmp_path / "in.exr", part(1, "beauty"), part(5, "diffuse"))
     (frame,), source = opened(path)
     assert frame[0, 0].tolist() == [1, 2, 3]
-    assert source.notes == ["layer beauty", "other layers, left out: diffuse; --layer reads one"]
+    assert len(source.notes) == 2 and "beauty" in source.notes[0] and "diffuse" in source.notes[1]
     (frame,), _ = opened(path, layer="diffuse")
     assert frame[0, 0].tolist() == [5, 6, 7]
-    with pytest.raises(InputError, match="no layer 'specular'") as caught:
+    with pytest.raises(InputError, match="specular") as caught:
         opened(path, layer="specular")
     assert "beauty, diffuse" in str(caught.value.hint)
+    with pytest.raises(InputError, match="--layer|layers"):
+        opened(saved(tmp_path / "in.png", RAMP), layer="diffuse")
 
 
 def test_layers_of_one_part(tmp_path):
@@ -534,21 +552,11 @@ def test_layers_of_one_part(tmp_path):
     path = exr(tmp_path / "in.exr", OpenEXR.Part(header, {name: channel.pixels for name, channel in both.items()}))
     (frame,), source = opened(path)
     assert frame[0, 0].tolist() == [1, 2, 3] and source.has_alpha
-    assert source.notes == ["other layers, left out: light.key; --layer reads one"]
+    assert len(source.notes) == 1 and "light.key" in source.notes[0]
     (frame,), source = opened(path, layer="light.key")
-    assert frame[0, 0].tolist() == [5, 6, 7] and source.notes == ["layer light.key"]
+    assert frame[0, 0].tolist() == [5, 6, 7] and len(source.notes) == 1
     (frame,), _ = opened(exr(tmp_path / "only.exr", part(3, channels="Combined.{}")))
     assert frame[0, 0].tolist() == [3, 4, 5]
-
-
-def test_layer_is_an_option_for_exr_alone(tmp_path, capsys):
-    path = exr(tmp_path / "in.exr", part(0, "beauty"), part(0.25, "diffuse"))
-    command = ["--size", "64x64", "--offline", "--model", "birefnet-nano", "--layer", "diffuse"]
-    assert main([str(path), "-o", str(tmp_path / "out.exr"), "--alpha", "straight", *command]) == 0
-    (frame,), _ = opened(tmp_path / "out.exr")
-    assert frame[0, 0, 0] == 0.25
-    assert main([str(saved(tmp_path / "in.png", RAMP)), "-o", str(tmp_path / "out.png"), *command]) == 1
-    assert "--layer is for OpenEXR" in capsys.readouterr().err
 
 
 def test_the_picture_is_the_display_window(tmp_path):
@@ -567,15 +575,8 @@ def test_deep_exr_is_refused(tmp_path):
     header = {"type": OpenEXR.deepscanline, "compression": OpenEXR.ZIPS_COMPRESSION}
     with OpenEXR.File(header, {name: OpenEXR.Channel(deep) for name in "RGBA"}) as file:
         file.write(str(tmp_path / "in.exr"))
-    with pytest.raises(DecodeFailed, match="deep EXR"):
+    with pytest.raises(DecodeFailed):
         opened(tmp_path / "in.exr")
-
-
-def test_pictures_of_one_sequence_have_one_profile(tmp_path):
-    saved(tmp_path / "in.0001.png", RAMP, icc_profile=P3)
-    saved(tmp_path / "in.0002.png", RAMP)
-    with pytest.raises(DecodeFailed, match="another colour profile"):
-        opened(tmp_path / "in.####.png")
 
 
 def test_a_dpx_is_read_by_ffmpeg(tmp_path):
@@ -600,7 +601,7 @@ def test_heic_with_alpha_and_with_a_second_picture():
     assert np.abs(alpha_of(heif("alpha.heic")) * 255 - (255 - x)).mean() < 1.5
     (picture,), source = opened(heif("two.heic"))
     assert np.abs(picture - ramp).mean() < 1.5
-    assert source.notes == ["1 more image in the file is left out"]
+    assert len(source.notes) == 1
 
 
 def test_avif_of_tiles_and_turned():
@@ -611,7 +612,7 @@ def test_avif_of_tiles_and_turned():
     assert picture.shape == (192, 256, 3) and np.abs(picture - whole).mean() < 1.5
     (picture,), source = opened(heif("irot.avif"))
     assert picture.shape == (128, 96, 3) and np.abs(picture - np.rot90(ramp)[::-1]).mean() < 1.5
-    assert source.notes == ["mirrored and turned by 90° counter-clockwise, as the file asks for"]
+    assert len(source.notes) == 1 and "90°" in source.notes[0]
 
 
 def test_exr_is_read_as_premultiplied_unless_it_says_straight(tmp_path):
@@ -624,6 +625,6 @@ def test_exr_is_read_as_premultiplied_unless_it_says_straight(tmp_path):
         with open_writer(tmp_path / f"{kind}.exr", info, alpha=kind, bits=32) as writer:
             writer.write(Cutout(frame, torch.from_numpy(alpha)))
         (picture,), source = opened(tmp_path / f"{kind}.exr")
-        assert source.notes == (["premultiplied colours, divided by alpha"] if kind == "premultiplied" else [])
+        assert len(source.notes) == (kind == "premultiplied")
         assert np.abs(picture - 0.5)[alpha > 0.01].max() < 1e-5
         assert np.abs(alpha_of(tmp_path / f"{kind}.exr") - alpha).max() < 1e-6

@@ -1,4 +1,4 @@
-"""Which of a file's streams is the picture, and what of the others is left out."""
+"""Which of a file's streams is the picture, and what is left out."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from av.stream import Disposition
 
 from streammatte.media.boxes import handlers_of_tracks
 
-# What accompanies the picture: covers, pictures for a timeline, and layers that mean nothing by themselves.
+# Covers, thumbnails for a timeline, and layers that mean nothing on their own.
 _NOT_FOOTAGE = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.dependent
 _AUXILIARY = re.compile(r"\b(alpha|depth|disparity|auxiliary|matte|preview|thumbnails?|proxy)\b", re.IGNORECASE)
-_PREVIEW = 4  # times the area of a track that is a small copy of another
+_PREVIEW = 4  # times its area is the smallest size of the track that it previews
 
 
 def is_attached(stream: av.VideoStream) -> bool:
-    """Whether it is a picture for the cover, and not footage."""
+    """Whether it is a cover picture."""
     return bool(stream.disposition & Disposition.attached_pic)
 
 
 def picture_of(container: av.container.InputContainer) -> av.VideoStream | None:
-    """The stream that the file is about: FFmpeg's choice among those that are footage, and not small copies of it.
+    """The main video stream: FFmpeg's choice among those that are footage and not previews of it.
 
     FFmpeg does not tell a MOV's alpha and depth tracks from its pictures, and may prefer a preview.
     """
@@ -35,7 +35,7 @@ def picture_of(container: av.container.InputContainer) -> av.VideoStream | None:
     readable = [each for each in videos if each.codec_context is not None]
     if not readable:
         return videos[0] if videos else None
-    several = [each for each in readable if each.frames != 1] or readable  # a still is not the clip that it is of
+    several = [each for each in readable if each.frames != 1] or readable  # a still is not the clip it was taken from
     largest = max(_area(each) for each in several)
     large = [each for each in several if _PREVIEW * _area(each) > largest] or several
     best = container.streams.best("video")
@@ -43,7 +43,7 @@ def picture_of(container: av.container.InputContainer) -> av.VideoStream | None:
 
 
 def choice_told(container: av.container.InputContainer, taken: av.VideoStream) -> str | None:
-    """One line on which of several video streams is read; ``None`` if there is one."""
+    """One line on which of several video streams is read; ``None`` if there is only one."""
     videos = _footage(container)
     if len(videos) < 2:
         return None
@@ -53,11 +53,11 @@ def choice_told(container: av.container.InputContainer, taken: av.VideoStream) -
         for each in videos
         if each is not taken
     )
-    return f"read video stream {taken.index}, the best of {len(videos)}: {_size(taken)}; left out: {others}"
+    return f"reading video stream {taken.index} of {len(videos)} ({_size(taken)}); left out: {others}"
 
 
 def left_out(container: av.container.InputContainer, *, timecode: bool) -> str | None:
-    """One line on what of the file no output has, whatever its kind; ``timecode`` if that of the file is known."""
+    """One line on what no output carries over; ``timecode``: the file's own is known, so that its track is not lost."""
     said = []
     data = [each for each in container.streams.data if not (timecode and "timecode" in each.metadata)]
     if data:
@@ -76,7 +76,7 @@ def _counted(count: int, what: str) -> str:
 
 
 def _names(names: Iterator[str | None]) -> str:
-    """In brackets those that there are."""
+    """Those that have one, in brackets."""
     known = [name.strip() for name in names if name and name.strip()]
     return f" ({', '.join(known)})" if known else ""
 
@@ -95,7 +95,7 @@ def _size(stream: av.VideoStream) -> str:
 
 
 def _auxiliary(container: av.container.InputContainer) -> set[int]:
-    """Indices of the video streams that are alpha, depth or a preview, by their handler or their name."""
+    """Indices of video streams that are alpha, depth or a preview, judging by handler and name."""
     found = {
         each.index
         for each in container.streams.video

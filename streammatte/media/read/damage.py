@@ -1,4 +1,4 @@
-"""What of a stream was due, what came, and what was damaged."""
+"""Which frames of a stream were due, which came, and which were damaged."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from streammatte.errors import DecodeFailed, SourceNotFound
 from streammatte.media.addresses import PIPE, without_secrets
 from streammatte.media.containers import indexed_packets, size_of
 
-# Demuxers whose header states how long the file is meant to be, so that one that was cut can be told.
+# Demuxers whose header states how long the file should be, so that a cut one shows.
 _STATE_THEIR_LENGTH = ("mov", "matroska", "flv")
-# Codecs whose packets are one picture each. Others have packets that show nothing: VP8's references, MPEG-4's N-VOPs.
+# Codecs with one picture a packet. Others have packets that show nothing: VP8's references, MPEG-4's N-VOPs.
 ONE_PICTURE_A_PACKET = ("h264", "hevc", "vp9", "av1", "mpeg2video", "prores", "dnxhd", "mjpeg", "ffv1")
-# Seconds from one packet to the next. What is later has a damaged time: FFmpeg's MOV muxer aborts the process over it.
+# Seconds from one packet to the next; a later time is damaged, and FFmpeg's MOV muxer aborts the process over it.
 LONGEST_GAP = 6 * 3600
 _BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class Ledger:
-    """Keeps account of one stream while it is read.
+    """Keeps account of a stream while it is read.
 
     Args:
         url: The file, for errors.
         strict: Raise ``DecodeFailed`` at the first damage.
-        span: First and last pts that are wanted, where that is not all of it; what lies outside is not missed.
+        span: First and last pts wanted, if not all; nothing outside is missed.
     """
 
     def __init__(
@@ -58,23 +58,23 @@ class Ledger:
         self._end = Fraction(0)
 
     def refuse_a_change(self) -> None:
-        """What ends because it was cut, or replaced, while it was read has not ended.
+        """Do not take a file that was cut or replaced while it was read for one that ended.
 
         Raises:
-            SourceNotFound: It was.
+            SourceNotFound: The file changed.
         """
         size = size_of(self._url)
         damaged = self._bad_packets or self._bad_frames or self._indexed > self._read
         cut = size is not None and self._size is not None and size < self._size
         if cut or (damaged and size != self._size):
-            now = "is gone" if size is None else f"had {self._size} bytes, and has {size}"
+            now = "is gone" if size is None else f"had {self._size} bytes, now {size}"
             raise SourceNotFound(
-                f"{without_secrets(self._url)} changed while it was read: it {now}",
-                hint="bring it back, or its drive, and run again",
+                f"{without_secrets(self._url)} changed while being read: it {now}",
+                hint="restore it, or reconnect its drive, and run again",
             )
 
     def expect(self, packet: av.Packet[av.stream.Stream]) -> None:
-        """Count the frames that are due: none before the first key frame, none that an edit list discards."""
+        """Count frames that are due: not before the first key frame, nor those an edit list discards."""
         self._read += 1
         stamp = packet.dts if packet.pts is None else packet.pts
         if self._first_key is None and packet.is_keyframe:
@@ -86,12 +86,12 @@ class Ledger:
             self._last_due = max(self._last_due, stamp)
 
     def reaches(self, packet: av.Packet[av.stream.Stream]) -> None:
-        """Note how far the file goes, by a packet of any of its streams."""
+        """Note how far the file reaches, from a packet of any stream."""
         if packet.pts is not None:
             self._end = max(self._end, (packet.pts + (packet.duration or 0)) * packet.time_base)
 
     def came(self, frame: av.VideoFrame) -> None:
-        """Count a frame that was decoded."""
+        """Count a decoded frame."""
         if frame.is_corrupt:
             self._bad_frames += 1
             self._refuse("a damaged frame")
@@ -103,16 +103,16 @@ class Ledger:
             self._last_shown = max(frame.pts or 0, self._last_shown)
 
     def damaged(self, what: str, exc: av.FFmpegError | None = None) -> None:
-        """Count a packet, or a stretch of them.
+        """Count a damaged packet or stretch.
 
         Raises:
-            DecodeFailed: The run is strict.
+            DecodeFailed: Damage is refused.
         """
         self._bad_packets += 1
         self._refuse(what, exc)
 
     def breaks_its_checksum(self, packet: av.Packet[av.stream.Stream]) -> bool:
-        """Whether a file of FFV1 that has checksums has a wrong one here: the decoder hides that with older pixels."""
+        """Whether FFV1 with checksums has a wrong one here, which the decoder would hide with older pixels."""
         if self._codec != "ffv1":
             return False
         matches = ffv1_checksums_match(bytes(packet))
@@ -120,19 +120,19 @@ class Ledger:
         return self._has_checksums and not matches
 
     def end_is_missing_after(self) -> int | None:
-        """The pts of the last frame that came, if frames were due after it."""
+        """pts of the last frame that came, if more were due."""
         if self._shown and self._last_shown < self._last_due and not self._strict and not self._is_read_once:
             return self._last_shown
         return None
 
     def caught_up(self) -> None:
-        """Count a frame that came after all."""
+        """Count a frame that could be decoded after all."""
         self._shown += 1
 
     def account(self, delivered: int, rate: Fraction, end: Fraction) -> str | None:
-        """One line on what is missing, if anything is; ``end`` is when the container says that it ends, in seconds."""
+        """One line on what is missing, if anything is. ``end``: the stated end, in seconds."""
         reasons = []
-        damage = max(self._bad_packets, self._bad_frames)  # a bad packet mostly shows up as a bad frame, too
+        damage = max(self._bad_packets, self._bad_frames)  # a bad packet mostly shows as a bad frame, too
         if damage:
             reasons.append("1 damaged packet" if damage == 1 else f"{damage} damaged packets")
         unread = self._indexed - self._read
@@ -142,7 +142,7 @@ class Ledger:
             due = self._due // 2 if self._interlaced else self._due  # a packet may be one of two fields
             skipped = due - self._shown - damage
             if skipped > 0:
-                reasons.append(f"{skipped} frames that the decoder skipped" if skipped > 1 else "1 skipped frame")
+                reasons.append(f"{skipped} skipped frames" if skipped > 1 else "1 skipped frame")
         slack = max(Fraction(1, 5), 3 / rate)
         states = self._container.format.name.startswith(_STATE_THEIR_LENGTH)
         if states and self._span is None and self._end < end - slack:
@@ -160,15 +160,15 @@ class Ledger:
         if self._strict:
             self.refuse_a_change()
             raise DecodeFailed(
-                f"{without_secrets(self._url)} has {what}", hint="without --strict what can be decoded is delivered"
+                f"{without_secrets(self._url)} has {what}", hint="leave out --strict to get what can be decoded"
             ) from exc
 
 
 def ffv1_checksums_match(data: bytes) -> bool:
-    """Whether a frame of FFV1 consists of slices with right checksums (RFC 9043, section 4.9).
+    """Whether an FFV1 frame consists of slices with right checksums (RFC 9043, section 4.9).
 
-    A slice ends with its size in 3 bytes, a status of 1, and 4 that make the CRC-32 over the whole slice 0. It is the
-    CRC of zlib with bits in the other order, and without its inversions.
+    A slice ends with its size in 3 bytes, 1 byte of status, and 4 bytes that make the CRC-32 of the whole slice 0. It
+    is zlib's CRC with bits in the opposite order and without its inversions.
     """
     end = len(data)
     while end >= 8:

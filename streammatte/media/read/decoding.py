@@ -1,4 +1,4 @@
-"""From a file to decoded frames: its picture's stream, whatever is damaged of it."""
+"""From a file to decoded frames, whatever is damaged."""
 
 from __future__ import annotations
 
@@ -20,52 +20,37 @@ _MOST_FAILURES_IN_A_ROW = 16
 
 
 class Decoding:
-    """A file while the video stream that it is about is decoded (:func:`~streammatte.media.read.choosing.picture_of`).
+    """An open file whose best video stream is being decoded (:func:`~streammatte.media.read.choosing.picture_of`).
 
     Args:
-        url: Path of anything FFmpeg opens, or an address with a scheme.
+        url: A path of anything FFmpeg opens, an address, or ``-``.
         strict: Raise ``DecodeFailed`` at the first damage.
-        wanted: First and last pts that are, where that is not all; the rest is decoded all the same.
-        key: The pts of a key frame to begin at.
+        wanted: First and last pts wanted, if not all; the others are decoded, too, but not missed.
+        key: pts of a key frame to begin at.
 
     Attributes:
         container, stream: The open file.
+        closed: It is not open any more.
         stated_size: Width and height, as the file states them.
-        bytes_read: Of packets of the stream.
+        bytes_read: Size of the stream's packets so far.
         frames: Every frame that can be decoded, in the order they are shown.
         ledger: What was due and what came.
 
     Raises:
         SourceNotFound: There is no such file, or it may not be read.
-        NoVideoStream: It holds no pictures.
+        NoVideoStream: It has no pictures.
         DecodeFailed: It is not a media file.
     """
 
     def __init__(
         self, url: str, *, strict: bool, wanted: tuple[int, int] | None = None, key: int | None = None
     ) -> None:
+        self.closed = False
         self._url = url
         self._pipe = PipeReader() if url == PIPE else None
         self.container = open_container(url) if self._pipe is None else open_pipe(self._pipe)
         try:
-            stream = picture_of(self.container)
-            if stream is None:
-                tiles = [each for each in self.container.streams.video if not is_attached(each)]
-                if tiles:
-                    raise DecodeFailed(
-                        f"{without_secrets(url)} is one picture in {len(tiles)} tiles, and FFmpeg reads only one",
-                        hint="name it .heic or .avif, whichever it is, or convert it to PNG",
-                    )
-                raise NoVideoStream(
-                    f"{without_secrets(url)} has no video stream",
-                    hint=RAW_HINT if url == PIPE else "it holds sound or data only; give a file with pictures",
-                )
-            self.stream = stream
-            if stream.codec_context is None:
-                raise DecodeFailed(
-                    f"{without_secrets(url)} holds pictures of a codec that FFmpeg does not know",
-                    hint="the file may be damaged; fetch it again",
-                )
+            self.stream = stream = _picture_in(self.container, url)
             self.stated_size = stream.codec_context.width, stream.codec_context.height
             if key is not None:
                 self.container.seek(key, stream=stream)
@@ -82,7 +67,7 @@ class Decoding:
             raise
 
     def stop(self) -> None:
-        """Let a read end that waits for a pipe; from any thread."""
+        """Stop waiting for a pipe; from any thread."""
         if self._pipe is not None:
             self._pipe.stop()
 
@@ -91,18 +76,20 @@ class Decoding:
             self._pipe.check()
 
     def close(self) -> None:
+        """Release the file. Frames that were given stay valid."""
+        self.closed = True
         self.container.close()
 
     def stated_span(self) -> tuple[Fraction, Fraction]:
-        """When the container says that it begins and ends, in seconds."""
+        """When the file begins and ends, in seconds, as it states."""
         begin = Fraction(max(0, self.container.start_time or 0), av.time_base)
         length = Fraction(self.container.duration or 0, av.time_base)
-        # Matroska's duration counts from 0, whenever the first frame is due.
+        # Matroska's duration counts from 0, not from its first frame.
         from_zero = self.container.format.name.startswith("matroska")
         return begin, length if from_zero else begin + length
 
     def _frames(self) -> Generator[av.VideoFrame]:
-        """Every frame that can be decoded; counts what cannot."""
+        """Every frame that can be decoded; the ledger counts the others."""
         for packet in self._whole_packets():
             try:
                 frames = self._decoder.decode(packet)
@@ -123,7 +110,7 @@ class Decoding:
                 yield frame
 
     def _decode_again(self, after: int) -> Iterator[av.VideoFrame]:
-        """The last frames, by one thread: where several work, an error at the end throws away what the others hold."""
+        """The last frames, by one thread: with several, an error at the end discards what the others hold."""
         with open_container(self._url) as container:
             stream = container.streams[self.stream.index]
             assert isinstance(stream, av.VideoStream)
@@ -140,22 +127,22 @@ class Decoding:
                         continue  # counted already
                     yield from (frame for frame in frames if frame.pts is not None and frame.pts > after)
             except av.FFmpegError:
-                return  # it cannot seek, or is cut here: counted already, too
+                return  # it cannot seek, or is cut here: counted already
 
     def _expect(self, packet: av.Packet[av.stream.Stream]) -> None:
-        """Note that a packet is going to be decoded."""
+        """Note that a packet is about to be decoded."""
         self.ledger.expect(packet)
         self.bytes_read += packet.size
         if not self._begun:
             self._begun = True
             self._stamps_are_of_decoding = packet.pts is None or self.container.format.name == "avi"
         stamp = packet.dts if packet.pts is None else packet.pts
-        # When packets are decoded is when frames are shown, though not the same ones: sorted, the frames take them.
+        # Frames are shown at the times at which packets, though not their own, are decoded: sorted, those are theirs.
         if self._stamps_are_of_decoding and stamp is not None:
             heappush(self._stamps, stamp)
 
     def _whole_packets(self) -> Iterator[av.Packet[av.stream.Stream] | None]:
-        """The packets without a last one that was cut off: its error would throw away what the decoder still holds."""
+        """The packets except a last one that was cut off: its error would discard what the decoder still holds."""
         damaged: av.Packet[av.stream.Stream] | None = None
         for packet in self._packets():
             if packet is not None and packet.size:
@@ -175,7 +162,7 @@ class Decoding:
     def _packets(self) -> Iterator[av.Packet[av.stream.Stream] | None]:
         """The stream's packets; last an empty one or ``None``, either of which flushes the decoder.
 
-        All streams are read, though one is kept: where the last of them ends tells whether the file was cut.
+        Packets of all streams are read, since the end of the last one tells whether the file was cut.
         """
         failures = 0
         while True:
@@ -185,6 +172,11 @@ class Decoding:
                     self.ledger.reaches(packet)
                     if packet.stream is self.stream:
                         yield packet
+                    if self.closed:  # FFmpeg would read from freed memory
+                        raise DecodeFailed(
+                            f"{without_secrets(self._url)} was closed while it was being read",
+                            hint="read all frames before leaving the with block",
+                        )
                 self._check_pipe()
                 return
             except av.FFmpegError as exc:
@@ -194,3 +186,22 @@ class Decoding:
                 if failures > _MOST_FAILURES_IN_A_ROW:
                     yield None
                     return
+
+
+def _picture_in(container: av.container.InputContainer, url: str) -> av.VideoStream:
+    stream = picture_of(container)
+    name = without_secrets(url)
+    if stream is None:
+        tiles = [each for each in container.streams.video if not is_attached(each)]
+        if tiles:
+            raise DecodeFailed(
+                f"{name} is one picture in {len(tiles)} tiles, of which FFmpeg reads only one",
+                hint="name it .heic or .avif, whichever it is, or convert it to PNG",
+            )
+        raise NoVideoStream(
+            f"{name} has no video stream",
+            hint=RAW_HINT if url == PIPE else "it holds only sound or data; give a file with pictures",
+        )
+    if stream.codec_context is None:
+        raise DecodeFailed(f"FFmpeg does not know the codec of {name}", hint="the file may be damaged; fetch it again")
+    return stream

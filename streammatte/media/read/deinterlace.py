@@ -1,4 +1,4 @@
-"""Progressive pictures from interlaced ones."""
+"""Progressive frames from interlaced ones."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Interlaced = Literal["refuse", "deinterlace", "as-is"]
 
 
 def deinterlaced(frames: Iterable[av.VideoFrame], time_base: Fraction) -> Iterator[av.VideoFrame]:
-    """One whole picture for each frame, at its time, by FFmpeg's bwdif; what is progressive already passes untouched.
+    """One progressive picture for each frame, at its time, by FFmpeg's bwdif; progressive frames pass untouched.
 
-    Pixel formats that the filter has no code for come out in the next wider one; range and matrix stay.
+    Pixel formats that the filter does not know come out in the next wider one; range and matrix stay.
 
     Args:
-        time_base: Seconds that a unit of the frames' pts lasts.
+        time_base: Seconds in one unit of the frames' pts.
     """
     graph: av.filter.Graph | None = None
     before: tuple[str, int, int] | None = None
@@ -39,7 +39,7 @@ def deinterlaced(frames: Iterable[av.VideoFrame], time_base: Fraction) -> Iterat
 def _graph(frame: av.VideoFrame, time_base: Fraction) -> av.filter.Graph:
     graph = av.filter.Graph()
     source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=time_base)
-    # The filter counts in halves of the clock it is given; settb brings its times back.
+    # The filter halves the time base; settb restores it.
     filters = [
         graph.add("bwdif", "mode=send_frame:deint=interlaced"),
         graph.add("settb", str(time_base)),
@@ -50,7 +50,7 @@ def _graph(frame: av.VideoFrame, time_base: Fraction) -> av.filter.Graph:
 
 
 def _through(graph: av.filter.Graph, frame: av.VideoFrame | None, tags: tuple[int, int]) -> Iterator[av.VideoFrame]:
-    if frame is not None:  # with tags, a conversion to a format that the filter has would be one of colours, too
+    if frame is not None:  # with tags, a change of format would convert colours, too
         frame.color_range, frame.colorspace = 0, UNSPECIFIED
     graph.vpush(frame)
     while True:

@@ -1,4 +1,4 @@
-"""What an OpenEXR file holds: parts, and in them layers, of which one is the picture."""
+"""Parts and layers of an OpenEXR file, and which of them is the picture."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streammatte.errors import DecodeFailed, InputError
 
 _COLORS = ({"R", "G", "B"}, {"Y"})
 _DEEP = (OpenEXR.deepscanline, OpenEXR.deeptile)
-_SUBSAMPLED = "RY"  # luminance beside chroma of half the size
+_SUBSAMPLED = "RY"  # chroma of half the size beside luminance
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,10 @@ class Layer:
     """Channels that belong together.
 
     Attributes:
-        part: Where they are.
-        name: What is before the last dot of their names, in a file with several parts after the part's; ``""`` for the
-            only part's main layer.
-        channels: Their pixels, by what is after it.
+        part: The part they are in.
+        name: What precedes the last dot of their names, after the part's name if there are several parts; ``""`` for
+            the main layer of a single part.
+        channels: Their pixels, by what follows that dot.
     """
 
     part: Any
@@ -38,20 +38,20 @@ class Layer:
 
 
 def refuse_deep(path: Path, parts: Iterable[Any]) -> None:
-    """Raise ``DecodeFailed`` if a part holds any number of samples a pixel."""
+    """Raise ``DecodeFailed`` if a part is deep: any number of samples a pixel."""
     if any(part.type() in _DEEP for part in parts):
         raise DecodeFailed(
-            f"{path} is a deep EXR, which is not read", hint="flatten it first, for instance with Nuke's DeepToImage"
+            f"{path} is a deep EXR, which is not supported",
+            hint="flatten it first, for instance with Nuke's DeepToImage",
         )
 
 
 def chosen(path: Path, parts: list[Any], wanted: str | None) -> tuple[Layer, list[str]]:
-    """The layer that is read, and the names of the others that could be.
-
-    Without a name, it is the first with channels R, G, B or Y and no prefix; or else the only one that there is.
+    """The layer to read, and the names of the others that could be read.
 
     Args:
-        wanted: A layer's or a part's name.
+        wanted: Name of a layer or part; ``None`` for the first with channels R, G, B or Y and no prefix, or else the
+            only one.
 
     Raises:
         InputError: It has no such layer.
@@ -63,18 +63,20 @@ def chosen(path: Path, parts: list[Any], wanted: str | None) -> tuple[Layer, lis
     if wanted is not None:
         found = next((layer for layer in layers if wanted in (layer.name, f"{layer.part.name()}.{layer.name}")), None)
         if found is None:
-            known = f"its layers are {', '.join(names)}" if names else "it has a main layer only"
+            known = f"its layers are {', '.join(names)}" if names else "it has only a main layer"
             raise InputError(f"{path} has no layer {wanted!r}", hint=known)
         if not found.is_picture:
             channels = ", ".join(sorted(found.channels))
-            raise InputError(f"layer {wanted!r} of {path} has no colours; its channels are {channels}")
+            raise InputError(f"layer {wanted!r} of {path} has no colours, only {channels}")
         return found, [name for name in names if name != found.name]
     main = [layer for layer in pictures if layer.name in ("", layer.part.name())]
     if not main and len(pictures) > 1:
-        raise DecodeFailed(f"{path} has several layers and no main one", hint=f"--layer with {', '.join(names)}")
+        raise DecodeFailed(
+            f"{path} has several layers and no main one", hint=f"choose one with --layer: {', '.join(names)}"
+        )
     if not pictures:
         channels = ", ".join(sorted(name for part in parts for name in part.channels))
-        raise DecodeFailed(f"{path} has no channels R, G and B; it has {channels}", hint="write its main layer as RGB")
+        raise DecodeFailed(f"{path} has no channels R, G and B, only {channels}", hint="write its main layer as RGB")
     found = (main or pictures)[0]
     return found, [name for name in names if name != found.name]
 
@@ -94,7 +96,7 @@ def _layers_of(parts: list[Any]) -> list[Layer]:
 
 
 def planes_of(path: Path, layer: Layer) -> tuple[list[NDArray[Any]], NDArray[Any] | None]:
-    """Red, green and blue, of grey the same one three times; and alpha.
+    """Red, green and blue (grey is the same plane three times), and alpha.
 
     Raises:
         DecodeFailed: Its chroma is subsampled.
@@ -102,5 +104,5 @@ def planes_of(path: Path, layer: Layer) -> tuple[list[NDArray[Any]], NDArray[Any
     channels = layer.channels
     order = ("R", "G", "B") if channels.keys() >= _COLORS[0] else ("Y", "Y", "Y")
     if any(channels[name].shape != channels[order[0]].shape for name in order) or _SUBSAMPLED in channels:
-        raise DecodeFailed(f"{path} has its chroma subsampled", hint="write it as RGB")
+        raise DecodeFailed(f"{path} has subsampled chroma", hint="write it as RGB")
     return [channels[name] for name in order], channels.get("A")

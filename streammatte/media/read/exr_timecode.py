@@ -10,17 +10,17 @@ import OpenEXR
 from streammatte.errors import InputError
 from streammatte.media.timecode import Timecode
 
-# Two bits hold the tens of frames. Faster footage counts pairs of frames, and a flag marks the second of a pair.
+# The tens of frames have two bits. Faster footage counts pairs of frames; a flag marks the second of a pair.
 _FRAMES_THAT_FIT, _MOST_IN_PAIRS = 30, 60
 
 
 def has_attribute(timecode: Timecode) -> bool:
-    """Whether the attribute can hold it: of up to 60 frames a second."""
+    """Whether the attribute can hold it: up to 60 frames a second."""
     return timecode.counting <= _MOST_IN_PAIRS
 
 
 def attribute_of(timecode: Timecode) -> OpenEXR.TimeCode:
-    """The attribute's value."""
+    """Convert to the attribute's value."""
     hours, minutes, seconds, frames = (int(part) for part in str(timecode).replace(";", ":").split(":"))
     value = OpenEXR.TimeCode()
     value.hours, value.minutes, value.seconds, value.dropFrame = hours, minutes, seconds, timecode.drop
@@ -31,7 +31,7 @@ def attribute_of(timecode: Timecode) -> OpenEXR.TimeCode:
 
 
 def timecode_in(header: dict[str, Any], rate: Fraction) -> str | None:
-    """As editors write it; ``None`` if the header has none, or none that there is at ``rate``."""
+    """As editors write it; ``None`` if the header has none, or none that is valid at ``rate``."""
     value = header.get("timeCode")
     if not isinstance(value, OpenEXR.TimeCode):
         return None

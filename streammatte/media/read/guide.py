@@ -1,4 +1,4 @@
-"""Mattes that lie beside the footage, frame by frame in step with it."""
+"""Guide mattes: garbage, core and holdout mattes from files, in step with the footage."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from torch import Tensor
 from streammatte.color.ycbcr import fitted
 from streammatte.errors import InputError
 from streammatte.frame import Frame, StreamInfo
-from streammatte.media import open_video
-from streammatte.media.read.sequence import NumberedName, SequenceSource
+from streammatte.media.addresses import without_secrets
+from streammatte.media.read.numbered import NumberedName
+from streammatte.media.read.opening import open_video
+from streammatte.media.read.pictures import PictureSource
 
 INVERTED = "invert:"
-_OTHER_SHAPE = 0.05  # of the ratio of width to height: less is rounding
+_OTHER_SHAPE = 0.05  # of the aspect ratio; less is rounding
 
 
 def guide_path(spec: str) -> str:
@@ -27,29 +29,26 @@ def guide_path(spec: str) -> str:
 
 
 class GuideMatte:
-    """A picture, which holds for every frame; or numbered pictures or a clip, which must have one for each of them.
+    """A picture for every frame, or a clip or numbered pictures with one matte for each frame.
 
-    Numbered pictures belong to frames by their number if the footage has numbers, too, and else in their order. Those
-    of a clip belong by their time, which counts from its first as the footage's does from its own: none may be half a
-    frame early or late. The matte is the file's alpha or, without one, its luma, scaled to the footage's size.
+    Numbered pictures go by number if the footage is numbered, too, and else by order. The frames of a clip go by time,
+    counted from its first as the footage's is from its own; none may be half a frame early or late. The matte is the
+    file's alpha or, without one, its luma, scaled to the footage's size.
 
     Args:
-        spec: A path as :func:`~streammatte.media.open_video` takes it; with ``invert:`` before it, black and white are
-            exchanged.
-        info: The footage, or the part of it that is taken: the matte is in step with the whole.
+        spec: A path as :func:`~streammatte.media.open_video` takes it; ``invert:`` in front swaps black and white.
+        info: The footage, or the part of it that is read: the matte is in step with the whole.
         begins: When the first frame of the whole footage is shown, in seconds.
-        first_number: The number of the whole footage's first frame if that is numbered pictures, else ``None``.
+        first_number: Number of the whole footage's first frame, if it is numbered.
         strict: Raise ``DecodeFailed`` at the first damage.
-        layer: Of EXR: the layer or part whose alpha is meant.
+        layer: EXR layer or part whose alpha to read.
 
     Attributes:
         path: Without ``invert:``.
-        notes: What should be known of it, a line each.
-        lost: One line on what could not be decoded, known once the last of its frames was used; ``None`` if nothing is
-            missing.
+        notes: What users should know about it, a line each.
 
     Raises:
-        InputError: It cannot be read, holds neither alpha nor a matte, or is not in step with the footage.
+        InputError: It cannot be read, is not a matte, or is not in step with the footage.
     """
 
     def __init__(
@@ -65,20 +64,20 @@ class GuideMatte:
         self.path = guide_path(spec)
         self.notes: list[str] = []
         self._inverted = spec != self.path
-        self._info = info
-        self._begins = begins
-        self._source = open_video(self.path, frame_rate=info.frame_rate, strict=strict, layer=layer)
+        self._info, self._begins = info, begins
+        numbered = NumberedName.parse(self.path) is not None
+        rate = info.frame_rate if numbered else None
+        self._source = open_video(self.path, frame_rate=rate, strict=strict, layer=layer)
         try:
-            self._numbered = NumberedName.parse(self.path) is not None
-            self._still = isinstance(self._source, SequenceSource) and not self._numbered
-            self._ahead = self._check_numbers(first_number) if self._numbered and first_number is not None else 0
-            own = self._source.info.frame_count
-            if not self._still and own is not None and info.frame_count is not None and own < info.frame_count:
-                self.notes.append(f"says that it has {own} frames, and the footage {info.frame_count}")
-            self._begin: Fraction | None = None  # of the matte
+            own, wanted = self._source.info.frame_count, info.frame_count
+            self._still = isinstance(self._source, PictureSource) and own == 1 and not numbered
+            if not self._still and own is not None and wanted is not None and own < wanted:
+                self.notes.append(f"has {own} frames, but the footage has {wanted}")
+            # How many of its pictures come before the footage's first; ``None`` where time decides.
+            self._ahead = self._numbers_ahead(first_number) if numbered else None
+            self._here: tuple[Fraction, Tensor] | None = None
             self._last = Fraction(-1)  # place of the frame before
             self._mattes = self._read()
-            self._here: tuple[Fraction, Tensor] | None = None
             self._next = next(self._mattes, None)
         except BaseException:
             self.close()
@@ -86,6 +85,7 @@ class GuideMatte:
 
     @property
     def lost(self) -> str | None:
+        """One line on what could not be decoded, once its last matte was used; ``None`` if nothing is missing."""
         return self._source.lost
 
     def __enter__(self) -> Self:
@@ -101,96 +101,101 @@ class GuideMatte:
         self._source.__exit__(None, None, None)
 
     def at(self, frame: Frame) -> Tensor:
-        """(H, W) float32 in [0, 1], of the footage's size. For frames in order, each once.
+        """The matte, (H, W) float32 in [0, 1], at the footage's size. Call once a frame, in order.
 
         Raises:
-            InputError: It has nothing for this frame.
-            DecodeFailed: It is damaged, and that was to be refused.
+            InputError: There is none for this frame.
+            DecodeFailed: It is damaged, and ``strict``.
         """
         if self._still:
             assert self._next is not None
             return self._next[1]
         time = frame.pts * self._info.time_base
-        since = (time - self._begins) * self._info.frame_rate
-        place = Fraction(frame.index + self._ahead) if self._numbered else since
-        while self._next is not None and (
-            self._here is None or abs(self._next[0] - place) <= abs(self._here[0] - place)
-        ):
-            # Passed over, it is of a frame that the footage lost, unless it lies between two that follow each other.
+        if self._ahead is None:
+            place = (time - self._begins) * self._info.frame_rate
+        else:
+            place = Fraction(frame.index + self._ahead)
+        while self._next is not None and (self._here is None or self._is_nearer(self._next, self._here, place)):
+            # A matte that is passed over belongs to a frame that the footage lost, unless it lies between neighbours.
             if self._here is not None and max(self._here[0] - self._last, place - self._here[0]) < Fraction(3, 4):
                 raise self._out_of_step(frame, time)
             self._here, self._next = self._next, next(self._mattes, None)
-        here, self._here = self._here, None  # no matte is for two frames
+        here, self._here = self._here, None  # no matte serves two frames
         if here is None or abs(here[0] - place) >= Fraction(1, 2):
             raise self._out_of_step(frame, time, ended=self._next is None)
         self._last = place
         return here[1]
 
+    @staticmethod
+    def _is_nearer(one: tuple[Fraction, Tensor], other: tuple[Fraction, Tensor], place: Fraction) -> bool:
+        return abs(one[0] - place) <= abs(other[0] - place)
+
     def _read(self) -> Iterator[tuple[Fraction, Tensor]]:
-        """Each matte, and where it is: counted in the footage's frames from its own first."""
+        """Each matte and its place, counted in the footage's frames from its own first."""
+        self._check_shape()
         info, own = self._info, self._source.info
-        if (own.width, own.height) != (info.width, info.height):
-            if abs(own.width * info.height - own.height * info.width) > _OTHER_SHAPE * own.width * info.height:
-                raise InputError(
-                    f"{self.path} is {own.width}×{own.height}, another shape than the footage's "
-                    f"{info.width}×{info.height}",
-                    hint="a smaller or larger matte is scaled, but not stretched",
-                )
-            self.notes.append(f"scaled from {own.width}×{own.height} to {info.width}×{info.height}")
+        begin: Fraction | None = None
         for cutout in self._source.cutouts():
             frame = cutout.frame
-            if (
-                frame.index == 0
-                and self._source.has_alpha
-                and cutout.alpha.min() == 1
-                and frame.rgb.min() < frame.rgb.max()
-            ):
-                self.notes.append(
-                    "its alpha is white everywhere, which is what counts; save it without one if that is wrong"
-                )
             time = frame.pts * own.time_base
-            self._begin = time if self._begin is None else self._begin
-            place = Fraction(frame.index) if self._numbered else (time - self._begin) * info.frame_rate
+            if begin is None:
+                begin = time
+                if self._source.has_alpha and cutout.alpha.min() == 1 and frame.rgb.min() < frame.rgb.max():
+                    self.notes.append("its alpha, which counts, is white everywhere; save it without alpha if unwanted")
+            place = (time - begin) * info.frame_rate if self._ahead is None else Fraction(frame.index)
             alpha = torch.from_numpy(fitted(cutout.alpha.numpy(), info.width, info.height))
             yield place, 1 - alpha if self._inverted else alpha
 
-    def _check_numbers(self, first: int) -> int:
-        """How many of its pictures come before the whole footage's first."""
+    def _check_shape(self) -> None:
+        info, own = self._info, self._source.info
+        if (own.width, own.height) == (info.width, info.height):
+            return
+        sizes = f"{own.width}×{own.height}", f"{info.width}×{info.height}"
+        if abs(own.width * info.height - own.height * info.width) > _OTHER_SHAPE * own.width * info.height:
+            raise InputError(
+                f"{without_secrets(self.path)} is {sizes[0]}, a different shape from the footage's {sizes[1]}",
+                hint="a matte of another size is scaled, but not stretched",
+            )
+        self.notes.append(f"scaled from {sizes[0]} to {sizes[1]}")
+
+    def _numbers_ahead(self, first: int | None) -> int:
+        if first is None:
+            return 0
         own, count = self._source.first_number, self._source.info.frame_count or 0
         begin = first + self._info.first_index
         last = begin + (self._info.frame_count or 1) - 1
         if not own <= begin <= last < own + count:
             raise InputError(
-                f"{self.path} has the frames {own} to {own + count - 1}, the footage {begin} to {last}",
-                hint="a matte needs a picture for every frame, with the footage's numbers; one without a number holds "
-                "for all",
+                f"{self.path} has frames {own} to {own + count - 1}, but the footage has {begin} to {last}",
+                hint="give a matte for every frame, with the footage's numbers, or one picture without a number",
             )
         return first - own
 
     def _out_of_step(self, frame: Frame, time: Fraction, *, ended: bool = False) -> InputError:
-        what = f"{self.path} has no matte for frame {frame.index} of the footage, at {float(time):.3f} s"
+        name = without_secrets(self.path)
+        where = f"frame {frame.index} of the footage, at {float(time):.3f} s"
         if self.lost:
-            return InputError(f"{what}: {self.lost}", hint="it is damaged; render it again")
+            return InputError(f"{name} has no matte for {where}: {self.lost}", hint="it is damaged; render it again")
         if ended:
-            return InputError(f"{what}: it is over", hint="render it to the footage's full length")
+            return InputError(f"{name} ends before {where}", hint="render it to the footage's full length")
         return InputError(
-            f"{what}: it has {_rate(self._source.info)} frames a second, the footage {_rate(self._info)}",
-            hint="render it in step with the footage: at its rate, with a frame for each of its frames",
+            f"{name} has no matte for {where}: it has {_rate(self._source.info)} fps, the footage {_rate(self._info)}",
+            hint="render it in step with the footage: a matte for each of its frames, at their times",
         )
 
 
 class GuideUnion:
-    """Several mattes as one, as if they had been laid over each other: the largest of them at each pixel.
+    """Several guide mattes as one: the largest of them at each pixel.
 
     Args:
-        mattes: In step with the same footage, one at least.
+        mattes: At least one, all for the same footage.
     """
 
     def __init__(self, mattes: Sequence[GuideMatte]) -> None:
         self._mattes = mattes
 
     def at(self, frame: Frame) -> Tensor:
-        """As :meth:`GuideMatte.at`, which raises what this does."""
+        """As :meth:`GuideMatte.at`."""
         return reduce(torch.maximum, [matte.at(frame) for matte in self._mattes])
 
 

@@ -1,4 +1,4 @@
-"""What kind of picture a file is, by its content: a name says little, and cameras, browsers and people rename."""
+"""What kind of picture a file is, by its content: cameras, browsers and people rename files."""
 
 from __future__ import annotations
 
@@ -10,60 +10,43 @@ from pathlib import Path
 from streammatte.errors import DecodeFailed
 from streammatte.media.addresses import PIPE
 
-_LONGEST = 512  # bytes at the beginning that tell the kind
+_LONGEST = 512  # bytes at the beginning, enough to tell
 
 _MAGIC = {
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"\xff\xd8\xff": "JPEG",
-    b"GIF87a": "GIF",
-    b"GIF89a": "GIF",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"II+\0": "TIFF",  # BigTIFF
-    b"MM\0+": "TIFF",
-    b"\x76\x2f\x31\x01": "EXR",
-    b"8BPS\0\1": "PSD",
-    b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG2000",
-    b"\xff\x4f\xff\x51": "JPEG2000",
-    b"qoif": "QOI",
-    b"DDS ": "DDS",
-    b"\x01\xda\0\1": "SGI",
-    b"\x01\xda\1\1": "SGI",
-    b"icns": "ICNS",
-    b"\0\0\1\0": "ICO",
-    b"BLP1": "BLP",
-    b"BLP2": "BLP",
-    b"\x59\xa6\x6a\x95": "SUN",
-    b"P1": "PPM",
-    b"P2": "PPM",
-    b"P3": "PPM",
-    b"P4": "PPM",
-    b"P5": "PPM",
-    b"P6": "PPM",
-    b"P0CMYK": "PPM",
-    b"PyCMYK": "PPM",
-    b"PyRGBA": "PPM",
-    b"PyP": "PPM",
-    b"Pf": "PPM",
-    b"/* XPM */": "XPM",
-    b"#define ": "XBM",
+    "PNG": (b"\x89PNG\r\n\x1a\n",),
+    "JPEG": (b"\xff\xd8\xff",),
+    "GIF": (b"GIF87a", b"GIF89a"),
+    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "EXR": (b"\x76\x2f\x31\x01",),
+    "PSD": (b"8BPS\0\1",),
+    "JPEG2000": (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
+    "QOI": (b"qoif",),
+    "DDS": (b"DDS ",),
+    "SGI": (b"\x01\xda\0\1", b"\x01\xda\1\1"),
+    "ICNS": (b"icns",),
+    "ICO": (b"\0\0\1\0",),
+    "BLP": (b"BLP1", b"BLP2"),
+    "SUN": (b"\x59\xa6\x6a\x95",),
+    "PPM": (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"P0CMYK", b"PyCMYK", b"PyRGBA", b"PyP", b"Pf"),
+    "XPM": (b"/* XPM */",),
+    "XBM": (b"#define ",),
 }
-# Brands of the ISO base media file format that are pictures; the same container holds films.
+# Brands of the ISO base media file format for pictures; films have the same container.
 _BRANDS = {
     **dict.fromkeys((b"avif", b"avis"), "AVIF"),
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"mif1"), "HEIF"),
 }
-_SEQUENCES = (b"msf1", b"hevc", b"hevx")  # which mostly hold a picture, too
-# Kinds without a magic number, which would be found in anything, are told by their names.
+_SEQUENCES = (b"msf1", b"hevc", b"hevx")  # mostly with a picture, too
+# These kinds have no magic number, so their names decide.
 _BY_NAME = {".tga": "TGA", ".icb": "TGA", ".vda": "TGA", ".vst": "TGA", ".pcx": "PCX", ".dib": "DIB"}
 _BY_NAME |= {".cur": "CUR", ".pcd": "PCD"}
 _FILMS = (".mjpeg", ".mjpg", ".mjp")  # JPEG pictures one after the other
 
 WITH_FRAMES = ("PNG", "GIF", "WEBP", "AVIF")
-"""Kinds of which a file may hold an animation."""
+"""Kinds that may be animated."""
 
 LARGEST = 2 * 89_478_485
-"""Pixels of a picture: Pillow's own limit. A damaged header may ask for any amount of memory."""
+"""Pixels; Pillow's own limit. A damaged header may ask for any amount of memory."""
 
 
 def refuse_too_large(path: Path, height: int, width: int) -> None:
@@ -72,7 +55,7 @@ def refuse_too_large(path: Path, height: int, width: int) -> None:
         raise DecodeFailed(f"{path} cannot be decoded: it has no pixels", hint="it is cut or damaged; fetch it again")
     if height * width > LARGEST:
         raise DecodeFailed(
-            f"{path} is too large to be decoded: {width}×{height}",
+            f"{path} is too large: {width}×{height}",
             hint=f"scale it down to {LARGEST // 10**6} megapixels",
         )
 
@@ -80,17 +63,17 @@ def refuse_too_large(path: Path, height: int, width: int) -> None:
 def picture_kind(path: str | PathLike[str]) -> str | None:
     """``"PNG"``, ``"JPEG"``, ``"TIFF"`` …, as Pillow names them, or ``"EXR"``, ``"HEIF"``.
 
-    ``None`` for a film, for an address, for what cannot be read, and for pictures that only FFmpeg knows.
+    ``None`` for films, addresses, unreadable files, and pictures that only FFmpeg reads.
     """
     path = str(path)
     if path == PIPE or ("://" in path and not os.path.exists(path)):  # noqa: PTH110 - see open_container
         return None
     try:
-        if not Path(path).is_file():  # a pipe's first bytes are read once only
+        if not Path(path).is_file():  # the first bytes of a pipe cannot be read twice
             return None
         with Path(path).open("rb") as file:
             head = file.read(_LONGEST)
-    except (OSError, ValueError):  # who opens it says what is wrong with it
+    except (OSError, ValueError):  # whoever opens it says what is wrong
         return None
     suffix = Path(path).suffix.lower()
     if suffix in _FILMS:
@@ -102,12 +85,12 @@ def picture_kind(path: str | PathLike[str]) -> str | None:
 
 
 def _is_deep(kind: str, head: bytes) -> bool:
-    """Whether it is RGB of more than 8 bits that Pillow would read with 8, and FFmpeg with all of them."""
+    """Whether it is RGB of more than 8 bits, of which Pillow would read 8 and FFmpeg all."""
     if kind == "PPM" and head[:2] in (b"P3", b"P6"):
         words = re.sub(rb"#[^\n\r]*", b"", head[2:]).split(maxsplit=3)
         return len(words) > 2 and words[2].isdigit() and int(words[2]) > 255
     if kind == "JPEG2000":
-        # Components' bits less one, in the header's box or the codestream's first segment (ISO/IEC 15444-1, A.5.1).
+        # Bits minus one, in the header box or the codestream's first segment (ISO/IEC 15444-1, A.5.1).
         place = head.find(b"ihdr")
         place = place + 14 if place > 0 else 42
         return len(head) > place and head[place] & 0x7F > 7
@@ -121,11 +104,11 @@ def _kind_of(head: bytes) -> str | None:
         return "BMP"
     if head[4:8] == b"ftyp":
         return _brand_of(head)
-    return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
+    return next((kind for kind, magic in _MAGIC.items() if head.startswith(magic)), None)
 
 
 def _brand_of(head: bytes) -> str | None:
-    """By the main brand; a general one, and that of a sequence, by those that it is compatible with."""
+    """By the main brand or, if that is general or a sequence's, by the compatible brands."""
     brands = [head[8:12], *(head[at : at + 4] for at in range(16, min(len(head), int.from_bytes(head[:4], "big")), 4))]
     if brands[0] not in (*_BRANDS, *_SEQUENCES):
         return None

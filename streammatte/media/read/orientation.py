@@ -1,4 +1,4 @@
-"""Standing pictures upright: the turn and the mirroring that a display matrix asks for."""
+"""Turning and mirroring pictures as a display matrix asks for."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _FLIPS = {(True, False): 1, (False, True): 0, (True, True): -1}  # OpenCV's code
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """How a stored picture becomes the one that is shown: rows and columns are swapped, and then each may be reversed.
+    """From the stored picture to the one shown: rows and columns are swapped, then each may be reversed.
 
-    Angles between quarter turns are taken for the nearest of them.
+    Angles are rounded to quarter turns.
     """
 
     transposed: bool
@@ -30,10 +30,10 @@ class Orientation:
 
     @classmethod
     def of(cls, frame: av.VideoFrame, matrix: Matrix | None) -> Self:
-        """What the stream's :func:`display_matrix` asks for, unless the frame itself is turned otherwise."""
+        """What the stream's :func:`display_matrix` asks for, unless the frame itself has another rotation."""
         # The sign is FFmpeg's: how far the picture is to be turned counter-clockwise.
         turned = frame.rotation
-        quarters = _quarters(turned) if abs(turned) <= 360 else 0  # of a matrix that shows nothing, PyAV gives anything
+        quarters = _quarters(turned) if abs(turned) <= 360 else 0  # for a degenerate matrix, PyAV gives anything
         if matrix is None or _quarters(_rotation(matrix)) != quarters:
             return cls(quarters in (1, 3), quarters in (2, 3), quarters in (1, 2))
         # libavutil/display.h: x' = a·x + c·y, y' = b·x + d·y, of rows (a, b, u) and (c, d, v).
@@ -43,8 +43,8 @@ class Orientation:
         return cls(True, bool(c < 0), bool(b < 0))
 
     def __call__(self, picture: NDArray[Any]) -> NDArray[Any]:
-        """(H, W, …) upright, contiguous; itself if there is nothing to do."""
-        # OpenCV does it in a third of the time that NumPy takes to copy a view.
+        """(H, W, …) upright and contiguous; itself if nothing has to be done."""
+        # OpenCV takes a third of the time that NumPy needs to copy a view.
         if self.transposed:
             picture = cv2.transpose(picture)
         if self.reversed_columns or self.reversed_rows:
@@ -53,9 +53,9 @@ class Orientation:
 
     @property
     def says(self) -> str | None:
-        """What is done, for people; ``None`` if nothing is."""
+        """What is done, in words; ``None`` if nothing is."""
         mirrored = self.transposed ^ self.reversed_columns ^ self.reversed_rows
-        # Mirroring is told as left for right, before the turn.
+        # Mirroring is described as left to right, before the turn.
         if self.transposed:
             degrees = 90 if self.reversed_rows != mirrored else 270
         else:
@@ -69,17 +69,17 @@ class Orientation:
 
 
 def display_matrix(stream: av.VideoStream) -> Matrix | None:
-    """The part of it that turns, (2, 2), of a file that is open; ``None`` if no MOV or MP4 can hold such a stream.
+    """The (2, 2) part that turns, of an open file; ``None`` if neither MOV nor MP4 can hold such a stream.
 
     PyAV has one way to a matrix, ``Frame.side_data``, which frees memory twice (docs/upstream.md), and ``rotation``
     does not tell a mirrored picture from a turned one. But whatever the container, the stream's header can be copied
-    into a MOV without frames, and the matrix read from there: ISO/IEC 14496-12, section 8.3.2.
+    into a MOV without frames, and the matrix read from that: ISO/IEC 14496-12, section 8.3.2.
     """
     for kind in ("mov", "mp4"):
         header = io.BytesIO()
         with suppress(ValueError, av.FFmpegError):
             with av.open(header, "w", format=kind, options={"movflags": "empty_moov"}) as out:
-                out.add_stream_from_template(stream, opaque=True)  # without an encoder, of which there may be none
+                out.add_stream_from_template(stream, opaque=True)  # there may be no encoder
                 out.start_encoding()
             data = header.getvalue()
             place = data.index(b"tkhd") + 4
@@ -89,7 +89,7 @@ def display_matrix(stream: av.VideoStream) -> Matrix | None:
 
 
 def _rotation(matrix: Matrix) -> float:
-    """Degrees counter-clockwise, as ``av_display_rotation_get`` counts them; 0 of a matrix that shows nothing."""
+    """Degrees counter-clockwise, as ``av_display_rotation_get`` counts them; 0 for a degenerate matrix."""
     (a, b), (c, d) = matrix.astype(np.float64)
     across, down = np.hypot(a, c), np.hypot(b, d)
     return -float(np.degrees(np.arctan2(b / down, a / across))) if across and down else 0.0

@@ -1,4 +1,4 @@
-"""What the packets and pictures of a file say, held against what FFmpeg says of them."""
+"""Doubts about what a file states: its rate, its size, and decoders that give one flat colour."""
 
 from __future__ import annotations
 
@@ -10,30 +10,29 @@ import av
 import numpy as np
 
 from streammatte.color.ycbcr import Samples
-from streammatte.media.containers import open_container
-from streammatte.media.read.lane import only
+from streammatte.media.containers import only, open_container
 
 USUAL_RATE = Fraction(25)
 
-_FASTEST = 1000  # frames a second: what is above counts ticks of a clock
-_LOOKED_AT = 50  # packets, from which a rate can be told
-_INDEXED = 10_000  # of those that an index has: more cost seconds, in a clip of hours
-_SHOWN_EARLIER = 8  # frames that may be stored after one that is shown after them
-_FEWEST = 8  # steps between frames, before a rate is doubted that they do not fit
+_FASTEST = 1000  # frames a second: above, it is a clock that ticks
+_LOOKED_AT = 50  # packets, to tell a rate from
+_INDEXED = 10_000  # packets of an index: in a clip of hours, more cost seconds
+_SHOWN_EARLIER = 8  # frames that may be stored after one shown later
+_FEWEST = 8  # steps between frames, before a stated rate is doubted
 _COMMON = [Fraction(rate * 1000, scale) for rate in (24, 25, 30, 50, 60) for scale in (1000, 1001)]
-_NEAR = Fraction(1, 2500)  # a share, less than 24 and 23.976 are apart
-_MOST_INTERLACED = 35  # frames a second; above, they are counted as fields
-_SLACK = Fraction(21, 20)  # for times that are rounded to milliseconds
-_COARSE = 16  # every so many lines and columns are looked at first
-_BITS_OF_FLAT = 0.08  # a pixel: what an encoder takes for a picture of one colour is a tenth of it, and less
-_SMALL = 1000  # bytes: of less, one colour is expected
+_NEAR = Fraction(1, 2500)  # a share; 24 and 23.976 are further apart
+_MOST_INTERLACED = 35  # frames a second; above, fields were counted
+_SLACK = Fraction(21, 20)  # for times rounded to milliseconds
+_COARSE = 16  # step between the lines and columns looked at first
+_BITS_OF_FLAT = 0.08  # a pixel: an encoder needs at most a tenth of it for one colour
+_SMALL = 1000  # bytes: in less, one colour is expected
 
 
 def rate_of(url: str, stream: av.VideoStream, *, interlaced: bool) -> tuple[Fraction, str | None]:
-    """Frames a second, and a line about it if the file states another rate than its packets have.
+    """Frames a second, and one line if the file states a different rate from its packets.
 
     Args:
-        url: The file. An address or a pipe is not read a second time.
+        url: The file. Addresses and pipes are not read a second time.
         interlaced: Its packets may be fields, two a frame.
     """
     stated = [each for each in (stream.average_rate, stream.guessed_rate) if each]
@@ -43,18 +42,18 @@ def rate_of(url: str, stream: av.VideoStream, *, interlaced: bool) -> tuple[Frac
         if rate <= _FASTEST and (not steps or _fits(rate, steps, interlaced=interlaced)):
             return rate, None if rate == stated[0] else _says(stated[0], rate)
     if not steps:
-        return USUAL_RATE, f"states no frame rate: using {_shown(USUAL_RATE)} frames a second"
+        return USUAL_RATE, f"the file states no frame rate: using {_shown(USUAL_RATE)} fps"
     rate = _usual(steps)
     rate = rate / 2 if interlaced and rate > _MOST_INTERLACED else rate
     return rate, _says(stated[0], rate) if stated else None
 
 
 def _fits(rate: Fraction, steps: list[Fraction], *, interlaced: bool) -> bool:
-    """Whether frames that far apart may be of a clip with that rate."""
+    """Whether a clip of that rate may have frames that far apart."""
     if len(steps) < _FEWEST:
         return True
     if rate * min(steps) > _SLACK:
-        return False  # there are never so many
+        return False
     return interlaced or not _even(steps) or rate * max(steps) * _SLACK > 1
 
 
@@ -63,14 +62,14 @@ def _even(steps: list[Fraction]) -> bool:
 
 
 def _usual(steps: list[Fraction]) -> Fraction:
-    """The rate of frames that are mostly so far apart: a common one, if it is near to one."""
+    """The rate of frames mostly that far apart; a common rate if one is near."""
     step = sum(steps, Fraction(0)) / len(steps) if _even(steps) else sorted(steps)[len(steps) // 2]
     near = min(_COMMON, key=lambda common: abs(common * step - 1))
     return near if abs(near * step - 1) < _NEAR else (1 / step).limit_denominator(1001) or USUAL_RATE
 
 
 def _stamps(url: str, stream: av.VideoStream) -> list[Fraction]:
-    """When the packets are, in seconds and in order: those of the index, or else the first; none of a picture."""
+    """Times of the packets in seconds and in order, from the index or else of the first packets; none for a picture."""
     kind = stream.container.format.name
     if kind.startswith("mov"):
         base = stream.time_base or Fraction(1)
@@ -87,8 +86,8 @@ def _stamps(url: str, stream: av.VideoStream) -> list[Fraction]:
                 if packet.size and stamp is not None and not packet.is_discard:
                     stamps.add(stamp * packet.time_base)
         except av.FFmpegError:
-            pass  # it is damaged here, which reading it will tell
-    # The last of them may be shown before others that were not looked at.
+            pass  # the file is damaged here; reading it will say so
+    # The last ones may be shown after others that were not looked at.
     return sorted(stamps)[: max(2, len(stamps) - _SHOWN_EARLIER)]
 
 
@@ -100,7 +99,7 @@ def _is_file(url: str) -> bool:
 
 
 def _says(stated: Fraction, rate: Fraction) -> str:
-    return f"states {_shown(stated)} frames a second, but its frames come at {_shown(rate)}: using {_shown(rate)}"
+    return f"the file states {_shown(stated)} fps, but its frames come at {_shown(rate)} fps: using the latter"
 
 
 def _shown(rate: Fraction) -> str:
@@ -108,17 +107,17 @@ def _shown(rate: Fraction) -> str:
 
 
 def size_told(stated: tuple[int, int], decoded: tuple[int, int]) -> str | None:
-    """One line, if the first picture is not of the size that the file states, as (width, height)."""
+    """One line if the first picture does not have the stated (width, height)."""
     if not all(stated) or stated == decoded:
         return None
     (width, height), (own_width, own_height) = stated, decoded
-    return f"states {width}×{height}, but its first frame is {own_width}×{own_height}: using its own size"
+    return f"the file states {width}×{height}, but its first frame is {own_width}×{own_height}: using the latter"
 
 
 class OneColour:
-    """Looks whether every picture is one flat colour while its packets are as large as pictures.
+    """Notices when every picture is one flat colour although the packets are as large as those of pictures.
 
-    It is what some decoders make of what they cannot read: green, black or white, without an error.
+    Some decoders turn what they cannot read into green, black or white, without an error.
     """
 
     def __init__(self) -> None:
@@ -127,7 +126,7 @@ class OneColour:
         self._seen = False
 
     def look(self, picture: Samples) -> None:
-        """Look at (H, W, 3); costs next to nothing after the first that shows something."""
+        """Look at (H, W, 3); nearly free after the first picture that shows something."""
         if self._seen:
             return
         coarse = picture[::_COARSE, ::_COARSE]
@@ -138,11 +137,11 @@ class OneColour:
         self._pixels += picture.shape[0] * picture.shape[1]
 
     def told(self, size: int) -> str | None:
-        """One line, if that is so of what took ``size`` bytes."""
+        """One line if that is so, for packets of ``size`` bytes."""
         if self._seen or not self._flat or size < max(_SMALL, self._pixels * _BITS_OF_FLAT / 8):
             return None
-        what = "its frame is" if self._flat == 1 else f"all of its {self._flat} frames are"
-        return f"{what} one flat colour, though {_amount(size)} large: it may have been decoded wrongly"
+        what = "the frame is" if self._flat == 1 else f"all {self._flat} frames are"
+        return f"{what} one flat colour, but take {_amount(size)}: probably decoded wrongly"
 
 
 def _amount(size: int) -> str:

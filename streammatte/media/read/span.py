@@ -1,4 +1,4 @@
-"""From where to where a clip is taken: in, out and handles, as frame numbers or timecode."""
+"""Which part of a clip is read: in, out and handles, as frame numbers or timecode."""
 
 from __future__ import annotations
 
@@ -10,23 +10,74 @@ from fractions import Fraction
 import av
 
 from streammatte.errors import InputError
-from streammatte.media.containers import open_container
+from streammatte.media.containers import only, open_container
 from streammatte.media.read.damage import ONE_PICTURE_A_PACKET
-from streammatte.media.read.lane import only
 from streammatte.media.timecode import Timecode
 
-# Codecs of which interlaced footage, too, has both fields of a frame in one packet.
+# Codecs that store both fields of an interlaced frame in one packet.
 _WHOLE_FRAMES = ("prores", "dnxhd", "ffv1")
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
-    """What is asked for.
+class Timeline:
+    """What marks are told from.
 
     Attributes:
-        first, last: The first and the last frame, both of them included; ``None`` is the clip's own. Digits are a
-            frame's number, from 0, or of numbered pictures the picture's; else it is a timecode.
-        handles: Frames more before and after, as far as there are any.
+        name: The clip, for messages.
+        count: Its frames.
+        rate: Frames a second, of its timecode.
+        at: The frame on screen so many seconds after the first began; ``count`` or more when the clip is over.
+        start: Timecode of the first frame; ``None`` counts from 00:00:00:00.
+        first_number: Number of the first frame.
+    """
+
+    name: str
+    count: int
+    rate: Fraction
+    at: Callable[[Fraction], int]
+    start: Timecode | None = None
+    first_number: int = 0
+
+
+def frame_at(mark: str, option: str, clip: Timeline) -> int:
+    """The index of the frame that a mark names: a number, or timecode.
+
+    Raises:
+        InputError: It is neither, or not in the clip; the message names ``option``.
+    """
+    if mark.isdecimal():
+        index = int(mark) - clip.first_number
+        if not 0 <= index < clip.count:
+            raise InputError(
+                f"{option} {mark} is outside {clip.name}: its frames are {clip.first_number} to "
+                f"{clip.first_number + clip.count - 1}",
+                hint="give a frame number, or timecode such as 00:00:10:00",
+            )
+        return index
+    code = Timecode.parse(mark, clip.rate, drop=clip.start is not None and clip.start.drop)
+    begin = clip.start or Timecode(0, code.counting, code.drop)
+    if code.drop != begin.drop:
+        raise InputError(
+            f"{option} {mark} is drop-frame timecode, but {clip.name} begins at {begin}",
+            hint="write : before the frames",
+        )
+    after = (code.frames - begin.frames) % begin.a_day  # a clip may run past midnight
+    index = clip.at(after / clip.rate)
+    if index >= clip.count:
+        raise InputError(
+            f"{option} {mark} is outside {clip.name}: it begins at {begin} and has {clip.count} frames",
+            hint="timecode counts from the clip's own start, or from 00:00:00:00 if it has none",
+        )
+    return index
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """The part of a clip that is wanted.
+
+    Attributes:
+        first, last: First and last frame, both included, as :func:`frame_at` reads them; ``None`` is the clip's own.
+        handles: Extra frames on both sides, where there are any.
     """
 
     first: str | None = None
@@ -36,66 +87,24 @@ class Marks:
     def __bool__(self) -> bool:
         return self.first is not None or self.last is not None
 
-    def within(
-        self,
-        name: str,
-        count: int,
-        at: Callable[[int], int],
-        *,
-        rate: Fraction,
-        start: Timecode | None = None,
-        first_number: int = 0,
-    ) -> tuple[range, str]:
-        """The frames that are meant, handles included, of ``count`` that there are; and that in words.
-
-        Args:
-            name: The clip's, for errors.
-            at: Which frame is shown so many frames, at ``rate``, after the first; ``count`` or more past the end.
-            rate: Of its timecode.
-            start: The timecode of its first frame; without one, it begins at 00:00:00:00.
-            first_number: Of its first frame.
+    def within(self, clip: Timeline) -> tuple[range, str]:
+        """The frames, handles included, and one line that says which they are.
 
         Raises:
-            InputError: There is no such frame, or the last is before the first.
+            InputError: There is no such frame, or the last comes before the first.
         """
-
-        def place(text: str, option: str) -> int:
-            if text.isdecimal():
-                index = int(text) - first_number
-                if not 0 <= index < count:
-                    last = first_number + count - 1
-                    raise InputError(
-                        f"{option} {text} is not in {name}: its frames are {first_number} to {last}",
-                        hint="give a frame's number, or a timecode such as 00:00:10:00",
-                    )
-                return index
-            mark = Timecode.parse(text, rate, drop=start is not None and start.drop)
-            begin = start or Timecode(0, mark.counting, mark.drop)
-            if mark.drop != begin.drop:
-                raise InputError(
-                    f"{option} {text} is drop-frame timecode, and that of {name} is not: it begins at {begin}",
-                    hint="write : before the frames",
-                )
-            after = (mark.frames - begin.frames) % begin.a_day  # a clip may run past midnight
-            index = at(after)
-            if index >= count:
-                raise InputError(
-                    f"{option} {text} is not in {name}: it begins at {begin} and has {count} frames",
-                    hint="timecode is the clip's own, if it has any, and otherwise from 00:00:00:00",
-                )
-            return index
-
-        first = 0 if self.first is None else place(self.first, "--in")
-        last = count - 1 if self.last is None else place(self.last, "--out")
+        first = 0 if self.first is None else frame_at(self.first, "--in", clip)
+        last = clip.count - 1 if self.last is None else frame_at(self.last, "--out", clip)
         if last < first:
             raise InputError(
-                f"--out {self.last} is before --in {self.first or first_number}",
-                hint="the frame at --out is the last that is taken",
+                f"--out {self.last} is before --in {self.first or clip.first_number}",
+                hint="--out is the last frame that is included",
             )
-        frames = range(max(0, first - self.handles), min(count, last + self.handles + 1))
-        says = f"frames {first_number + frames.start} to {first_number + frames.stop - 1} of {name}"
+        frames = range(max(0, first - self.handles), min(clip.count, last + self.handles + 1))
+        begin, end = (clip.first_number + index for index in (frames.start, frames.stop - 1))
+        says = f"frames {begin} to {end} of {clip.name}"
         if self.handles:
-            says += f", of these {first - frames.start} before and {frames.stop - 1 - last} after as handles"
+            says += f", with handles of {first - frames.start} before and {frames.stop - 1 - last} after"
         return frames, says
 
 
@@ -104,11 +113,11 @@ class Span:
     """A part of a clip's frames.
 
     Attributes:
-        first: How many frames of the clip come before it.
-        count: Frames in it.
-        begin, last: The pts of its first and last frame.
-        end: When its last frame ends, as pts; ``None`` where that is the end of the clip, too.
-        key: The pts of a key frame to decode from; ``None`` if it has to be from the beginning.
+        first: Index of its first frame.
+        count: Number of its frames.
+        begin, last: pts of its first and last frame.
+        end: pts at which its last frame ends; ``None`` where the clip ends, too.
+        key: pts of a key frame to decode from; ``None`` for the beginning.
     """
 
     first: int
@@ -120,27 +129,21 @@ class Span:
 
 
 def span_of(frames: range, times: Sequence[int], keys: Sequence[int]) -> Span:
-    """The span of these frames.
-
-    Args:
-        times: The pts of all frames of the clip, in order.
-        keys: The pts of those that can be sought.
-    """
+    """The span of ``frames``, given the pts of the clip's frames and of those it can be sought by, both in order."""
     begin, last = times[frames.start], times[frames.stop - 1]
     end = times[frames.stop] if frames.stop < len(times) else None
     before = bisect_right(keys, begin)
     return Span(frames.start, len(frames), begin, last, end, keys[before - 1] if before else None)
 
 
-def shown_at(times: Sequence[int], time_base: Fraction, rate: Fraction) -> Callable[[int], int]:
-    """Which frame is shown so many frames, at ``rate``, after the first: for :meth:`Marks.within`."""
-    # Containers round times, to a millisecond at worst; frames are further apart than that.
+def shown_at(times: Sequence[int], time_base: Fraction, rate: Fraction) -> Callable[[Fraction], int]:
+    """``Timeline.at`` for frames with these pts."""
+    # Containers round times, at worst to a millisecond; frames are further apart than that.
     slack = Fraction(1, 4) / rate
-    usual = 1 / rate
 
-    def at(after: int) -> int:
-        due = times[0] + (after / rate + slack) / time_base
-        if due >= times[-1] + usual / time_base:
+    def at(seconds: Fraction) -> int:
+        due = times[0] + (seconds + slack) / time_base
+        if due >= times[-1] + 1 / (rate * time_base):
             return len(times)
         return bisect_right(times, due) - 1
 
@@ -150,15 +153,15 @@ def shown_at(times: Sequence[int], time_base: Fraction, rate: Fraction) -> Calla
 def times_by_packets(
     url: str, index: int, first: int, *, interlaced: bool
 ) -> tuple[Sequence[int], Sequence[int]] | None:
-    """When each frame of a stream is shown and which are key frames that can be sought, told without decoding.
+    """The pts of all frames and of the key frames of a stream, in order, without decoding.
 
     Args:
-        index: Of the stream.
-        first: The pts of the first frame that is decoded.
-        interlaced: Its frames are, so that a packet may be one of two fields.
+        index: The stream's.
+        first: pts of the first decoded frame.
+        interlaced: A packet may be one of two fields.
 
     Returns:
-        pts of all and of key frames, in order; ``None`` where packets do not tell.
+        ``None`` where packets do not tell.
     """
     with open_container(url) as container:
         stream = container.streams[index]
@@ -181,7 +184,7 @@ def times_by_packets(
                     if packet.is_keyframe:
                         keys.append(packet.pts)
         except av.FFmpegError:
-            pass  # it is cut off here, which reading it will tell
+            pass  # the file is cut off here; reading it will say so
     times.sort()
     keys.sort()
     if not times or times[0] != first or len(set(times)) != len(times):
@@ -190,7 +193,7 @@ def times_by_packets(
 
 
 def can_be_sought(url: str, index: int, key: int) -> bool:
-    """Whether seeking leads to that key frame, or to one before it."""
+    """Whether seeking to that key frame works, or leads to an earlier one."""
     with open_container(url) as container:
         stream = container.streams[index]
         try:

@@ -1,4 +1,4 @@
-"""What PNG and AVIF files say of their samples, which Pillow does not pass on: it gives 8 bits of any number."""
+"""Depth and colours that PNG and AVIF files state and Pillow does not pass on: it reads 8 bits of any number."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from streammatte.color.linear import BT709, SRGB
-from streammatte.color.ycbcr import RGB_MATRIX
+from streammatte.color.codes import BT709, SRGB, rgb_color
 from streammatte.frame import ColorSpec
 from streammatte.media.boxes import Box, boxes
 
-_BIT_DEPTH = 24  # where a PNG's header says it
-_LEADING = {b"meta": 4, b"iprp": 0, b"ipco": 0}  # bytes before the boxes that these boxes hold
+_BIT_DEPTH = 24  # where it is in a PNG's header
+_LEADING = {b"meta": 4, b"iprp": 0, b"ipco": 0}  # bytes before the boxes inside these boxes
 
 
 def samples_of(path: Path, kind: str | None) -> tuple[int, ColorSpec | None]:
-    """How many bits are read of a sample, and what the file says of its colours by H.273's codes.
+    """Bits of a sample, at least 8, and the colours the file states as H.273 codes.
 
     Args:
-        kind: As Pillow names it; of others than PNG and AVIF, nothing is known.
+        kind: As Pillow names it; for kinds other than PNG and AVIF, nothing is known.
 
     Raises:
         OSError: The file cannot be read.
@@ -37,7 +36,7 @@ def samples_of(path: Path, kind: str | None) -> tuple[int, ColorSpec | None]:
 
 
 def _png_color(path: Path) -> ColorSpec | None:
-    """What a PNG says of its colours in H.273's codes (chunk cICP), or by naming sRGB; ``None`` if it does neither."""
+    """The H.273 codes of a cICP chunk, or those of sRGB if an sRGB chunk says so; ``None`` without either."""
     named = None
     with path.open("rb") as file:
         file.seek(8)
@@ -45,9 +44,9 @@ def _png_color(path: Path) -> ColorSpec | None:
             length = int.from_bytes(head[:4], "big")
             if head[4:] == b"cICP" and length == 4:
                 primaries, transfer, *_ = file.read(4)
-                return ColorSpec(True, RGB_MATRIX, primaries, transfer)
-            if head[4:] == b"sRGB":  # cICP, which may come later, goes before it
-                named = ColorSpec(True, RGB_MATRIX, BT709, SRGB)
+                return rgb_color(primaries, transfer)
+            if head[4:] == b"sRGB":  # a later cICP overrides it
+                named = rgb_color(BT709, SRGB)
             file.seek(length + 4, 1)
     return named
 
@@ -63,7 +62,7 @@ def _facts_of_avif(path: Path) -> tuple[int, ColorSpec | None]:
                 bits = max(bits, data[5])
             if box.kind == b"colr" and data[:4] == b"nclx" and color is None:  # ISO/IEC 14496-12, 12.1.5
                 primaries, transfer = int.from_bytes(data[4:6], "big"), int.from_bytes(data[6:8], "big")
-                color = ColorSpec(True, RGB_MATRIX, primaries, transfer)
+                color = rgb_color(primaries, transfer)
     return bits, color
 
 
@@ -76,10 +75,9 @@ def _properties(file: BinaryIO, within: Box | None = None) -> Iterator[Box]:
 
 
 def decode_deep(path: Path, kind: str | None, bits: int) -> NDArray[Any]:
-    """(H, W) or (H, W, C) uint16 over the whole type, of samples with more than 8 ``bits``; not turned."""
-    if kind == "PNG":
-        whole: NDArray[Any] = imagecodecs.png_decode(path.read_bytes())
-        return whole
-    samples = imagecodecs.avif_decode(path.read_bytes())
-    widened: NDArray[Any] = np.rint(samples * (65535 / (2**bits - 1))).astype(np.uint16)
-    return widened
+    """(H, W) or (H, W, C) uint16 spanning its type, from samples of more than 8 ``bits``; not turned."""
+    decode = imagecodecs.png_decode if kind == "PNG" else imagecodecs.avif_decode
+    samples: NDArray[Any] = decode(path.read_bytes())
+    if kind != "PNG":
+        samples = np.rint(samples * (65535 / (2**bits - 1))).astype(np.uint16)
+    return samples

@@ -1,4 +1,4 @@
-"""TIFF: what says more than 8 bits by tifffile, everything else by Pillow, whose libtiff knows its many kinds."""
+"""TIFF: more than 8 bits by tifffile, everything else by Pillow, whose libtiff knows its many kinds."""
 
 from __future__ import annotations
 
@@ -15,40 +15,35 @@ from numpy.typing import NDArray
 from streammatte.color.ycbcr import Samples
 from streammatte.errors import DecodeFailed
 from streammatte.media.read.kinds import refuse_too_large
-from streammatte.media.read.stills import (
-    ORIENTATIONS,
-    Channels,
-    Decoded,
-    assembled,
-    by_pillow,
-    more,
-    straight,
-)
+from streammatte.media.read.pictures import Picture, left_out, straight
+from streammatte.media.read.stills import ORIENTATIONS, Channels, assembled, by_pillow
 
-logging.getLogger("tifffile").addHandler(logging.NullHandler())  # damage is an error here, not a line on the screen
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # damage is raised, not logged
 
-_COLORS = {0: 1, 1: 1, 2: 3, 5: 4}  # channels of white-is-zero and black-is-zero grey, RGB, CMYK
-_ASSOCIATED, _UNASSOCIATED = 1, 2  # of ExtraSamples
-_SEPARATE = 2  # of PlanarConfiguration: a plane a channel
+_COLORS = {0: 1, 1: 1, 2: 3, 5: 4}  # photometric: channels; white-is-zero and black-is-zero grey, RGB, CMYK
+_ASSOCIATED, _UNASSOCIATED = 1, 2  # ExtraSamples
+_SEPARATE = 2  # PlanarConfiguration: one plane a channel
 _DNG_VERSION, _ICC, _ORIENTATION = 50706, 34675, 274
 
 
-def read_tiff(path: Path) -> Decoded:
+def read_tiff(path: Path) -> Picture:
     """The first page of a TIFF, whatever its byte order, layout and compression.
 
     Integers of 16 bits and more become uint16; floats are linear light, as compositing programs write them.
+    Premultiplied colours are divided by alpha.
 
     Raises:
-        DecodeFailed: It is a camera's raw file, or has samples of a kind that is not read.
+        DecodeFailed: It is cut, a camera's raw file, or has unsupported samples.
     """
     with tifffile.TiffFile(path) as file:
         page = file.pages.first
         assert isinstance(page, tifffile.TiffPage)
         _refuse_raw(path, page)
         refuse_too_large(path, page.imagelength, page.imagewidth)
-        notes = [more(len(file.pages) - 1, "page")] if len(file.pages) > 1 else []
+        _refuse_cut(path, page)
+        notes = [left_out(len(file.pages) - 1, "page")] if len(file.pages) > 1 else []
         deep = page.dtype is not None and page.dtype.itemsize > 1
-        if deep:  # Pillow would read some of these too dark, or with 8 bits
+        if deep:  # Pillow reads some of these too dark, or with 8 bits
             picture = _by_tifffile(path, page)
         elif page.planarconfig == _SEPARATE:
             picture = _by_either(path, page, _by_tifffile, _by_pillow)
@@ -57,31 +52,38 @@ def read_tiff(path: Path) -> Decoded:
     return replace(picture, notes=(*notes, *picture.notes))
 
 
-_Reader = Callable[[Path, tifffile.TiffPage], Decoded]
+_Reader = Callable[[Path, tifffile.TiffPage], Picture]
 
 
-def _by_either(path: Path, page: tifffile.TiffPage, first: _Reader, second: _Reader) -> Decoded:
-    """By the first of the two that can; each knows kinds that the other does not."""
+def _by_either(path: Path, page: tifffile.TiffPage, first: _Reader, second: _Reader) -> Picture:
+    """Try both libraries: each reads kinds that the other does not."""
     try:
         return first(path, page)
-    except Exception:  # whatever it is, the other may read it
+    except Exception as exc:  # a library raises anything on what it does not know
         try:
             return second(path, page)
-        except Exception:  # what the one that is meant for it says is the better hint
-            return first(path, page)
+        except Exception:  # the library meant for this kind gives the better reason
+            raise exc from None
 
 
-def _by_pillow(path: Path, page: tifffile.TiffPage) -> Decoded:
+def _by_pillow(path: Path, page: tifffile.TiffPage) -> Picture:
     return by_pillow(path, "TIFF")
 
 
-def _by_tifffile(path: Path, page: tifffile.TiffPage) -> Decoded:
+def _by_tifffile(path: Path, page: tifffile.TiffPage) -> Picture:
     turn = ORIENTATIONS.get(page.tags.valueof(_ORIENTATION, 1), ORIENTATIONS[1])
     return assembled(_channels(page, path), page.tags.valueof(_ICC), turn)
 
 
+def _refuse_cut(path: Path, page: tifffile.TiffPage) -> None:
+    """Refuse a file that ends before its samples do: libtiff would print lines of its own about that."""
+    size = path.stat().st_size
+    if any(begin + count > size for begin, count in zip(page.dataoffsets, page.databytecounts, strict=False)):
+        raise DecodeFailed(f"{path} cannot be decoded: it ends early", hint="it is cut or damaged; fetch it again")
+
+
 def _refuse_raw(path: Path, page: tifffile.TiffPage) -> None:
-    """Raw files of most cameras are TIFF whose first page is a thumbnail: it would be taken for the picture."""
+    """Refuse most cameras' raw files: TIFF whose first page is a thumbnail."""
     with path.open("rb") as file:
         head = file.read(10)
     if _DNG_VERSION in page.tags or head[8:10] == b"CR" or (page.is_reduced and page.subifds):
@@ -92,7 +94,7 @@ def _channels(page: tifffile.TiffPage, path: Path) -> Channels:
     photometric = int(page.photometric)
     if photometric not in _COLORS:
         raise DecodeFailed(
-            f"{path} has colours of a kind that is not read: {tifffile.PHOTOMETRIC(photometric).name}",
+            f"unsupported colours in {path}: {tifffile.PHOTOMETRIC(photometric).name}",
             hint="save it as RGB",
         )
     samples = page.asarray()
@@ -102,7 +104,7 @@ def _channels(page: tifffile.TiffPage, path: Path) -> Channels:
         samples = samples[..., None]
     count = _COLORS[photometric]
     if samples.ndim != 3 or samples.shape[2] < count:
-        raise DecodeFailed(f"{path} is not one flat picture: its axes are {page.axes}", hint="save it as one page")
+        raise DecodeFailed(f"{path} is not a single flat picture: its axes are {page.axes}", hint="save it as one page")
     samples = _spread(samples, page, path)
     colors = np.ascontiguousarray(samples[..., :count])
     if photometric == 0:
@@ -111,19 +113,19 @@ def _channels(page: tifffile.TiffPage, path: Path) -> Channels:
     for place, kind in enumerate(int(each) for each in page.extrasamples):
         if kind in (_ASSOCIATED, _UNASSOCIATED):
             alpha = np.ascontiguousarray(samples[..., count + place])
-            if kind == _ASSOCIATED and colors.dtype != np.float32:
+            if kind == _ASSOCIATED:
                 colors = straight(colors, alpha)
             break
     return colors, alpha
 
 
 def _spread(samples: NDArray[Any], page: tifffile.TiffPage, path: Path) -> Samples:
-    """uint8 or uint16 over their whole type, or float32."""
+    """uint8 or uint16 spanning their type, or float32."""
     if samples.dtype.kind == "f":
         light = np.nan_to_num(samples.astype(np.float32), nan=0, posinf=65504, neginf=0)
         return np.ascontiguousarray(light)
     if samples.dtype.kind != "u":
-        raise DecodeFailed(f"{path} has samples of a kind that is not read: {samples.dtype}", hint="save it as RGB")
+        raise DecodeFailed(f"unsupported samples in {path}: {samples.dtype}", hint="save it as RGB")
     bits = page.bitspersample
     if samples.dtype.itemsize > 2:
         return np.asarray(samples >> max(0, bits - 16), np.uint16)

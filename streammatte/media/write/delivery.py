@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from streammatte.color.codes import TRANSFER_OPTIONS, described
 from streammatte.errors import WriteFailed
 from streammatte.frame import StreamInfo, Writer
 from streammatte.options import Options
@@ -17,7 +18,6 @@ from streammatte.options import Options
 if TYPE_CHECKING:
     from streammatte.media.write.composing import Content
 
-_CURVES = {"srgb": 13, "rec709": 1, "linear": 8, "pq": 16, "hlg": 18}  # as H.273 numbers them
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def targets_of(options: Options) -> list[Target]:
 
 def info_for(target: Target, info: StreamInfo, options: Options) -> StreamInfo:
     """The stream as a target's writer is to take it: EXR is made linear from what --input-transfer names."""
-    code = _CURVES.get(options.reading.input_transfer or "")
+    code = TRANSFER_OPTIONS.get(options.reading.input_transfer or "")
     if code is None or not target.path.lower().endswith(".exr"):
         return info
     return replace(info, color=replace(info.color, transfer=code))
@@ -154,16 +154,5 @@ def _wrapped(text: str, indent: int = 4) -> list[str]:
 
 
 def _colour(info: StreamInfo) -> str:
-    """The source's tags, as H.273 numbers them, with the names of the usual ones."""
-    usual = {1: "BT.709", 5: "BT.601", 6: "BT.601", 8: "linear", 9: "BT.2020", 13: "sRGB", 14: "BT.2020", 16: "PQ"}
-    usual |= {18: "HLG"}
-    color = info.color
-
-    def named(code: int) -> str:
-        return "not stated" if code == 2 else usual.get(code, str(code))
-
-    matrix = "RGB" if color.matrix == 0 else named(color.matrix)
-    return (
-        f"source: matrix {matrix}, primaries {named(color.primaries)}, transfer {named(color.transfer)}, "
-        f"{'full' if color.full_range else 'studio'} range, {color.bit_depth} bit"
-    )
+    """The source's tags in words."""
+    return f"source: {described(info.color)}"

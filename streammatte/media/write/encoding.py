@@ -10,16 +10,8 @@ import av
 import cv2
 import numpy as np
 
-from streammatte.color.linear import BT709, is_light
-from streammatte.color.ycbcr import (
-    RGB_MATRIX,
-    Samples,
-    matrix_for,
-    plane_view,
-    planes_from_rgb,
-    spans_whole_range,
-    subsampled,
-)
+from streammatte.color.codes import BT709, RGB_MATRIX, is_light, matrix_for, spans_whole_range
+from streammatte.color.ycbcr import Samples, plane_view, planes_from_rgb, subsampled
 from streammatte.errors import UnsupportedOutput
 from streammatte.frame import Cutout, StoredSamples, StreamInfo
 from streammatte.media.write.composing import (

@@ -12,7 +12,7 @@ from typing import Self
 from uuid import uuid4
 
 from streammatte.errors import OutputError, SourceNotFound, UnsupportedOutput, WriteFailed
-from streammatte.media.read.sequence import NumberedName
+from streammatte.media.read.numbered import NumberedName
 
 _LONGEST_NAME = 255  # bytes, on every file system in common use
 _NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)

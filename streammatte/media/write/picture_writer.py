@@ -12,7 +12,7 @@ import torch
 
 from streammatte.errors import UnsupportedOutput, WriteFailed
 from streammatte.frame import Cutout, Frame
-from streammatte.media.read.sequence import NumberedName
+from streammatte.media.read.numbered import NumberedName
 from streammatte.media.write.composing import Background, told_of
 from streammatte.media.write.output import publish, write_failed
 from streammatte.media.write.part import Part

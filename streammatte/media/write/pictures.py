@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import tifffile
 
-from streammatte.color.linear import SRGB, is_light
+from streammatte.color.codes import SRGB, is_light
 from streammatte.color.profiles import in_srgb
 from streammatte.color.ycbcr import Samples
 from streammatte.frame import Cutout, StreamInfo

@@ -6,7 +6,7 @@ import av
 import cv2
 import numpy as np
 
-from streammatte.color.linear import BT709, is_light
+from streammatte.color.codes import BT709, is_light
 from streammatte.color.ycbcr import Samples
 from streammatte.frame import Cutout, StreamInfo
 from streammatte.media.write.composing import (

@@ -8,8 +8,8 @@ from typing import Any
 
 import av
 
-from streammatte.media.containers import open_container
-from streammatte.media.read.lane import Lane, carry_tags, only
+from streammatte.media.containers import only, open_container
+from streammatte.media.write.lane import Lane, carry_tags
 
 _TAKEN = {"mov": "mov_text", "mp4": "mov_text", "webm": "webvtt"}
 # FFmpeg ends a timed text where its track seems to lag behind a packet of another, of which it compares ticks, whatever

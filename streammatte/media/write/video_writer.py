@@ -14,9 +14,8 @@ import av
 import torch
 from av.codec.context import Flags
 
-from streammatte.color.linear import BT709, is_light
+from streammatte.color.codes import BT709, FULL, RGB_MATRIX, STUDIO, is_light, matrix_for, spans_whole_range
 from streammatte.color.profiles import in_srgb
-from streammatte.color.ycbcr import FULL, RGB_MATRIX, STUDIO, matrix_for, spans_whole_range
 from streammatte.errors import WriteFailed
 from streammatte.frame import UNSPECIFIED, Cutout, Frame, StreamInfo
 from streammatte.media.containers import open_container

@@ -70,13 +70,6 @@ def carry_tags(source: av.stream.Stream, target: av.stream.Stream, container: st
     target.disposition = source.disposition
 
 
-def only(container: av.container.InputContainer, stream: av.stream.Stream) -> None:
-    """Have the demuxer skip what other streams hold."""
-    for other in container.streams:
-        if other is not stream:
-            other.discard = av.stream.Discard.all
-
-
 def _starts(packet: av.Packet[Any]) -> Fraction:
     stamp = packet.dts if packet.dts is not None else packet.pts or 0
     return stamp * packet.time_base

@@ -1,0 +1,93 @@
+"""Which reader a file needs."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from os import PathLike
+from pathlib import Path
+
+from streammatte.errors import InputError
+from streammatte.frame import Footage
+from streammatte.media.addresses import without_secrets
+from streammatte.media.read.deinterlace import Interlaced
+from streammatte.media.read.kinds import WITH_FRAMES, picture_kind
+from streammatte.media.read.numbered import NumberedName
+from streammatte.media.read.span import Marks
+
+
+def open_video(
+    url: str | PathLike[str],
+    *,
+    frame_rate: Fraction | None = None,
+    strict: bool = False,
+    first: str | int | None = None,
+    last: str | int | None = None,
+    handles: int = 0,
+    interlaced: Interlaced = "as-is",
+    layer: str | None = None,
+) -> Footage:
+    """Open footage: any file FFmpeg reads, a picture, an animated picture, or numbered pictures.
+
+    The content decides what a file is, not its name. Animated PNG, GIF, WebP and AVIF are clips.
+
+    The source is a context manager. Iterating gives frames in order; ``cutouts()`` gives them with the alpha stored in
+    the file. Each can be done as often as you like, except for standard input, which is read once. ``len()`` is the
+    number of frames the file states. After a pass, ``lost`` is ``None``, or one line on what could not be decoded.
+
+    Args:
+        url: A path, an address, or ``-`` for standard input; ``plate.####.png`` or ``plate.%04d.png`` for numbered
+            PNG, JPEG, TIFF, EXR, DPX, BMP, WebP, GIF, HEIC or AVIF pictures, without gaps. EXR and float TIFF give
+            float frames in linear light, which may exceed 1.
+        frame_rate: For pictures: frames a second. Default: what EXR states, or 24. A clip states its own.
+        strict: Raise ``DecodeFailed`` at the first damage instead of delivering what can be decoded.
+        first, last: First and last frame to read, both included: a frame number (from 0; for numbered pictures, the
+            number in the name) or timecode, ``01:00:00:00``, from the clip's own start or else from 00:00:00:00. Frames
+            keep the ``index`` and ``pts`` they have in the whole clip.
+        handles: Extra frames on both sides, where there are any.
+        interlaced: Refuse interlaced footage, deinterlace it, or take it as it is.
+        layer: EXR layer or part to read instead of the main one.
+
+    Raises:
+        InputError: There are no such frames or no such layer, the rate is not ours to choose, or the footage is
+            interlaced and ``interlaced="refuse"``.
+        SourceNotFound: There is nothing readable at that path.
+        NoVideoStream: The file has no pictures.
+        DecodeFailed: The file cannot be decoded.
+    """
+    marks = Marks(None if first is None else str(first), None if last is None else str(last), handles)
+    source = _opened(url, frame_rate=frame_rate, strict=strict, marks=marks, interlaced=interlaced, layer=layer)
+    if frame_rate is not None and source.info.frame_rate != frame_rate:
+        source.__exit__(None, None, None)
+        raise InputError(
+            f"{without_secrets(str(url))} states its own frame rate",
+            hint="leave out --fps: it is for numbered pictures",
+        )
+    return source
+
+
+def _opened(
+    url: str | PathLike[str],
+    *,
+    frame_rate: Fraction | None,
+    strict: bool,
+    marks: Marks,
+    interlaced: Interlaced,
+    layer: str | None,
+) -> Footage:
+    name, path = NumberedName.parse(url), Path(url)
+    kind = None if name is not None else picture_kind(url)
+    if kind in WITH_FRAMES and layer is None:
+        from streammatte.media.read.animation import is_animated, open_animation
+
+        if is_animated(path, kind):
+            return open_animation(path, kind, marks)
+    # A film named like a picture is a film; but FFmpeg takes a DPX for a film of one frame.
+    if name is not None or kind is not None or (path.suffix.lower() in (".exr", ".dpx") and "://" not in str(url)):
+        from streammatte.media.read.sequence import open_pictures
+
+        return open_pictures(name or path, frame_rate=frame_rate, marks=marks, layer=layer)
+    if layer is not None:
+        raise InputError(f"{without_secrets(str(url))} has no layers", hint="leave out --layer: it is for OpenEXR")
+    from streammatte.media.read.file_source import FileSource
+
+    return FileSource(str(url), strict=strict, marks=marks, interlaced=interlaced)
