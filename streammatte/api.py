@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import torch
@@ -19,19 +17,23 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
-from torch import Tensor
 
 from streammatte import media, pipeline
 from streammatte.color.screen import transfer_for, view_of
 from streammatte.errors import InputError
-from streammatte.frame import Cutout, Footage, Frame, Model, Stage, StreamInfo
+from streammatte.frame import Cutout, Frame, Model, Stage, StreamInfo
 from streammatte.media.read.pictures import Picture
 from streammatte.media.read.stills import assembled, channels_of, orientation_of, translating
-from streammatte.media.write.composing import IntegerPictures
+from streammatte.media.read.video import Video
+from streammatte.media.write.pictures import IntegerPictures
 from streammatte.models import birefnet
 from streammatte.models.birefnet import BiRefNetModel
 from streammatte.models.listing import download_bar
-from streammatte.options import Options
+from streammatte.options import Edges, Matting, Options, Transparency
+from streammatte.options.field import options_of
+from streammatte.refusals import screen_of
+from streammatte.stages import stages_for
+from streammatte.stages.transparent.asking import SeeingThrough
 
 if TYPE_CHECKING:
     from streammatte.frame import Writer
@@ -113,7 +115,7 @@ def matte_video(
     input: PathOrName,
     output: PathOrName | Sequence[PathOrName] = (),
     *,
-    model: Model | str | None = None,
+    model: BiRefNetModel | str | None = None,
     **options: Any,
 ) -> Summary:
     """Do what ``streammatte INPUT -o OUTPUT`` does, without printing anything.
@@ -133,15 +135,20 @@ def matte_video(
     """
     from streammatte.run import run
 
-    if isinstance(model, str):
-        options["model"], model = model, None
-    return run(Options.of(input, output, **options), _Silent(), model)
+    loaded = None if model is None or isinstance(model, str) else model
+    if loaded is None:
+        options["model"] = model or "auto"
+    elif given := options.keys() & {"weights", "size", "device", "precision", "offline"}:
+        raise TypeError(f"{', '.join(sorted(given))}: options of load_model, but the model is loaded already")
+    return run(Options.of(input, output, **options), _Silent(), loaded)
 
 
 def matte(
     source: Iterable[Frame],
     model: Model | str | None = None,
     stages: Iterable[Stage] | None = None,
+    *,
+    batch: int = 1,
     **options: Any,
 ) -> Iterator[Cutout]:
     """Matte frames one after the other, lazily; may be stopped at any frame.
@@ -151,87 +158,50 @@ def matte(
         model: A loaded model; any callable from a list of frames to a list of their alphas, of any size; or a name for
             ``load_model``. ``auto`` by default.
         stages: What improves the cut-outs after the model, in order; by default the command's own stages.
-        options: ``smooth="off"`` and the like, for the default stages.
+        batch: Frames that the model sees at once.
+        options: The command's options for its own stages: ``smooth="off"``, ``despill="green"``. Guide mattes are for
+            ``matte_video`` alone.
 
     Yields:
-        A cut-out for each frame, in order.
+        A cut-out for each frame, in order, its alpha of the frame's size.
 
     Raises:
         ModelError: The model or a stage broke its contract.
+        InputError: An option cannot have that value.
+        TypeError: There is no such option, or stages are given, too.
     """
-    return pipeline.matte(source, _loaded_model(model), stages, **options)
+    model = _loaded_model(model)
+    if stages is None:
+        stages = _own_stages(model, options)
+    elif options:
+        raise TypeError(f"{', '.join(options)}: options of the command's own stages, but stages are given")
+    return pipeline.matte(source, model, stages, batch=batch)
 
 
-class Video:
-    """Footage that has been opened, as the command reads it. A context manager; iterating gives its frames.
-
-    Attributes:
-        path: What was opened.
-    """
-
-    def __init__(self, path: PathOrName, source: Footage, view: Callable[[Tensor], Tensor] | None) -> None:
-        self.path = str(path)
-        self._source = source
-        self._view = view
-
-    @property
-    def info(self) -> StreamInfo:
-        """Size, rate, colour and what else is known before the first frame."""
-        return self._source.info
-
-    @property
-    def lost(self) -> str | None:
-        """What could not be decoded, in one line; known after the last frame."""
-        return self._source.lost
-
-    @property
-    def notes(self) -> list[str]:
-        """What a user should know about how it is read, a line each; complete after the last frame."""
-        return self._source.notes
-
-    @property
-    def has_alpha(self) -> bool:
-        """Whether it has an alpha of its own."""
-        return self._source.has_alpha
-
-    @property
-    def first_number(self) -> int:
-        """The number that numbered pictures made from it start with."""
-        return self._source.first_number
-
-    @property
-    def begins(self) -> Fraction:
-        """When the first frame of the whole is shown, in seconds."""
-        return self._source.begins
-
-    def __len__(self) -> int:
-        """How many frames the file says it has. Raises ``TypeError`` if it does not say."""
-        return len(self._source)
-
-    def __iter__(self) -> Iterator[Frame]:
-        """The frames, in order; each time from the first, unless it is standard input."""
-        for frame in self._source:
-            yield frame if self._view is None else replace(frame, view=self._view)
-
-    def cutouts(self) -> Iterator[Cutout]:
-        """The frames, each with the alpha that the file has for it.
-
-        Raises:
-            InputError: It holds neither alpha nor a matte.
-        """
-        return self._source.cutouts()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._source.__exit__(kind, exc, trace)
-
-    def __repr__(self) -> str:
-        info = self.info
-        return f"Video({self.path!r}, {info.width}×{info.height}, {float(info.frame_rate):g} fps)"
+def _own_stages(model: Model, given: dict[str, Any]) -> list[Stage]:
+    """The command's stages for a model, with some of its options."""
+    known = {name for group in (Matting, Edges, Transparency) for name in options_of(group)}
+    known = {name for name in known if not name.endswith(("_mattes", "_masks"))}
+    for name in given.keys() - known:
+        raise TypeError(f"unknown option {name!r}; choose from {', '.join(sorted(known))}")
+    options = Options.of("frames", **given)
+    size, device = getattr(model, "size", None), getattr(model, "device", None)
+    transparency = None
+    if size is not None and device is not None:
+        transparency = SeeingThrough(options, size, device, None, _Silent()).stage
+    return stages_for(
+        size,
+        options.matting.colors,
+        options.matting.smooth,
+        options.matting.lookahead,
+        transparency=transparency,
+        detail=options.matting.detail,
+        choke=options.matting.choke,
+        feather=options.matting.feather,
+        decontaminate=options.edges.decontaminate == "on",
+        screen=None if options.edges.despill is None else screen_of(options.edges.despill),
+        device=device,
+    )
 
 
 def open_video(
@@ -353,7 +323,8 @@ def _of_picture(picture: Picture) -> tuple[Frame, StreamInfo]:
 
 
 def _of_file(path: PathOrName) -> tuple[Frame, StreamInfo]:
-    with open_video(path) as video, closing(iter(video)) as frames:
+    with open_video(path) as video:
+        frames = iter(video)
         first = next(frames)
         if next(frames, None) is not None:
             raise InputError(f"{path} holds more than one picture", hint="use matte_video for clips")

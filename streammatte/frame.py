@@ -215,6 +215,10 @@ class Footage(Source, Protocol):
     Either its frames are read, or its cut-outs, once.
     """
 
+    def __len__(self) -> int:
+        """How many frames it states to have. Raises ``TypeError`` if it does not."""
+        ...
+
     @property
     def first_number(self) -> int:
         """The number that numbered pictures made of it begin with."""

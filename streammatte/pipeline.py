@@ -14,6 +14,7 @@ from torch import Tensor
 
 from streammatte.errors import ModelError, StreammatteError
 from streammatte.frame import Cutout, Frame, Model, Stage
+from streammatte.models.device import computed_on, cores, cores_for
 from streammatte.stages import stages_for
 from streammatte.stages.detail import lifted
 from streammatte.stages.linking import linked
@@ -58,19 +59,22 @@ def matte(
         stages = stages_for(size, **wanted)
     elif wanted:
         raise TypeError(f"{', '.join(wanted)}: options of the default stages, but stages are given")
-    cutouts: Iterator[Cutout] = _matted(source, model, batch, size)
+    cutouts: Iterator[Cutout] = _matted(source, model, batch, size, torch.get_num_threads())
     if ahead:
         cutouts = prefetch(cutouts, ahead)
     for stage in stages:
         cutouts = _staged(cutouts, stage)
-    return _lifted(cutouts)
+    return computed_on(cores_for(), _lifted(cutouts))
 
 
-def _matted(source: Iterable[Frame], model: Model, batch: int, size: tuple[int, int] | None) -> Generator[Cutout]:
+def _matted(
+    source: Iterable[Frame], model: Model, batch: int, size: tuple[int, int] | None, own_cores: int
+) -> Generator[Cutout]:
     with _ending(iter(source)) as frames:
         pairs = linked(frames, size)
         while group := list(islice(pairs, batch)):
-            alphas = model([frame for frame, _ in group])
+            with cores(own_cores):  # a loaded model chooses its number itself
+                alphas = model([frame for frame, _ in group])
             if len(alphas) != len(group):
                 raise ModelError(f"the model returned {len(alphas)} alphas for {len(group)} frames")
             for (frame, link), alpha in zip(group, alphas, strict=True):

@@ -46,7 +46,7 @@ class Display(Protocol):
     def written(self, frames: int) -> None: ...
 
 
-def run(options: Options, display: Display) -> Summary:
+def run(options: Options, display: Display, model: BiRefNetModel | None = None) -> Summary:
     """Matte ``options.reading.input`` into every output asked for, in one pass.
 
     Decoding, the network, every stage and encoding have a thread of their own. No output gets its name before all of
@@ -60,12 +60,11 @@ def run(options: Options, display: Display) -> Summary:
     from streammatte.media.write.delivery import delivery_folder, info_for, name_of, note_of, targets_of
     from streammatte.media.write.output import open_text
     from streammatte.models.birefnet import load_model
-    from streammatte.models.device import cores_left_to
     from streammatte.pipeline import matte, prefetch
     from streammatte.quality.page import ENDINGS
     from streammatte.quality.plausible import Doubts
     from streammatte.quality.streams import lengths_of_all
-    from streammatte.stages import SURE_OF_ITSELF, stages_for
+    from streammatte.stages import stages_for
 
     check(options)
     targets = targets_of(options)
@@ -123,7 +122,7 @@ def run(options: Options, display: Display) -> Summary:
             part.claim()
         mattes = _guides(options, source, display, writing)
         guides = {name: GuideUnion(each) for name, each in mattes.items()}
-        matter = load_model(
+        matter = model or load_model(
             options.network.model,
             weights=options.network.weights,
             device=options.network.device,
@@ -196,9 +195,6 @@ def run(options: Options, display: Display) -> Summary:
             with network:
                 return [alpha.cpu() for alpha in matter(frames)]
 
-        # A small network takes no longer than what runs beside it; a large one waits for nobody.
-        if matter.device.type == "cpu" and max(matter.size) < SURE_OF_ITSELF:
-            writing.enter_context(cores_left_to(len(stages)))
         start = time.perf_counter()
         every = iter(source)
         for frame in islice(every, course.first):

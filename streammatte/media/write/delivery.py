@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from streammatte.media.write.composing import Content
 
 
-
 @dataclass(frozen=True, slots=True)
 class Target:
     """One output.
