@@ -11,11 +11,10 @@ from typing import Self
 import av
 
 from streammatte.errors import OutputError, WriteFailed
-from streammatte.frame import Cutout, Frame, StreamInfo
+from streammatte.frame import Cutout, StreamInfo
 from streammatte.media.addresses import PIPE
 from streammatte.media.pipes import NutPipe, open_nut
-from streammatte.media.write.composing import Background, Content, size_of, told_of
-from streammatte.media.write.pictures import IntegerPictures
+from streammatte.media.write.composing import Background, Content, IntegerPictures, size_of, told_of
 
 _PIXELS = {"grey": ("gray", "gray16le"), "RGB": ("rgb24", "rgb48le"), "RGBA": ("rgba", "rgba64le")}
 
@@ -36,17 +35,12 @@ class PipeWriter:
 
     Attributes:
         description: One line on what is written.
-        part: There is none, because nothing is renamed.
-        resumable, whole: As of :class:`~streammatte.media.write.video_writer.VideoWriter`; a pipe begins anew.
 
     Raises:
         OutputError: Standard output is a terminal.
     """
 
     path = Path(PIPE)
-    part = None
-    resumable = False
-    whole = 0
 
     def __init__(
         self,
@@ -63,8 +57,7 @@ class PipeWriter:
         self._info = info
         self._pictures = pictures
         self._size = size_of(content, info.width, info.height)
-        kind = "grey" if content == "matte" else "RGBA" if pictures.has_alpha else "RGB"
-        self._pixels = _PIXELS[kind][bits == 16]
+        self._pixels = _PIXELS[pictures.kind][bits == 16]
         self._background = background
         self._pipe = NutPipe()
         self._container: av.container.OutputContainer | None = None
@@ -98,7 +91,7 @@ class PipeWriter:
             WriteFailed: Nobody reads any more.
         """
         if self._container is None:
-            raise RuntimeError("a sink takes plates inside its with statement, and none once it is finished")
+            raise RuntimeError("a writer takes cut-outs inside its with statement, and none once it is finished")
         pts = cutout.frame.pts
         if self._shift is None:
             self._shift = pts if pts < 0 or self._info.span is not None else 0
@@ -111,10 +104,6 @@ class PipeWriter:
             self._pipe.check()
         except (av.FFmpegError, OSError) as exc:
             raise _failed(exc) from exc
-
-    def skip(self, frame: Frame) -> None:
-        """Nothing is whole before it is entered, so there is nothing to skip."""
-        raise RuntimeError("a pipe begins anew")
 
     def finish(self) -> None:
         """Write the rest, and end the stream. Once, after the last cut-out; leaving does it otherwise.
