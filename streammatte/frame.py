@@ -195,13 +195,7 @@ class Model(Protocol):
 
 
 class Stage(Protocol):
-    """Makes cut-outs better. May hold cut-outs back to look ahead; never drops one, never changes their order.
-
-    So that an interrupted run need not begin at the first frame again, a stage says how many cut-outs before one decide
-    over it, in an attribute ``memory``; or, if there is no bound, has ``state()``, a dictionary of arrays that says all
-    that it remembers before the next cut-out, and ``restore(state)`` for a fresh one. One without either is given every
-    cut-out again.
-    """
+    """Makes cut-outs better. May hold cut-outs back to look ahead; never drops one, never changes their order."""
 
     def push(self, cutout: Cutout) -> Iterable[Cutout]: ...
     def flush(self) -> Iterable[Cutout]: ...
@@ -213,9 +207,6 @@ class Writer(Protocol):
     A context manager. ``write`` and ``finish`` raise ``WriteFailed`` when the disk or the encoder refuses. ``finish``
     completes what is written, still under the temporary name: where several writers belong together, all are finished
     before any is renamed. Leaving the writer finishes it if that was not done.
-
-    An interrupted run may have left frames that a writer goes on with: the first ``whole`` are not written again,
-    but each is skipped, in order, before the first cut-out is written.
     """
 
     @property
@@ -228,12 +219,6 @@ class Writer(Protocol):
         """What is written, in a few words for the summary: "ProRes 4444, straight alpha, AAC copied"."""
         ...
 
-    @property
-    def whole(self) -> int:
-        """How many frames are there from a run before; known once the writer is entered."""
-        ...
-
-    def skip(self, frame: Frame) -> None: ...
     def write(self, cutout: Cutout) -> None: ...
     def finish(self) -> None: ...
     def __enter__(self) -> Self: ...

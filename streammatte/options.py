@@ -62,6 +62,7 @@ class Options:
     offline: bool = False
     overwrite: bool = False
     resume: bool = False
+    keep_mattes: bool = False
     strict: bool = False
     report: str | None = None
     limits: tuple[tuple[str, float], ...] = ()

@@ -1,17 +1,17 @@
-"""One run of the command: from what was asked for to what was written."""
+"""One run of the command: from options to a summary."""
 
 from __future__ import annotations
 
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import fields
-from itertools import islice
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
+from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of, sdmatte_identity
 from streammatte.checks import (
     alpha_told,
     check_handles,
@@ -25,9 +25,8 @@ from streammatte.checks import (
     screen_of,
 )
 from streammatte.errors import InputError
-from streammatte.frame import Footage, Frame, Stage, StreamInfo
+from streammatte.frame import Cutout, Footage, Frame, Stage, StreamInfo, Writer
 from streammatte.options import Options
-from streammatte.resume import Course, asked_of, begin, doubting, held
 from streammatte.stages.transparent.asking import SeeingThrough
 from streammatte.summary import STAGES, Clock, Summary, Timed
 
@@ -35,14 +34,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from streammatte.media.read.guide import GuideMatte
-    from streammatte.media.write.animation_writer import AnimationWriter
-    from streammatte.media.write.picture_writer import PictureSequenceWriter
-    from streammatte.media.write.pipe_writer import PipeWriter
-    from streammatte.media.write.video_writer import VideoWriter
+    from streammatte.media.write.delivery import Target
+    from streammatte.media.write.output import TextFile
     from streammatte.models.birefnet import BiRefNetModel
     from streammatte.quality.observer import Observer
+    from streammatte.stages.transparent.refiner import KeyframeMatter
 
-T = TypeVar("T")
+Guides = dict[str, "list[GuideMatte]"]
 
 AHEAD = 2  # cut-outs between two stages: each holds a frame, an alpha and maybe colours in float
 
@@ -52,7 +50,7 @@ class Display(Protocol):
 
     def notice(self, text: str) -> None: ...
     def fetching(self, done: int, total: int | None) -> None: ...
-    def started(self, info: StreamInfo, matter: BiRefNetModel) -> None: ...
+    def started(self, info: StreamInfo, model: BiRefNetModel) -> None: ...
     def keyframe(self, index: int | None) -> None: ...
     def written(self, frames: int) -> None: ...
 
@@ -60,260 +58,147 @@ class Display(Protocol):
 def run(options: Options, display: Display) -> Summary:
     """Matte ``options.input`` into every output asked for, in one pass.
 
-    Decoding, the network, every stage and encoding have a thread of their own. No output gets its name before all of
-    them are complete.
+    Decoding, the network, every stage and encoding have a thread each. No output gets its name before all of them are
+    complete.
     """
-    from streammatte.color.screen import AsShown, transfer_for, view_of
-    from streammatte.color.ycbcr import assumed_matrix
-    from streammatte.media import open_video, open_writer
-    from streammatte.media.read.file_source import FileSource
-    from streammatte.media.read.guide import GuideUnion
-    from streammatte.media.write.delivery import delivery_folder, info_for, name_of, note_of, targets_of
-    from streammatte.media.write.output import open_text
-    from streammatte.models.birefnet import load_model
-    from streammatte.models.device import cores_left_to
-    from streammatte.pipeline import matte, prefetch
-    from streammatte.quality.page import ENDINGS
     from streammatte.quality.plausible import Doubts
-    from streammatte.quality.streams import lengths_of_all
-    from streammatte.stages import COLOR_STAGES, SURE_OF_ITSELF, stages_for
 
-    targets = targets_of(options)
-    check_targets(options, [target.path for target in targets])
-    check_lookahead(options)
-    colors_shown = not targets or any(each.content != "matte" for each in targets)  # of a matte alone, nobody sees them
-    check_limits(options, colors=colors_shown)
-    check_handles(options)
-    limits = dict(options.limits)
-    screen = None if options.despill is None else screen_of(options.despill)
-
-    with (
-        open_video(
-            options.input,
-            frame_rate=options.frame_rate,
-            strict=options.strict,
-            first=options.mark_in,
-            last=options.mark_out,
-            handles=options.handles,
-            interlaced=options.interlaced,
-            layer=options.layer,
-        ) as source,
-        ExitStack() as writing,
-    ):
-        if options.frame_rate is not None and source.info.frame_rate != options.frame_rate:
-            raise InputError(f"--fps is for image sequences: {options.input} states its own rate", hint="leave it out")
-        check_input_alpha(options, has_alpha=source.has_alpha)
-        check_transparency(options, source.info.width, source.info.height)
-        # Entered first, the page is left last: there is none of outputs that could not be put in their place.
-        page = None
-        if options.report is not None:
-            page = writing.enter_context(open_text(options.report, ENDINGS, overwrite=options.overwrite))
-        note = None
-        if options.deliver is not None:
-            folder = writing.enter_context(delivery_folder(options.deliver))
-            path = folder / f"{name_of(options.input)}.txt"
-            note = writing.enter_context(open_text(str(path), (".txt",), overwrite=options.overwrite))
+    targets = _checked(options)
+    with _input(options) as source, ExitStack() as caching, ExitStack() as writing:
+        _check_source(options, source, targets)
+        # Entered first, the texts are left last: there are none about outputs that could not be put in their place.
+        texts = _texts(options, writing)
         # The writers come before the model: a name that cannot be written is known at once, not after a download.
-        writers: list[VideoWriter | PictureSequenceWriter | AnimationWriter | PipeWriter] = []
-        for target in targets:
-            writer = open_writer(
-                target.path,
-                info_for(target, source.info, options),
-                alpha=options.alpha,
-                background=target.background,
-                content=target.content,
-                audio=None if options.no_audio else options.input,
-                subtitles=options.input,
-                overwrite=options.overwrite,
-                bits=options.bits,
-                first_number=_first_number(options, source),
-                codec=options.codec,
-                quality=options.quality,
-                compression=options.exr_compression,
-            )
-            writers.append(writer)
-        check_single([target.path for target in targets], source.info.frame_count)
-        parts = [writer.part for writer in writers if writer.part is not None]
-        writing.enter_context(held(parts))
-        for part in parts:
-            part.claim()
-        mattes = _guides(options, source, display, writing)
-        guides = {name: GuideUnion(each) for name, each in mattes.items()}
-        matter = load_model(
-            options.model,
-            weights=options.weights,
-            device=options.device,
-            precision=options.precision,
-            size=options.size,
-            offline=options.offline,
-            on_progress=display.fetching,
-            on_notice=display.notice,
+        writers = [writing.enter_context(_writer(target, source, options)) for target in targets]
+        guides = _guides(options, source, display, writing)
+        model = _model(options, display)
+        cache = (
+            None
+            if source.info.frame_count == 1
+            else cache_of(options, model, [target.path for target in targets], notice=display.notice)
         )
-        seeing = SeeingThrough(options, matter.size, matter.device, guides.get("transparent"), display)
-        summary = Summary(
-            input=options.input,
-            model=matter.name,
-            device=str(matter.device),
-            precision=matter.precision,
-            size=matter.size,
-            alpha=options.alpha or "straight",
-            assumed=assumed_matrix(source.info.color, source.info.width, source.info.height),
-            input_transfer=transfer_for(options.input_transfer, source.info.color),
-        )
-        if options.resume:
-            for writer in (writer for writer in writers if not writer.resumable):
-                display.notice(f"{writer.path} cannot be resumed, as .mov, .mkv and pictures can: it begins anew")
-        asked = asked_of(options, matter, sees_through=seeing.stage is not None)
-        kept = [writer.part for writer in writers if writer.resumable and writer.part is not None]
-        begin(kept, asked, options, notice=display.notice)
-        for writer in writers:
-            writing.enter_context(writer)
-        writing.enter_context(doubting(parts))
-        display.started(source.info, matter)
-        decode, network, encode = Clock(), Clock(), Clock()
-        wanted = stages_for(
-            matter.size,
-            options.colors,
-            options.smooth,
-            options.lookahead,
-            core=guides.get("core"),
-            garbage=guides.get("garbage"),
-            holdout=guides.get("holdout"),
-            transparency=seeing.stage,
-            detail=options.detail,
-            choke=options.choke,
-            feather=options.feather,
-            decontaminate=options.decontaminate == "on" and colors_shown,
-            screen=screen if colors_shown else None,
-            device=matter.device,
-        )
-        observer = _observer(options, source.info, wanted, colors=colors_shown)
+        if cache is not None:
+            caching.enter_context(cache)
+            _tell_of(cache, options, display)
+        chain = _chain(options, model, cache, guides, _shows_colors(targets), display)
+        observer = _observer(options, source.info, chain.stages, targets)
         doubts = Doubts(guided=bool(guides) or options.transparent is not None, smoothed=options.smooth == "high")
-        course = Course(
-            writers,
-            wanted,
-            batch=options.batch,
-            whole_clip=observer is not None,
-            folder=next(
-                (writer.part.folder for writer in writers if writer.resumable and writer.part is not None), None
-            ),
-            first_index=source.info.first_index,
-        )
-        stages = [Timed(stage, course.watch(stage)) for stage in wanted]
-        summary.stages = [each.name for each in stages]
-        summary.frames, summary.resumed = course.first, course.whole
-        if course.whole:
-            display.notice(f"going on after {course.whole} whole frames")
 
-        def timed_matter(frames: Sequence[Frame]) -> list[Tensor]:
-            with network:
-                return [alpha.cpu() for alpha in matter(frames)]
-
-        # A small network takes no longer than what runs beside it; a large one waits for nobody.
-        if matter.device.type == "cpu" and max(matter.size) < SURE_OF_ITSELF:
-            writing.enter_context(cores_left_to(len(stages)))
+        display.started(source.info, model)
         start = time.perf_counter()
-        every = iter(source)
-        for frame in islice(every, course.first):
-            for writer in writers:
-                writer.skip(frame)
-        frames: Iterable[Frame] = decode.over(every)
-        passed: list[Stage] = [*stages]
-        view = view_of(summary.input_transfer, source.info.profile)
-        if view is not None:
-            shown = AsShown(view)
-            frames = shown.over(frames)
-            places = (place for place, stage in enumerate(wanted) if isinstance(stage, COLOR_STAGES))
-            passed.insert(next(places, len(wanted)), shown)
-        cutouts = matte(prefetch(frames), timed_matter, passed, batch=options.batch, ahead=AHEAD)
-        computed = 0
-
-        def stopped() -> None:
-            seeing.stop()
-            if isinstance(source, FileSource):
-                source.stop()
-
-        with closing(prefetch(cutouts, stopped=stopped)) as ready:
-            for place, cutout in enumerate(ready, course.first):
-                with encode:
-                    for writer in writers:
-                        if place < writer.whole:
-                            writer.skip(cutout.frame)
-                        else:
-                            writer.write(cutout)
-                course.written(place)
+        frames = 0
+        with _threads_for(chain, model), closing(_cutouts(options, source, chain)) as cutouts:
+            for cutout in cutouts:
+                _write(cutout, writers, chain.encode)
                 doubts.write(cutout)
                 if observer is not None:
                     observer.write(cutout)
-                computed += 1
-                summary.frames = place + 1
-                if summary.frames > course.whole:
-                    display.written(summary.frames)
-        with encode:
+                frames += 1
+                display.written(frames)
+        with chain.encode:
             for writer in writers:
                 writer.finish()
+
+        summary = Summary(options.input, model.name, str(model.device), model.precision, model.size, frames=frames)
         summary.seconds = time.perf_counter() - start
-        summary.decode_fps, summary.network_fps, summary.encode_fps = (
-            clock.rate(computed) for clock in (decode, network, encode)
-        )
-        summary.stages_fps = {each.name: each.clock.rate(computed) for each in stages}
-        summary.outputs = [
-            {"path": str(Path(target.path)), "description": writer.description}
-            for target, writer in zip(targets, writers, strict=True)
-        ]
-        summary.lost = source.lost
-        summary.keyframes, summary.keyframe_seconds = seeing.frames, seeing.seconds
-        given = [(name, each) for name, several in mattes.items() for each in several]
-        summary.mattes = [{"path": each.path, "as": name, "lost": each.lost} for name, each in given]
-        summary.notes = [*source.notes, *alpha_told(options, source.has_alpha), *seeing.notes(whole=course.first == 0)]
         summary.doubt = doubts.line()
-        if summary.doubt is not None and course.first:
-            summary.doubt += f" (seen from frame {source.info.first_index + course.first} on, where the run resumed)"
-        if observer is not None:
-            lengths = lengths_of_all(options.input, source, writers, silent=options.no_audio)
-            summary.findings = observer.findings(lengths)
-            summary.crossed = summary.findings.crossed(limits)
-        if page is not None and observer is not None:
-            page.write(_page(options, summary, observer))
-            summary.outputs.append({"path": str(page.path), "description": "report"})
-        if note is not None:
-            note.write(note_of(options, source.info, targets, writers, summary.frames))
-            summary.outputs.append({"path": str(note.path), "description": "what is in the others, and who shows it"})
+        _sum_up(summary, options, source, targets, writers, guides, chain)
+        _score(summary, options, source, writers, observer)
+        _write_texts(texts, summary, options, source, targets, writers, observer)
         with _uninterrupted():  # all of them are complete; what is left is renaming
             writing.close()
     return summary
 
 
-def _first_number(options: Options, source: Footage) -> int:
-    """The number of the frame with index 0, so that the first one written has the number that was asked for."""
-    if options.start_number is None:
-        return source.first_number
-    return options.start_number - source.info.first_index
+def _checked(options: Options) -> list[Target]:
+    """The outputs, after everything that can be refused without opening the input."""
+    from streammatte.media.write.delivery import targets_of
+
+    targets = targets_of(options)
+    check_targets(options, [target.path for target in targets])
+    check_lookahead(options)
+    check_limits(options, colors=_shows_colors(targets))
+    check_handles(options)
+    return targets
 
 
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """A signal comes too late: the outputs are complete, and what is left takes milliseconds."""
-    if threading.current_thread() is not threading.main_thread():  # no signal reaches another one
-        yield
-        return
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _check_source(options: Options, source: Footage, targets: Sequence[Target]) -> None:
+    info = source.info
+    if options.frame_rate is not None and info.frame_rate != options.frame_rate:
+        raise InputError(f"--fps is for image sequences: {options.input} states its own rate", hint="leave it out")
+    check_input_alpha(options, has_alpha=source.has_alpha)
+    check_transparency(options, info.width, info.height)
+    check_single([target.path for target in targets], info.frame_count)
 
 
-def _guides(options: Options, source: Footage, display: Display, running: ExitStack) -> dict[str, list[GuideMatte]]:
-    """These by kind, opened; what should be known of them is said."""
+def _shows_colors(targets: Sequence[Target]) -> bool:
+    """Whether anybody sees the colours; they are not estimated for a matte alone."""
+    return not targets or any(target.content != "matte" for target in targets)
+
+
+def _input(options: Options) -> Footage:
+    from streammatte.media import open_video
+
+    return open_video(
+        options.input,
+        frame_rate=options.frame_rate,
+        strict=options.strict,
+        first=options.mark_in,
+        last=options.mark_out,
+        handles=options.handles,
+        interlaced=options.interlaced,
+        layer=options.layer,
+    )
+
+
+def _texts(options: Options, writing: ExitStack) -> dict[str, TextFile]:
+    """The report and the note of a delivery, by name."""
+    from streammatte.media.write.delivery import delivery_folder, name_of
+    from streammatte.media.write.output import open_text
+    from streammatte.quality.page import ENDINGS
+
+    texts = {}
+    if options.report is not None:
+        texts["report"] = open_text(options.report, ENDINGS, overwrite=options.overwrite)
+    if options.deliver is not None:
+        folder = writing.enter_context(delivery_folder(options.deliver))
+        path = folder / f"{name_of(options.input)}.txt"
+        texts["note"] = open_text(str(path), (".txt",), overwrite=options.overwrite)
+    for text in texts.values():
+        writing.enter_context(text)
+    return texts
+
+
+def _writer(target: Target, source: Footage, options: Options) -> Writer:
+    from streammatte.media import open_writer
+    from streammatte.media.write.delivery import info_for
+
+    number = options.start_number  # of the first frame that is written, which need not be the one with index 0
+    return open_writer(
+        target.path,
+        info_for(target, source.info, options),
+        alpha=options.alpha,
+        background=target.background,
+        content=target.content,
+        audio=None if options.no_audio else options.input,
+        subtitles=options.input,
+        overwrite=options.overwrite,
+        bits=options.bits,
+        first_number=source.first_number if number is None else number - source.info.first_index,
+        codec=options.codec,
+        quality=options.quality,
+        compression=options.exr_compression,
+    )
+
+
+def _guides(options: Options, source: Footage, display: Display, running: ExitStack) -> Guides:
+    """The user's mattes by kind, opened."""
     from streammatte.media.addresses import without_secrets
     from streammatte.media.read.guide import GuideMatte, guide_path
     from streammatte.media.read.sequence import NumberedName
 
     number = None if NumberedName.parse(options.input) is None else source.first_number
-    guides: dict[str, list[GuideMatte]] = {}
+    guides: Guides = {}
     for name, spec in ((name, spec) for name, specs in guides_named(options).items() for spec in specs):
         guide = GuideMatte(
             spec,
@@ -329,16 +214,206 @@ def _guides(options: Options, source: Footage, display: Display, running: ExitSt
     return guides
 
 
-def _observer(options: Options, info: StreamInfo, stages: Iterable[Stage], *, colors: bool) -> Observer | None:
-    """What looks at the cut-outs, if anybody wants to know."""
+def _model(options: Options, display: Display) -> BiRefNetModel:
+    from streammatte.models.birefnet import load_model
+
+    return load_model(
+        options.model,
+        weights=options.weights,
+        device=options.device,
+        precision=options.precision,
+        size=options.size,
+        offline=options.offline,
+        on_progress=display.fetching,
+        on_notice=display.notice,
+    )
+
+
+def _tell_of(cache: MatteCache, options: Options, display: Display) -> None:
+    if options.resume and not len(cache):
+        display.notice("nothing to resume: no mattes of this input and model are kept beside the output")
+    elif len(cache):
+        display.notice(f"reading {len(cache)} mattes from {cache.path}")
+
+
+@dataclass
+class _Chain:
+    """What a frame passes between the source and the writers, and the time that each part takes."""
+
+    network: Remembered
+    transparency: RememberedRegions | None
+    seeing: SeeingThrough
+    stages: list[Timed]
+    decode: Clock = field(default_factory=Clock)
+    matting: Clock = field(default_factory=Clock)
+    encode: Clock = field(default_factory=Clock)
+
+    def timings(self, frames: int) -> dict[str, float]:
+        """Frames per second of each part alone."""
+        stages = {STAGES.get(stage.name, stage.name): stage.clock for stage in self.stages}
+        clocks = {"decode": self.decode, "network": self.matting, **stages, "encode": self.encode}
+        return {name: clock.rate(frames) for name, clock in clocks.items()}
+
+
+def _chain(
+    options: Options, model: BiRefNetModel, cache: MatteCache | None, guides: Guides, colors: bool, display: Display
+) -> _Chain:
+    from streammatte.media.read.guide import GuideUnion
+    from streammatte.stages import stages_for
+
+    unions = {name: GuideUnion(each) for name, each in guides.items()}
+    remembered: list[RememberedRegions] = []
+
+    def remember(matted: KeyframeMatter) -> KeyframeMatter:
+        device = model.device.type
+        remembered.append(RememberedRegions(matted, cache, lambda: sdmatte_identity(options, device)))
+        return remembered[0]
+
+    seeing = SeeingThrough(options, model.size, model.device, unions.get("transparent"), display, remember)
+    stages = stages_for(
+        model.size,
+        options.colors,
+        options.smooth,
+        options.lookahead,
+        core=unions.get("core"),
+        garbage=unions.get("garbage"),
+        holdout=unions.get("holdout"),
+        transparency=seeing.stage,
+        detail=options.detail,
+        choke=options.choke,
+        feather=options.feather,
+        decontaminate=options.decontaminate == "on" and colors,
+        screen=screen_of(options.despill) if colors and options.despill is not None else None,
+        device=model.device,
+    )
+    return _Chain(
+        Remembered(model, cache), remembered[0] if remembered else None, seeing, [Timed(stage) for stage in stages]
+    )
+
+
+@contextmanager
+def _threads_for(chain: _Chain, model: BiRefNetModel) -> Iterator[None]:
+    """Leave cores to the stages, unless a large network is what everything waits for."""
+    from streammatte.models.device import cores_left_to
+    from streammatte.stages import SURE_OF_ITSELF
+
+    with ExitStack() as threads:
+        if model.device.type == "cpu" and max(model.size) < SURE_OF_ITSELF:
+            threads.enter_context(cores_left_to(len(chain.stages)))
+        yield
+
+
+def _cutouts(options: Options, source: Footage, chain: _Chain) -> Generator[Cutout]:
+    """The cut-outs of all frames, computed in threads; close it to stop them."""
+    from streammatte.color.screen import AsShown, transfer_for, view_of
+    from streammatte.media.read.file_source import FileSource
+    from streammatte.pipeline import matte, prefetch
+    from streammatte.stages import COLOR_STAGES
+
+    def timed_model(frames: Sequence[Frame]) -> list[Tensor]:
+        with chain.matting:
+            return [alpha.cpu() for alpha in chain.network(frames)]
+
+    def stopped() -> None:
+        chain.seeing.stop()
+        if isinstance(source, FileSource):
+            source.stop()
+
+    frames: Iterable[Frame] = chain.decode.over(source)
+    passed: list[Stage] = [*chain.stages]
+    view = view_of(transfer_for(options.input_transfer, source.info.color), source.info.profile)
+    if view is not None:
+        shown = AsShown(view)
+        frames = shown.over(frames)
+        places = (place for place, stage in enumerate(chain.stages) if isinstance(stage.stage, COLOR_STAGES))
+        passed.insert(next(places, len(passed)), shown)
+    return prefetch(matte(prefetch(frames), timed_model, passed, batch=options.batch, ahead=AHEAD), stopped=stopped)
+
+
+def _write(cutout: Cutout, writers: Iterable[Writer], clock: Clock) -> None:
+    with clock:
+        for writer in writers:
+            writer.write(cutout)
+
+
+def _sum_up(
+    summary: Summary,
+    options: Options,
+    source: Footage,
+    targets: Sequence[Target],
+    writers: Sequence[Writer],
+    guides: Guides,
+    chain: _Chain,
+) -> None:
+    """Fill in what the parts of a run know of it."""
+    from streammatte.color.screen import transfer_for
+    from streammatte.color.ycbcr import assumed_matrix
+    from streammatte.media.write.composing import alpha_of
+
+    info = source.info
+    summary.stages = [stage.name for stage in chain.stages]
+    summary.timings = chain.timings(summary.frames)
+    answers = [each for each in (chain.network, chain.transparency) if each is not None]
+    summary.mattes_read = sum(each.read for each in answers)
+    summary.mattes_computed = sum(each.computed for each in answers)
+    for target, writer in zip(targets, writers, strict=True):
+        alpha = alpha_of(
+            Path(target.path).suffix, options.alpha, target.content, composite=target.background is not None
+        )
+        path = str(Path(target.path))
+        summary.outputs.append({"path": path, "description": writer.description, "alpha": alpha})
+    summary.assumed = assumed_matrix(info.color, info.width, info.height)
+    summary.input_transfer = transfer_for(options.input_transfer, info.color)
+    summary.lost = source.lost
+    summary.keyframes, summary.keyframe_seconds = chain.seeing.frames, chain.seeing.seconds
+    given = [(name, each) for name, several in guides.items() for each in several]
+    summary.mattes = [{"path": each.path, "as": name, "lost": each.lost} for name, each in given]
+    summary.notes = [*source.notes, *alpha_told(options, source.has_alpha), *chain.seeing.notes()]
+
+
+def _observer(
+    options: Options, info: StreamInfo, stages: Iterable[Timed], targets: Sequence[Target]
+) -> Observer | None:
+    """What looks at the cut-outs for a report or a limit."""
     from streammatte.stages import TemporalSmoother
 
     if options.report is None and not options.limits:
         return None
     from streammatte.quality.observer import Observer
 
-    mended = next((stage.mended for stage in stages if isinstance(stage, TemporalSmoother)), None)
-    return Observer(info.time_base, mended, colors=colors)
+    mended = next((timed.stage.mended for timed in stages if isinstance(timed.stage, TemporalSmoother)), None)
+    return Observer(info.time_base, mended, colors=_shows_colors(targets))
+
+
+def _score(
+    summary: Summary, options: Options, source: Footage, writers: Sequence[Writer], observer: Observer | None
+) -> None:
+    from streammatte.quality.streams import lengths_of_all
+
+    if observer is not None:
+        lengths = lengths_of_all(options.input, source, writers, silent=options.no_audio)
+        summary.findings = observer.findings(lengths)
+        summary.crossed = summary.findings.crossed(dict(options.limits))
+
+
+def _write_texts(
+    texts: dict[str, TextFile],
+    summary: Summary,
+    options: Options,
+    source: Footage,
+    targets: Sequence[Target],
+    writers: Sequence[Writer],
+    observer: Observer | None,
+) -> None:
+    from streammatte.media.write.delivery import note_of
+
+    if (page := texts.get("report")) is not None and observer is not None:
+        page.write(_page(options, summary, observer))
+        summary.outputs.append({"path": str(page.path), "description": "report", "alpha": None})
+    if (note := texts.get("note")) is not None:
+        note.write(note_of(options, source.info, targets, writers, summary.frames))
+        description = "what each file holds, and which programs show it"
+        summary.outputs.append({"path": str(note.path), "description": description, "alpha": None})
 
 
 def _page(options: Options, summary: Summary, observer: Observer) -> str:
@@ -352,7 +427,7 @@ def _page(options: Options, summary: Summary, observer: Observer) -> str:
         "lost": summary.lost or "nothing",
         "model": f"{summary.model}, {width}×{height}, {summary.precision} on {summary.device}",
         "stages": ", ".join(STAGES.get(name, name) for name in summary.stages) or "none",
-        "speed": summary.rates(),
+        "speed": summary.took(),
     }
     usual = Options(options.input)
     for name in (each.name for each in fields(options)):
@@ -378,3 +453,18 @@ def _said(value: object) -> str:
             return ", ".join(f"{name}={limit:g}" for name, limit in value)
         case _:
             return str(value)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ignore signals: the outputs are complete, and what is left takes milliseconds."""
+    if threading.current_thread() is not threading.main_thread():  # no signal reaches another one
+        yield
+        return
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from streammatte.frame import StreamInfo
 from streammatte.media.addresses import PIPE
-from streammatte.summary import Summary
+from streammatte.summary import Summary, duration
 
 if TYPE_CHECKING:
     from streammatte.live.status import Status
@@ -45,18 +45,18 @@ class TerminalDisplay:
     """A context manager that keeps ``job.Display``'s contract with rich, on standard error.
 
     Args:
-        quiet: Say notices only.
+        quiet: No progress and no summary.
+        silent: No notices either. Warnings about damage and crossed limits remain.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, silent: bool = False) -> None:
         self.console = Console(stderr=True, highlight=False)
-        self._quiet = quiet
+        self._quiet, self._silent = quiet, silent
         self._progress: Progress | None = None
         self._task = TaskID(0)
         self._fetch: TaskID | None = None
         self._total: int | None = None
         self._first_written = 0.0
-        self._resumed: int | None = None
         self._what = self._rate = self._doing = ""
         self._running = False
         self._estimate_after = ESTIMATE_AFTER_FRAMES
@@ -70,6 +70,11 @@ class TerminalDisplay:
         self._stop()
 
     def notice(self, text: str) -> None:
+        if not self._silent:
+            self.warn(text)
+
+    def warn(self, text: str) -> None:
+        """Print a line even where notices are silent."""
         self.console.print(f"streammatte: {text}", markup=False, soft_wrap=True)
 
     def fetching(self, done: int, total: int | None) -> None:
@@ -90,7 +95,6 @@ class TerminalDisplay:
     def started(self, info: StreamInfo, matter: BiRefNetModel) -> None:
         self._stop()
         self._total = info.frame_count
-        self._resumed = None
         if self._quiet:
             return
         height, width = matter.size
@@ -119,16 +123,15 @@ class TerminalDisplay:
 
     def written(self, frames: int) -> None:
         now = time.perf_counter()
-        if self._resumed is None:
-            self._first_written, self._resumed = now, frames - 1
+        if frames == 1:
+            self._first_written = now
         if self._progress is None:
             return
-        new = frames - self._resumed
-        rate = (new - 1) / (now - self._first_written) if new > 1 else 0.0
+        rate = (frames - 1) / (now - self._first_written) if frames > 1 else 0.0
         self._rate = f"{rate:.1f} fps" if rate else ""
         self._progress.update(self._task, completed=frames, rate=self._doing or self._rate)
-        if new == self._estimate_after and self._total and self._total > frames:
-            left = _duration((self._total - frames) / rate)
+        if frames == self._estimate_after and self._total and self._total > frames:
+            left = duration((self._total - frames) / rate)
             self.notice(f"{self._total} frames at {rate:.1f} a second: about {left} to go")
 
     def working(self, what: str, done: int, total: int | None) -> None:
@@ -140,37 +143,28 @@ class TerminalDisplay:
         assert self._progress is not None
         self._progress.update(self._task, completed=done, total=total)
 
-    def summary(self, summary: Summary) -> None:
-        """Print what was written and how fast each part ran."""
+    def summary(self, summary: Summary, *, timings: bool = False) -> None:
+        """Print what was written, how long it took and what was noticed."""
         self._stop()
-        if summary.lost:
-            self.notice(f"warning: {summary.lost}")
-        for matte in summary.mattes:
-            if matte["lost"]:
-                self.notice(f"warning: {matte['path']}: {matte['lost']}")
+        for line in summary.damaged():
+            self.warn(line)
         if self._quiet:
             return
         piped = any(output["path"] == PIPE for output in summary.outputs)  # standard output is taken
         out = self.console if piped else Console(highlight=False)
-        if summary.assumed:
-            out.print(summary.assumed, markup=False, soft_wrap=True)
-        if summary.input_transfer:
-            out.print(f"the network saw {summary.input_transfer} as a screen shows it", soft_wrap=True)
-        for output in summary.outputs:
-            out.print(f"{output['path']}  ({output['description']})", markup=False, soft_wrap=True)
-        for note in summary.notes:
-            out.print(note, markup=False, soft_wrap=True)
-        if summary.doubt:
-            out.print(f"look at the matte: {summary.doubt}", markup=False, soft_wrap=True)
-        if summary.keyframes:
-            count, each = len(summary.keyframes), summary.keyframe_seconds / len(summary.keyframes)
-            keyframes = "keyframe" if count == 1 else "keyframes"
-            out.print(f"SDMatte: {count} {keyframes}, {_duration(each)} each, carried to the others", soft_wrap=True)
-        frames = "frame" if summary.frames == 1 else "frames"
-        out.print(f"{summary.frames} {frames} in {_duration(summary.seconds)}, {summary.rates()}", soft_wrap=True)
-        if summary.findings is not None:
-            scores = summary.findings.scores.items()
-            out.print(", ".join(f"{name} {found.score:.3g}" for name, found in scores), soft_wrap=True)
+        lines = [f"{output['path']}  ({output['description']})" for output in summary.outputs]
+        lines.append(summary.took())
+        if noticed := summary.noticed():
+            lines.append(f"noticed: {'; '.join(noticed)}")
+        for line in lines:
+            out.print(line, markup=False, soft_wrap=True)
+        if timings:
+            table = Table(box=None, pad_edge=False)
+            table.add_column("part")
+            table.add_column("fps alone", justify="right")
+            for name, rate in summary.timings.items():
+                table.add_row(name, f"{rate:.1f}")
+            out.print(table)
 
     def _begin(self, what: str, column: TextColumn | MofNCompleteColumn) -> None:
         self._stop()
@@ -259,7 +253,7 @@ class TrainingDisplay(TerminalDisplay):
         out = Console(highlight=False)
         out.print(
             f"{summary.output}  ({summary.start} after {summary.steps} steps on {summary.trained} pairs, "
-            f"{_duration(summary.seconds)})",
+            f"{duration(summary.seconds)})",
             markup=False,
             soft_wrap=True,
         )
@@ -288,7 +282,7 @@ class LiveDisplay(TerminalDisplay):
         super().__init__(quiet=quiet or as_json or not sys.stderr.isatty())
         self._as_json = as_json
         self._status: Status | None = None
-        self._silent = quiet
+        self._untold = quiet
         self._due = 0.0
         self._fetched = ""
 
@@ -322,7 +316,7 @@ class LiveDisplay(TerminalDisplay):
         if self._as_json:
             self._print(status, patience=1.0)
             return
-        if self._silent:
+        if self._untold:
             return
         late = (
             "" if status.latency_ms is None else f", {status.latency_ms:.0f} ms late (p95 {status.latency_p95_ms:.0f})"
@@ -330,7 +324,7 @@ class LiveDisplay(TerminalDisplay):
         if not status.shown:
             self.notice("it ended before the first picture of anybody: what was sent is the background alone")
             return
-        parts = [f"{status.shown} pictures in {_duration(status.seconds)}, {status.rate_out:.1f} a second{late}"]
+        parts = [f"{status.shown} pictures in {duration(status.seconds)}, {status.rate_out:.1f} a second{late}"]
         skipped = f", of which {status.dropped} were skipped to stay in time" if status.dropped else ""
         parts.append(f"the camera gave {status.rate_in:.1f} a second{skipped}")
         if status.dropped_by_outputs:
@@ -368,10 +362,3 @@ def _taken(file: TextIO, patience: float) -> bool:
 
 def _figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

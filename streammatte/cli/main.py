@@ -91,14 +91,14 @@ def _matte(arguments: Sequence[str]) -> int:
     from streammatte.cli.display import TerminalDisplay
     from streammatte.run import run
 
-    with TerminalDisplay(quiet=given.quiet or given.json) as display:
+    with TerminalDisplay(quiet=given.quiet or given.json, silent=given.quiet) as display:
         summary = run(options, display)
         if given.json:
             print(summary.as_json())
         else:
-            display.summary(summary)
+            display.summary(summary, timings=given.timings)
         for line in summary.crossed:
-            display.notice(line)
+            display.warn(line)
     return 1 if summary.crossed else 0
 
 

@@ -92,7 +92,13 @@ def matting_parser() -> Parser:
     writing.add_argument(
         "--resume",
         action="store_true",
-        help="go on with the same command's interrupted run, to the same bytes; .mov, .mkv and numbered pictures",
+        help="continue an interrupted run: mattes that it computed are read back, whatever the output",
+    )
+    writing.add_argument(
+        "--keep-mattes",
+        action="store_true",
+        help="keep the network's mattes beside the first output: later runs with another background, choke, codec or "
+        "smoothing compute none",
     )
 
     encoding = parser.add_argument_group("how to write it")
@@ -338,6 +344,7 @@ def matting_parser() -> Parser:
         "mended=0.1 (share of frames), audio=0.1 (seconds); may be given several times",
     )
     saying.add_argument("--json", action="store_true", help="the summary as one JSON object on standard output")
+    saying.add_argument("--timings", action="store_true", help="show how long each part of the run took")
     saying.add_argument("--quiet", action="store_true", help="no progress, no summary")
     saying.add_argument("--debug", action="store_true", help="show the traceback of an error")
     saying.add_argument("--version", action="version", version=_version())
