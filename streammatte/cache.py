@@ -71,6 +71,7 @@ class MatteCache:
 
     Attributes:
         path: The file.
+        left: It was left by a run that was interrupted.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class MatteCache:
         self._thread: threading.Thread | None = None
         self._lock = FileLock(folder / f".{name}.lock", timeout=0)
         self.path = self._hidden
+        self.left = False
 
     def __len__(self) -> int:
         return len(self._places)
@@ -186,6 +188,7 @@ class MatteCache:
             self._places.clear()
             return False
         self._file, self.path = file, path
+        self.left = path == self._hidden and writable and bool(self._places)
         return True
 
     def _create(self) -> None:
@@ -311,7 +314,6 @@ def cache_of(
     key = {
         "version": __version__,
         "source": signature(options.input),
-        "model": model.name,
         "weights": weights_signature(options.weights or model.name, "birefnet"),
         "size": "{1}x{0}".format(*model.size),
         "precision": model.precision,

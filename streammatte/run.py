@@ -230,10 +230,10 @@ def _model(options: Options, display: Display) -> BiRefNetModel:
 
 
 def _tell_of(cache: MatteCache, options: Options, display: Display) -> None:
-    if options.resume and not len(cache):
+    if cache.left:
+        display.notice(f"continuing with {len(cache)} mattes that an interrupted run computed")
+    elif options.resume and not len(cache):
         display.notice("nothing to resume: no mattes of this input and model are kept beside the output")
-    elif len(cache):
-        display.notice(f"reading {len(cache)} mattes from {cache.path}")
 
 
 @dataclass

@@ -25,7 +25,7 @@ LEVELS = {
     "quality": 5,
     "train": 6,
     "checks": 5,
-    "resume": 6,
+    "cache": 6,
     "summary": 6,
     "run": 7,
     "live": 7,
