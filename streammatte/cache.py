@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 
 from streammatte.errors import SourceNotFound
 from streammatte.media.addresses import PIPE
+from streammatte.pipeline import STEPS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from streammatte.models.birefnet import BiRefNetModel
     from streammatte.options import Options
     from streammatte.stages.transparent.refiner import KeyframeMatter
-
-STEPS = 65535  # answers are stored in 16 bits
 
 _MAGIC = b"streammatte mattes 1\n"
 _LONGEST_HEADER = 1 << 16
@@ -351,7 +350,7 @@ def weights_signature(name: str, network: str) -> str:
 
 def rounded(alpha: Tensor) -> Tensor:
     """In steps of 1/65535, so that an answer is the same whether it was stored or not."""
-    return (alpha.detach().float() * STEPS).round() / STEPS
+    return (alpha.detach().float().clamp(0, 1) * STEPS).round() / STEPS
 
 
 def signature(name: str) -> str:

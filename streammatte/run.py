@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,14 +25,12 @@ from streammatte.checks import (
     screen_of,
 )
 from streammatte.errors import InputError
-from streammatte.frame import Cutout, Footage, Frame, Stage, StreamInfo, Writer
+from streammatte.frame import Cutout, Footage, Frame, StreamInfo, Writer
 from streammatte.options import Options
 from streammatte.stages.transparent.asking import SeeingThrough
-from streammatte.summary import STAGES, Clock, Summary, Timed
+from streammatte.summary import STAGES, Clock, Summary, Timed, TimedModel
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from streammatte.media.read.guide import GuideMatte
     from streammatte.media.write.delivery import Target
     from streammatte.media.write.output import TextFile
@@ -240,18 +238,17 @@ def _tell_of(cache: MatteCache, options: Options, display: Display) -> None:
 class _Chain:
     """What a frame passes between the source and the writers, and the time that each part takes."""
 
-    network: Remembered
-    transparency: RememberedRegions | None
+    model: TimedModel
+    answers: list[Remembered | RememberedRegions]
     seeing: SeeingThrough
     stages: list[Timed]
     decode: Clock = field(default_factory=Clock)
-    matting: Clock = field(default_factory=Clock)
     encode: Clock = field(default_factory=Clock)
 
     def timings(self, frames: int) -> dict[str, float]:
         """Frames per second of each part alone."""
         stages = {STAGES.get(stage.name, stage.name): stage.clock for stage in self.stages}
-        clocks = {"decode": self.decode, "network": self.matting, **stages, "encode": self.encode}
+        clocks = {"decode": self.decode, "network": self.model.clock, **stages, "encode": self.encode}
         return {name: clock.rate(frames) for name, clock in clocks.items()}
 
 
@@ -262,12 +259,14 @@ def _chain(
     from streammatte.stages import stages_for
 
     unions = {name: GuideUnion(each) for name, each in guides.items()}
-    remembered: list[RememberedRegions] = []
+    network = Remembered(model, cache)
+    answers: list[Remembered | RememberedRegions] = [network]
 
     def remember(matted: KeyframeMatter) -> KeyframeMatter:
         device = model.device.type
-        remembered.append(RememberedRegions(matted, cache, lambda: sdmatte_identity(options, device)))
-        return remembered[0]
+        regions = RememberedRegions(matted, cache, lambda: sdmatte_identity(options, device))
+        answers.append(regions)
+        return regions
 
     seeing = SeeingThrough(options, model.size, model.device, unions.get("transparent"), display, remember)
     stages = stages_for(
@@ -286,9 +285,7 @@ def _chain(
         screen=screen_of(options.despill) if colors and options.despill is not None else None,
         device=model.device,
     )
-    return _Chain(
-        Remembered(model, cache), remembered[0] if remembered else None, seeing, [Timed(stage) for stage in stages]
-    )
+    return _Chain(TimedModel(network, model.size), answers, seeing, [Timed(stage) for stage in stages])
 
 
 @contextmanager
@@ -305,14 +302,9 @@ def _threads_for(chain: _Chain, model: BiRefNetModel) -> Iterator[None]:
 
 def _cutouts(options: Options, source: Footage, chain: _Chain) -> Generator[Cutout]:
     """The cut-outs of all frames, computed in threads; close it to stop them."""
-    from streammatte.color.screen import AsShown, transfer_for, view_of
+    from streammatte.color.screen import transfer_for, view_of
     from streammatte.media.read.file_source import FileSource
     from streammatte.pipeline import matte, prefetch
-    from streammatte.stages import COLOR_STAGES
-
-    def timed_model(frames: Sequence[Frame]) -> list[Tensor]:
-        with chain.matting:
-            return [alpha.cpu() for alpha in chain.network(frames)]
 
     def stopped() -> None:
         chain.seeing.stop()
@@ -320,14 +312,11 @@ def _cutouts(options: Options, source: Footage, chain: _Chain) -> Generator[Cuto
             source.stop()
 
     frames: Iterable[Frame] = chain.decode.over(source)
-    passed: list[Stage] = [*chain.stages]
     view = view_of(transfer_for(options.input_transfer, source.info.color), source.info.profile)
     if view is not None:
-        shown = AsShown(view)
-        frames = shown.over(frames)
-        places = (place for place, stage in enumerate(chain.stages) if isinstance(stage.stage, COLOR_STAGES))
-        passed.insert(next(places, len(passed)), shown)
-    return prefetch(matte(prefetch(frames), timed_model, passed, batch=options.batch, ahead=AHEAD), stopped=stopped)
+        frames = (replace(frame, view=view) for frame in frames)
+    cutouts = matte(prefetch(frames), chain.model, chain.stages, batch=options.batch, ahead=AHEAD)
+    return prefetch(cutouts, stopped=stopped)
 
 
 def _write(cutout: Cutout, writers: Iterable[Writer], clock: Clock) -> None:
@@ -353,9 +342,8 @@ def _sum_up(
     info = source.info
     summary.stages = [stage.name for stage in chain.stages]
     summary.timings = chain.timings(summary.frames)
-    answers = [each for each in (chain.network, chain.transparency) if each is not None]
-    summary.mattes_read = sum(each.read for each in answers)
-    summary.mattes_computed = sum(each.computed for each in answers)
+    summary.mattes_read = sum(each.read for each in chain.answers)
+    summary.mattes_computed = sum(each.computed for each in chain.answers)
     for target, writer in zip(targets, writers, strict=True):
         alpha = alpha_of(
             Path(target.path).suffix, options.alpha, target.content, composite=target.background is not None

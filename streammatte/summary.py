@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from streammatte.frame import Cutout, Stage
+from streammatte.frame import Cutout, Frame, Model, Stage
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from streammatte.quality.observer import Findings
 
 T = TypeVar("T")
@@ -22,7 +24,8 @@ STAGES = {
     "DetailRefiner": "detail",
     "ForegroundEstimator": "decontaminate",
     "Despill": "despill",
-    "CoreHint": "core matte",
+    "GuideMattes": "guides",
+    "Lift": "lift",
     "EdgeShaper": "choke, feather",
     "MatteLimits": "core, garbage",
     "Holdout": "holdout",
@@ -158,11 +161,29 @@ class Clock:
         return count / self.seconds if self.seconds else 0.0
 
 
+class TimedModel:
+    """A model, with the time that it takes summed; its answers lie where the frames do.
+
+    Attributes:
+        size: (H, W) of the network's input, if the model tells it.
+    """
+
+    def __init__(self, model: Model, size: tuple[int, int] | None) -> None:
+        self.clock, self.size = Clock(), size
+        self._model = model
+
+    def __call__(self, frames: Sequence[Frame]) -> list[Tensor]:
+        with self.clock:
+            alphas = self._model(frames)
+            return [alpha.to(frame.rgb.device) for alpha, frame in zip(alphas, frames, strict=True)]
+
+
 class Timed:
     """A stage, with the time that it takes summed."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage, self.clock = stage, Clock()
+        self.behind, self.ahead = stage.behind, stage.ahead
 
     @property
     def name(self) -> str:

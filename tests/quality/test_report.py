@@ -19,6 +19,7 @@ import pytest
 import torch
 from conftest import SAMPLES
 from numpy.typing import NDArray
+from streammatte.stages.motion import View
 from support import clips
 from support.clips import cut, write_clip
 from support.pages import Reader
@@ -34,7 +35,6 @@ from streammatte.quality.page import small
 from streammatte.quality.scores import SIZE, Flicker, contamination
 from streammatte.quality.sheet import report_page
 from streammatte.stages import TemporalSmoother, stages_for
-from streammatte.stages.motion import View
 from streammatte.summary import STAGES
 from training.flicker import flickering
 
