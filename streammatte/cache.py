@@ -312,8 +312,8 @@ def cache_of(
     folder = next((Path(output).parent for output in outputs if output != PIPE), None)
     key = {
         "version": __version__,
-        "source": signature(options.input),
-        "weights": weights_signature(options.weights or model.name, "birefnet"),
+        "source": signature(options.reading.input),
+        "weights": weights_signature(options.network.weights or model.name, "birefnet"),
         "size": "{1}x{0}".format(*model.size),
         "precision": model.precision,
         "device": model.device.type,
@@ -321,20 +321,20 @@ def cache_of(
     if folder is None or not all(key.values()):
         return None
     # What decides over the pixels of a frame of a certain index.
-    for name in ("layer", "interlaced", "input_transfer"):
-        key[name] = str(getattr(options, name))
-    if options.interlaced == "deinterlace":  # the filter knows nothing of what lies before the first frame
-        key["in"] = f"{options.mark_in} - {options.handles}"
-    stem = Path(options.input.removeprefix("file://")).stem
-    return MatteCache(folder, stem, key, keep=options.keep_mattes, notice=notice)
+    reading = options.reading
+    key |= {name: str(getattr(reading, name)) for name in ("layer", "interlaced", "input_transfer")}
+    if reading.interlaced == "deinterlace":  # the filter knows nothing of what lies before the first frame
+        key["in"] = f"{reading.mark_in} - {reading.handles}"
+    stem = Path(reading.input.removeprefix("file://")).stem
+    return MatteCache(folder, stem, key, keep=options.writing.keep_mattes, notice=notice)
 
 
 def sdmatte_identity(options: Options, device: str) -> str | None:
     """All that decides SDMatte's answers but frame and region; ``None`` while its weights are not on this machine."""
-    weights = weights_signature(options.sdmatte, "sdmatte")
+    weights = weights_signature(options.transparency.sdmatte, "sdmatte")
     if not weights:
         return None
-    return f"{options.sdmatte} {weights} {options.sdmatte_size} {options.precision} {device}"
+    return f"{weights} {options.transparency.sdmatte_size} {options.network.precision} {device}"
 
 
 def weights_signature(name: str, network: str) -> str:

@@ -7,26 +7,15 @@ import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of, sdmatte_identity
-from streammatte.checks import (
-    alpha_told,
-    check_handles,
-    check_input_alpha,
-    check_limits,
-    check_lookahead,
-    check_single,
-    check_targets,
-    check_transparency,
-    guides_named,
-    screen_of,
-)
-from streammatte.errors import InputError
 from streammatte.frame import Cutout, Footage, Frame, StreamInfo, Writer
 from streammatte.options import Options
+from streammatte.options.values import written
+from streammatte.refusals import check, check_source, screen_of
 from streammatte.stages.transparent.asking import SeeingThrough
 from streammatte.summary import STAGES, Clock, Summary, Timed, TimedModel
 
@@ -36,11 +25,13 @@ if TYPE_CHECKING:
     from streammatte.media.write.output import TextFile
     from streammatte.models.birefnet import BiRefNetModel
     from streammatte.quality.observer import Observer
+    from streammatte.quality.plausible import Doubts
     from streammatte.stages.transparent.refiner import KeyframeMatter
 
 Guides = dict[str, "list[GuideMatte]"]
 
-AHEAD = 2  # cut-outs between two stages: each holds a frame, an alpha and maybe colours in float
+AHEAD = 2  # cut-outs between the model and the stages
+OTHERS = 2  # threads that work beside a network: the stages, and the writers
 
 
 class Display(Protocol):
@@ -54,98 +45,66 @@ class Display(Protocol):
 
 
 def run(options: Options, display: Display) -> Summary:
-    """Matte ``options.input`` into every output asked for, in one pass.
+    """Matte ``options.reading.input`` into every output asked for, in one pass.
 
-    Decoding, the network, every stage and encoding have a thread each. No output gets its name before all of them are
+    Decoding, the network, the stages and encoding have a thread each. No output gets its name before all of them are
     complete.
     """
-    from streammatte.quality.plausible import Doubts
+    from streammatte.media.write.delivery import targets_of
 
-    targets = _checked(options)
+    check(options)
+    targets = targets_of(options)
     with _input(options) as source, ExitStack() as caching, ExitStack() as writing:
-        _check_source(options, source, targets)
+        check_source(options, source)
         # Entered first, the texts are left last: there are none about outputs that could not be put in their place.
         texts = _texts(options, writing)
         # The writers come before the model: a name that cannot be written is known at once, not after a download.
         writers = [writing.enter_context(_writer(target, source, options)) for target in targets]
         guides = _guides(options, source, display, writing)
         model = _model(options, display)
-        cache = (
-            None
-            if source.info.frame_count == 1
-            else cache_of(options, model, [target.path for target in targets], notice=display.notice)
-        )
-        if cache is not None:
-            caching.enter_context(cache)
-            _tell_of(cache, options, display)
-        chain = _chain(options, model, cache, guides, _shows_colors(targets), display)
-        observer = _observer(options, source.info, chain.stages, targets)
-        doubts = Doubts(guided=bool(guides) or options.transparent is not None, smoothed=options.smooth == "high")
+        cache = _cache(options, source, model, targets, display, caching)
+        chain = _chain(options, model, cache, guides, display)
+        watchers = _watchers(options, source, chain, guided=bool(guides))
 
         display.started(source.info, model)
         start = time.perf_counter()
         frames = 0
-        with _threads_for(chain, model), closing(_cutouts(options, source, chain)) as cutouts:
+        with _threads(model), closing(_cutouts(options, source, chain)) as cutouts:
             for cutout in cutouts:
-                _write(cutout, writers, chain.encode)
-                doubts.write(cutout)
-                if observer is not None:
-                    observer.write(cutout)
+                with chain.encode:
+                    for writer in writers:
+                        writer.write(cutout)
+                watchers.write(cutout)
                 frames += 1
                 display.written(frames)
         with chain.encode:
             for writer in writers:
                 writer.finish()
 
-        summary = Summary(options.input, model.name, str(model.device), model.precision, model.size, frames=frames)
-        summary.seconds = time.perf_counter() - start
-        summary.doubt = doubts.line()
-        _sum_up(summary, options, source, targets, writers, guides, chain)
-        _score(summary, options, source, writers, observer)
-        _write_texts(texts, summary, options, source, targets, writers, observer)
-        with _uninterrupted():  # all of them are complete; what is left is renaming
+        summary = Summary(options.reading.input, model.name, str(model.device), model.precision, model.size)
+        summary.frames, summary.seconds = frames, time.perf_counter() - start
+        _tell_of_input(summary, options, source, guides)
+        _tell_of_chain(summary, chain)
+        _tell_of_outputs(summary, options, targets, writers)
+        _tell_of_quality(summary, options, source, writers, watchers)
+        _write_texts(texts, summary, options, source, targets, writers, watchers)
+        with _uninterrupted():  # the outputs are complete; what is left is renaming
             writing.close()
     return summary
-
-
-def _checked(options: Options) -> list[Target]:
-    """The outputs, after everything that can be refused without opening the input."""
-    from streammatte.media.write.delivery import targets_of
-
-    targets = targets_of(options)
-    check_targets(options, [target.path for target in targets])
-    check_lookahead(options)
-    check_limits(options, colors=_shows_colors(targets))
-    check_handles(options)
-    return targets
-
-
-def _check_source(options: Options, source: Footage, targets: Sequence[Target]) -> None:
-    info = source.info
-    if options.frame_rate is not None and info.frame_rate != options.frame_rate:
-        raise InputError(f"--fps is for image sequences: {options.input} states its own rate", hint="leave it out")
-    check_input_alpha(options, has_alpha=source.has_alpha)
-    check_transparency(options, info.width, info.height)
-    check_single([target.path for target in targets], info.frame_count)
-
-
-def _shows_colors(targets: Sequence[Target]) -> bool:
-    """Whether anybody sees the colours; they are not estimated for a matte alone."""
-    return not targets or any(target.content != "matte" for target in targets)
 
 
 def _input(options: Options) -> Footage:
     from streammatte.media import open_video
 
     return open_video(
-        options.input,
-        frame_rate=options.frame_rate,
-        strict=options.strict,
-        first=options.mark_in,
-        last=options.mark_out,
-        handles=options.handles,
-        interlaced=options.interlaced,
-        layer=options.layer,
+        options.reading.input,
+        frame_rate=options.reading.frame_rate,
+        strict=options.reading.strict,
+        first=options.reading.mark_in,
+        last=options.reading.mark_out,
+        handles=options.reading.handles,
+        interlaced=options.reading.interlaced,
+        layer=options.reading.layer,
     )
 
 
@@ -156,12 +115,12 @@ def _texts(options: Options, writing: ExitStack) -> dict[str, TextFile]:
     from streammatte.quality.page import ENDINGS
 
     texts = {}
-    if options.report is not None:
-        texts["report"] = open_text(options.report, ENDINGS, overwrite=options.overwrite)
-    if options.deliver is not None:
-        folder = writing.enter_context(delivery_folder(options.deliver))
-        path = folder / f"{name_of(options.input)}.txt"
-        texts["note"] = open_text(str(path), (".txt",), overwrite=options.overwrite)
+    if options.reporting.report is not None:
+        texts["report"] = open_text(options.reporting.report, ENDINGS, overwrite=options.writing.overwrite)
+    if options.writing.deliver is not None:
+        folder = writing.enter_context(delivery_folder(options.writing.deliver))
+        path = folder / f"{name_of(options.reading.input)}.txt"
+        texts["note"] = open_text(str(path), (".txt",), overwrite=options.writing.overwrite)
     for text in texts.values():
         writing.enter_context(text)
     return texts
@@ -171,21 +130,21 @@ def _writer(target: Target, source: Footage, options: Options) -> Writer:
     from streammatte.media import open_writer
     from streammatte.media.write.delivery import info_for
 
-    number = options.start_number  # of the first frame that is written, which need not be the one with index 0
+    number = options.writing.start_number  # of the first frame that is written, which need not be the one with index 0
     return open_writer(
         target.path,
         info_for(target, source.info, options),
-        alpha=options.alpha,
+        alpha=options.writing.alpha,
         background=target.background,
         content=target.content,
-        audio=None if options.no_audio else options.input,
-        subtitles=options.input,
-        overwrite=options.overwrite,
-        bits=options.bits,
+        audio=None if options.writing.no_audio else options.reading.input,
+        subtitles=options.reading.input,
+        overwrite=options.writing.overwrite,
+        bits=options.writing.bits,
         first_number=source.first_number if number is None else number - source.info.first_index,
-        codec=options.codec,
-        quality=options.quality,
-        compression=options.exr_compression,
+        codec=options.writing.codec,
+        quality=options.writing.quality,
+        compression=options.writing.exr_compression,
     )
 
 
@@ -195,16 +154,16 @@ def _guides(options: Options, source: Footage, display: Display, running: ExitSt
     from streammatte.media.read.guide import GuideMatte, guide_path
     from streammatte.media.read.sequence import NumberedName
 
-    number = None if NumberedName.parse(options.input) is None else source.first_number
+    number = None if NumberedName.parse(options.reading.input) is None else source.first_number
     guides: Guides = {}
-    for name, spec in ((name, spec) for name, specs in guides_named(options).items() for spec in specs):
+    for name, spec in ((name, spec) for name, specs in options.guides().items() for spec in specs):
         guide = GuideMatte(
             spec,
             source.info,
             begins=source.begins,
             first_number=number,
-            strict=options.strict,
-            layer=options.layer if guide_path(spec) == options.input else None,
+            strict=options.reading.strict,
+            layer=options.reading.layer if guide_path(spec) == options.reading.input else None,
         )
         guides.setdefault(name, []).append(running.enter_context(guide))
         for note in guide.notes:
@@ -216,22 +175,37 @@ def _model(options: Options, display: Display) -> BiRefNetModel:
     from streammatte.models.birefnet import load_model
 
     return load_model(
-        options.model,
-        weights=options.weights,
-        device=options.device,
-        precision=options.precision,
-        size=options.size,
-        offline=options.offline,
+        options.network.model,
+        weights=options.network.weights,
+        device=options.network.device,
+        precision=options.network.precision,
+        size=options.network.size,
+        offline=options.network.offline,
         on_progress=display.fetching,
         on_notice=display.notice,
     )
 
 
-def _tell_of(cache: MatteCache, options: Options, display: Display) -> None:
+def _cache(
+    options: Options,
+    source: Footage,
+    model: BiRefNetModel,
+    targets: Sequence[Target],
+    display: Display,
+    caching: ExitStack,
+) -> MatteCache | None:
+    """The cache, opened; a single picture has none."""
+    if source.info.frame_count == 1:
+        return None
+    cache = cache_of(options, model, [target.path for target in targets], notice=display.notice)
+    if cache is None:
+        return None
+    caching.enter_context(cache)
     if cache.left:
         display.notice(f"continuing with {len(cache)} mattes that an interrupted run computed")
-    elif options.resume and not len(cache):
+    elif options.writing.resume and not len(cache):
         display.notice("nothing to resume: no mattes of this input and model are kept beside the output")
+    return cache
 
 
 @dataclass
@@ -253,11 +227,12 @@ class _Chain:
 
 
 def _chain(
-    options: Options, model: BiRefNetModel, cache: MatteCache | None, guides: Guides, colors: bool, display: Display
+    options: Options, model: BiRefNetModel, cache: MatteCache | None, guides: Guides, display: Display
 ) -> _Chain:
     from streammatte.media.read.guide import GuideUnion
     from streammatte.stages import stages_for
 
+    colors = not options.writing.matte_only
     unions = {name: GuideUnion(each) for name, each in guides.items()}
     network = Remembered(model, cache)
     answers: list[Remembered | RememberedRegions] = [network]
@@ -271,32 +246,35 @@ def _chain(
     seeing = SeeingThrough(options, model.size, model.device, unions.get("transparent"), display, remember)
     stages = stages_for(
         model.size,
-        options.colors,
-        options.smooth,
-        options.lookahead,
+        options.matting.colors,
+        options.matting.smooth,
+        options.matting.lookahead,
         core=unions.get("core"),
         garbage=unions.get("garbage"),
         holdout=unions.get("holdout"),
         transparency=seeing.stage,
-        detail=options.detail,
-        choke=options.choke,
-        feather=options.feather,
-        decontaminate=options.decontaminate == "on" and colors,
-        screen=screen_of(options.despill) if colors and options.despill is not None else None,
+        detail=options.matting.detail,
+        choke=options.matting.choke,
+        feather=options.matting.feather,
+        decontaminate=options.edges.decontaminate == "on" and colors,
+        screen=screen_of(options.edges.despill) if colors and options.edges.despill is not None else None,
         device=model.device,
     )
     return _Chain(TimedModel(network, model.size), answers, seeing, [Timed(stage) for stage in stages])
 
 
 @contextmanager
-def _threads_for(chain: _Chain, model: BiRefNetModel) -> Iterator[None]:
-    """Leave cores to the stages, unless a large network is what everything waits for."""
+def _threads(model: BiRefNetModel) -> Iterator[None]:
+    """Leave cores to the stages and the encoders, unless a large network is what everything waits for.
+
+    How many depends on nothing else: float sums differ with it, and what is computed must equal what was cached.
+    """
     from streammatte.models.device import cores_left_to
     from streammatte.stages import SURE_OF_ITSELF
 
     with ExitStack() as threads:
         if model.device.type == "cpu" and max(model.size) < SURE_OF_ITSELF:
-            threads.enter_context(cores_left_to(len(chain.stages)))
+            threads.enter_context(cores_left_to(OTHERS))
         yield
 
 
@@ -312,76 +290,85 @@ def _cutouts(options: Options, source: Footage, chain: _Chain) -> Generator[Cuto
             source.stop()
 
     frames: Iterable[Frame] = chain.decode.over(source)
-    view = view_of(transfer_for(options.input_transfer, source.info.color), source.info.profile)
+    view = view_of(transfer_for(options.reading.input_transfer, source.info.color), source.info.profile)
     if view is not None:
         frames = (replace(frame, view=view) for frame in frames)
-    cutouts = matte(prefetch(frames), chain.model, chain.stages, batch=options.batch, ahead=AHEAD)
+    cutouts = matte(prefetch(frames), chain.model, chain.stages, batch=options.network.batch, ahead=AHEAD)
     return prefetch(cutouts, stopped=stopped)
 
 
-def _write(cutout: Cutout, writers: Iterable[Writer], clock: Clock) -> None:
-    with clock:
-        for writer in writers:
-            writer.write(cutout)
+@dataclass
+class _Watchers:
+    """What looks at the cut-outs: for mattes that cannot be right, and for a report or a limit."""
+
+    doubts: Doubts
+    observer: Observer | None
+
+    def write(self, cutout: Cutout) -> None:
+        self.doubts.write(cutout)
+        if self.observer is not None:
+            self.observer.write(cutout)
 
 
-def _sum_up(
-    summary: Summary,
-    options: Options,
-    source: Footage,
-    targets: Sequence[Target],
-    writers: Sequence[Writer],
-    guides: Guides,
-    chain: _Chain,
-) -> None:
-    """Fill in what the parts of a run know of it."""
+def _watchers(options: Options, source: Footage, chain: _Chain, *, guided: bool) -> _Watchers:
+    from streammatte.quality.plausible import Doubts
+    from streammatte.stages import TemporalSmoother
+
+    guided = guided or options.transparency.transparent is not None
+    doubts = Doubts(guided=guided, smoothed=options.matting.smooth == "high")
+    if options.reporting.report is None and not options.reporting.limits:
+        return _Watchers(doubts, None)
+    from streammatte.quality.observer import Observer
+
+    stages = (timed.stage for timed in chain.stages)
+    mended = next((stage.mended for stage in stages if isinstance(stage, TemporalSmoother)), None)
+    return _Watchers(doubts, Observer(source.info.time_base, mended, colors=not options.writing.matte_only))
+
+
+def _tell_of_input(summary: Summary, options: Options, source: Footage, guides: Guides) -> None:
     from streammatte.color.screen import transfer_for
     from streammatte.color.ycbcr import assumed_matrix
-    from streammatte.media.write.composing import alpha_of
 
     info = source.info
+    summary.assumed = assumed_matrix(info.color, info.width, info.height)
+    summary.input_transfer = transfer_for(options.reading.input_transfer, info.color)
+    summary.lost = source.lost
+    given = [(name, guide) for name, several in guides.items() for guide in several]
+    summary.mattes = [{"path": guide.path, "as": name, "lost": guide.lost} for name, guide in given]
+    summary.notes += source.notes
+    if source.has_alpha and options.reading.input_alpha == "ignore":
+        summary.notes.append("the input's own alpha was ignored; --input-alpha core or garbage uses it")
+
+
+def _tell_of_chain(summary: Summary, chain: _Chain) -> None:
     summary.stages = [stage.name for stage in chain.stages]
     summary.timings = chain.timings(summary.frames)
     summary.mattes_read = sum(each.read for each in chain.answers)
     summary.mattes_computed = sum(each.computed for each in chain.answers)
-    for target, writer in zip(targets, writers, strict=True):
-        alpha = alpha_of(
-            Path(target.path).suffix, options.alpha, target.content, composite=target.background is not None
-        )
-        path = str(Path(target.path))
-        summary.outputs.append({"path": path, "description": writer.description, "alpha": alpha})
-    summary.assumed = assumed_matrix(info.color, info.width, info.height)
-    summary.input_transfer = transfer_for(options.input_transfer, info.color)
-    summary.lost = source.lost
     summary.keyframes, summary.keyframe_seconds = chain.seeing.frames, chain.seeing.seconds
-    given = [(name, each) for name, several in guides.items() for each in several]
-    summary.mattes = [{"path": each.path, "as": name, "lost": each.lost} for name, each in given]
-    summary.notes = [*source.notes, *alpha_told(options, source.has_alpha), *chain.seeing.notes()]
+    summary.notes += chain.seeing.notes()
 
 
-def _observer(
-    options: Options, info: StreamInfo, stages: Iterable[Timed], targets: Sequence[Target]
-) -> Observer | None:
-    """What looks at the cut-outs for a report or a limit."""
-    from streammatte.stages import TemporalSmoother
+def _tell_of_outputs(summary: Summary, options: Options, targets: Sequence[Target], writers: Sequence[Writer]) -> None:
+    from streammatte.media.write.composing import alpha_of
 
-    if options.report is None and not options.limits:
-        return None
-    from streammatte.quality.observer import Observer
-
-    mended = next((timed.stage.mended for timed in stages if isinstance(timed.stage, TemporalSmoother)), None)
-    return Observer(info.time_base, mended, colors=_shows_colors(targets))
+    for target, writer in zip(targets, writers, strict=True):
+        path = Path(target.path)
+        composite = target.background is not None
+        alpha = alpha_of(path.suffix, options.writing.alpha, target.content, composite=composite)
+        summary.outputs.append({"path": str(path), "description": writer.description, "alpha": alpha})
 
 
-def _score(
-    summary: Summary, options: Options, source: Footage, writers: Sequence[Writer], observer: Observer | None
+def _tell_of_quality(
+    summary: Summary, options: Options, source: Footage, writers: Sequence[Writer], watchers: _Watchers
 ) -> None:
     from streammatte.quality.streams import lengths_of_all
 
-    if observer is not None:
-        lengths = lengths_of_all(options.input, source, writers, silent=options.no_audio)
-        summary.findings = observer.findings(lengths)
-        summary.crossed = summary.findings.crossed(dict(options.limits))
+    summary.doubt = watchers.doubts.line()
+    if watchers.observer is not None:
+        lengths = lengths_of_all(options.reading.input, source, writers, silent=options.writing.no_audio)
+        summary.findings = watchers.observer.findings(lengths)
+        summary.crossed = summary.findings.crossed(dict(options.reporting.limits))
 
 
 def _write_texts(
@@ -391,12 +378,12 @@ def _write_texts(
     source: Footage,
     targets: Sequence[Target],
     writers: Sequence[Writer],
-    observer: Observer | None,
+    watchers: _Watchers,
 ) -> None:
     from streammatte.media.write.delivery import note_of
 
-    if (page := texts.get("report")) is not None and observer is not None:
-        page.write(_page(options, summary, observer))
+    if (page := texts.get("report")) is not None and watchers.observer is not None:
+        page.write(_page(options, summary, watchers.observer))
         summary.outputs.append({"path": str(page.path), "description": "report", "alpha": None})
     if (note := texts.get("note")) is not None:
         note.write(note_of(options, source.info, targets, writers, summary.frames))
@@ -415,32 +402,15 @@ def _page(options: Options, summary: Summary, observer: Observer) -> str:
         "lost": summary.lost or "nothing",
         "model": f"{summary.model}, {width}×{height}, {summary.precision} on {summary.device}",
         "stages": ", ".join(STAGES.get(name, name) for name in summary.stages) or "none",
-        "speed": summary.took(),
+        "speed": f"{summary.rate:.1f} fps",
     }
-    usual = Options(options.input)
-    for name in (each.name for each in fields(options)):
-        value = getattr(options, name)
-        if value != getattr(usual, name) and name not in ("outputs", "report"):
-            about[f"option {name}"] = _said(value)
+    about |= {
+        f"option {name}": written(value)
+        for name, value in options.changed().items()
+        if name not in ("outputs", "report")
+    }
     lines = [*summary.crossed, *([summary.doubt] if summary.doubt else [])]
-    return report_page(options.input, about, observer, summary.findings, lines)
-
-
-def _said(value: object) -> str:
-    """An option's value as it would be given."""
-    match value:
-        case True | False:
-            return "on" if value else "off"
-        case (int(height), int(width)):
-            return f"{width}x{height}"
-        case (int(), *_):
-            return ",".join(map(str, value))
-        case (str(), *_):
-            return ", ".join(map(str, value))
-        case tuple():
-            return ", ".join(f"{name}={limit:g}" for name, limit in value)
-        case _:
-            return str(value)
+    return report_page(options.reading.input, about, observer, summary.findings, lines)
 
 
 @contextmanager

@@ -90,47 +90,11 @@ class Summary:
         """Frames per second of the whole run."""
         return self.frames / (self.seconds or 1)
 
-    def took(self) -> str:
-        """How long the run took, in one line."""
-        frames = "1 frame" if self.frames == 1 else f"{self.frames} frames"
-        line = f"{frames} in {duration(self.seconds)}, {self.rate:.1f} fps"
-        if self.mattes_read:
-            line += f"; {self.mattes_read} mattes read from the cache, {self.mattes_computed} computed"
-        return line
-
-    def noticed(self) -> list[str]:
-        """What a user should know, a sentence each; damage apart, which is a warning."""
-        said = [self.assumed] if self.assumed else []
-        if self.input_transfer:
-            said.append(f"the network saw {self.input_transfer} as a screen shows it")
-        said += self.notes
-        if self.keyframes:
-            count, each = len(self.keyframes), self.keyframe_seconds / len(self.keyframes)
-            said.append(f"SDMatte matted {count} {'keyframe' if count == 1 else 'keyframes'}, {duration(each)} each")
-        if self.doubt:
-            said.append(f"look at the matte: {self.doubt}")
-        if self.findings is not None:
-            said += [f"{name} {found.score:.3g}" for name, found in self.findings.scores.items()]
-        return said
-
-    def damaged(self) -> list[str]:
-        """What could not be decoded, a line each."""
-        lost = [self.lost] if self.lost else []
-        return lost + [f"{matte['path']}: {matte['lost']}" for matte in self.mattes if matte["lost"]]
-
     def as_json(self) -> str:
         said = asdict(self) | {"alpha": self.alpha}
         if self.findings is None:
             del said["findings"], said["crossed"]
         return json.dumps(said, indent=2)
-
-
-def duration(seconds: float) -> str:
-    """In seconds, minutes or hours."""
-    if seconds < 90:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
 class Clock:
