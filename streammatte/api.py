@@ -25,7 +25,7 @@ from streammatte.frame import Cutout, Frame, Model, Stage, StreamInfo
 from streammatte.media.read.pictures import Picture
 from streammatte.media.read.stills import assembled, channels_of, orientation_of, translating
 from streammatte.media.read.video import Video
-from streammatte.media.write.pictures import IntegerPictures
+from streammatte.media.write.composing import IntegerPictures
 from streammatte.models import birefnet
 from streammatte.models.birefnet import BiRefNetModel
 from streammatte.models.listing import download_bar

@@ -25,13 +25,13 @@ pytestmark = pytest.mark.media
 
 CLIP = SAMPLES / "talking.mp4"
 FRAMES = 4
-SIZE = ["--model", "birefnet-nano", "--size", "96x96", "--device", "cpu", "--quiet"]
+SIZE = ["--model", "birefnet-nano", "--size", "192x192", "--device", "cpu", "--quiet"]
 PART = ["--in", "0", "--out", str(FRAMES - 1)]
 
 
 @pytest.fixture(scope="module")
 def model() -> BiRefNetModel:
-    return sm.load_model("birefnet-nano", device="cpu", size=(96, 96), offline=True)
+    return sm.load_model("birefnet-nano", device="cpu", size=(192, 192), offline=True)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_matte_video_is_the_command(written: Path, model: BiRefNetModel, tmp_pat
     by_model = sm.matte_video(CLIP, tmp_path / "a.####.png", model=model, mark_in=0, mark_out=FRAMES - 1)
     assert by_model.frames == FRAMES
     by_name = sm.matte_video(
-        CLIP, [tmp_path / "b.####.png"], model="birefnet-nano", size=(96, 96), device="cpu", mark_out=FRAMES - 1
+        CLIP, [tmp_path / "b.####.png"], model="birefnet-nano", size=(192, 192), device="cpu", mark_out=FRAMES - 1
     )
     assert by_name.frames == FRAMES
     expected = sorted(written.iterdir())
@@ -315,7 +315,7 @@ def test_the_user_s_number_of_threads_is_left_alone(three_threads: None, model: 
     with sm.open_video(CLIP, mark_out=2) as video:
         for _ in sm.matte(video, model, [Spy()]):
             assert torch.get_num_threads() == 3
-    assert set(used) == {cores_for(torch.device("cpu"), (96, 96))} != {3}
+    assert set(used) == {cores_for()} != {3}
     sm.remove(photo, model)
     assert torch.get_num_threads() == 3
     fresh: list[int] = []

@@ -26,7 +26,7 @@ LEVELS = {
     "refusals": 5,
     "quality": 6,
     "train": 7,
-    "resume": 6,
+    "cache": 6,
     "summary": 7,
     "run": 8,
     "live": 8,

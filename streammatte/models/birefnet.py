@@ -34,13 +34,21 @@ class BiRefNetModel:
         device: Where it computes.
         precision: ``fp32``, ``fp16`` or ``bf16``.
         size: (H, W) that frames are resized to (squashed, as in training) for the network; may be changed at any time.
+        weights: The checkpoint file, if it came from one.
     """
 
     def __init__(
-        self, net: BiRefNet, *, name: str, device: torch.device, dtype: torch.dtype, size: tuple[int, int]
+        self,
+        net: BiRefNet,
+        *,
+        name: str,
+        device: torch.device,
+        dtype: torch.dtype,
+        size: tuple[int, int],
+        weights: Path | None = None,
     ) -> None:
         check_size(size, "--size ")
-        self.name, self.device, self.size = name, device, size
+        self.name, self.device, self.size, self.weights = name, device, size, weights
         self.precision = next(name for name, value in PRECISIONS.items() if value is dtype)
         self._dtype = dtype
         # Channels last speeds up convolutions, but not the linear layers of attention.
@@ -120,6 +128,7 @@ def load_model(
         device=chosen,
         dtype=dtype,
         size=size or input_size(net, path, checkpoint),
+        weights=path,
     )
 
 
