@@ -347,7 +347,8 @@ def sdmatte(run: Run, report: Report) -> None:
 
 def footage(run: Run, report: Report) -> None:
     """The whole command on a generated 1080p clip."""
-    from streammatte.models.store import EMBEDDED, find, locate
+    from streammatte.models.hub import locate
+    from streammatte.models.table import BUNDLED, find
 
     clip = run.folder / "clip.mp4"
     size, frames = ((128, 96), 6) if run.small else ((1920, 1080), 100)
@@ -358,7 +359,7 @@ def footage(run: Run, report: Report) -> None:
             entry["skipped"] = f"{exc}: see README.md for how to carry PyAV along"
             return
         entry.update(size=size, frames=frames, weights=FILLED)
-    nano = ("--model", EMBEDDED, "--offline") if locate(find(EMBEDDED)) else weights(run, "nano")
+    nano = ("--model", BUNDLED, "--offline") if locate(find(BUNDLED)) else weights(run, "nano")
     plans = [("nano, .mov", nano, "nano.mov", ()), ("nano, .mp4 on green", nano, "nano.mp4", ("--bg", "green"))]
     if not run.small:
         large = weights(run, "swin_l")

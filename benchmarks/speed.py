@@ -14,8 +14,9 @@ import torch
 from benchmarks.footage import figures, run_command, write_clip
 from benchmarks.networks import DTYPES, SIZES, checkpoint, median_seconds, picture
 from benchmarks.report import ROOT, Report, machine, require
+from streammatte.models.hub import locate
 from streammatte.models.nets.birefnet import load_birefnet
-from streammatte.models.store import EMBEDDED, find, locate
+from streammatte.models.table import BUNDLED, find
 
 LIMIT_GROWTH = 5  # percent, of the peak memory for a clip ten times longer
 
@@ -34,7 +35,7 @@ class Run:
 
     def weights(self, name: str) -> Path:
         """A checkpoint of that shape: the embedded one for "nano" if it is there, otherwise one that is filled."""
-        return (locate(find(EMBEDDED)) if name == "nano" else None) or checkpoint(name, self.folder)
+        return (locate(find(BUNDLED)) if name == "nano" else None) or checkpoint(name, self.folder)
 
 
 def main() -> int:
@@ -95,8 +96,8 @@ def footage(run: Run, report: Report) -> None:
 
 def command(run: Run, clip: Path, output: str) -> tuple[str, ...]:
     """The command's arguments, whether or not the embedded weights are there yet."""
-    if locate(find(EMBEDDED)):
-        model: tuple[str, ...] = ("--model", EMBEDDED, "--offline")
+    if locate(find(BUNDLED)):
+        model: tuple[str, ...] = ("--model", BUNDLED, "--offline")
     else:
         height, width = SIZES["nano"]
         model = ("--weights", str(run.weights("nano")), "--size", f"{width}x{height}")

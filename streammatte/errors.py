@@ -1,4 +1,4 @@
-"""What can go wrong, and whose fault it is.
+"""Every error that callers are meant to handle.
 
 ::
 
@@ -8,17 +8,17 @@
     ├ DeviceError   ├ DeviceMissing   └ OutOfMemory
     └ OutputError   ├ UnsupportedOutput └ WriteFailed
 
-Each foreign exception (FFmpeg, the operating system, torch, the hub) is translated once, where it enters, always
-``from exc``. The command prints the message and the hint and exits with 1; a traceback is shown with ``--debug`` only.
+Foreign exceptions (from FFmpeg, the operating system, torch, the hub) are translated once, where they enter, always
+``from exc``. The command prints the message and the hint and exits with 1; ``--debug`` shows the traceback.
 """
 
 
 class StreammatteError(Exception):
-    """Base of every error a caller is meant to handle.
+    """Base of every error that callers are meant to handle.
 
     Args:
-        message: One line, lower case, naming the file or value at fault.
-        hint: One line that says what to try instead.
+        message: One line, lower case, that names the file or value at fault.
+        hint: One line on what to do instead.
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -27,52 +27,52 @@ class StreammatteError(Exception):
 
 
 class InputError(StreammatteError):
-    """Something about what is to be read."""
+    """The input, or a value that was passed, cannot be used."""
 
 
-class SourceNotFound(InputError):  # noqa: N818 - the tree's names say what happened, not "Error" at every leaf
-    """There is nothing readable at that path or address."""
+class SourceNotFound(InputError):  # noqa: N818 - leaves say what happened; only branches end in "Error"
+    """Nothing can be read at that path or address."""
 
 
 class DecodeFailed(InputError):  # noqa: N818
-    """It is there, and cannot be decoded."""
+    """The input cannot be decoded."""
 
 
 class NoVideoStream(InputError):  # noqa: N818
-    """It is a media file without pictures."""
+    """The media file has no video stream."""
 
 
 class ModelError(StreammatteError):
-    """Something about a checkpoint or a model's name."""
+    """A model cannot be used, or broke its contract."""
 
 
 class WeightsMissing(ModelError):  # noqa: N818
-    """The checkpoint is not here and cannot be fetched."""
+    """The checkpoint is not on this machine and cannot be downloaded."""
 
 
 class WeightsMismatch(ModelError):  # noqa: N818
-    """The file is not a checkpoint, or not one of this network."""
+    """The file is not a checkpoint of this network."""
 
 
 class DeviceError(StreammatteError):
-    """Something about the machine."""
+    """The machine lacks something."""
 
 
 class DeviceMissing(DeviceError):  # noqa: N818
-    """The device asked for is not on this machine."""
+    """This machine has no such device."""
 
 
 class OutOfMemory(DeviceError):  # noqa: N818
-    """The device's memory does not hold what was asked for."""
+    """The device does not have enough memory."""
 
 
 class OutputError(StreammatteError):
-    """Something about what is to be written."""
+    """The output cannot be written."""
 
 
 class UnsupportedOutput(OutputError):  # noqa: N818
-    """No writer writes that name, or not with these options."""
+    """No writer supports that file name, or not with these options."""
 
 
 class WriteFailed(OutputError):  # noqa: N818
-    """The writer could not be opened, or failed while writing."""
+    """The output could not be opened, or writing it failed."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from streammatte.cli.command import Command, TerminalOptions
 from streammatte.cli.parser import instance, parse
-from streammatte.models.store import hub_cache, hub_endpoint, locate, offline_by_environment
+from streammatte.models.hub import hub_cache, hub_endpoint, locate, offline_by_environment
 from streammatte.models.table import CHECKPOINTS
 from streammatte.options.field import like
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from streammatte.cli.terminal import Terminal, duration
 from streammatte.frame import StreamInfo
@@ -30,7 +31,6 @@ class RunDisplay:
         self._terminal = terminal
         self._total: int | None = None
         self._first_written = 0.0
-        self._resumed: int | None = None
         self._rate = self._doing = ""
         self._running = False
         self._estimate_after = ESTIMATE_AFTER_FRAMES
@@ -44,7 +44,7 @@ class RunDisplay:
         self._show_rate()
 
     def started(self, info: StreamInfo, model: BiRefNetModel) -> None:
-        self._total, self._resumed, self._running = info.frame_count, None, True
+        self._total, self._running = info.frame_count, True
         height, width = model.size
         self._terminal.show(
             f"{model.name} {width}×{height} {model.precision} on {model.device}",
@@ -65,16 +65,15 @@ class RunDisplay:
 
     def written(self, frames: int) -> None:
         now = time.perf_counter()
-        if self._resumed is None:
-            self._first_written, self._resumed = now, frames - 1
+        if frames == 1:
+            self._first_written = now
         if not self._terminal.progress:
             return
-        new = frames - self._resumed
-        rate = (new - 1) / (now - self._first_written) if new > 1 else 0.0
+        rate = (frames - 1) / (now - self._first_written) if frames > 1 else 0.0
         self._rate = f"{rate:.1f} fps" if rate else ""
         self._terminal.update(completed=frames)
         self._show_rate()
-        if new == self._estimate_after and self._total and self._total > frames:
+        if frames == self._estimate_after and self._total and self._total > frames:
             left = duration((self._total - frames) / rate)
             self.notice(f"{self._total} frames at {rate:.1f} fps: about {left} to go")
 
@@ -85,8 +84,13 @@ class RunDisplay:
             return
         piped = any(output["path"] == PIPE for output in summary.outputs)  # standard output is taken
         out = self._terminal.console if piped else Console(highlight=False)
-        for line in _lines(summary, timings=timings):
+        for line in _lines(summary):
             out.print(line, markup=False, soft_wrap=True)
+        if timings:
+            table = Table("part", "fps alone", box=None, pad_edge=False)
+            for name, rate in summary.timings.items():
+                table.add_row(name, f"{rate:.1f}")
+            out.print(table)
 
     def warnings(self, summary: Summary) -> None:
         """Print what is damaged and which limits were crossed, also under ``--quiet``."""
@@ -101,21 +105,26 @@ class RunDisplay:
             self._terminal.update(rate=self._doing or self._rate)
 
 
-def _lines(summary: Summary, *, timings: bool) -> list[str]:
-    lines = [summary.assumed] if summary.assumed else []
+def _lines(summary: Summary) -> list[str]:
+    """What was written where, a line a file; how long it took; what was noticed."""
+    lines = [f"{output['path']}  ({output['description']})" for output in summary.outputs]
+    frames = f"{summary.frames} frame{'s' * (summary.frames != 1)}"
+    lines.append(f"{frames} in {duration(summary.seconds)}, {summary.rate:.1f} fps")
+    if summary.mattes_read:
+        lines[-1] += f"; {summary.mattes_read} mattes read from the cache, {summary.mattes_computed} computed"
+    noticed = _noticed(summary)
+    return [*lines, f"noticed: {'; '.join(noticed)}"] if noticed else lines
+
+
+def _noticed(summary: Summary) -> list[str]:
+    said = [summary.assumed] if summary.assumed else []
     if summary.input_transfer:
-        lines.append(f"the network saw {summary.input_transfer} as a screen shows it")
-    lines += [f"{output['path']}  ({output['description']})" for output in summary.outputs]
-    lines += summary.notes
-    if summary.doubt:
-        lines.append(f"look at the matte: {summary.doubt}")
+        said.append(f"the network saw {summary.input_transfer} as a screen shows it")
+    said += summary.notes
     if count := len(summary.keyframes):
-        each = duration(summary.keyframe_seconds / count)
-        lines.append(f"SDMatte: {count} keyframe{'s' * (count > 1)}, {each} each")
-    fps = (summary.frames - summary.resumed) / (summary.seconds or 1)
-    rates = summary.rates() if timings else f"{fps:.1f} fps"
-    lines.append(f"{summary.frames} frame{'s' * (summary.frames != 1)} in {duration(summary.seconds)}, {rates}")
+        said.append(f"SDMatte: {count} keyframe{'s' * (count > 1)}, {duration(summary.keyframe_seconds / count)} each")
+    if summary.doubt:
+        said.append(f"look at the matte: {summary.doubt}")
     if summary.findings is not None:
-        scores = summary.findings.scores.items()
-        lines.append(", ".join(f"{name} {found.score:.3g}" for name, found in scores))
-    return lines
+        said += [f"{name} {found.score:.3g}" for name, found in summary.findings.scores.items()]
+    return said

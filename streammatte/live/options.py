@@ -109,7 +109,7 @@ def check_network(options: LiveOptions) -> None:
     """
     from streammatte.models.birefnet import check_size
     from streammatte.models.device import choose_device
-    from streammatte.models.store import find
+    from streammatte.models.table import find
 
     if not isinstance(options.quality, str):
         (height, width), _ = options.quality

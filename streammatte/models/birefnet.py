@@ -1,82 +1,88 @@
-"""BiRefNet as a matter: frames in, alphas out, at the network's own input size in between."""
+"""BiRefNet as a model: frames in, alphas out, at the network's own input size."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from streammatte.errors import ModelError
 from streammatte.frame import Frame
-from streammatte.models.device import PRECISIONS, choose_device, choose_precision, memory_of
+from streammatte.models.device import PRECISIONS, choose_device, choose_precision, cores, cores_for, memory_of
+from streammatte.models.hub import resolve
 from streammatte.models.nets.birefnet import IMAGENET_MEAN, IMAGENET_STD, NANO, BiRefNet, load_birefnet
 from streammatte.models.nets.checkpoint import read_size
 from streammatte.models.nets.efficientnet import EfficientNetConfig
 from streammatte.models.nets.folding import fold_batch_norms
-from streammatte.models.store import find, licence_notice, resolve
-from streammatte.models.table import NANO_SIZE
+from streammatte.models.table import NANO_SIZE, Checkpoint, find
 
-if TYPE_CHECKING:
-    from streammatte.models.table import Checkpoint
-
-RELEASED_SIZE = (1024, 1024)  # what a checkpoint of unknown origin is most likely trained at
-MULTIPLE = 32  # of the network's input: its deepest features are at this stride
+RELEASED_SIZE = (1024, 1024)  # the most likely training size of an unknown checkpoint
+MULTIPLE = 32  # the network's deepest features are at this stride
+LARGEST = 4096  # the family was trained at up to 2560; a typing error beyond this would use up all memory
 _HINT = "try a smaller --size, --precision fp16, --batch 1, or --model birefnet-lite"
-LARGEST = 4096  # the family was trained at up to 2560; a slip of the finger beyond this would take all memory
 
 
 class BiRefNetModel:
     """Mattes each frame by itself.
 
     Attributes:
-        name: What the user knows the checkpoint by.
+        name: The checkpoint's name or file name.
         device: Where it computes.
         precision: ``fp32``, ``fp16`` or ``bf16``.
         size: (H, W) that frames are resized to (squashed, as in training) for the network; may be changed at any time.
+        weights: The checkpoint file, if it came from one.
     """
 
     def __init__(
-        self, net: BiRefNet, *, name: str, device: torch.device, dtype: torch.dtype, size: tuple[int, int]
+        self,
+        net: BiRefNet,
+        *,
+        name: str,
+        device: torch.device,
+        dtype: torch.dtype,
+        size: tuple[int, int],
+        weights: Path | None = None,
     ) -> None:
         check_size(size, "--size ")
-        self.name, self.device, self.size = name, device, size
+        self.name, self.device, self.size, self.weights = name, device, size, weights
         self.precision = next(name for name, value in PRECISIONS.items() if value is dtype)
         self._dtype = dtype
-        # Convolutions alone are quicker with channels last; attention's linear layers are not.
+        # Channels last speeds up convolutions, but not the linear layers of attention.
         convolves = isinstance(net.config.backbone, EfficientNetConfig)
         self._layout = torch.channels_last if convolves else torch.contiguous_format
         with memory_of(device, _HINT):
             self._net = net.to(device, dtype).to(memory_format=self._layout)  # type: ignore[call-overload]  # torch's stub lacks it
-        self._mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1)
-        self._std = torch.tensor(IMAGENET_STD, device=device).view(1, 3, 1, 1)
+        self._mean = torch.tensor(IMAGENET_MEAN, device=device).view(3, 1, 1)
+        self._std = torch.tensor(IMAGENET_STD, device=device).view(3, 1, 1)
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        return f"BiRefNetModel({self.name!r}, {width}×{height}, {self.precision} on {self.device})"
 
     @torch.inference_mode()
     def __call__(self, frames: Sequence[Frame]) -> list[Tensor]:
-        """Alphas of ``frames``, (H, W) float32 in [0, 1] each, on the matter's device.
+        """Alphas of ``frames``: (H, W) float32 in [0, 1], each of ``size``, on ``device``.
 
         Raises:
             OutOfMemory: The batch does not fit the device at this size and precision.
         """
-        with memory_of(self.device, _HINT):
-            batch = torch.cat([self._prepare(frame) for frame in frames])
-            mattes = self._net(batch.contiguous(memory_format=self._layout)).float().sigmoid()
-            return [
-                _resize(matte[None], frame.rgb.shape[-2:])[0, 0].clamp(0, 1)
-                for matte, frame in zip(mattes, frames, strict=True)
-            ]
+        with memory_of(self.device, _HINT), cores(cores_for(self.device, self.size)):
+            batch = torch.stack([self._prepare(frame) for frame in frames])
+            alphas = self._net(batch.contiguous(memory_format=self._layout)).float().sigmoid()
+            return list(alphas[:, 0])
 
     def _prepare(self, frame: Frame) -> Tensor:
-        rgb = Frame(frame.rgb.to(self.device), frame.pts, frame.index).as_float()
-        return ((_resize(rgb[None], self.size) - self._mean) / self._std).to(self._dtype)
+        if frame.rgb.device != self.device:  # a GPU scales a frame faster than a CPU, upload included
+            frame = replace(frame, rgb=frame.rgb.to(self.device))
+        return ((frame.seen(self.size) - self._mean) / self._std).to(self._dtype)
 
 
 def load_model(
-    model: str = "auto",
+    name: str = "auto",
     *,
     weights: str | PathLike[str] | None = None,
     device: str | None = None,
@@ -86,66 +92,61 @@ def load_model(
     on_progress: Callable[[int, int | None], None] | None = None,
     on_notice: Callable[[str], None] | None = None,
 ) -> BiRefNetModel:
-    """Make a matter ready.
+    """Load a model, downloading its weights if necessary.
 
     Args:
-        model: A name that ``streammatte models`` lists, or ``auto``: the best one that is here or can be fetched.
-        weights: A checkpoint file to take in its place; ``model`` then says which one it is, if it is a known one.
-        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; the best one here by default.
+        name: One that ``available_models()`` lists, or ``auto``: the best one that is here or can be downloaded.
+        weights: A checkpoint file to use instead; ``name`` then says which model it is, if it is a known one.
+        device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; the best one here by default.
         precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
         size: (H, W) of the network's input, multiples of 32; by default what the checkpoint was trained at.
-        offline: Take what is here; ask no hub.
-        on_progress: Told bytes done and in all (if known) while weights are fetched.
-        on_notice: Told what the user ought to know: a fallback, a licence that forbids commercial use.
+        offline: Use only what is here.
+        on_progress: Called with the bytes done and the total (if known) during a download.
+        on_notice: Called with what the user ought to know: a fallback, a licence that forbids commercial use.
 
     Raises:
         ModelError, WeightsMissing, WeightsMismatch: No such model, no weights, or none that fit.
         DeviceMissing, OutOfMemory: The machine lacks what was asked for.
     """
-    if precision != "auto" and precision not in PRECISIONS:
-        raise ModelError(f"unknown precision {precision!r}", hint=f"one of auto, {', '.join(PRECISIONS)}")
     chosen = choose_device(device)
+    dtype = choose_precision(precision, chosen)
     checkpoint: Checkpoint | None = None
     if weights is None:
         checkpoint, path = resolve(
-            model, device_type=chosen.type, offline=offline, on_progress=on_progress, on_notice=on_notice
+            name, device_type=chosen.type, offline=offline, on_progress=on_progress, on_notice=on_notice
         )
     else:
         path = Path(weights)
-        if model != "auto":
-            checkpoint = find(model, "birefnet")
-            if not checkpoint.commercial and on_notice is not None:
-                on_notice(licence_notice(checkpoint))
+        if name != "auto":
+            checkpoint = find(name, "birefnet")
+            if checkpoint.licence_notice and on_notice is not None:
+                on_notice(checkpoint.licence_notice)
     net = load_birefnet(path)
     return BiRefNetModel(
         fold_batch_norms(net),
         name=checkpoint.name if checkpoint and weights is None else path.name,
         device=chosen,
-        dtype=choose_precision(precision, chosen),
+        dtype=dtype,
         size=size or input_size(net, path, checkpoint),
+        weights=path,
     )
 
 
 def input_size(net: BiRefNet, path: Path, checkpoint: Checkpoint | None = None) -> tuple[int, int]:
-    """(H, W) that a checkpoint's network is meant for: as its file says, as the table says, or by its kind."""
+    """(H, W) of a network's input: from its file, from the table, or by its kind."""
     if stated := read_size(path):
         return stated
     return checkpoint.size if checkpoint else NANO_SIZE if net.config == NANO else RELEASED_SIZE
 
 
 def check_size(size: tuple[int, int], option: str = "") -> None:
-    """Raise ``ModelError`` unless a network's input can have that (H, W); the hint says what would do."""
+    """Raise ``ModelError`` unless a network's input can have that (H, W); the hint proposes the nearest one."""
     if any(side % MULTIPLE or not MULTIPLE <= side <= LARGEST for side in size):
         height, width = size
         raise ModelError(
-            f"the input cannot be {width}×{height}: its sides are multiples of {MULTIPLE} up to {LARGEST}",
+            f"the input cannot be {width}×{height}: its sides must be multiples of {MULTIPLE} up to {LARGEST}",
             hint=f"try {option}{_allowed(width)}x{_allowed(height)}",
         )
-
-
-def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Bilinear, with antialiasing where it makes smaller."""
-    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False, antialias=True)
 
 
 def _allowed(side: int) -> int:

@@ -1,20 +1,26 @@
-"""Which device computes, and in which type."""
+"""Which device computes, in which type, and on how many cores."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from typing import TypeVar
 
 import torch
 
-from streammatte.errors import DeviceMissing, OutOfMemory
+from streammatte.errors import DeviceMissing, ModelError, OutOfMemory
+
+T = TypeVar("T")
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+LARGE = 512  # input size in pixels from which a network on the CPU takes much longer than what runs beside it
+OTHERS = 3  # cores left to reading, to writing, and to another program
 
 
 def available_devices() -> list[str]:
-    """What ``choose_device`` takes here, the preferred one first."""
+    """The names that ``choose_device`` takes here, the preferred one first."""
     devices = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     if torch.backends.mps.is_available():
         devices.append("mps")
@@ -32,8 +38,8 @@ def choose_device(name: str | None = None) -> torch.device:
         return torch.device(here[0])
     if (name != "cuda" and name not in here) or (name == "cuda" and "cuda:0" not in here):
         raise DeviceMissing(
-            f"there is no device {name!r} on this machine",
-            hint=f"here: {', '.join(here)}; `streammatte doctor` says what torch sees",
+            f"no device {name!r} on this machine",
+            hint=f"choose from {', '.join(here)}; `streammatte doctor` shows what torch sees",
         )
     return torch.device(name)
 
@@ -41,10 +47,15 @@ def choose_device(name: str | None = None) -> torch.device:
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """The type to compute in.
 
-    ``auto`` takes fp16 on CUDA, bf16 on a CPU that multiplies tiles of it (AMX), else fp32. Without AMX, AVX-512's bf16
-    makes these networks slower: Swin-T takes 1.35 times as long on a Xeon. On MPS Swin and SDMatte return NaN in fp16.
+    ``auto`` is fp16 on CUDA, bf16 on a CPU with AMX, else fp32. With AVX-512 alone bf16 is slower: Swin-T takes 1.35
+    times as long on a Xeon. On MPS, Swin and SDMatte return NaN in fp16.
+
+    Raises:
+        ModelError: An unknown name.
     """
     if name != "auto":
+        if name not in PRECISIONS:
+            raise ModelError(f"unknown precision {name!r}", hint=f"choose from auto, {', '.join(PRECISIONS)}")
         return PRECISIONS[name]
     if device.type == "mps":
         return torch.float32
@@ -53,20 +64,33 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32
 
 
-@contextmanager
-def cores_left_to(others: int) -> Iterator[None]:
-    """Lets torch's operators use all cores but ``others``, one at least, in threads that begin in here.
+def cores_for(device: torch.device | None = None, size: tuple[int, int] = (0, 0)) -> int:
+    """How many cores torch should use, whatever it is set to now.
 
-    Operators of several threads wait for each other; where these share cores with other work, they wait for that too.
+    Torch's threads spin while they wait for each other, so one that has lost its core to another program stops them
+    all: on two cores with another busy process, a 192² frame took 4.7 s with two threads and 0.046 s with one. A small
+    network, and the stages after any network, therefore leave cores free; a large one on the CPU uses them all.
+
+    Args:
+        device, size: Where a network computes, and (H, W) of its input; without them, the answer is for the stages.
     """
-    with cores(max(1, torch.get_num_threads() - others)):
-        yield
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdecimal() and int(wanted) > 0:
+        available = min(available, int(wanted))
+    large = device is not None and device.type == "cpu" and max(size) >= LARGE
+    return available if large else max(1, available - OTHERS)
 
 
 @contextmanager
-def cores(count: int) -> Iterator[None]:
-    """Lets torch's operators use so many cores, in this thread and in those that begin in here."""
-    before = torch.get_num_threads()
+def cores(count: int, before: int | None = None) -> Iterator[None]:
+    """Let torch use that many cores in this thread, and in threads that start within.
+
+    Args:
+        count: How many.
+        before: What to set it to afterwards; by default what this thread found.
+    """
+    before = torch.get_num_threads() if before is None else before
     torch.set_num_threads(count)
     try:
         yield
@@ -75,11 +99,35 @@ def cores(count: int) -> Iterator[None]:
 
 
 @contextmanager
+def cores_left_to(others: int) -> Iterator[None]:
+    """Let torch use all cores but ``others``, one at least, in this thread and in threads that start within."""
+    with cores(max(1, torch.get_num_threads() - others)):
+        yield
+
+
+def computed_on(count: int, items: Generator[T]) -> Generator[T]:
+    """The same items, each computed on ``count`` cores; between two of them the caller has its own setting."""
+    before = torch.get_num_threads()  # of the thread that asks; the one that computes may never have had its own
+
+    def work() -> Generator[T]:
+        with closing(items):
+            while True:
+                with cores(count, before):
+                    try:
+                        item = next(items)
+                    except StopIteration:
+                        return
+                yield item
+
+    return work()
+
+
+@contextmanager
 def memory_of(device: torch.device, hint: str, network: str = "this model") -> Iterator[None]:
-    """Translates a device's lack of memory, wherever torch notices it; ``hint`` says what takes less."""
+    """Translate torch's out-of-memory errors; ``hint`` says what needs less."""
     try:
         yield
-    except RuntimeError as exc:  # a GPU's lack has a class of its own below it, a CPU's has a sentence
+    except RuntimeError as exc:  # there is a class for a GPU, and only a message for the CPU
         if not isinstance(exc, torch.OutOfMemoryError) and not re.search("not enough memory|allocate memory", str(exc)):
             raise
-        raise OutOfMemory(f"{device} has too little memory for {network} at this size", hint=hint) from exc
+        raise OutOfMemory(f"not enough memory on {device} for {network} at this size", hint=hint) from exc

@@ -1,24 +1,26 @@
-"""``streammatte models``: what can be used and what is here; and ``streammatte models pull NAME``."""
+"""``streammatte models``, the list of checkpoints, and ``streammatte models pull NAME``."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-from streammatte.models.store import fetch, find, licence_notice, locate
-from streammatte.models.table import CHECKPOINTS, Checkpoint
+from streammatte.models.hub import fetch, locate
+from streammatte.models.table import CHECKPOINTS, Checkpoint, find
 
 
 def list_models(console: Console, as_json: bool = False) -> None:
-    """Print every checkpoint: name, size on disk or to fetch, input size, licence, what it is good at.
+    """Print every checkpoint: name, file size, input size, licence and what it is good at.
 
     Args:
         console: Where to.
-        as_json: One JSON array instead of the table: an object a checkpoint, sizes in bytes and pixels.
+        as_json: Print a JSON array of objects instead, with sizes in bytes and pixels.
     """
     found = [(checkpoint, locate(checkpoint)) for checkpoint in CHECKPOINTS]
     if as_json:
@@ -41,33 +43,42 @@ def list_models(console: Console, as_json: bool = False) -> None:
         )
     console.print(table)
     console.print()
-    console.print("`streammatte models pull NAME` fetches one. --weights FILE takes any other BiRefNet,")
-    console.print("--sdmatte FILE any other SDMatte.")
+    console.print("Download one: streammatte models pull NAME")
+    console.print("Use your own: --weights FILE for a BiRefNet, --sdmatte FILE for an SDMatte")
 
 
 def pull(name: str, console: Console) -> Path:
-    """Fetch a checkpoint with a progress bar, unless it is here already; its file.
+    """Download a checkpoint with a progress bar, unless it is here already; returns its file.
 
     Raises:
-        ModelError: No such name, or as ``fetch`` does.
+        ModelError: Unknown, or as for ``fetch``.
     """
     checkpoint = find(name)
-    if not checkpoint.commercial:
-        console.print(licence_notice(checkpoint), style="yellow", highlight=False)
+    if notice := checkpoint.licence_notice:
+        console.print(notice, style="yellow", highlight=False)
     path = locate(checkpoint)
     if path is None:
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        ) as progress:
-            task = progress.add_task(checkpoint.name, total=checkpoint.bytes)
-            path = fetch(checkpoint, on_progress=lambda done, total: progress.update(task, completed=done, total=total))
+        with download_bar(console, checkpoint.name) as on_progress:
+            path = fetch(checkpoint, on_progress=on_progress)
     console.print(f"{checkpoint.name} is here: {path}", highlight=False, markup=False, soft_wrap=True)
     return path
+
+
+@contextmanager
+def download_bar(console: Console, label: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A progress bar that appears with the first call of what this gives: bytes done, bytes in all."""
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    progress = Progress(TextColumn("{task.description}"), *columns, console=console)
+    task = progress.add_task(label, total=None)
+
+    def update(done: int, total: int | None) -> None:
+        progress.start()
+        progress.update(task, completed=done, total=total)
+
+    try:
+        yield update
+    finally:
+        progress.stop()
 
 
 def _here(checkpoint: Checkpoint, path: Path | None) -> str:
@@ -93,7 +104,7 @@ def _as_dict(checkpoint: Checkpoint, path: Path | None) -> dict[str, object]:
         "good_at": checkpoint.good_at,
         "network": checkpoint.network,
         "repo": checkpoint.repo,
-        "revision": checkpoint.revision or None,
+        "revision": checkpoint.revision if checkpoint.repo else None,
         "file": checkpoint.file,
         "sha256": checkpoint.sha256,
     }

@@ -1,4 +1,4 @@
-"""SDMatte as a matter of regions: a frame and where its subject can be seen through in, the alpha there out."""
+"""SDMatte as a model of regions: a frame and its transparent region in, the alpha there out."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from torch import Tensor
 
 from streammatte.errors import ModelError
 from streammatte.frame import Frame
-from streammatte.models.device import PRECISIONS, choose_device, choose_precision, memory_of
-from streammatte.models.store import resolve
+from streammatte.models.device import PRECISIONS, choose_device, choose_precision, cores, cores_for, memory_of
+from streammatte.models.hub import resolve
 from streammatte.models.table import CHECKPOINTS
 
 if TYPE_CHECKING:
     from streammatte.models.nets.sdmatte import SDMatte
 
 SIZE = 1024  # the side of the square that the network was tested with; nothing else matters as much
-MULTIPLE = 64  # of that side: the network's deepest grid is at this stride
+MULTIPLE = 64  # the network's deepest grid is at this stride
 LARGEST = 2048
-MARGIN = 0.25  # of the region's longer side, on every side of it: what is behind the glass goes on beside it
-_HINT = "try a smaller --sdmatte-size, or --sdmatte sdmatte-lite; with either, --resume goes on where it can"
+MARGIN = 0.25  # of the region's longer side, all around it: what is behind the glass continues beside it
+_HINT = "try a smaller --sdmatte-size, or --sdmatte sdmatte-lite"
 
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """A rectangle of a frame: rows ``top`` to ``bottom``, columns ``left`` to ``right``, the last of each excluded."""
+    """A rectangle of a frame: rows [top, bottom), columns [left, right)."""
 
     top: int
     bottom: int
@@ -40,15 +40,15 @@ class Crop:
 
     @property
     def rows_columns(self) -> tuple[slice, slice]:
-        """For the last two axes of a picture."""
+        """Indices for the last two axes of an image."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
 
 class SDMatteRefiner:
-    """Mattes what can be seen through in one frame.
+    """Mattes the transparent objects of one frame.
 
     Attributes:
-        name: What the user knows the checkpoint by.
+        name: The checkpoint's name or file name.
         device: Where it computes.
         precision: ``fp32``, ``fp16`` or ``bf16``.
         size: The side, in pixels, of the square that the crop is resized to for the network.
@@ -58,7 +58,7 @@ class SDMatteRefiner:
         if size % MULTIPLE or not MULTIPLE <= size <= LARGEST:
             allowed = min(LARGEST, max(MULTIPLE, round(size / MULTIPLE) * MULTIPLE))
             raise ModelError(
-                f"SDMatte's input cannot be {size} pixels wide: it is a multiple of {MULTIPLE} up to {LARGEST}",
+                f"SDMatte's input cannot be {size} pixels wide: it must be a multiple of {MULTIPLE} up to {LARGEST}",
                 hint=f"try {allowed}",
             )
         self.name, self.device, self.size = name, device, size
@@ -70,7 +70,7 @@ class SDMatteRefiner:
             module.register_forward_pre_hook(self._go_on)
 
     def stop(self) -> None:
-        """End a call that another thread is in, within a layer of the network: it raises ``KeyboardInterrupt``."""
+        """Make a call in another thread raise ``KeyboardInterrupt`` before the network's next layer."""
         self._stopping.set()
 
     def _go_on(self, *module_and_inputs: object) -> None:
@@ -79,17 +79,17 @@ class SDMatteRefiner:
 
     @torch.inference_mode()
     def __call__(self, frame: Frame, region: Tensor) -> Tensor:
-        """The alpha of a frame's see-through subject.
+        """The alpha of a frame's transparent objects.
 
-        The network sees a crop around the region alone, at ``size``², is told that its subject can be seen through, and
-        is prompted with the region as a mask and with the corners of the box around it.
+        The network sees only a crop around the region, at ``size``². Its prompt is the region as a mask, the corners of
+        the box around it, and the flag for a transparent object.
 
         Args:
-            frame: Of the colours that a screen shows.
-            region: (H, W) bool: where the subject can be seen through, one pixel at least.
+            frame: In the colours that a screen shows.
+            region: (H, W) bool, the transparent area; at least one pixel.
 
         Returns:
-            (H, W) float32 in [0, 1], on the refiner's device; 0 outside of the crop, where nobody looked.
+            (H, W) float32 in [0, 1], on the refiner's device; 0 outside the crop.
 
         Raises:
             OutOfMemory: The network does not fit the device at this size and precision.
@@ -97,7 +97,7 @@ class SDMatteRefiner:
         height, width = region.shape
         crop = crop_around(region)
         rows, columns = crop.rows_columns
-        with memory_of(self.device, _HINT, "SDMatte"):
+        with memory_of(self.device, _HINT, "SDMatte"), cores(cores_for(self.device, (self.size, self.size))):
             picture = Frame(frame.rgb[:, rows, columns].to(self.device), frame.pts, frame.index).as_float()
             image = (
                 F.interpolate(picture[None].clamp(0, 1), (self.size, self.size), mode="bilinear", antialias=True) * 2
@@ -113,11 +113,10 @@ class SDMatteRefiner:
 
 
 def crop_around(region: Tensor) -> Crop:
-    """The square around a region with a margin, or as much of that as the frame has.
+    """The square around a region with a margin, or as much of it as the frame has.
 
-    It is moved where it would reach beyond the frame, and made narrower only where the frame itself is: then the
-    network sees it squashed, as it was trained with whole pictures of every shape, and the subject keeps all of its
-    surroundings; to leave some out, or to make some up, would be worse.
+    It is moved if it would reach beyond the frame, and narrower only where the frame is. The network then sees it
+    squashed, as it was trained on whole pictures of every shape; cropping or padding the surroundings is worse.
 
     Raises:
         ValueError: The region is empty.
@@ -127,7 +126,7 @@ def crop_around(region: Tensor) -> Crop:
         raise ValueError("the region is empty")
     height, width = region.shape
     longer = max(rows[-1] + 1 - rows[0], columns[-1] + 1 - columns[0])
-    side = max(longer + 2 * round(MARGIN * longer), MULTIPLE)  # of a dot of a region, too, something can be seen
+    side = max(longer + 2 * round(MARGIN * longer), MULTIPLE)  # even around a single pixel
     top, bottom = _span(rows[0], rows[-1] + 1, side, height)
     left, right = _span(columns[0], columns[-1] + 1, side, width)
     return Crop(top, bottom, left, right)
@@ -143,28 +142,27 @@ def load_refiner(
     on_progress: Callable[[int, int | None], None] | None = None,
     on_notice: Callable[[str], None] | None = None,
 ) -> SDMatteRefiner:
-    """Make SDMatte ready.
+    """Load SDMatte, downloading its weights if necessary.
 
     Args:
-        model: A name that ``streammatte models`` lists as one for ``--sdmatte``, a checkpoint file, or a folder laid
-            out as on the hub. A file takes the configurations that lie beside it; where none do, the released ones.
-        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; the best one here by default.
-        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``, of the U-Net; the autoencoder is never in fp16.
+        model: A name that ``streammatte models`` lists for ``--sdmatte``, a checkpoint file, or a folder laid out as on
+            the hub. A file uses the configurations beside it, or else the released ones.
+        device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; the best one here by default.
+        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``, of the U-Net; the autoencoder never runs in fp16.
         size: The side of the square that crops are resized to, a multiple of 64.
-        offline: Take what is here; ask no hub.
-        on_progress: Told bytes done and in all (if known) while weights are fetched.
-        on_notice: Told what the user ought to know.
+        offline: Use only what is here.
+        on_progress: Called with the bytes done and the total (if known) during a download.
+        on_notice: Called with what the user ought to know.
 
     Raises:
         ModelError, WeightsMissing, WeightsMismatch: No such model, no weights, or none that fit.
         DeviceMissing, OutOfMemory: The machine lacks what was asked for.
     """
-    if precision != "auto" and precision not in PRECISIONS:
-        raise ModelError(f"unknown precision {precision!r}", hint=f"one of auto, {', '.join(PRECISIONS)}")
     chosen = choose_device(device)
+    dtype = _precision(precision, chosen)
     path = Path(model)
     known = None
-    named = str(model) in (each.name for each in CHECKPOINTS)  # whatever lies in the working directory
+    named = str(model) in (each.name for each in CHECKPOINTS)  # even if the working directory has a file of that name
     if named or (path.suffix not in (".safetensors", ".pth") and not path.exists()):
         checkpoint, path = resolve(
             str(model),
@@ -181,20 +179,20 @@ def load_refiner(
         from streammatte.models.nets.sdmatte_config import LITE_SDMATTE, SDMATTE
     except ImportError as exc:
         raise ModelError(
-            f"SDMatte needs diffusers and transformers, and one of them cannot be imported: {exc}",
-            hint="`streammatte doctor` says which; install streammatte again into a fresh environment",
+            f"cannot import diffusers and transformers, which SDMatte needs: {exc}",
+            hint="`streammatte doctor` shows which is missing; reinstall streammatte in a fresh environment",
         ) from exc
 
     config = None if known is None else LITE_SDMATTE if known == "sdmatte-lite" else SDMATTE
     with memory_of(chosen, _HINT, "SDMatte"):
         net = load_sdmatte(path, config)
-    return SDMatteRefiner(net, name=known or path.name, device=chosen, dtype=_precision(precision, chosen), size=size)
+    return SDMatteRefiner(net, name=known or path.name, device=chosen, dtype=dtype, size=size)
 
 
 def _precision(name: str, device: torch.device) -> torch.dtype:
-    """As :func:`choose_precision`; of its own choice bf16 where there is any: Stable Diffusion 2 overflows fp16.
+    """As :func:`choose_precision`, but ``auto`` prefers bf16: Stable Diffusion 2 overflows fp16.
 
-    On a CPU with AVX-512's bf16 a keyframe takes two thirds of the time and half of the memory.
+    On a CPU with AVX-512's bf16 a keyframe takes two thirds of the time and half the memory.
     """
     cuda = device.type == "cuda" and torch.cuda.is_bf16_supported()
     cpu = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
@@ -204,13 +202,13 @@ def _precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def _span(first: int, end: int, side: int, whole: int) -> tuple[int, int]:
-    """``side`` pixels around those from ``first`` to ``end``, moved and cut to lie within ``whole``."""
+    """``side`` pixels centred on ``first`` to ``end``, moved and cut to lie within ``whole``."""
     begin = min(max(0, (first + end - side) // 2), max(0, whole - side))
     return begin, min(whole, begin + side)
 
 
 def _at_size(region: Tensor, size: int) -> Tensor:
-    """(size, size) float32: 1 where any of the region's pixels falls, so that none of it is lost however small."""
+    """(size, size) float32: 1 wherever any of the region's pixels falls, so that no detail is lost."""
     shape = region.shape
     region = region.float()[None, None]
     if max(shape) > size:
@@ -219,7 +217,7 @@ def _at_size(region: Tensor, size: int) -> Tensor:
 
 
 def _corners(prompt: Tensor) -> Tensor:
-    """(1, 4), x0, y0, x1, y1 of the box around a prompt, in [0, 1] of its sides."""
+    """(1, 4): x0, y0, x1, y1 of the box around a prompt, as fractions of its sides."""
     rows, columns = prompt.any(dim=1).nonzero()[:, 0], prompt.any(dim=0).nonzero()[:, 0]
     ends = torch.stack((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
     return (ends / len(prompt))[None]

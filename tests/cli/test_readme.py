@@ -16,7 +16,8 @@ from conftest import SAMPLES
 from support.clips import write_clip
 
 from streammatte.cli.main import main
-from streammatte.models.store import find, locate
+from streammatte.models.hub import locate
+from streammatte.models.table import find
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()

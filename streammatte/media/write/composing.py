@@ -9,13 +9,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streammatte.color.codes import SRGB, is_light
 from streammatte.color.linear import from_linear
 from streammatte.color.ycbcr import Samples
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from streammatte.frame import Cutout
+    from streammatte.frame import Cutout, StreamInfo
 
 AlphaKind = Literal["straight", "premultiplied"]
 Content = Literal["plate", "matte", "foreground", "above", "beside"]
@@ -64,6 +65,67 @@ def says(content: Content, alpha: AlphaKind, *, composite: bool) -> str:
     if content == "above":
         return f"fill above its matte, {alpha}"
     return f"fill beside its matte, {alpha}" if content == "beside" else f"{alpha} alpha"
+
+
+def alpha_of(suffix: str, asked: AlphaKind | None, content: Content, *, composite: bool) -> AlphaKind | None:
+    """The kind of alpha, or of colours beside a matte, that an output holds; ``None`` where it holds no alpha."""
+    if content in ("matte", "foreground") or composite:
+        return None
+    return asked or default_alpha(suffix)
+
+
+def default_alpha(suffix: str) -> AlphaKind:
+    """What programs expect of files with that suffix."""
+    return "premultiplied" if suffix.lower() == ".exr" else "straight"
+
+
+class IntegerPictures:
+    """A cut-out as samples of 8 or 16 bits: (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA.
+
+    Args:
+        curve: Linear light is stored by this curve (H.273).
+        keeps_profile: The file can hold an ICC profile. Colours become sRGB if it cannot.
+
+    Attributes:
+        what: The contents, for people.
+        says: The same, and what of the stream they cannot hold.
+        profile: The ICC profile to store: the source's own, unless the picture is a composite or a matte.
+    """
+
+    def __init__(
+        self,
+        info: StreamInfo,
+        *,
+        bits: int,
+        content: Content,
+        alpha: AlphaKind,
+        background: Background | None,
+        curve: int = SRGB,
+        keeps_profile: bool = True,
+    ) -> None:
+        self._bits = bits
+        self._content = content
+        self._alpha = alpha
+        self._background = background
+        self._curve = curve if is_light(info.color) else None
+        self.has_alpha = content == "plate" and background is None
+        keeps = keeps_profile and background is None and content != "matte"
+        self.profile = info.profile if keeps else None
+        self._converts_from = None if keeps else info.profile
+        self.kind = "grey" if content == "matte" else "RGBA" if self.has_alpha else "RGB"
+        self.what = f"{self.kind} {bits} bit, {says(content, alpha, composite=background is not None)}"
+        self.says = self.what + ("" if info.timecode is None else f", timecode {info.timecode} left out")
+
+    def __call__(self, cutout: Cutout) -> Samples:
+        dtype: type[np.uint8] | type[np.uint16] = np.uint8 if self._bits == 8 else np.uint16
+        matte: Samples = stepped(opacity(cutout), 2**self._bits - 1).astype(dtype)
+        if self._content == "matte":
+            return matte
+        from streammatte.color.profiles import in_srgb  # imports a library of codecs
+
+        cutout = in_srgb(cutout, self._converts_from)
+        rgb = at_depth(picture(cutout, self._content, self._alpha, self._background, curve=self._curve), self._bits)
+        return cv2.merge([*cv2.split(rgb), matte]) if self.has_alpha else rgb
 
 
 def picture(

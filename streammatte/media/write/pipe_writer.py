@@ -11,11 +11,10 @@ from typing import Self
 import av
 
 from streammatte.errors import OutputError, WriteFailed
-from streammatte.frame import Cutout, Frame, StreamInfo
+from streammatte.frame import Cutout, StreamInfo
 from streammatte.media.addresses import PIPE
 from streammatte.media.pipes import NutPipe, open_nut
-from streammatte.media.write.composing import Background, Content, size_of, told_of
-from streammatte.media.write.pictures import IntegerPictures
+from streammatte.media.write.composing import Background, Content, IntegerPictures, size_of, told_of
 
 _PIXELS = {"grey": ("gray", "gray16le"), "RGB": ("rgb24", "rgb48le"), "RGBA": ("rgba", "rgba64le")}
 
@@ -36,17 +35,12 @@ class PipeWriter:
 
     Attributes:
         description: One line on what is written.
-        part: There is none, because nothing is renamed.
-        resumable, whole: As of :class:`~streammatte.media.write.video_writer.VideoWriter`; a pipe begins anew.
 
     Raises:
         OutputError: Standard output is a terminal.
     """
 
     path = Path(PIPE)
-    part = None
-    resumable = False
-    whole = 0
 
     def __init__(
         self,
@@ -63,32 +57,16 @@ class PipeWriter:
         self._info = info
         self._pictures = pictures
         self._size = size_of(content, info.width, info.height)
-        kind = "grey" if content == "matte" else "RGBA" if pictures.has_alpha else "RGB"
-        self._pixels = _PIXELS[kind][bits == 16]
+        self._pixels = _PIXELS[pictures.kind][bits == 16]
         self._background = background
         self._pipe = NutPipe()
         self._container: av.container.OutputContainer | None = None
         self._shift: int | None = None
         self._last = -1
+        self._finished = False
         self.description = f"NUT, raw {self._pixels}, {pictures.what}{'' if silent else ', sound left out'}"
 
     def __enter__(self) -> Self:
-        info = self._info
-        try:
-            out = self._container = open_nut(self._pipe)
-            stream = self._stream = out.add_stream("rawvideo", rate=info.frame_rate)
-            stream.width, stream.height = self._size
-            stream.pix_fmt = self._pixels
-            stream.time_base = stream.codec_context.time_base = info.time_base
-            stream.codec_context.sample_aspect_ratio = info.pixel_aspect
-            out.start_encoding()
-            self._pipe.check()
-        except (av.FFmpegError, OSError) as exc:
-            self._close()
-            raise _failed(exc) from exc
-        except BaseException:
-            self._close()
-            raise
         return self
 
     def write(self, cutout: Cutout) -> None:
@@ -97,8 +75,8 @@ class PipeWriter:
         Raises:
             WriteFailed: Nobody reads any more.
         """
-        if self._container is None:
-            raise RuntimeError("a sink takes plates inside its with statement, and none once it is finished")
+        if self._finished:
+            raise RuntimeError("a writer takes no cut-outs once it is finished")
         pts = cutout.frame.pts
         if self._shift is None:
             self._shift = pts if pts < 0 or self._info.span is not None else 0
@@ -107,14 +85,12 @@ class PipeWriter:
         frame.time_base = self._info.time_base
         frame.duration = cutout.frame.duration
         try:
+            if self._container is None:  # not before: a run that fails while it gets ready leaves the reader alone
+                self._container = self._open()
             self._container.mux(self._stream.encode(frame))
             self._pipe.check()
         except (av.FFmpegError, OSError) as exc:
             raise _failed(exc) from exc
-
-    def skip(self, frame: Frame) -> None:
-        """Nothing is whole before it is entered, so there is nothing to skip."""
-        raise RuntimeError("a pipe begins anew")
 
     def finish(self) -> None:
         """Write the rest, and end the stream. Once, after the last cut-out; leaving does it otherwise.
@@ -123,8 +99,6 @@ class PipeWriter:
             WriteFailed: Nobody reads any more, or there were no cut-outs.
         """
         if self._container is None:
-            return
-        if self._shift is None:
             raise WriteFailed("standard output would have no frames", hint="no frames were written")
         try:
             self._container.mux(self._stream.encode(None))
@@ -132,17 +106,28 @@ class PipeWriter:
             self._pipe.check()
         except (av.FFmpegError, OSError) as exc:
             raise _failed(exc) from exc
-        self._container = None
+        self._container, self._finished = None, True
         self.description += told_of(self._background)
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None:
+            if kind is None and not self._finished:
                 self.finish()
         finally:
             self._close()
+
+    def _open(self) -> av.container.OutputContainer:
+        info = self._info
+        out = open_nut(self._pipe)
+        stream = self._stream = out.add_stream("rawvideo", rate=info.frame_rate)
+        stream.width, stream.height = self._size
+        stream.pix_fmt = self._pixels
+        stream.time_base = stream.codec_context.time_base = info.time_base
+        stream.codec_context.sample_aspect_ratio = info.pixel_aspect
+        out.start_encoding()
+        return out
 
     def _close(self) -> None:
         container, self._container = self._container, None

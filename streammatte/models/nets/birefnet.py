@@ -23,13 +23,13 @@ from streammatte.models.nets.swin import SwinConfig, SwinTransformer, infer_swin
 
 @dataclass(frozen=True)
 class BiRefNetConfig:
-    """The backbone and the decoder's widths: what tells one BiRefNet from another.
+    """The backbone and the decoder's widths: all that differs between BiRefNets.
 
     Attributes:
         backbone: A Swin Transformer, as in the released checkpoints, or the bundled network's EfficientNet-Lite.
         inter: Inner width of the decoder's blocks.
         aspp: Width of each branch of their pyramids.
-        kernels: Sides of the pyramids' deformable kernels; none where dilated convolutions stand in their place.
+        kernels: Sides of the pyramids' deformable kernels; empty if dilated convolutions are used instead.
     """
 
     backbone: SwinConfig | EfficientNetConfig
@@ -38,7 +38,7 @@ class BiRefNetConfig:
     kernels: tuple[int, ...] = (1, 3, 7)
 
 
-# What "ImageNet-normalised" means: every backbone of the family was trained with these, of R, G and B in [0, 1].
+# ImageNet's mean and standard deviation of R, G and B in [0, 1], which every backbone of the family was trained with.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -50,36 +50,35 @@ NANO = BiRefNetConfig(LITE0, inter=24, aspp=24, kernels=())  # the bundled one
 
 
 def load_birefnet(checkpoint: str | PathLike[str]) -> BiRefNet:
-    """Load a released, embedded or user's own BiRefNet checkpoint, telling its backbone from the tensors' shapes.
+    """Load any BiRefNet checkpoint; the backbone is inferred from the tensors' shapes.
 
     Args:
-        checkpoint: A ``.safetensors`` file, or a ``.pth`` file of tensors alone; float32 or float16.
+        checkpoint: A ``.safetensors`` file, or a ``.pth`` file that holds only tensors; float32 or float16.
 
     Returns:
         The network in float32 on the CPU, in eval mode.
 
     Raises:
         WeightsMissing: There is no such file.
-        WeightsMismatch: It is not a checkpoint, not a BiRefNet's, or not wholly one.
+        WeightsMismatch: The file is not a complete BiRefNet checkpoint.
     """
     tensors = read_tensors(checkpoint)
     try:
         config = infer_config(tensors)
     except (KeyError, IndexError) as exc:
-        fault = f"it has no tensor {exc.args[0]}" if isinstance(exc, KeyError) else "its tensors have other shapes"
+        fault = f"it has no tensor {exc.args[0]}" if isinstance(exc, KeyError) else "its tensors have the wrong shapes"
         raise WeightsMismatch(
             f"{checkpoint} is not a BiRefNet checkpoint: {fault}",
             hint="`streammatte models` lists the checkpoints that fit",
         ) from exc
-    with torch.device("meta"):  # nothing is drawn at random only to be overwritten
+    with torch.device("meta"):  # skips random initialisation
         net = BiRefNet(config)
-    net.to_empty(device="cpu")
     load_strictly(net, tensors, checkpoint)
     return net.eval()
 
 
 def infer_config(tensors: Mapping[str, Tensor]) -> BiRefNetConfig:
-    """The config that a checkpoint was made with. Raises ``KeyError`` with the name of a tensor it should have."""
+    """The config of a checkpoint. Raises ``KeyError`` with the name of a missing tensor."""
     block = "squeeze_module.0"
     taps = [
         tensors[name].shape[-1]
@@ -98,7 +97,7 @@ def infer_config(tensors: Mapping[str, Tensor]) -> BiRefNetConfig:
 class BiRefNet(nn.Module):
     """(B, 3, H, W) RGB, ImageNet-normalised → (B, 1, H, W) logits; their sigmoid is the matte.
 
-    H and W are multiples of 32; of 64 if the half-resolution pass is to see whole patches.
+    H and W are multiples of 32, or of 64 for whole patches in the half-resolution pass.
     """
 
     def __init__(self, config: BiRefNetConfig) -> None:
@@ -119,12 +118,12 @@ class BiRefNet(nn.Module):
         return self.forward_training(image)[-1]
 
     def forward_training(self, image: Tensor) -> list[Tensor]:
-        """Logits from coarse to fine: at strides 16, 8 and 4, each of its own size, then those of ``forward``."""
+        """Logits from coarse to fine: at strides 16, 8 and 4, each at its own size, then those of ``forward``."""
         *finer, x1, x2, x3, x4 = self.encode(image)
         return self.decoder(image, x1, x2, x3, self.squeeze_module(x4), *finer)  # type: ignore[no-any-return]
 
     def encode(self, image: Tensor) -> list[Tensor]:
-        """Features at strides 4 to 32, of some backbones at 2 first; the deepest one carries the others as context."""
+        """Features at strides 4 to 32, preceded by stride 2 for some backbones; the deepest includes the others."""
         *finer, f1, f2, f3, f4 = self.bb(image)
         half = self.bb(resize(image, (image.shape[-2] // 2, image.shape[-1] // 2)))[-4:]
         x1, x2, x3, x4 = (
@@ -135,10 +134,10 @@ class BiRefNet(nn.Module):
 
 
 class Decoder(nn.Module):
-    """From the deepest features to the matte; every level sees tiles of the picture itself (the inward reference).
+    """From the deepest features to the matte; every level sees tiles of the image itself (the inward reference).
 
-    Where the backbone has features at stride 2, ``fine`` channels of them, the last step reads these in place of the
-    picture: it can find an edge where the picture's own pixels, joined linearly, can only tint it.
+    If the backbone has features at stride 2, ``fine`` channels of them, the last step reads those instead of the image:
+    a linear map of the image's pixels can tint an edge but not find it.
     """
 
     def __init__(self, widths: list[int], config: BiRefNetConfig, *, fine: int = 0) -> None:
@@ -156,7 +155,7 @@ class Decoder(nn.Module):
             self.fine_block = FineBlock(c1 // 2, fine)
         else:
             self.ipt_blk1 = PictureBlock(3, c1 // 8, config.inter)
-            self.conv_out1 = nn.Sequential(nn.Conv2d(c1 // 2 + c1 // 8, 1, 1))  # of one: so the checkpoints name it
+            self.conv_out1 = nn.Sequential(nn.Conv2d(c1 // 2 + c1 // 8, 1, 1))  # the checkpoints name it so
         for level, width in ((4, c3), (3, c2), (2, c1)):
             self.add_module(f"lateral_block{level}", LateralBlock(width))
             self.add_module(f"conv_ms_spvn_{level}", nn.Conv2d(width, 1, 1))
@@ -164,14 +163,14 @@ class Decoder(nn.Module):
                 f"gdt_convs_{level}",
                 nn.Sequential(nn.Conv2d(width, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()),
             )
-            # Predicts the picture's gradient in the reference's training; kept because the checkpoints hold it.
+            # Predicts the image's gradient in the reference's training; kept because the checkpoints contain it.
             self.add_module(f"gdt_convs_pred_{level}", nn.Sequential(nn.Conv2d(16, 1, 1)))
             self.add_module(f"gdt_convs_attn_{level}", nn.Sequential(nn.Conv2d(16, 1, 1)))
 
     def forward(
         self, image: Tensor, x1: Tensor, x2: Tensor, x3: Tensor, x4: Tensor, x0: Tensor | None = None
     ) -> list[Tensor]:
-        """The picture and its features at strides 4, 8, 16, 32, and perhaps 2 → logits at strides 16, 8, 4 and 1."""
+        """The image and its features at strides 4, 8, 16, 32 and optionally 2 → logits at strides 16, 8, 4 and 1."""
         p4, logits4 = self._attend(4, self.decoder_block4(torch.cat((x4, self._tiles(5, image, x4)), dim=1)))
         p3 = resize(p4, x3.shape[-2:]) + self.get_submodule("lateral_block4")(x3)
         p3, logits3 = self._attend(3, self.decoder_block3(torch.cat((p3, self._tiles(4, image, p3)), dim=1)))
@@ -183,7 +182,7 @@ class Decoder(nn.Module):
         return [logits4, logits3, logits2, last]
 
     def _tiles(self, block: int, image: Tensor, like: Tensor) -> Tensor:
-        """The picture, cut into tiles of ``like``'s size that are stacked as channels, through its own block."""
+        """The image, cut into tiles of ``like``'s size, stacked as channels and passed through this level's block."""
         return self.get_submodule(f"ipt_blk{block}")(tiles(image, like.shape[-2], like.shape[-1]))  # type: ignore[no-any-return]
 
     def _attend(self, level: int, p: Tensor) -> tuple[Tensor, Tensor]:
@@ -195,8 +194,8 @@ class Decoder(nn.Module):
     def _predict(self, image: Tensor, p1: Tensor) -> Tensor:
         """``conv_out1(cat(resize(p1), ipt_blk1(image)))`` without its two wide full-size tensors.
 
-        ``conv_out1`` is 1×1, so its half for ``p1`` commutes with the upsampling, and its half for the picture folds
-        into ``ipt_blk1``'s last convolution: both are linear.
+        ``conv_out1`` is 1×1 and everything here is linear, so its half for ``p1`` commutes with the upsampling, and its
+        half for the image folds into ``ipt_blk1``'s last convolution.
         """
         out, block = self.conv_out1.get_submodule("0"), self.ipt_blk1
         assert isinstance(out, nn.Conv2d) and out.bias is not None and block.conv_out.bias is not None
@@ -224,7 +223,7 @@ class DecoderBlock(nn.Module):
 
 
 class DeformablePyramid(nn.Module):
-    """Deformable convolutions of several sizes and the picture's mean, side by side (after ASPP, Chen et al. 2017)."""
+    """Deformable convolutions of several sizes and the global mean in parallel (after ASPP, Chen et al. 2017)."""
 
     def __init__(self, config: BiRefNetConfig) -> None:
         super().__init__()
@@ -257,9 +256,9 @@ class DeformableBranch(nn.Module):
 
 
 class DilatedPyramid(nn.Module):
-    """Dilated convolutions of several reaches and the picture's mean, side by side (ASPP, Chen et al. 2017).
+    """Dilated convolutions of several rates and the global mean in parallel (ASPP, Chen et al. 2017).
 
-    BiRefNet's own setting without deformable convolutions, with reaches for maps of 8 to 64 tokens a side.
+    BiRefNet's own option without deformable convolutions, with rates for maps of 8 to 64 tokens a side.
     """
 
     def __init__(self, config: BiRefNetConfig) -> None:
@@ -309,7 +308,7 @@ class FineBlock(nn.Module):
 
 
 class PictureBlock(nn.Module):
-    """Two 3×3 convolutions with nothing between them, from the picture's tiles to a level of the decoder."""
+    """Two 3×3 convolutions without an activation between, from the image's tiles to a level of the decoder."""
 
     def __init__(self, in_channels: int, out_channels: int, inter: int) -> None:
         super().__init__()
@@ -332,7 +331,7 @@ class LateralBlock(nn.Module):
 
 
 def resize(x: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
-    """Bilinear, corners on corners: the way every map of this network changes its size."""
+    """Bilinear with aligned corners, which this network uses throughout."""
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=True)
 
 

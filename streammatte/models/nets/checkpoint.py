@@ -15,20 +15,19 @@ from torch import Tensor, nn
 
 from streammatte.errors import OutOfMemory, WeightsMismatch, WeightsMissing
 
-# What torch.compile and DataParallel put in front of every name.
+# Prefixes that torch.compile and DataParallel add to every name.
 WRAPPERS = ("_orig_mod.", "module.")
 
 
 def read_tensors(path: str | PathLike[str], *, level: str | None = None) -> dict[str, Tensor]:
     """Read a checkpoint's tensors by name, on the CPU, in the types they are stored in.
 
-    ``.safetensors`` files hold tensors and nothing else; any other file is unpickled with ``weights_only=True``, which
-    builds tensors and plain containers and runs no code from the file. Tensors are read from the disk when they are
-    used.
+    ``.safetensors`` files hold nothing but tensors; any other file is unpickled with ``weights_only=True``, which
+    builds tensors and plain containers and runs no code from the file. Tensors are memory-mapped.
 
     Args:
         path: The file.
-        level: Where a training keeps the weights, beside its own state; a file without that level is taken as it is.
+        level: The key under which a training checkpoint keeps its weights; a file without that key is read whole.
 
     Raises:
         WeightsMissing: There is no such file.
@@ -39,8 +38,8 @@ def read_tensors(path: str | PathLike[str], *, level: str | None = None) -> dict
         path.open("rb").close()
     except OSError as exc:
         raise WeightsMissing(
-            f"the checkpoint {path} cannot be read: {exc.strerror}",
-            hint="check the path; `streammatte models` lists the known ones",
+            f"cannot read {path}: {exc.strerror}",
+            hint="check the path; `streammatte models` lists the known checkpoints",
         ) from exc
     try:
         tensors: object
@@ -53,22 +52,22 @@ def read_tensors(path: str | PathLike[str], *, level: str | None = None) -> dict
     except Exception as exc:  # a damaged pickle can raise anything at all
         if isinstance(exc, MemoryError) or "allocate memory" in str(exc):  # as mmap and torch have it
             raise OutOfMemory(
-                f"there is too little memory to read {path}", hint="close other programs, or take a smaller network"
+                f"not enough memory to read {path}", hint="close other programs, or use a smaller model"
             ) from exc
         raise WeightsMismatch(
-            f"{path} is not a checkpoint, or is damaged",
-            hint="a .safetensors file, or a .pth file that holds tensors alone, is expected",
+            f"{path} is damaged or not a checkpoint",
+            hint="expected a .safetensors file, or a .pth file that holds only tensors",
         ) from exc
     if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise WeightsMismatch(
-            f"{path} holds something other than a table of tensors",
-            hint="save the network's state_dict() alone",
+            f"{path} is not a state dict: it holds more than tensors",
+            hint="save only the network's state_dict()",
         )
     return {_bare(str(name)): tensor for name, tensor in tensors.items()}
 
 
 def read_size(path: str | PathLike[str]) -> tuple[int, int] | None:
-    """(H, W) of the input that a checkpoint says it is for, as those of ``streammatte train`` do; else ``None``."""
+    """(H, W) of the network's input, where the checkpoint states it, as those of ``streammatte train`` do."""
     path = Path(path)
     if path.suffix != ".safetensors":
         return None
@@ -79,53 +78,40 @@ def read_size(path: str | PathLike[str]) -> tuple[int, int] | None:
 
 
 def load_strictly(
-    net: nn.Module,
-    tensors: Mapping[str, Tensor],
-    path: str | PathLike[str],
-    *,
-    named: Callable[[str], str] = str,
-    assign: bool = False,
+    net: nn.Module, tensors: Mapping[str, Tensor], path: str | PathLike[str], *, named: Callable[[str], str] = str
 ) -> None:
-    """Load ``tensors`` into ``net``: exactly its own names and shapes, or nothing is loaded.
+    """Make ``tensors`` the parameters and buffers of ``net``: exactly its own names and shapes, or none of them.
 
     Args:
-        net: The network.
+        net: The network, on ``meta``: nothing is copied, and each tensor is converted to the type the network has.
         tensors: By name.
-        path: What the file is called.
-        named: From the network's own names to those of the checkpoints, where they differ.
-        assign: Make them the network's own instead of copying them, in the network's types: for one on ``meta``.
+        path: The file, for messages.
+        named: Maps the network's own names to those of the checkpoints, where they differ.
 
     Raises:
         WeightsMismatch: Names the first missing, unexpected or misshapen tensors, and counts the rest.
     """
     own = {named(name): tensor for name, tensor in net.state_dict().items()}
-    missing = [f"{name} is missing" for name in own if name not in tensors]
-    unexpected = [f"{name} is unexpected" for name in tensors if name not in own]
-    misshapen = [
-        f"{name} is {_shape(tensors[name])} where {_shape(own[name])} is expected"
-        for name in own
-        if name in tensors and tensors[name].shape != own[name].shape
-    ]
-    numbers = [
-        f"{name} holds {str(tensors[name].dtype).removeprefix('torch.')} where floats are expected"
-        for name in own
-        if name in tensors and own[name].is_floating_point() and not tensors[name].is_floating_point()
-    ]
-    faults = missing + unexpected + misshapen + numbers
+    faults = [f"{name} is missing" for name in own if name not in tensors]
+    faults += [f"{name} is unexpected" for name in tensors if name not in own]
+    for name in (name for name in own if name in tensors):
+        expected, given = own[name], tensors[name]
+        if given.shape != expected.shape:
+            faults.append(f"{name} is {_shape(given)}, expected {_shape(expected)}")
+        elif expected.is_floating_point() and not given.is_floating_point():
+            faults.append(f"{name} holds {str(given.dtype).removeprefix('torch.')}, expected floats")
     if faults:
         rest = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
         raise WeightsMismatch(
             f"{path} does not fit {type(net).__name__}: {'; '.join(faults[:3])}{rest}",
             hint="`streammatte models` lists the checkpoints that fit",
         )
-    given = {name: tensors[named(name)] for name in net.state_dict()}
-    if assign:
-        given = {name: given[name].to(tensor.dtype) for name, tensor in net.state_dict().items()}
-    net.load_state_dict(given, assign=assign)
+    state = {name: tensors[named(name)].to(tensor.dtype) for name, tensor in net.state_dict().items()}
+    net.load_state_dict(state, assign=True)
 
 
 class _Ignored:
-    """Stands for whatever a training keeps beside its weights: takes anything, keeps nothing, does nothing."""
+    """Stands in for whatever a training checkpoint keeps besides weights: takes anything and keeps nothing."""
 
     def __new__(cls, *args: object, **kwargs: object) -> _Ignored:
         return super().__new__(cls)
@@ -136,12 +122,12 @@ class _Ignored:
 
 
 def _unpickle(path: Path, *, training: bool) -> object:
-    """Tensors and plain containers; of a training's file with ``_Ignored`` for every class or function it names.
+    """Unpickle tensors and plain containers; in a training checkpoint, ``_Ignored`` replaces every class it names.
 
-    SDMatte's is one of those: detectron2 keeps its settings in it as OmegaConf's objects. Nothing of theirs is
-    imported, and nothing of the file runs.
+    SDMatte's needs that: detectron2 stores its settings in it as OmegaConf objects. None of them is imported, and no
+    code from the file runs.
     """
-    zipped = zipfile.is_zipfile(path)  # what torch wrote before 1.6 cannot be mapped into memory
+    zipped = zipfile.is_zipfile(path)  # files from before torch 1.6 cannot be memory-mapped
     ignored: list[Any] = []
     if training and zipped:
         ignored = [(_Ignored, name) for name in torch.serialization.get_unsafe_globals_in_checkpoint(path)]

@@ -10,20 +10,20 @@ from torch import Tensor, nn
 def deform_conv2d(x: Tensor, offset: Tensor, modulator: Tensor, weight: Tensor) -> Tensor:
     """Modulated deformable convolution, stride 1, "same" padding, odd square kernel, no bias.
 
-    Zhu et al. 2019, "Deformable ConvNets v2". Each tap reads the input at its own displaced place, bilinearly; outside
-    the picture the input is zero, a corner of the bilinear cell at a time, as in torchvision's operator.
+    Zhu et al. 2019, "Deformable ConvNets v2". Each tap samples the input bilinearly at its own displaced position;
+    outside the image each corner of the bilinear cell is zero, as in torchvision's operator.
 
-    Coordinates are in float32 whatever the data's type: in float16 they would step by 1/8 pixel beyond x = 128.
-    The taps are read a kernel row at a time, so that the samples of a 7×7 kernel never lie in memory all at once.
+    Coordinates are float32 whatever the data's type: in float16 they would step by 1/8 pixel beyond x = 128. Taps are
+    read one kernel row at a time, so that the samples of a 7×7 kernel are never all in memory.
 
     Args:
         x: (B, C, H, W).
-        offset: (B, 2·K, H, W), K = kernel side squared; (dy, dx) for each tap, taps in row order.
+        offset: (B, 2·K, H, W), K = kernel side squared; (dy, dx) of each tap, in row order.
         modulator: (B, K, H, W), the weight of each tap.
         weight: (O, C, k, k).
 
     Returns:
-        (B, O, H, W) in the type of ``x``.
+        (B, O, H, W), same dtype as ``x``.
     """
     B, C, H, W = x.shape
     k = weight.shape[-1]
@@ -32,9 +32,9 @@ def deform_conv2d(x: Tensor, offset: Tensor, modulator: Tensor, weight: Tensor) 
     taps = torch.arange(k, device=x.device, dtype=torch.float32).view(1, k, 1, 1) - k // 2
     displacement = offset.float().view(B, k, k, 2, H, W)
     modulation = modulator.view(B, k, k, H, W)
-    data = x.float()  # grid_sample wants data and coordinates in one type
+    data = x.float()  # grid_sample needs data and coordinates of one dtype
     # grid_sample's range is [-1, 1] between the centres of the outermost pixels. An axis of one pixel has no such
-    # range; reading it as if it were two pixels wide keeps pixel 0 at -1 and lets everything outside be zero.
+    # range; padding it to two keeps pixel 0 at -1 and everything outside zero.
     if H == 1 or W == 1:
         data = F.pad(data, (0, int(W == 1), 0, int(H == 1)))
     scale_y, scale_x = 2 / (data.shape[-2] - 1), 2 / (data.shape[-1] - 1)
@@ -53,7 +53,7 @@ def deform_conv2d(x: Tensor, offset: Tensor, modulator: Tensor, weight: Tensor) 
 
 
 class DeformableConv2d(nn.Module):
-    """A convolution that learns where to look: offsets and modulators are convolutions of its own input."""
+    """A deformable convolution whose offsets and modulators are convolutions of its input."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
         super().__init__()
@@ -61,14 +61,14 @@ class DeformableConv2d(nn.Module):
         self.offset_conv = nn.Conv2d(in_channels, 2 * taps, kernel, padding=padding)
         self.modulator_conv = nn.Conv2d(in_channels, taps, kernel, padding=padding)
         self.regular_conv = nn.Conv2d(in_channels, out_channels, kernel, padding=padding, bias=False)
-        # An untrained one is an ordinary convolution: no displacement, every modulator 2 · sigmoid(0) = 1.
+        # Untrained, it is an ordinary convolution: no displacement, every modulator 2 · sigmoid(0) = 1.
         for conv in (self.offset_conv, self.modulator_conv):
             nn.init.zeros_(conv.weight)
             assert conv.bias is not None
             nn.init.zeros_(conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        # Both read the same input: one convolution computes them.
+        # Both read the same input, so one convolution computes them.
         assert self.offset_conv.bias is not None and self.modulator_conv.bias is not None
         both = F.conv2d(
             x,

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 KERNELS = (3, 3, 5, 3, 5, 5)  # of each stage's depthwise convolutions
 STRIDES = (1, 2, 2, 2, 1, 2)  # of each stage's first block
 EXPANSIONS = (1, 6, 6, 6, 6, 6)
-TAPPED = (0, 1, 2, 4, 5)  # the stages whose last block ends a stride: 2, 4, 8, 16, 32
+TAPPED = (0, 1, 2, 4, 5)  # the last stage at each of strides 2, 4, 8, 16, 32
 STEM = 32
 
 
 @dataclass(frozen=True)
 class EfficientNetConfig:
-    """What tells one EfficientNet-Lite from another.
+    """All that differs between EfficientNet-Lites.
 
     Attributes:
         widths: Channels of each of the six stages.
@@ -41,7 +41,7 @@ LITE0 = EfficientNetConfig((16, 24, 40, 80, 112, 192), (1, 2, 2, 3, 3, 4))
 
 
 def infer_efficientnet(tensors: Mapping[str, Tensor]) -> EfficientNetConfig:
-    """The config that a checkpoint's ``bb.`` tensors were made with. Raises ``KeyError`` naming a missing tensor."""
+    """The config of a checkpoint's ``bb.`` tensors. Raises ``KeyError`` with the name of a missing tensor."""
     stages = [
         len({name.split(".")[3] for name in tensors if name.startswith(f"bb.stages.{stage}.")})
         for stage in range(len(STRIDES))
@@ -79,7 +79,7 @@ class EfficientNetLite(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """1×1 to a wider space, a depthwise convolution there, 1×1 back (Sandler et al. 2018, MobileNetV2)."""
+    """Expand by 1×1, convolve depthwise, project by 1×1 (Sandler et al. 2018, MobileNetV2)."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class InvertedResidual(nn.Module):
         self.residual = stride == 1 and in_channels == out_channels
         if expansion > 1:
             self.expand = nn.Conv2d(in_channels, wide, 1)
-        # Padded alike on both sides, where TensorFlow pads the end alone: the same features, on a grid a pixel away.
+        # Padded on both sides, where TensorFlow pads only the end: the same features, shifted by a pixel.
         self.depthwise = nn.Conv2d(wide, wide, kernel, stride=stride, padding=kernel // 2, groups=wide)
         self.project = nn.Conv2d(wide, out_channels, 1)
 

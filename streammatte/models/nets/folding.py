@@ -1,4 +1,4 @@
-"""Batch norms folded into the convolutions before them: the same numbers, computed once instead of for every frame."""
+"""Folding batch norms into the convolutions before them, so that they cost nothing per frame."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 Net = TypeVar("Net", bound=nn.Module)
 
-# How a block's convolutions and the norms behind them are named.
+# Names of convolutions and of the norms that follow them.
 PAIRS = (("conv_in", "bn_in"), ("conv_out", "bn_out"), ("conv1", "bn1"), ("atrous_conv", "bn"))
 
 
 def fold_batch_norms(net: Net) -> Net:
-    """Fold every batch norm of a network in eval mode that follows an ordinary convolution; returns ``net``, changed.
+    """Fold, in place, every batch norm of a network in eval mode that follows an ordinary convolution.
 
-    What is left of a norm is an identity, so that forward passes stay as they are written. Deformable convolutions keep
-    theirs: they have no bias to take it.
+    An identity replaces each norm, so that ``forward`` need not change. Deformable convolutions keep theirs: they have
+    no bias to fold it into.
     """
     for block in net.modules():
         pairs = [(conv, norm) for conv, norm in PAIRS if hasattr(block, conv) and hasattr(block, norm)]

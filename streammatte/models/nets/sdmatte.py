@@ -1,8 +1,8 @@
-"""SDMatte (Huang et al. 2025, arXiv 2508.00443): Stable Diffusion 2's networks, one step, from a picture and a prompt.
+"""SDMatte (Huang et al. 2025, arXiv 2508.00443): Stable Diffusion 2's networks, one step, from an image and a prompt.
 
-A prompt is a mask of the object or a filled box around it, and the box's corners. Names are those of the released
-checkpoints; blocks are diffusers' and transformers'. What they were not made for is here: the prompt's tokens in the
-middle of the U-Net, its mask in every self-attention, and the box in the time embedding.
+A prompt is a mask of the object or a filled box around it, plus the box's corners. Names are those of the released
+checkpoints; blocks come from diffusers and transformers. This module adds the prompt's tokens in the middle of the
+U-Net, its mask in every self-attention, and the box in the time embedding.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from streammatte.models.nets.sdmatte_config import (
 )
 
 MULTIPLE = 64  # of the input's sides: the U-Net's deepest grid is at this stride
-HIDDEN = -10000.0  # added to the scores of tokens outside the prompt, as in training
+HIDDEN = -10000.0  # added to the attention scores of tokens outside the prompt, as in training
 EMPTY_PROMPT = (49406, 49407, *(0,) * 75)  # CLIP's begin and end, and Stable Diffusion 2's padding
 
 
@@ -44,7 +44,7 @@ class SDMatte(nn.Module):
 
     Attributes:
         lite: Whether it is LiteSDMatte.
-        empty_prompt: (1, 77, C), the text embedding of the empty prompt; the text encoder itself is let go after it.
+        empty_prompt: (1, 77, C), the text embedding of the empty prompt, after ``settle``.
     """
 
     empty_prompt: Tensor
@@ -60,31 +60,31 @@ class SDMatte(nn.Module):
 
     @torch.no_grad()
     def settle(self) -> Self:
-        """Compute the empty prompt's embedding, and let the text encoder go: 1.4 GB in fp32."""
+        """Compute the empty prompt's embedding and drop the text encoder, which takes 1.4 GB in fp32."""
         assert self.text_encoder is not None
         tokens = torch.tensor([EMPTY_PROMPT])
-        # Positions are a buffer that no checkpoint holds; given here, it does not matter what became of it.
+        # Positions are a buffer that no checkpoint holds, so they are passed.
         places = torch.arange(len(EMPTY_PROMPT))[None]
         self.empty_prompt = self.text_encoder(input_ids=tokens, position_ids=places)[0]
         self.text_encoder = None
         return self
 
     def cast(self, dtype: torch.dtype) -> Self:
-        """Compute in ``dtype``; the autoencoder, whose activations overflow in fp16, in fp32 instead of that."""
+        """Compute in ``dtype``, except the autoencoder in fp16: its activations overflow, so it stays in fp32."""
         self.to(dtype)
         if dtype == torch.float16 and not self.lite:
             self.vae.float()
         return self
 
     def forward(self, image: Tensor, mask: Tensor, box: Tensor, is_transparent: Tensor) -> Tensor:
-        """Alpha, (B, 1, H, W) in [0, 1], in the autoencoder's type.
+        """Alpha, (B, 1, H, W) float32 in [0, 1].
 
         Args:
-            image: (B, 3, H, W) in [-1, 1], sRGB as shown. H and W are multiples of 64; the network was trained with
-                squares, at 1024² at last.
-            mask: (B, 1, H, W), the prompt: 1 inside of the mask or box, -1 outside.
-            box: (B, 4), x0, y0, x1, y1 of the prompt, in [0, 1] of width and height.
-            is_transparent: (B,), 1 for glass, veil and smoke, 0 for what cannot be seen through.
+            image: (B, 3, H, W) in [-1, 1], sRGB. H and W are multiples of 64; the network was trained on squares, up to
+                1024².
+            mask: (B, 1, H, W), the prompt: 1 inside the mask or box, -1 outside.
+            box: (B, 4), the prompt's x0, y0, x1, y1 as fractions of width and height.
+            is_transparent: (B,), 1 for glass, veils and smoke, 0 for opaque objects.
         """
         if any(side % MULTIPLE for side in image.shape[-2:]):
             raise ValueError(f"sides of {tuple(image.shape[-2:])} are not multiples of {MULTIPLE}")
@@ -96,22 +96,22 @@ class SDMatte(nn.Module):
         return ((self.decode(latent).mean(dim=1, keepdim=True).clamp(-1, 1) + 1) / 2).float()
 
     def encode(self, picture: Tensor) -> Tensor:
-        """The latent's mean, (B, 4, H/8, W/8), scaled as the U-Net takes it, of (B, 3, H, W) in [-1, 1]."""
+        """The latent's mean, (B, 4, H/8, W/8), scaled for the U-Net, from (B, 3, H, W) in [-1, 1]."""
         picture = picture.to(next(self.vae.parameters()).dtype)
         if self.lite:
-            # Diffusers' encoder takes [-1, 1]; LiteSDMatte has learnt with what it makes of [0, 1].
+            # Diffusers' encoder takes [-1, 1], but LiteSDMatte was trained with [0, 1].
             return self.vae.encoder((picture + 1) / 2) * self._scaling  # type: ignore[no-any-return]
         mean, _ = self.vae.quant_conv(self.vae.encoder(picture)).chunk(2, dim=1)
         return mean * self._scaling  # type: ignore[no-any-return]
 
     def decode(self, latent: Tensor) -> Tensor:
-        """(B, 3, H, W), about [-1, 1]; the inverse of ``encode``."""
+        """(B, 3, H, W), roughly in [-1, 1]; the inverse of ``encode``."""
         latent = latent.to(next(self.vae.parameters()).dtype) / self._scaling
         return self.vae.decoder(latent if self.lite else self.vae.post_quant_conv(latent))  # type: ignore[no-any-return]
 
 
 class PromptedUNet(UNet2DConditionModel):
-    """Stable Diffusion's U-Net, which takes a visual prompt's latent, tokens, mask and box besides."""
+    """Stable Diffusion's U-Net with a visual prompt: its latent, tokens, mask and box."""
 
     def __init__(self, config: Mapping[str, Any], latent_channels: int) -> None:
         own = {name: value for name, value in _plain(config).items() if name not in ADDED}
@@ -119,23 +119,23 @@ class PromptedUNet(UNet2DConditionModel):
         width, tokens = self.time_embedding.linear_1.out_features, config["cross_attention_dim"]
         step, points, boxes = (config[name] for name in ADDED)
         self.aux_conv_in = nn.Conv2d(latent_channels, tokens, 3, padding=1)
-        self.point_embedding = TimestepEmbedding(points, width)  # of prompts that are points; checkpoints have it
+        self.point_embedding = TimestepEmbedding(points, width)  # for point prompts; unused, but in the checkpoints
         self.bbox_time_proj = Timesteps(step, self.config["flip_sin_to_cos"], self.config["freq_shift"])
         self.bbox_embedding = TimestepEmbedding(boxes, width)
-        self.set_attn_processor(PromptedAttention())  # type: ignore[arg-type]  # annotated with diffusers' own alone
+        self.set_attn_processor(PromptedAttention())  # type: ignore[arg-type]  # annotated with diffusers' own classes only
 
-    def forward(  # another network with the same parts
+    def forward(  # a different signature with the same blocks
         self, latents: Tensor, prompt_latent: Tensor, text: Tensor, inside: Tensor, box: Tensor, opaque: Tensor
     ) -> Tensor:
         """The alpha's latent, (B, 4, h, w).
 
         Args:
-            latents: (B, 8, h, w), of the picture and of the prompt.
-            prompt_latent: (B, 4, h, w), which becomes the tokens that the middle of the network attends to.
-            text: (B, 77, C), which its other parts attend to.
-            inside: (B, 1, h, w), 1 inside of the prompt and 0 outside.
+            latents: (B, 8, h, w), the image's and the prompt's.
+            prompt_latent: (B, 4, h, w), the source of the tokens that the mid block attends to.
+            text: (B, 77, C), which the other blocks attend to.
+            inside: (B, 1, h, w), 1 inside the prompt and 0 outside.
             box: (B, 4) in [0, 1].
-            opaque: (B,), 1 for what cannot be seen through: it stands in the timestep's place.
+            opaque: (B,), 1 for opaque objects; fed in place of the timestep.
         """
         dtype = latents.dtype
         time = self.time_embedding(self.time_proj(opaque.flatten()).to(dtype))
@@ -165,7 +165,7 @@ class PromptedUNet(UNet2DConditionModel):
 
 
 class PromptedAttention:
-    """Attention of the U-Net's blocks; of a token grid to itself, only to what lies inside of the prompt."""
+    """Attention whose self-attention is restricted to tokens inside the prompt."""
 
     def __call__(
         self,
@@ -176,10 +176,9 @@ class PromptedAttention:
         *,
         masks: Mapping[int, Tensor],
     ) -> Tensor:
-        """(B, N, C) of (B, N, C); ``masks``: by the number of tokens, (B, 1, 1, N), what is added to the scores.
+        """(B, N, C) → (B, N, C); ``masks`` maps a number of tokens N to a (B, 1, 1, N) bias on the scores.
 
-        A mask of one row stays that: torch's kernels read it for all queries with a stride of nothing, and no
-        matrix of N² is ever there, which at 1024² would have 16384 rows.
+        The bias keeps its single row, which torch's kernels broadcast: an N² matrix would have 16384 rows at 1024².
         """
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         mask = masks[context.shape[1]] if encoder_hidden_states is None else None
@@ -194,17 +193,17 @@ class PromptedAttention:
 
 
 def load_sdmatte(checkpoint: str | PathLike[str], config: str | PathLike[str] | SDMatteConfig | None = None) -> SDMatte:
-    """SDMatte, ready to be called, on the CPU in fp32.
+    """Load SDMatte on the CPU in fp32, in eval mode.
 
     Args:
         checkpoint: A file, or a folder laid out as on the hub: configurations in ``unet``, ``vae`` and
-            ``text_encoder``, and the file beside them. A file of the training, with the weights under ``model``, too.
-        config: A folder of configurations; by default the one that the file lies in, or else, where that has none, the
-            released network's.
+            ``text_encoder``, and the file beside them. Training checkpoints, with weights under ``model``, work too.
+        config: A folder of configurations; by default the file's own folder or, if that has none, the released
+            network's.
 
     Raises:
         WeightsMissing: There is no such file.
-        WeightsMismatch: It is damaged, or not of this network: names what is missing, unexpected or misshapen.
+        WeightsMismatch: It is damaged, or not this network's; the message names the tensors.
         ModelError: A configuration is missing or is not SDMatte's.
     """
     path = Path(checkpoint)
@@ -221,33 +220,33 @@ def load_sdmatte(checkpoint: str | PathLike[str], config: str | PathLike[str] | 
     try:
         with torch.device("meta"):
             net = SDMatte(config)
-    except (TypeError, ValueError, KeyError, RuntimeError) as exc:  # diffusers checks little of what it is given
+    except (TypeError, ValueError, KeyError, RuntimeError) as exc:  # diffusers hardly checks its arguments
         raise ModelError(
             f"the configuration of {path} is not SDMatte's: {str(exc).splitlines()[0]}",
-            hint="take the configurations from where the checkpoint comes from",
+            hint="use the configurations from the checkpoint's own repository",
         ) from exc
-    load_strictly(net, tensors, path, named=_named, assign=True)
+    load_strictly(net, tensors, path, named=_named)
     return net.eval().requires_grad_(False).settle()
 
 
 def checkpoint_in(folder: Path) -> Path:
-    """The checkpoint that lies in a folder laid out as on the hub.
+    """The checkpoint in a folder laid out as on the hub.
 
     Raises:
-        ModelError: There is none, or there are several.
+        ModelError: There is none, or more than one.
     """
     found = sorted(path for ending in ("*.safetensors", "*.pth") for path in folder.glob(ending))
     if len(found) != 1:
         names = ", ".join(path.name for path in found)
         raise ModelError(
             f"{folder} has {'no checkpoint' if not found else f'several checkpoints: {names}'}",
-            hint="a .safetensors or .pth file lies beside unet, vae and text_encoder; name the file itself",
+            hint="expected one .safetensors or .pth file beside unet, vae and text_encoder; or pass the file itself",
         )
     return found[0]
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what the libraries note of themselves."""
+    """Without the libraries' own keys."""
     return {name: value for name, value in config.items() if not name.startswith("_")}
 
 
@@ -255,14 +254,14 @@ def _renamed(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     for name in tensors:
         if _named(name) != name and _named(name) in tensors:
             raise WeightsMismatch(
-                f"{path} names the same tensor twice: {name} and {_named(name)}",
-                hint="take the file as it was published",
+                f"{path} contains the same tensor twice: {name} and {_named(name)}",
+                hint="use the file as it was published",
             )
     return {_named(name): tensor for name, tensor in tensors.items()}
 
 
 def _named(name: str) -> str:
-    """As the checkpoints name it: transformers 5 has dropped one level of the text encoder's names."""
+    """The checkpoints' name for it: transformers 5 dropped one level of the text encoder's names."""
     own = name.removeprefix("text_encoder.")
     if own == name or own.startswith("text_model."):
         return name
@@ -270,7 +269,7 @@ def _named(name: str) -> str:
 
 
 def _for(block: nn.Module, time: Tensor, context: Tensor, masks: Mapping[int, Tensor]) -> dict[str, Any]:
-    """What a block of the U-Net is called with: those without attention take the time alone."""
+    """The arguments of a U-Net block: without attention it takes only the time."""
     if not getattr(block, "has_cross_attention", False):
         return {"temb": time}
     return {"temb": time, "encoder_hidden_states": context, "cross_attention_kwargs": {"masks": masks}}

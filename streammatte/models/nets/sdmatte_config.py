@@ -1,4 +1,4 @@
-"""What an SDMatte network is built from: three tables, as its repositories hold them in JSON."""
+"""SDMatte's configuration: three tables, as its repositories hold them in JSON."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import Any
 from streammatte.errors import ModelError
 
 PARTS = ("unet", "vae", "text_encoder")
-# What SDMatte adds to Stable Diffusion's U-Net: the sinusoid's width for each number of a box, and the widths of the
-# embeddings of points and boxes.
+# Keys that SDMatte adds to Stable Diffusion's U-Net: the width of the sinusoid for each coordinate of a box, and the
+# widths of the embeddings of points and boxes.
 ADDED = ("bbox_time_embed_dim", "point_embeddings_input_dim", "bbox_embeddings_input_dim")
 
 
 @dataclass(frozen=True)
 class SDMatteConfig:
-    """The arguments of the three networks, in the words of diffusers and transformers.
+    """The arguments of the three networks, named as in diffusers and transformers.
 
     Attributes:
-        unet: Of ``UNet2DConditionModel``, and the three that SDMatte adds.
-        vae: Of ``AutoencoderKL``, or of ``AutoencoderTiny`` where ``lite``.
-        text_encoder: Of ``CLIPTextConfig``.
+        unet: For ``UNet2DConditionModel``, plus the three that SDMatte adds.
+        vae: For ``AutoencoderKL``, or for ``AutoencoderTiny`` if ``lite``.
+        text_encoder: For ``CLIPTextConfig``.
         lite: Whether it is LiteSDMatte.
     """
 
@@ -38,14 +38,14 @@ def read_config(folder: str | PathLike[str]) -> SDMatteConfig:
     """Read ``unet``, ``vae`` and ``text_encoder``, each with its ``config.json``, from a folder laid out as on the hub.
 
     Raises:
-        ModelError: A file is missing, is not JSON, or the U-Net's lacks what SDMatte adds to it.
+        ModelError: A file is missing or not JSON, or the U-Net's lacks SDMatte's own keys.
     """
     unet, vae, text_encoder = (_read(Path(folder) / part / "config.json") for part in PARTS)
     lacking = [name for name in ADDED if not isinstance(unet.get(name), int)]
     if lacking:
         path = Path(folder) / "unet" / "config.json"
         raise ModelError(
-            f"{path} is Stable Diffusion's, not SDMatte's: it lacks {', '.join(lacking)}",
+            f"{path} is not SDMatte's: it lacks {', '.join(lacking)}",
             hint='SDMatte has "bbox_time_embed_dim": 320, "point_embeddings_input_dim": 1680, '
             '"bbox_embeddings_input_dim": 1280',
         )
@@ -53,19 +53,19 @@ def read_config(folder: str | PathLike[str]) -> SDMatteConfig:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    hint = "a folder has unet/config.json, vae/config.json and text_encoder/config.json, as SDMatte's on the hub"
+    hint = "expected unet/config.json, vae/config.json and text_encoder/config.json, as in SDMatte's repository"
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as exc:
-        raise ModelError(f"the configuration {path} cannot be read: {exc.strerror}", hint=hint) from exc
-    except ValueError as exc:  # of JSON as of UTF-8
-        raise ModelError(f"the configuration {path} is not JSON: {exc}", hint=hint) from exc
+        raise ModelError(f"cannot read {path}: {exc.strerror}", hint=hint) from exc
+    except ValueError as exc:  # JSON and UTF-8 errors
+        raise ModelError(f"{path} is not JSON: {exc}", hint=hint) from exc
     if not isinstance(value, dict):
-        raise ModelError(f"the configuration {path} is not a table", hint=hint)
+        raise ModelError(f"{path} is not a JSON object", hint=hint)
     return value
 
 
-# Stable Diffusion 2's networks, with what SDMatte adds.
+# Stable Diffusion 2's networks with SDMatte's additions.
 SDMATTE = SDMatteConfig(
     unet={
         "sample_size": 96,
@@ -73,7 +73,7 @@ SDMATTE = SDMatteConfig(
         "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
         "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
         "layers_per_block": 2,
-        "attention_head_dim": (5, 10, 20, 20),  # the number of heads, in spite of its name
+        "attention_head_dim": (5, 10, 20, 20),  # despite its name, the number of heads
         "cross_attention_dim": 1024,
         "use_linear_projection": True,
         "bbox_time_embed_dim": 320,
@@ -99,8 +99,8 @@ SDMATTE = SDMatteConfig(
     },
 )
 
-# BK-SDM v2's base U-Net, which has one layer less in each block, and TAESD: what LiteSDMatte's authors name as its
-# beginnings. Of its own checkpoint no list of tensors was at hand to compare with.
+# BK-SDM v2's base U-Net, with one layer less per block, and TAESD, which LiteSDMatte's authors say they started from.
+# Not compared with the released checkpoint: no list of its tensors was available.
 LITE_SDMATTE = SDMatteConfig(
     unet={**SDMATTE.unet, "layers_per_block": 1},
     vae={"latent_channels": 4, "scaling_factor": 1.0},

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class SwinConfig:
-    """What tells one Swin Transformer from another.
+    """All that differs between Swin Transformers.
 
     Attributes:
         embed_dim: Channels of the first stage; each further stage has twice as many.
@@ -38,7 +38,7 @@ class SwinConfig:
 
 
 def infer_swin(tensors: Mapping[str, Tensor]) -> SwinConfig:
-    """The config that a checkpoint's ``bb.`` tensors were made with. Raises ``KeyError`` naming a missing tensor."""
+    """The config of a checkpoint's ``bb.`` tensors. Raises ``KeyError`` with the name of a missing tensor."""
     tables = [tensors[f"bb.layers.{i}.blocks.0.attn.relative_position_bias_table"] for i in range(4)]
     return SwinConfig(
         embed_dim=tensors["bb.patch_embed.proj.weight"].shape[0],
@@ -88,7 +88,7 @@ class PatchEmbed(nn.Module):
 
 
 class SwinLayer(nn.Module):
-    """The blocks of one resolution, every second one shifted, and the step to the next resolution."""
+    """The blocks of one resolution, every other one shifted, and the downsampling to the next."""
 
     def __init__(self, dim: int, depth: int, heads: int, window: int, *, last: bool) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class SwinLayer(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """2×2 neighbours become one token of twice the channels: (B, H, W, C) → (B, ⌈H/2⌉, ⌈W/2⌉, 2C)."""
+    """Merge 2×2 neighbours into one token with twice the channels: (B, H, W, C) → (B, ⌈H/2⌉, ⌈W/2⌉, 2C)."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class PatchMerging(nn.Module):
 
 
 class SwinBlock(nn.Module):
-    """Attention within windows, then a perceptron, both residual."""
+    """Attention within windows, then an MLP, both residual."""
 
     def __init__(self, dim: int, heads: int, window: int, shift: int) -> None:
         super().__init__()
@@ -139,9 +139,9 @@ class SwinBlock(nn.Module):
         return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
 
     def _mask(self, H: int, W: int, like: Tensor) -> Tensor:
-        """(windows, n², n²): 0 between tokens that were neighbours before the shift, -100 between those that were not.
+        """(windows, n², n²): 0 between tokens that were neighbours before the shift, -100 between others.
 
-        It depends on the resolution alone, so it is built once and kept (a clip has one or two of them).
+        It depends only on the resolution, so it is kept.
         """
         key = (H, W, like.device, like.dtype)
         if key not in self._masks:
@@ -183,7 +183,7 @@ class WindowAttention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two linear layers, four times as wide between them."""
+    """Two linear layers with a hidden width of four times the input's."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

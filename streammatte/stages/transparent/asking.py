@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from streammatte.models.sdmatte import SDMatteRefiner
     from streammatte.stages import TransparencyRefiner
     from streammatte.stages.mattes import Guide
+    from streammatte.stages.transparent.refiner import KeyframeMatter
 
 
 _OF_IT = ("sdmatte", "sdmatte_size", "keyframe_every")  # options that mean nothing without it
@@ -45,25 +47,30 @@ class SeeingThrough:
         device: Where SDMatte computes.
         mask: The user's, which says where.
         display: Told of loading and of keyframes.
+        remember: Wraps SDMatte, so that what it answered before is not asked again.
 
     Raises:
         ModelError, WeightsMissing, WeightsMismatch: There is no such SDMatte, or none that could be loaded.
 
     Attributes:
         stage: For this run; ``None`` if it looks for nothing.
-        frames: Indices of the frames that SDMatte has matted.
-        seconds: Spent on them.
+        seconds: Spent on keyframes.
     """
 
     def __init__(
-        self, options: Options, size: tuple[int, int], device: torch.device, mask: Guide | None, display: Display
+        self,
+        options: Options,
+        size: tuple[int, int],
+        device: torch.device,
+        mask: Guide | None,
+        display: Display,
+        remember: Callable[[KeyframeMatter], KeyframeMatter] = lambda matted: matted,
     ) -> None:
         import torch
 
         from streammatte.stages import SURE_OF_ITSELF, TransparencyRefiner
 
         self.stage: TransparencyRefiner | None = None
-        self.frames: list[int] = []
         self.seconds = 0.0
         self._options, self._device, self._display = options, device, display
         self._refiner: SDMatteRefiner | None = None
@@ -83,14 +90,21 @@ class SeeingThrough:
             self._refiner = self._load(offline=options.network.offline)
         elif where is not None and not self._can_be_had("", offline=options.network.offline):
             return
-        self.stage = TransparencyRefiner(self._matted, every=options.transparency.keyframe_every, region=where)
+        self.stage = TransparencyRefiner(
+            remember(self._matted), every=options.transparency.keyframe_every, region=where
+        )
 
-    def notes(self, *, whole: bool) -> list[str]:
-        """What a summary has to say, a line each. ``whole``: the run began at the first frame."""
+    @property
+    def frames(self) -> list[int]:
+        """Indices of the frames that SDMatte has matted."""
+        return [] if self.stage is None else self.stage.keyframes
+
+    def notes(self) -> list[str]:
+        """What a summary has to say, a line each."""
         notes = [self._missing] if self._missing else []
         if self.stage is not None and self.stage.left is not None:
             notes.append(f"what was in the box was seen through up to frame {self.stage.left - 1}, where its shot ends")
-        if self._options.transparency.transparency == "on" and not self.frames and whole:
+        if self._options.transparency.transparency == "on" and not self.frames:
             where = ": --transparent BOX says where to look"
             if masks := self._options.transparency.transparent_masks:
                 where = f": {', '.join(masks)} {'has' if len(masks) == 1 else 'have'} no white"
@@ -120,7 +134,6 @@ class SeeingThrough:
             with cores(self._threads):
                 alpha = self._refiner(frame, region)
             self.seconds += time.perf_counter() - start
-            self.frames.append(frame.index)
             return alpha
         finally:
             self._display.keyframe(None)
@@ -162,8 +175,7 @@ class SeeingThrough:
 
 def _check_name(name: str) -> None:
     """Refuse what is neither a file or folder that is there, nor a name of the table."""
-    from streammatte.models.store import find
-    from streammatte.models.table import CHECKPOINTS
+    from streammatte.models.table import CHECKPOINTS, find
 
     path = Path(name)
     if path.exists() and name not in (each.name for each in CHECKPOINTS):

@@ -1,0 +1,353 @@
+"""What scripts call; ``import streammatte as sm`` has all of it."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from rich.progress import Progress
+
+from streammatte import media, pipeline
+from streammatte.color.screen import transfer_for, view_of
+from streammatte.errors import InputError
+from streammatte.frame import Cutout, Frame, Model, Stage, StreamInfo
+from streammatte.media.read.pictures import Picture
+from streammatte.media.read.stills import assembled, channels_of, orientation_of, translating
+from streammatte.media.read.video import Video
+from streammatte.media.write.composing import IntegerPictures
+from streammatte.models import birefnet
+from streammatte.models.birefnet import BiRefNetModel
+from streammatte.models.listing import download_bar
+from streammatte.options import Edges, Matting, Options, Transparency
+from streammatte.options.field import options_of
+from streammatte.refusals import screen_of
+from streammatte.stages import stages_for
+from streammatte.stages.transparent.asking import SeeingThrough
+
+if TYPE_CHECKING:
+    from streammatte.frame import Writer
+    from streammatte.summary import Summary
+
+PathOrName = str | PathLike[str]
+logger = logging.getLogger("streammatte")
+
+
+def load_model(
+    name: str = "auto",
+    *,
+    weights: PathOrName | None = None,
+    device: str | None = None,
+    precision: str = "auto",
+    size: tuple[int, int] | None = None,
+    offline: bool = False,
+) -> BiRefNetModel:
+    """Load a model, downloading its weights if necessary.
+
+    Args:
+        name: One of ``available_models()``, or ``auto``: the best one that is here or can be downloaded.
+        weights: A checkpoint file to use instead; ``name`` then says which model it is, if it is a known one.
+        device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; the best one here by default.
+        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
+        size: (H, W) of the network's input, multiples of 32; by default what the checkpoint was trained at.
+        offline: Use only what is here.
+
+    Returns:
+        A callable: a list of frames in, a list of their alphas out, (H, W) float32 in [0, 1] of the network's size.
+
+    Raises:
+        ModelError, WeightsMissing, WeightsMismatch: No such model, no weights, or none that fit.
+        DeviceMissing, OutOfMemory: The machine lacks what was asked for.
+    """
+    console = Console(stderr=True)
+    with download_bar(console, name) as on_progress:
+        return birefnet.load_model(
+            name,
+            weights=weights,
+            device=device,
+            precision=precision,
+            size=size,
+            offline=offline,
+            on_progress=on_progress if console.is_terminal else None,
+            on_notice=logger.warning,
+        )
+
+
+@overload
+def remove(image: NDArray[Any], model: Model | str | None = None) -> NDArray[Any]: ...
+@overload
+def remove(image: Image.Image | PathOrName, model: Model | str | None = None) -> Image.Image: ...
+@overload
+def remove(image: Sequence[Any], model: Model | str | None = None) -> list[Any]: ...
+def remove(image: Any, model: Model | str | None = None) -> Any:
+    """Remove the background of a photograph, or of each in a list, as the command does when it writes PNG.
+
+    Args:
+        image: An (H, W, 3) uint8 or uint16 array of RGB; a PIL image; the path of a picture; or a list of these.
+        model: A loaded model, or a name for ``load_model``; ``auto`` by default, which is loaded once.
+
+    Returns:
+        RGBA with straight alpha, the old background's colour removed from soft edges. An array of the same type for an
+        array, a PIL image for anything else, a list for a list.
+
+    Raises:
+        InputError: It is none of these, cannot be read, or holds more than one picture.
+    """
+    model = _loaded_model(model)
+    if not isinstance(image, list | tuple):
+        return _removed(image, model)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        return [_removed(each, model) for each in progress.track(image, description="removing backgrounds")]
+
+
+def matte_video(
+    input: PathOrName,
+    output: PathOrName | Sequence[PathOrName] = (),
+    *,
+    model: BiRefNetModel | str | None = None,
+    **options: Any,
+) -> Summary:
+    """Do what ``streammatte INPUT -o OUTPUT`` does, without printing anything.
+
+    Args:
+        input: Footage or a photograph: whatever the command reads.
+        output: The file to write, or several; optional if ``matte``, ``deliver`` or the like says what to write.
+        model: A loaded model, or a name for ``load_model``; ``auto`` by default.
+        options: The command's options by name, ``smooth="high"``, ``background="green"``; ``Options`` lists them.
+
+    Returns:
+        What the command prints and what ``--json`` has: outputs, frame count, speed, notes.
+
+    Raises:
+        StreammatteError: What the command would report; nothing is left under the output's name.
+        TypeError: There is no such option.
+    """
+    from streammatte.run import run
+
+    loaded = None if model is None or isinstance(model, str) else model
+    if loaded is None:
+        options["model"] = model or "auto"
+    elif given := options.keys() & {"weights", "size", "device", "precision", "offline"}:
+        raise TypeError(f"{', '.join(sorted(given))}: options of load_model, but the model is loaded already")
+    return run(Options.of(input, output, **options), _Silent(), loaded)
+
+
+def matte(
+    source: Iterable[Frame],
+    model: Model | str | None = None,
+    stages: Iterable[Stage] | None = None,
+    *,
+    batch: int = 1,
+    **options: Any,
+) -> Iterator[Cutout]:
+    """Matte frames one after the other, lazily; may be stopped at any frame.
+
+    Args:
+        source: Any iterable of frames, such as ``open_video`` gives.
+        model: A loaded model; any callable from a list of frames to a list of their alphas, of any size; or a name for
+            ``load_model``. ``auto`` by default.
+        stages: What improves the cut-outs after the model, in order; by default the command's own stages.
+        batch: Frames that the model sees at once.
+        options: The command's options for its own stages: ``smooth="off"``, ``despill="green"``. Guide mattes are for
+            ``matte_video`` alone.
+
+    Yields:
+        A cut-out for each frame, in order, its alpha of the frame's size.
+
+    Raises:
+        ModelError: The model or a stage broke its contract.
+        InputError: An option cannot have that value.
+        TypeError: There is no such option, or stages are given, too.
+    """
+    model = _loaded_model(model)
+    if stages is None:
+        stages = _own_stages(model, options)
+    elif options:
+        raise TypeError(f"{', '.join(options)}: options of the command's own stages, but stages are given")
+    return pipeline.matte(source, model, stages, batch=batch)
+
+
+def _own_stages(model: Model, given: dict[str, Any]) -> list[Stage]:
+    """The command's stages for a model, with some of its options."""
+    known = {name for group in (Matting, Edges, Transparency) for name in options_of(group)}
+    known = {name for name in known if not name.endswith(("_mattes", "_masks"))}
+    for name in given.keys() - known:
+        raise TypeError(f"unknown option {name!r}; choose from {', '.join(sorted(known))}")
+    options = Options.of("frames", **given)
+    size, device = getattr(model, "size", None), getattr(model, "device", None)
+    transparency = None
+    if size is not None and device is not None:
+        transparency = SeeingThrough(options, size, device, None, _Silent()).stage
+    return stages_for(
+        size,
+        options.matting.colors,
+        options.matting.smooth,
+        options.matting.lookahead,
+        transparency=transparency,
+        detail=options.matting.detail,
+        choke=options.matting.choke,
+        feather=options.matting.feather,
+        decontaminate=options.edges.decontaminate == "on",
+        screen=None if options.edges.despill is None else screen_of(options.edges.despill),
+        device=device,
+    )
+
+
+def open_video(
+    path: PathOrName,
+    *,
+    mark_in: str | int | None = None,
+    mark_out: str | int | None = None,
+    handles: int = 0,
+    frame_rate: Fraction | None = None,
+    layer: str | None = None,
+    input_transfer: str | None = None,
+    interlaced: Literal["refuse", "deinterlace", "as-is"] = "refuse",
+    strict: bool = False,
+) -> Video:
+    """Open footage: a video, a picture, an animated picture, or numbered pictures (``plate.####.png``).
+
+    Args:
+        path: A path, an address, or ``-`` for standard input.
+        mark_in, mark_out: The first and the last frame: a frame number, a time (``3s``, ``1:02.5``) or timecode.
+        handles: Extra frames on both sides, where there are any.
+        frame_rate: Of pictures; 24 by default. A clip has its own.
+        layer: Layer or part of an OpenEXR file.
+        input_transfer: How the footage encodes light, as ``--input-transfer`` has it; by default as tagged.
+        interlaced: What to do with interlaced footage.
+        strict: Raise ``DecodeFailed`` at the first damage instead of reading what can be decoded.
+
+    Raises:
+        InputError: There are no such frames or no such layer, or the footage is interlaced and that is refused.
+        SourceNotFound, NoVideoStream, DecodeFailed: It cannot be read.
+    """
+    source = media.open_video(
+        path,
+        frame_rate=frame_rate,
+        strict=strict,
+        first=mark_in,
+        last=mark_out,
+        handles=handles,
+        interlaced=interlaced,
+        layer=layer,
+    )
+    return Video(path, source, view_of(transfer_for(input_transfer, source.info.color), source.info.profile))
+
+
+def open_writer(
+    path: PathOrName,
+    like: Video | StreamInfo,
+    *,
+    audio: bool = True,
+    **options: Any,
+) -> Writer:
+    """Open an output; its suffix says which kind. Enter it, ``write`` cut-outs in order, leave it.
+
+    Nothing exists under the final name until it has been left without an exception.
+
+    Args:
+        path: ``.mov``, ``.webm``, ``.mkv``, ``.mp4``, ``.gif``, ``.webp``, a picture, or ``name.####.png``.
+        like: The footage that the cut-outs come from, or its ``info``. Sound and subtitles come from the former.
+        audio: Whether to copy the footage's sound and subtitles.
+        options: ``alpha``, ``background``, ``content``, ``overwrite``, ``bits``, ``first_number``, ``codec``,
+            ``quality`` and ``compression``, as :func:`streammatte.media.open_writer` has them.
+
+    Raises:
+        UnsupportedOutput: No writer supports that name, or not with these options.
+        WriteFailed: The folder is missing or cannot be written, or the output exists.
+    """
+    if isinstance(like, StreamInfo):
+        return media.open_writer(path, like, **options)
+    if audio:
+        options = {"audio": like.path, "subtitles": like.path, **options}
+    return media.open_writer(path, like.info, **{"first_number": like.first_number, **options})
+
+
+def _removed(image: Any, model: Model) -> Any:
+    """One picture without its background, in the form it came in."""
+    if isinstance(image, np.ndarray):
+        return _cut_out(*_of_array(image), model)[0]
+    if isinstance(image, Image.Image):
+        frame, info = _of_pillow(image)
+    elif isinstance(image, str | PathLike):
+        frame, info = _of_file(image)
+    else:
+        raise InputError(f"expected an array, a PIL image or a path, got {type(image).__name__}")
+    rgba, profile = _cut_out(frame, replace(info, color=replace(info.color, bit_depth=8)), model)
+    picture = Image.fromarray(rgba)
+    if profile is not None:
+        picture.info["icc_profile"] = profile
+    return picture
+
+
+def _cut_out(frame: Frame, info: StreamInfo, model: Model) -> tuple[NDArray[Any], bytes | None]:
+    """(H, W, 4) of the stream's bit depth, as PNG would hold it; and the ICC profile of its colours."""
+    bits = min(16, info.color.bit_depth)
+    pixels = IntegerPictures(info, bits=bits, content="plate", alpha="straight", background=None)
+    (cutout,) = matte([frame], model)
+    return pixels(cutout), pixels.profile
+
+
+def _of_array(image: NDArray[Any]) -> tuple[Frame, StreamInfo]:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16) or not image.size:
+        raise InputError(
+            f"expected an (H, W, 3) uint8 array of RGB, got {image.shape} {image.dtype}",
+            hint="uint16 works too; convert other arrays, or pass a PIL image",
+        )
+    return _of_picture(assembled((image, None), None))
+
+
+def _of_pillow(image: Image.Image) -> tuple[Frame, StreamInfo]:
+    name = Path(getattr(image, "filename", "") or "the picture")
+    with translating(name):
+        channels, converted = channels_of(image, name)
+        profile = None if converted else image.info.get("icc_profile")
+        return _of_picture(assembled(channels, profile, orientation_of(image)))
+
+
+def _of_picture(picture: Picture) -> tuple[Frame, StreamInfo]:
+    info = picture.info(Fraction(1, 24), Fraction(24))
+    frame = Frame(torch.from_numpy(picture.rgb).permute(2, 0, 1), pts=0, index=0)
+    return replace(frame, view=view_of(transfer_for(None, info.color), info.profile)), info
+
+
+def _of_file(path: PathOrName) -> tuple[Frame, StreamInfo]:
+    with open_video(path) as video:
+        frames = iter(video)
+        first = next(frames)
+        if next(frames, None) is not None:
+            raise InputError(f"{path} holds more than one picture", hint="use matte_video for clips")
+        return first, video.info
+
+
+def _loaded_model(model: Model | str | None) -> Model:
+    return _named_model(model or "auto") if model is None or isinstance(model, str) else model
+
+
+@functools.lru_cache(maxsize=1)
+def _named_model(name: str) -> BiRefNetModel:
+    """Kept, so that removing backgrounds in a loop loads it once."""
+    return load_model(name)
+
+
+class _Silent:
+    """A run's display that shows nothing."""
+
+    def notice(self, text: str) -> None:
+        logger.info(text)
+
+    def fetching(self, done: int, total: int | None) -> None: ...
+    def started(self, info: StreamInfo, model: Model) -> None: ...
+    def keyframe(self, index: int | None) -> None: ...
+    def written(self, frames: int) -> None: ...

@@ -1,0 +1,86 @@
+"""Footage as the library gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from os import PathLike
+from types import TracebackType
+from typing import Self
+
+from torch import Tensor
+
+from streammatte.frame import Cutout, Footage, Frame, StreamInfo
+
+
+class Video:
+    """Footage that has been opened, as the command reads it. A context manager; iterating gives its frames.
+
+    Attributes:
+        path: What was opened.
+    """
+
+    def __init__(self, path: str | PathLike[str], source: Footage, view: Callable[[Tensor], Tensor] | None) -> None:
+        self.path = str(path)
+        self._source = source
+        self._view = view
+
+    @property
+    def info(self) -> StreamInfo:
+        """Size, rate, colour and what else is known before the first frame."""
+        return self._source.info
+
+    @property
+    def lost(self) -> str | None:
+        """What could not be decoded, in one line; known after the last frame."""
+        return self._source.lost
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know about how it is read, a line each; complete after the last frame."""
+        return self._source.notes
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether it has an alpha of its own."""
+        return self._source.has_alpha
+
+    @property
+    def first_number(self) -> int:
+        """The number that numbered pictures made from it start with."""
+        return self._source.first_number
+
+    @property
+    def begins(self) -> Fraction:
+        """When the first frame of the whole is shown, in seconds."""
+        return self._source.begins
+
+    def __len__(self) -> int:
+        """How many frames the file says it has. Raises ``TypeError`` if it does not say."""
+        return len(self._source)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames, in order; each time from the first, unless it is standard input."""
+        for frame in self._source:
+            yield frame if self._view is None else replace(frame, view=self._view)
+
+    def cutouts(self) -> Iterator[Cutout]:
+        """The frames, each with the alpha that the file has for it.
+
+        Raises:
+            InputError: It holds neither alpha nor a matte.
+        """
+        return self._source.cutouts()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._source.__exit__(kind, exc, trace)
+
+    def __repr__(self) -> str:
+        info = self.info
+        return f"Video({self.path!r}, {info.width}×{info.height}, {float(info.frame_rate):g} fps)"
