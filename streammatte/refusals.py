@@ -238,7 +238,7 @@ def _check_names(options: Options) -> None:
         if Path(output).is_file() and not options.writing.overwrite:
             replacing = line(options, overwrite=True)
             matting = line(Options.of(output, proposed(output)))
-            raise WriteFailed(f"{output} exists", hint=f"{replacing} replaces it; {matting} mattes it")
+            raise WriteFailed(f"{output} exists", hint=f"to replace it: {replacing}; if it is an input: {matting}")
 
 
 def _check_single(target: str, frames: int | None) -> None:

@@ -73,9 +73,10 @@ def test_public_names_are_there() -> None:
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\n"
-        "from streammatte.cli.main import main\n"
-        "try: main(['--help'])\n"
-        "except SystemExit as leaving: assert leaving.code == 0\n"
+        "from streammatte.cli.main import COMMANDS, main\n"
+        "for typed in ([], ['--help'], ['--help-all'], *([name, '--help'] for name in COMMANDS)):\n"
+        "    try: assert main(typed) == 2 and not typed\n"
+        "    except SystemExit as leaving: assert leaving.code == 0\n"
         "heavy = {'torch', 'av', 'cv2', 'numpy', 'rich', 'huggingface_hub'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )

@@ -207,9 +207,10 @@ def test_every_refusal_comes_before_any_work_with_a_line_that_works(
             check(options)
         assert named in str(caught.value), given
         assert caught.value.hint, given
-        for meant in (part for part in caught.value.hint.split("; ") if part.startswith("streammatte clip.mp4")):
-            typed = shlex.split(meant.removesuffix(" replaces it"))[1:]
-            assert not list(refusals(instance(Options, parse(matte.COMMAND, typed)))), meant
+        for meant in (part.rpartition(": ")[2] for part in caught.value.hint.split("; ")):
+            if meant.startswith("streammatte clip.mp4"):
+                options = instance(Options, parse(matte.COMMAND, shlex.split(meant)[1:]))
+                assert not list(refusals(options)), meant
     check(Options.of("clip.mp4", "there.jpg", overwrite=True, background="green"))
 
 
