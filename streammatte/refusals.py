@@ -235,7 +235,7 @@ def _check_names(options: Options) -> None:
         read += [(guide_path(spec), "one of the mattes given") for spec in specs]
     check_apart([target for target in targets if target != PIPE], read)
     for output in options.writing.outputs:
-        if Path(output).is_file() and not options.writing.overwrite:
+        if os.path.isfile(output) and not options.writing.overwrite:  # noqa: PTH113 - Path raises on names too long
             replacing = line(options, overwrite=True)
             matting = line(Options.of(output, proposed(output)))
             raise WriteFailed(f"{output} exists", hint=f"to replace it: {replacing}; if it is an input: {matting}")

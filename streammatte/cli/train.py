@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     from streammatte.train.finetune import finetune
 
     silent = terminal.quiet or terminal.json
-    with Terminal(progress=not silent, notices=not silent) as shown:
+    with Terminal(progress=not silent, notices=not terminal.quiet) as shown:
         display = TrainDisplay(shown)
         summary = finetune(options, display)
         if terminal.json:
