@@ -31,6 +31,7 @@ from streammatte.models.birefnet import BiRefNetModel
 from streammatte.models.listing import download_bar
 from streammatte.options import Edges, Matting, Options, Transparency
 from streammatte.options.field import options_of
+from streammatte.pipeline import prefetch
 from streammatte.refusals import screen_of
 from streammatte.stages import stages_for
 from streammatte.stages.transparent.asking import SeeingThrough
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from streammatte.summary import Summary
 
 PathOrName = str | PathLike[str]
+AHEAD = 2  # cut-outs that the model may be ahead of the stages
 logger = logging.getLogger("streammatte")
 
 
@@ -153,6 +155,8 @@ def matte(
 ) -> Iterator[Cutout]:
     """Matte frames one after the other, lazily; may be stopped at any frame.
 
+    Footage from ``open_video`` is read and matted in threads, a few frames ahead; anything else when it is asked for.
+
     Args:
         source: Any iterable of frames, such as ``open_video`` gives.
         model: A loaded model; any callable from a list of frames to a list of their alphas, of any size; or a name for
@@ -175,7 +179,9 @@ def matte(
         stages = _own_stages(model, options)
     elif options:
         raise TypeError(f"{', '.join(options)}: options of the command's own stages, but stages are given")
-    return pipeline.matte(source, model, stages, batch=batch)
+    if not isinstance(source, Video):
+        return pipeline.matte(source, model, stages, batch=batch)
+    return prefetch(pipeline.matte(prefetch(source), model, stages, batch=batch, ahead=AHEAD))
 
 
 def _own_stages(model: Model, given: dict[str, Any]) -> list[Stage]:

@@ -88,7 +88,7 @@ def test_remove_gives_what_the_command_writes(photo: Path, model: BiRefNetModel,
     for result in (from_array, from_pillow, from_file):
         assert largest_difference(result, expected) <= 1
     deep = sm.remove(array.astype(np.uint16) * 257, model)
-    assert deep.dtype == np.uint16 and largest_difference(deep / 257, expected) <= 2
+    assert deep.dtype == np.uint16 and np.abs(deep / 257 - expected).mean() < 0.5
 
 
 def test_remove_takes_pictures_of_every_kind(photo: Path, model: BiRefNetModel) -> None:
@@ -244,6 +244,16 @@ def test_a_video_can_be_read_twice_and_side_by_side() -> None:
         assert len(list(video)) == len(list(video)) == len(video) == 3
         for a, b in zip(video, video, strict=True):
             assert a.index == b.index and torch.equal(a.rgb, b.rgb)
+
+
+def test_what_is_read_after_closing_is_an_error(model: BiRefNetModel) -> None:
+    with sm.open_video(CLIP) as video:
+        frames, cutouts = iter(video), sm.matte(video, model)
+        assert next(frames).index == next(cutouts).frame.index == 0
+    for late in (frames, cutouts, iter(video)):
+        with pytest.raises(sm.InputError, match=r"talking\.mp4"):  # a few that were read ahead may come first
+            list(late)
+    assert readers() == []
 
 
 def test_frames_outlive_what_they_came_from(model: BiRefNetModel, tmp_path: Path) -> None:
