@@ -1,6 +1,6 @@
 """``streammatte doctor``: what this machine can do, and what is missing.
 
-Nothing here raises: a part that cannot even be imported is a line of the report.
+Nothing here raises: a part that cannot be imported becomes a line of the report.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from streammatte.options.field import like
 if TYPE_CHECKING:
     from rich.console import Console
 
-# What each codec is for, by what its absence costs.
+# What is lost without each codec.
 CODECS: tuple[tuple[str, Literal["r", "w"], str], ...] = (
     ("prores_ks", "w", "no .mov with alpha"),
     ("libvpx-vp9", "w", "no .webm"),
-    ("libvpx-vp9", "r", "the alpha of a .webm is not seen when it is an input"),
+    ("libvpx-vp9", "r", "the alpha of .webm inputs is not read"),
     ("libx264", "w", "no .mp4"),
-    ("aac", "w", "audio that a .mov or .mp4 cannot take as it is would be lost"),
-    ("libopus", "w", "audio that a .webm cannot take as it is would be lost"),
+    ("aac", "w", "audio that .mov and .mp4 cannot copy is lost"),
+    ("libopus", "w", "audio that .webm cannot copy is lost"),
     ("png", "w", "no image sequences"),
     ("png", "r", "no image sequences as input"),
 )
@@ -44,10 +44,10 @@ class Check:
     """One line of the report.
 
     Attributes:
-        name: What was looked at.
-        ok: Whether it is there and works.
-        detail: What was found: versions, names, sizes.
-        hint: If it is missing, what that costs and how to mend it; otherwise empty.
+        name: What was checked.
+        ok: Whether it works.
+        detail: Versions, names, sizes.
+        hint: If it is missing, what is lost and how to install it; otherwise empty.
     """
 
     name: str
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def examine() -> list[Check]:
-    """Look at this machine, without the network. Takes as long as importing torch does."""
+    """Examine this machine without using the network. Takes as long as importing torch."""
     checks: list[Check] = []
     looks = (
         _system,
@@ -97,17 +97,17 @@ def examine() -> list[Check]:
     for look in looks:
         try:
             checks.extend(look())
-        except Exception as exc:  # half an installation fails in ways that nobody can list
+        except Exception as exc:  # a broken installation can fail in any way
             checks.append(Check(look.__name__.strip("_"), False, _one_line(exc), "please report this as a bug"))
     return checks
 
 
 def print_report(console: Console, as_json: bool = False) -> None:
-    """Print ``examine()``: a line a check, and below what is missing, what that costs.
+    """Print a line for each check, followed by its hint if something is missing.
 
     Args:
-        console: Where to.
-        as_json: One JSON array of objects with ``Check``'s attributes instead.
+        console: Where to print.
+        as_json: Print a JSON array of objects with ``Check``'s attributes instead.
     """
     checks = examine()
     if as_json:
@@ -134,7 +134,7 @@ def _one_line(exc: Exception) -> str:
 
 
 def _import(module: str) -> ModuleType | str:
-    """The module, or what it died of: a shared library that is not there, another build of numpy, anything."""
+    """The module, or why it cannot be imported: a missing shared library, an incompatible numpy, anything."""
     try:
         return importlib.import_module(module)
     except Exception as exc:
@@ -160,11 +160,11 @@ def _system() -> Iterator[Check]:
 
 
 def _streammatte() -> Iterator[Check]:
-    yield _package("streammatte", "streammatte", "it runs from a folder that is not installed: pip install .")
+    yield _package("streammatte", "streammatte", "it runs from a source folder: pip install .")
 
 
 def _opencv() -> Iterator[Check]:
-    yield _package("opencv", "cv2", "no pictures, no optical flow: pip install --force-reinstall opencv-python")
+    yield _package("opencv", "cv2", "no images and no optical flow: pip install --force-reinstall opencv-python")
 
 
 def _numpy() -> Iterator[Check]:
@@ -172,16 +172,16 @@ def _numpy() -> Iterator[Check]:
 
 
 def _diffusers() -> Iterator[Check]:
-    """Found without being imported, which takes seconds."""
+    """Looked up without importing them, which takes seconds."""
     for name, wanted in (("diffusers", '"diffusers>=0.42,<0.43"'), ("transformers", '"transformers>=5,<6"')):
         try:
             yield Check(name, True, importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:
-            yield Check(name, False, "not installed", f"nothing is seen through (--sdmatte): pip install {wanted}")
+            yield Check(name, False, "not installed", f"no transparent objects (--sdmatte): pip install {wanted}")
 
 
 def _torch() -> Iterator[Check]:
-    check = _package("torch", "torch", "nothing can be matted without it: pip install torch")
+    check = _package("torch", "torch", "no matting: pip install torch")
     yield check
     if not check.ok:
         return
@@ -195,7 +195,7 @@ def _torch() -> Iterator[Check]:
     elif torch.backends.mps.is_available():
         yield Check("mps", True, f"{platform.processor() or 'Apple'}, memory shared with the system")
     else:
-        yield Check("gpu", False, "none that torch can use", "the larger models take seconds a frame")
+        yield Check("gpu", False, "none that torch can use", "large models take seconds per frame")
     capabilities = _cpu_capabilities()
     bf16 = next((feature for feature in ("amx_bf16", "avx512_bf16", "bf16") if capabilities.get(feature)), "no bf16")
     name = capabilities.get("cpu_name") or platform.processor() or platform.machine()
@@ -207,7 +207,7 @@ def _torch() -> Iterator[Check]:
 
 
 def _cpu_capabilities() -> dict[str, object]:
-    """What torch says the processor can do; nothing where this torch or this processor does not tell."""
+    """The processor's features according to torch; empty if this version does not report them."""
     import torch
 
     try:
@@ -219,7 +219,7 @@ def _cpu_capabilities() -> dict[str, object]:
 def _media() -> Iterator[Check]:
     av = _import("av")
     if isinstance(av, str):
-        yield Check("pyav", False, av, 'no film can be read or written: pip install "av>=18,<19"')
+        yield Check("pyav", False, av, 'no video input or output: pip install "av>=18,<19"')
         return
     yield Check("pyav", True, f"{av.__version__}")
     libraries = {name: ".".join(map(str, version)) for name, version in av.library_versions.items()}
@@ -233,7 +233,7 @@ def _media() -> Iterator[Check]:
         try:
             yield Check(name, True, Codec(codec, mode).long_name)
         except ValueError:  # PyAV's UnknownCodecError
-            yield Check(name, False, "not in this FFmpeg", f"{cost}: install PyAV's own wheel, pip install av")
+            yield Check(name, False, "not in this FFmpeg", f"{cost}; install PyAV's own wheel: pip install av")
 
 
 def _weights() -> Iterator[Check]:
@@ -242,27 +242,27 @@ def _weights() -> Iterator[Check]:
         if path is not None:
             yield Check("weights", True, f"{checkpoint.name}, {path.stat().st_size / 1e6:.1f} MB")
         elif checkpoint.repo is None:
-            yield Check("weights", False, checkpoint.name, "the embedded model is gone: install streammatte again")
+            yield Check("weights", False, checkpoint.name, "the bundled model is missing: reinstall streammatte")
     others = [each for each in CHECKPOINTS if each.repo is not None and each.network == "birefnet"]
     if all(locate(checkpoint) is None for checkpoint in others):
         yield Check(
             "weights",
             False,
-            f"no other in {hub_cache()}",
-            "coarse mattes: `streammatte models pull birefnet`; without a GPU, `birefnet-lite-matting`",
+            f"no others in {hub_cache()}",
+            "mattes are coarse: streammatte models pull birefnet (on a CPU: birefnet-lite-matting)",
         )
 
 
 def _hub() -> Iterator[Check]:
     if offline_by_environment():
-        yield Check("hub", False, "HF_HUB_OFFLINE is set", "models that are not here are not fetched")
+        yield Check("hub", False, "HF_HUB_OFFLINE is set", "models are not downloaded")
     else:
-        yield Check("hub", True, f"{hub_endpoint()}, not tried: `streammatte models pull NAME` does")
+        yield Check("hub", True, f"{hub_endpoint()} (not contacted)")
 
 
 def _cameras() -> Iterator[Check]:
     if isinstance(_import("av"), str):
-        return  # told already
+        return  # reported already
     from streammatte.live.cameras import HOW_TO_LOOK, list_cameras
 
     cameras = [camera for camera in list_cameras() if not camera.virtual]
