@@ -158,7 +158,7 @@ def test_matte_takes_any_frames_and_any_callable() -> None:
     cutouts = list(sm.matte(iter(frames), halves, []))
     assert [cutout.frame.index for cutout in cutouts] == [0, 1, 2]
     assert all(cutout.alpha.shape == (24, 32) and (cutout.alpha - 0.5).abs().max() < 1e-4 for cutout in cutouts)
-    assert len(list(sm.matte(frames, halves, smooth="off"))) == 3
+    assert len(list(sm.matte(frames, halves, batch=2, smooth="off", decontaminate="off"))) == 3
 
 
 def test_sound_goes_along(model: BiRefNetModel, tmp_path: Path) -> None:
@@ -193,6 +193,11 @@ def test_errors_say_which(photo: Path, model: BiRefNetModel, tmp_path: Path) -> 
         sm.load_model("birefnet-nano", device="cuda:99")
     with pytest.raises(TypeError, match="smoth"):
         sm.matte_video(photo, tmp_path / "out.png", model=model, smoth="high")
+    for stages in (None, []):
+        with pytest.raises(TypeError, match="smoth"):
+            sm.matte([], model, stages, smoth="high")
+    with pytest.raises(TypeError, match="device"):
+        sm.matte_video(photo, tmp_path / "out.png", model=model, device="cpu")
     with pytest.raises(sm.InputError, match="smooth"):
         sm.matte_video(photo, tmp_path / "out.png", model=model, smooth="higher")
     (tmp_path / "there.png").write_bytes(b"mine")
