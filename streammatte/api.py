@@ -31,6 +31,7 @@ from streammatte.models.birefnet import BiRefNetModel
 from streammatte.models.listing import download_bar
 from streammatte.options import Edges, Matting, Options, Transparency
 from streammatte.options.field import options_of
+from streammatte.pipeline import prefetch
 from streammatte.refusals import screen_of
 from streammatte.stages import stages_for
 from streammatte.stages.transparent.asking import SeeingThrough
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from streammatte.summary import Summary
 
 PathOrName = str | PathLike[str]
+AHEAD = 2  # cut-outs that the model may be ahead of the stages
 logger = logging.getLogger("streammatte")
 
 
@@ -153,6 +155,8 @@ def matte(
 ) -> Iterator[Cutout]:
     """Matte frames one after the other, lazily; may be stopped at any frame.
 
+    Footage from ``open_video`` is read and matted in threads, a few frames ahead; anything else when it is asked for.
+
     Args:
         source: Any iterable of frames, such as ``open_video`` gives.
         model: A loaded model; any callable from a list of frames to a list of their alphas, of any size; or a name for
@@ -160,7 +164,7 @@ def matte(
         stages: What improves the cut-outs after the model, in order; by default the command's own stages.
         batch: Frames that the model sees at once.
         options: The command's options for its own stages: ``smooth="off"``, ``despill="green"``. Guide mattes are for
-            ``matte_video`` alone.
+            ``matte_video`` alone, and SDMatte is never downloaded.
 
     Yields:
         A cut-out for each frame, in order, its alpha of the frame's size.
@@ -175,7 +179,9 @@ def matte(
         stages = _own_stages(model, options)
     elif options:
         raise TypeError(f"{', '.join(options)}: options of the command's own stages, but stages are given")
-    return pipeline.matte(source, model, stages, batch=batch)
+    if not isinstance(source, Video):
+        return pipeline.matte(source, model, stages, batch=batch)
+    return prefetch(pipeline.matte(prefetch(source), model, stages, batch=batch, ahead=AHEAD))
 
 
 def _own_stages(model: Model, given: dict[str, Any]) -> list[Stage]:
@@ -184,9 +190,9 @@ def _own_stages(model: Model, given: dict[str, Any]) -> list[Stage]:
     known = {name for name in known if not name.endswith(("_mattes", "_masks"))}
     for name in given.keys() - known:
         raise TypeError(f"unknown option {name!r}; choose from {', '.join(sorted(known))}")
-    options = Options.of("frames", **given)
+    options = Options.of("frames", offline=True, **given)
     size, device = getattr(model, "size", None), getattr(model, "device", None)
-    transparency = None
+    transparency = None  # SDMatte, if it is on this machine: a library does not download gigabytes unasked
     if size is not None and device is not None:
         transparency = SeeingThrough(options, size, device, None, _Silent()).stage
     return stages_for(
@@ -249,7 +255,7 @@ def open_writer(
     path: PathOrName,
     like: Video | StreamInfo,
     *,
-    audio: bool = True,
+    audio: bool | PathOrName = True,
     **options: Any,
 ) -> Writer:
     """Open an output; its suffix says which kind. Enter it, ``write`` cut-outs in order, leave it.
@@ -259,7 +265,7 @@ def open_writer(
     Args:
         path: ``.mov``, ``.webm``, ``.mkv``, ``.mp4``, ``.gif``, ``.webp``, a picture, or ``name.####.png``.
         like: The footage that the cut-outs come from, or its ``info``. Sound and subtitles come from the former.
-        audio: Whether to copy the footage's sound and subtitles.
+        audio: Whether to copy the footage's sound and subtitles; or another file to copy them from.
         options: ``alpha``, ``background``, ``content``, ``overwrite``, ``bits``, ``first_number``, ``codec``,
             ``quality`` and ``compression``, as :func:`streammatte.media.open_writer` has them.
 
@@ -267,11 +273,12 @@ def open_writer(
         UnsupportedOutput: No writer supports that name, or not with these options.
         WriteFailed: The folder is missing or cannot be written, or the output exists.
     """
-    if isinstance(like, StreamInfo):
-        return media.open_writer(path, like, **options)
-    if audio:
-        options = {"audio": like.path, "subtitles": like.path, **options}
-    return media.open_writer(path, like.info, **{"first_number": like.first_number, **options})
+    sound = audio if not isinstance(audio, bool) else None
+    if isinstance(like, Video):
+        sound = like.path if audio is True else sound
+        options = {"first_number": like.first_number, **options}
+    info = like.info if isinstance(like, Video) else like
+    return media.open_writer(path, info, audio=sound, subtitles=sound, **options)
 
 
 def _removed(image: Any, model: Model) -> Any:

@@ -59,9 +59,9 @@ def matte(
         stages = stages_for(size, **wanted)
     elif wanted:
         raise TypeError(f"{', '.join(wanted)}: options of the default stages, but stages are given")
-    cutouts: Iterator[Cutout] = _matted(source, model, batch, size, torch.get_num_threads())
+    cutouts = _matted(source, model, batch, size, torch.get_num_threads())
     if ahead:
-        cutouts = prefetch(cutouts, ahead)
+        cutouts = prefetch(computed_on(cores_for(), cutouts), ahead)
     for stage in stages:
         cutouts = _staged(cutouts, stage)
     return computed_on(cores_for(), _lifted(cutouts))
@@ -73,7 +73,7 @@ def _matted(
     with _ending(iter(source)) as frames:
         pairs = linked(frames, size)
         while group := list(islice(pairs, batch)):
-            with cores(own_cores):  # a loaded model chooses its number itself
+            with torch.no_grad(), cores(own_cores):  # a loaded model chooses its number itself
                 alphas = model([frame for frame, _ in group])
             if len(alphas) != len(group):
                 raise ModelError(f"the model returned {len(alphas)} alphas for {len(group)} frames")

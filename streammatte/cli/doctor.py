@@ -1,6 +1,6 @@
 """``streammatte doctor``: what this machine can do, and what is missing.
 
-Nothing here raises: a part that cannot be imported is a line of the report.
+Nothing here raises: a part that cannot be imported becomes a line of the report.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from streammatte.options.field import like
 if TYPE_CHECKING:
     from rich.console import Console
 
-# Codecs, each with what is missing without it.
+# What is lost without each codec.
 CODECS: tuple[tuple[str, Literal["r", "w"], str], ...] = (
     ("prores_ks", "w", "no .mov with alpha"),
     ("libvpx-vp9", "w", "no .webm"),
-    ("libvpx-vp9", "r", "the alpha of a .webm input is ignored"),
+    ("libvpx-vp9", "r", "the alpha of .webm inputs is not read"),
     ("libx264", "w", "no .mp4"),
     ("aac", "w", "audio that .mov and .mp4 cannot copy is lost"),
     ("libopus", "w", "audio that .webm cannot copy is lost"),
@@ -44,9 +44,10 @@ class Check:
     """One line of the report.
 
     Attributes:
-        ok: It is there and works.
+        name: What was checked.
+        ok: Whether it works.
         detail: Versions, names, sizes.
-        hint: What its absence costs and how to get it; empty if it is there.
+        hint: If it is missing, what is lost and how to install it; otherwise empty.
     """
 
     name: str
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def examine() -> list[Check]:
-    """Examine this machine, without the network. Takes as long as importing torch."""
+    """Examine this machine without using the network. Takes as long as importing torch."""
     checks: list[Check] = []
     looks = (
         _system,
@@ -96,16 +97,17 @@ def examine() -> list[Check]:
     for look in looks:
         try:
             checks.extend(look())
-        except Exception as exc:  # half an installation fails in ways that nobody can list
+        except Exception as exc:  # a broken installation can fail in any way
             checks.append(Check(look.__name__.strip("_"), False, _one_line(exc), "please report this as a bug"))
     return checks
 
 
 def print_report(console: Console, as_json: bool = False) -> None:
-    """Print ``examine()``: a line for each check, and below each missing part its hint.
+    """Print a line for each check, followed by its hint if something is missing.
 
     Args:
-        as_json: Print one JSON array of objects with ``Check``'s attributes instead.
+        console: Where to print.
+        as_json: Print a JSON array of objects with ``Check``'s attributes instead.
     """
     checks = examine()
     if as_json:
@@ -132,7 +134,7 @@ def _one_line(exc: Exception) -> str:
 
 
 def _import(module: str) -> ModuleType | str:
-    """The module, or why importing it failed."""
+    """The module, or why it cannot be imported: a missing shared library, an incompatible numpy, anything."""
     try:
         return importlib.import_module(module)
     except Exception as exc:
@@ -158,11 +160,11 @@ def _system() -> Iterator[Check]:
 
 
 def _streammatte() -> Iterator[Check]:
-    yield _package("streammatte", "streammatte", "not installed, running from its folder: pip install .")
+    yield _package("streammatte", "streammatte", "it runs from a source folder: pip install .")
 
 
 def _opencv() -> Iterator[Check]:
-    yield _package("opencv", "cv2", "no pictures, no optical flow: pip install --force-reinstall opencv-python")
+    yield _package("opencv", "cv2", "no images and no optical flow: pip install --force-reinstall opencv-python")
 
 
 def _numpy() -> Iterator[Check]:
@@ -170,16 +172,16 @@ def _numpy() -> Iterator[Check]:
 
 
 def _diffusers() -> Iterator[Check]:
-    """Found without being imported, which takes seconds."""
+    """Looked up without importing them, which takes seconds."""
     for name, wanted in (("diffusers", '"diffusers>=0.42,<0.43"'), ("transformers", '"transformers>=5,<6"')):
         try:
             yield Check(name, True, importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:
-            yield Check(name, False, "not installed", f"no SDMatte for glass and veils: pip install {wanted}")
+            yield Check(name, False, "not installed", f"no transparent objects (--sdmatte): pip install {wanted}")
 
 
 def _torch() -> Iterator[Check]:
-    check = _package("torch", "torch", "nothing can be matted without it: pip install torch")
+    check = _package("torch", "torch", "no matting: pip install torch")
     yield check
     if not check.ok:
         return
@@ -193,7 +195,7 @@ def _torch() -> Iterator[Check]:
     elif torch.backends.mps.is_available():
         yield Check("mps", True, f"{platform.processor() or 'Apple'}, memory shared with the system")
     else:
-        yield Check("gpu", False, "none that torch can use", "larger models take seconds a frame")
+        yield Check("gpu", False, "none that torch can use", "large models take seconds per frame")
     capabilities = _cpu_capabilities()
     bf16 = next((feature for feature in ("amx_bf16", "avx512_bf16", "bf16") if capabilities.get(feature)), "no bf16")
     name = capabilities.get("cpu_name") or platform.processor() or platform.machine()
@@ -205,7 +207,7 @@ def _torch() -> Iterator[Check]:
 
 
 def _cpu_capabilities() -> dict[str, object]:
-    """The processor's features as torch reports them; empty where it does not."""
+    """The processor's features according to torch; empty if this version does not report them."""
     import torch
 
     try:
@@ -217,7 +219,7 @@ def _cpu_capabilities() -> dict[str, object]:
 def _media() -> Iterator[Check]:
     av = _import("av")
     if isinstance(av, str):
-        yield Check("pyav", False, av, 'no video can be read or written: pip install "av>=18,<19"')
+        yield Check("pyav", False, av, 'no video input or output: pip install "av>=18,<19"')
         return
     yield Check("pyav", True, f"{av.__version__}")
     libraries = {name: ".".join(map(str, version)) for name, version in av.library_versions.items()}
@@ -231,7 +233,7 @@ def _media() -> Iterator[Check]:
         try:
             yield Check(name, True, Codec(codec, mode).long_name)
         except ValueError:  # PyAV's UnknownCodecError
-            yield Check(name, False, "not in this FFmpeg", f"{cost}: install PyAV's own wheel, pip install av")
+            yield Check(name, False, "not in this FFmpeg", f"{cost}; install PyAV's own wheel: pip install av")
 
 
 def _weights() -> Iterator[Check]:
@@ -246,16 +248,16 @@ def _weights() -> Iterator[Check]:
         yield Check(
             "weights",
             False,
-            f"only the bundled model; none in {hub_cache()}",
-            "mattes are coarse: `streammatte models pull birefnet`; without a GPU, `birefnet-lite-matting`",
+            f"no others in {hub_cache()}",
+            "mattes are coarse: streammatte models pull birefnet (on a CPU: birefnet-lite-matting)",
         )
 
 
 def _hub() -> Iterator[Check]:
     if offline_by_environment():
-        yield Check("hub", False, "HF_HUB_OFFLINE is set", "missing models are not downloaded")
+        yield Check("hub", False, "HF_HUB_OFFLINE is set", "models are not downloaded")
     else:
-        yield Check("hub", True, f"{hub_endpoint()}, not contacted; `streammatte models pull NAME` does")
+        yield Check("hub", True, f"{hub_endpoint()} (not contacted)")
 
 
 def _cameras() -> Iterator[Check]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from typing import TypeVar
@@ -106,13 +107,14 @@ def cores_left_to(others: int) -> Iterator[None]:
 
 
 def computed_on(count: int, items: Generator[T]) -> Generator[T]:
-    """The same items, each computed on ``count`` cores; between two of them the caller has its own setting."""
-    before = torch.get_num_threads()  # of the thread that asks; the one that computes may never have had its own
+    """The same items, each computed on ``count`` cores; between two of them torch has the caller's setting."""
+    home, before = threading.current_thread(), torch.get_num_threads()
 
     def work() -> Generator[T]:
         with closing(items):
             while True:
-                with cores(count, before):
+                # Another thread begins with whatever the last one has set, which need not be the caller's.
+                with cores(count, None if threading.current_thread() is home else before):
                     try:
                         item = next(items)
                     except StopIteration:

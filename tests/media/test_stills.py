@@ -19,11 +19,11 @@ import torch
 from PIL import Image, ImageCms
 from support import clips, footage
 
-from streammatte import open_video, open_writer
 from streammatte.color.profiles import is_srgb, space_of, to_srgb
 from streammatte.color.screen import view_of
 from streammatte.errors import DecodeFailed, InputError
 from streammatte.frame import ColorSpec, Cutout, Frame, StreamInfo
+from streammatte.media import open_video, open_writer
 from streammatte.media.read.kinds import picture_kind
 from streammatte.media.read.stills import assembled
 

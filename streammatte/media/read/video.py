@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -11,7 +12,9 @@ from typing import Self
 
 from torch import Tensor
 
+from streammatte.errors import InputError
 from streammatte.frame import Cutout, Footage, Frame, StreamInfo
+from streammatte.media.read.file_source import FileSource
 
 
 class Video:
@@ -25,6 +28,8 @@ class Video:
         self.path = str(path)
         self._source = source
         self._view = view
+        self._closed = False
+        self._reading = threading.Lock()  # nothing may be closed while another thread decodes
 
     @property
     def info(self) -> StreamInfo:
@@ -62,7 +67,14 @@ class Video:
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames, in order; each time from the first, unless it is standard input."""
-        for frame in self._source:
+        frames = iter(self._source)
+        while True:
+            with self._reading:
+                if self._closed:
+                    raise InputError(f"{self.path} is closed", hint="read it inside the `with` block")
+                frame = next(frames, None)
+            if frame is None:
+                return
             yield frame if self._view is None else replace(frame, view=self._view)
 
     def cutouts(self) -> Iterator[Cutout]:
@@ -79,7 +91,11 @@ class Video:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._source.__exit__(kind, exc, trace)
+        if isinstance(self._source, FileSource):
+            self._source.stop()
+        with self._reading:
+            self._closed = True
+            self._source.__exit__(kind, exc, trace)
 
     def __repr__(self) -> str:
         info = self.info

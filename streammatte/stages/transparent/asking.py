@@ -66,7 +66,6 @@ class SeeingThrough:
         display: Display,
         remember: Callable[[KeyframeMatter], KeyframeMatter] = lambda matted: matted,
     ) -> None:
-        import torch
 
         from streammatte.stages import SURE_OF_ITSELF, TransparencyRefiner
 
@@ -76,7 +75,6 @@ class SeeingThrough:
         self._refiner: SDMatteRefiner | None = None
         self._missing = ""
         self._stopped = threading.Event()
-        self._threads = torch.get_num_threads()  # a run leaves some cores to others; a keyframe has all of them
         _check_name(options.transparency.sdmatte)
         where = options.transparency.transparent if mask is None else mask
         auto = options.transparency.transparency == "auto"
@@ -119,8 +117,6 @@ class SeeingThrough:
 
     def _matted(self, frame: Frame, region: Tensor) -> Tensor | None:
         """(H, W) alpha of which ``region`` (H, W) counts; ``None`` if SDMatte cannot be had."""
-        from streammatte.models.device import cores
-
         self._go_on()
         self._display.keyframe(frame.index)
         try:
@@ -131,8 +127,7 @@ class SeeingThrough:
                 return None
             assert self._refiner is not None
             start = time.perf_counter()
-            with cores(self._threads):
-                alpha = self._refiner(frame, region)
+            alpha = self._refiner(frame, region)
             self.seconds += time.perf_counter() - start
             return alpha
         finally:
