@@ -1,4 +1,4 @@
-"""Which part of a clip is read: in, out and handles, as frame numbers or timecode."""
+"""Which part of a clip is read: in, out and handles, as frame numbers, times or timecode."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from streammatte.media.timecode import Timecode
 
 # Codecs that store both fields of an interlaced frame in one packet.
 _WHOLE_FRAMES = ("prores", "dnxhd", "ffv1")
-
-
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d\d?(?:\.\d+)?)")
 
