@@ -21,6 +21,9 @@ name                  cut-out                      without alpha       matte
 Colours keep the source's matrix, primaries and transfer and, except in ProRes, its range; where they are the frame's
 own, they are the source's own samples (``Frame.samples``). ``.mov``, ``.mp4`` and ``.exr`` keep the pixel aspect. EXR
 is always linear; RGB in linear light gets BT.709's curve in video, sRGB's in PNG and TIFF.
+
+PNG (in ``.mov``, too), TIFF and NUT have 8 or 16 bits, FFV1 8, 10, 12 or 16 (at least 10 by default), EXR 16 (half, the
+default) or 32 (float), all others a single depth.
 """
 
 from __future__ import annotations
@@ -74,18 +77,13 @@ def open_writer(
             part in ``info.span``, if there is one. Pictures have no sound, as a source or an output.
         subtitles: A media file whose subtitles are copied where the container takes them as they are.
         overwrite: Replace what is there; for numbered pictures, all that have the name, whatever their number.
-        bits: Bits of a component: PNG (in ``.mov``, too), TIFF and NUT 8 or 16, FFV1 8, 10, 12 or 16, EXR 16 (half,
-            the default) or 32 (float). By default what holds the source's, in FFV1 at least 10. Other formats have one
-            depth and ignore it, so that several outputs can share it.
+        bits: Bits of a component, by default what holds the source's. Formats with a single depth ignore it.
         first_number: Number of the first picture.
-        codec: For ``.mov``: ``prores4444``, ``prores4444xq`` or ``png``.
-        quality: For ProRes, VP9, H.264, JPEG and WebP: ``draft``, ``standard`` or ``best``.
-        compression: For EXR: ``zip``, ``piz``, ``dwaa`` or ``dwab``.
+        codec, quality, compression: For ``.mov``; for lossy formats; for EXR (``zip``, ``piz``, ``dwaa``, ``dwab``).
 
     Raises:
         UnsupportedOutput: No writer supports that name, or not with these options.
-        WriteFailed: The folder is missing or cannot be written, or the output exists.
-        InputError: The background or the audio cannot be read.
+        WriteFailed, InputError: The output exists or cannot be written; background or audio cannot be read.
     """
     from streammatte.media.write.output import check_target, through_links
 
@@ -106,19 +104,7 @@ def open_writer(
     if encoding is None:
         encoder = _encoder(named.suffix.lower(), info, content, kind, backdrop, bits, compression, quality)
         return _pictured(named, target, info, encoder, content, backdrop, first_number, overwrite, audio=audio)
-    from streammatte.media.write.video_writer import VideoWriter
-
-    return VideoWriter(
-        target,
-        info,
-        encoding,
-        content=content,
-        alpha=kind,
-        background=backdrop,
-        audio=_media_file(audio),
-        subtitles=_media_file(subtitles),
-        overwrite=overwrite,
-    )
+    return _filmed(target, info, encoding, content, kind, backdrop, audio, subtitles, overwrite)
 
 
 def _checked(
@@ -188,6 +174,33 @@ def _check_picture(path: Path, info: StreamInfo, bits: int | None, content: Cont
 def _check_depth(path: str, name: str, depths: tuple[int, ...], bits: int | None) -> None:
     if bits not in (None, *depths) and len(depths) > 1:
         raise UnsupportedOutput(f"{path} cannot have {bits} bits", hint=f"{name} has {' or '.join(map(str, depths))}")
+
+
+def _filmed(
+    target: Path,
+    info: StreamInfo,
+    encoding: Encoding,
+    content: Content,
+    alpha: AlphaKind,
+    background: Background | None,
+    audio: str | PathLike[str] | None,
+    subtitles: str | PathLike[str] | None,
+    overwrite: bool,
+) -> VideoWriter:
+    """The writer of a video's name."""
+    from streammatte.media.write.video_writer import VideoWriter
+
+    return VideoWriter(
+        target,
+        info,
+        encoding,
+        content=content,
+        alpha=alpha,
+        background=background,
+        audio=_media_file(audio),
+        subtitles=_media_file(subtitles),
+        overwrite=overwrite,
+    )
 
 
 def _pictured(
