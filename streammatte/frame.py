@@ -137,7 +137,7 @@ class Cutout:
 
 
 class Source(Protocol):
-    """Frames in order. A context manager; leaving it releases the file or device."""
+    """Frames in order, each once. A context manager; leaving it releases the file or device."""
 
     @property
     def info(self) -> StreamInfo: ...
@@ -156,12 +156,8 @@ class Source(Protocol):
 class Footage(Source, Protocol):
     """A source that is a file or files, as ``open_video`` gives it.
 
-    Its frames and its cut-outs can be read any number of times, except from standard input.
+    Either its frames are read, or its cut-outs, once.
     """
-
-    def __len__(self) -> int:
-        """How many frames the file states. ``TypeError`` if it does not."""
-        ...
 
     @property
     def first_number(self) -> int:

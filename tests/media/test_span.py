@@ -78,25 +78,6 @@ def test_timecode_marks_the_frames_that_editors_mean(tmp_path):
         assert source.info.timecode == "23:59:59:29"
 
 
-def test_times_name_the_frame_on_screen(tmp_path):
-    path = clips.write_clip(tmp_path / "clip.mp4", pts=clips.even_pts(FRAMES, first=5120))
-    for first, last, expected in [
-        ("0.4s", "0:01.2", (10, 30)),
-        ("0s", "0:00:00.04", (0, 1)),
-        ("1.53s", None, (38, 39)),
-    ]:
-        with open_video(path, first=first, last=last) as source:
-            frames = list(source)
-        assert (frames[0].index, frames[-1].index) == expected
-    for wrong in ("1.6s", "2:00", "0:75", "3 s", "-1s"):
-        with pytest.raises(InputError, match=wrong):
-            open_video(path, first=wrong)
-    for number in (1001, 1002, 1003):
-        cv2.imwrite(str(tmp_path / f"shot.{number}.png"), clips.picture(0))
-    with open_video(tmp_path / "shot.####.png", first="0.05s", frame_rate=Fraction(25)) as source:
-        assert [frame.index for frame in source] == [1, 2]
-
-
 def test_timecode_in_footage_of_variable_rate_is_the_clock(tmp_path):
     pts = [0, 512, 5 * 512, 6 * 512, 20 * 512, 21 * 512]
     path = footage.write_footage(
@@ -107,6 +88,23 @@ def test_timecode_in_footage_of_variable_rate_is_the_clock(tmp_path):
     assert round(rate) == 7
     with open_video(path, first="00:00:00:02", last="00:00:00:06") as source:  # 0.29 s to 0.88 s
         assert [frame.index for frame in source] == [3, 4, 5]
+
+
+def test_times_mark_the_frame_on_screen_then(tmp_path):
+    rate = Fraction(24000, 1001)
+    times = {"rate": rate, "time_base": 1 / rate, "pts": range(FRAMES)}
+    clip = footage.write_footage(tmp_path / "clip.mov", timecode="01:00:00:00", **times)
+    for first, last, frames in (
+        ("0s", "1s", range(0, 25)),  # from the clip's start, whatever its timecode
+        ("0.5s", "1.25s", range(12, 31)),
+        ("0:01", "0:01.042", range(24, 26)),  # a frame's time, rounded to a millisecond, is that frame
+        ("0:00:01", "01:00:01:06", range(24, 31)),
+    ):
+        with open_video(clip, first=first, last=last) as source:
+            assert [frame.index for frame in source] == list(frames), (first, last)
+    for mark in ("2s", "0:02.5", "1:00:00", "half", "1:75"):
+        with pytest.raises(InputError, match=mark), open_video(clip, first=mark):
+            pass
 
 
 def test_pictures_go_by_their_numbers(tmp_path):

@@ -15,10 +15,10 @@ from streammatte.media.containers import only, open_container
 from streammatte.media.read.damage import ONE_PICTURE_A_PACKET
 from streammatte.media.timecode import Timecode
 
+_SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
+_CLOCK = re.compile(r"(?:(\d+):(?=\d+:\d+$))?(\d+):([0-5]?\d(?:\.\d+)?)")  # with hours, SS.FF is timecode
 # Codecs that store both fields of an interlaced frame in one packet.
 _WHOLE_FRAMES = ("prores", "dnxhd", "ffv1")
-_SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
-_CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d\d?(?:\.\d+)?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,51 +43,48 @@ class Timeline:
 
 
 def frame_at(mark: str, option: str, clip: Timeline) -> int:
-    """The index of the frame that a mark names: a number, a time (``3s``, ``1:02.5``) or timecode.
-
-    Times count from the first frame, and name the frame that is on screen then. Errors name ``option``.
-    """
+    """The index of the frame that a mark names: a number, a time, or timecode. Errors name ``option``."""
     if mark.isdecimal():
         index = int(mark) - clip.first_number
-        if 0 <= index < clip.count:
-            return index
-        last = clip.first_number + clip.count - 1
-        raise InputError(
-            f"{option} {mark} is outside {clip.name}: its frames are {clip.first_number} to {last}",
-            hint="give a frame number, a time such as 3s, or timecode such as 00:00:10:00",
-        )
-    begin: Timecode | None = None
-    seconds = seconds_in(mark)
-    if seconds is None:
-        code = Timecode.parse(mark, clip.rate, drop=clip.start is not None and clip.start.drop)
-        begin = clip.start or Timecode(0, code.counting, code.drop)
-        if code.drop != begin.drop:
+        if not 0 <= index < clip.count:
             raise InputError(
-                f"{option} {mark} is drop-frame timecode, but {clip.name} begins at {begin}",
-                hint="write : before the frames",
+                f"{option} {mark} is outside {clip.name}: its frames are {clip.first_number} to "
+                f"{clip.first_number + clip.count - 1}",
+                hint="give a frame number, a time such as 3s or 1:02.5, or timecode such as 00:00:10:00",
             )
-        seconds = (code.frames - begin.frames) % begin.a_day / clip.rate  # a clip may run past midnight
-    index = clip.at(seconds)
-    if index >= clip.count:
-        starts = "" if begin is None else f"begins at {begin} and "
+        return index
+    if (seconds := seconds_of(mark)) is not None:
+        index = clip.at(seconds)
+        if index >= clip.count:
+            raise InputError(
+                f"{option} {mark} is outside {clip.name}, which has {clip.count} frames",
+                hint="times count from the clip's first frame",
+            )
+        return index
+    code = Timecode.parse(mark, clip.rate, drop=clip.start is not None and clip.start.drop)
+    begin = clip.start or Timecode(0, code.counting, code.drop)
+    if code.drop != begin.drop:
         raise InputError(
-            f"{option} {mark} is outside {clip.name}, which {starts}has {clip.count} frames",
-            hint="times count from the first frame; timecode from the clip's own start, or 00:00:00:00 if it has none",
+            f"{option} {mark} is drop-frame timecode, but {clip.name} begins at {begin}",
+            hint="write : before the frames",
+        )
+    after = (code.frames - begin.frames) % begin.a_day  # a clip may run past midnight
+    index = clip.at(after / clip.rate)
+    if index >= clip.count:
+        raise InputError(
+            f"{option} {mark} is outside {clip.name}: it begins at {begin} and has {clip.count} frames",
+            hint="timecode counts from the clip's own start, or from 00:00:00:00 if it has none",
         )
     return index
 
 
-def seconds_in(text: str) -> Fraction | None:
-    """Read ``3s``, ``2.5s``, ``1:02.5`` or ``1:00:02``; ``None`` if it is not written as a time."""
-    if found := _SECONDS.fullmatch(text.strip()):
+def seconds_of(mark: str) -> Fraction | None:
+    """The seconds of ``3s``, ``1:02.5`` or ``1:00:00``, from the first frame; ``None`` for any other mark."""
+    if found := _SECONDS.fullmatch(mark):
         return Fraction(found[1])
-    found = _CLOCK.fullmatch(text.strip())
-    if found is None:
-        return None
-    hours, minutes, seconds = (Fraction(part or 0) for part in found.groups())
-    if seconds >= 60 or (hours and minutes >= 60):
-        return None
-    return 3600 * hours + 60 * minutes + seconds
+    if found := _CLOCK.fullmatch(mark):
+        return 3600 * int(found[1] or 0) + 60 * int(found[2]) + Fraction(found[3])
+    return None
 
 
 @dataclass(frozen=True, slots=True)
