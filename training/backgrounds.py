@@ -275,7 +275,9 @@ def _view(rng: np.random.Generator, views: NDArray[np.uint8], size: int, aspect:
     return resize(as_picture(view[y : y + h, x : x + w]) / np.float32(255), size, size)
 
 
-def background(rng: np.random.Generator, views: NDArray[np.uint8], size: int, aspect: float) -> Picture:
+def background(
+    rng: np.random.Generator, views: NDArray[np.uint8], size: int, aspect: float, drawn_share: float = 0.35
+) -> Picture:
     """A background for a frame of the given aspect ratio, squashed to a square as the network is fed it.
 
     Args:
@@ -283,11 +285,12 @@ def background(rng: np.random.Generator, views: NDArray[np.uint8], size: int, as
         views: From ``panorama_views``; may be empty, then all is drawn.
         size: Side in pixels.
         aspect: Width over height of the frame before it is squashed.
+        drawn_share: Share of backgrounds drawn although there are views.
 
     Returns:
         (size, size, 3) float32 in [0, 1].
     """
-    if len(views) and rng.random() < 0.65:
+    if len(views) and rng.random() >= drawn_share:
         picture = _view(rng, views, size, aspect)
         if rng.random() < 0.2:  # two places meet at a wall's corner or a door: a dozen panoramas must stand for many
             other = _view(rng, views, size, aspect)

@@ -167,16 +167,24 @@ class Composer:
         cutouts: Rendered subjects; at least one.
         views: From ``panorama_views``; may be empty.
         seed: With a picture's index, all that decides what is in it.
-        figures: Share of subjects that are drawn rather than rendered.
+        figures: Share of subjects drawn rather than rendered.
+        drawn: Share of backgrounds drawn rather than taken from ``views``.
     """
 
     def __init__(
-        self, cutouts: Sequence[Element], views: NDArray[np.uint8], seed: int, *, figures: float = 0.12
+        self,
+        cutouts: Sequence[Element],
+        views: NDArray[np.uint8],
+        seed: int,
+        *,
+        figures: float = 0.12,
+        drawn: float = 0.35,
     ) -> None:
         self.cutouts = cutouts
         self.views = views
         self.seed = seed
         self.figures = figures
+        self.drawn = drawn
 
     def __call__(self, index: int, size: int) -> tuple[NDArray[np.uint8], Picture]:
         """Picture number ``index``: (S, S, 3) uint8 RGB, and its alpha, (S, S) float32 in [0, 1]."""
@@ -187,7 +195,7 @@ class Composer:
     def layers(self, rng: np.random.Generator, size: int) -> Layers:
         """Subjects and background, before grading and the camera."""
         aspect = float(rng.choice(ASPECTS, p=ASPECT_ODDS))
-        behind = background(rng, self.views, size, aspect)
+        behind = background(rng, self.views, size, aspect, self.drawn)
         empty = rng.random() < 0.02
         least = 0.35  # height of a subject
         if rng.random() < 0.2 and not empty:  # people behind, out of focus: not the subject
