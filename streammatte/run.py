@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -73,9 +72,9 @@ def run(options: Options, display: Display) -> Summary:
     from streammatte.models.birefnet import load_model
     from streammatte.models.device import cores_left_to
     from streammatte.pipeline import matte, prefetch
+    from streammatte.quality.observer import lengths_of_all
     from streammatte.quality.page import ENDINGS
     from streammatte.quality.plausible import Doubts
-    from streammatte.quality.streams import lengths_of_all
     from streammatte.stages import COLOR_STAGES, SURE_OF_ITSELF, stages_for
 
     targets = targets_of(options)
@@ -342,39 +341,27 @@ def _observer(options: Options, info: StreamInfo, stages: Iterable[Stage], *, co
 
 
 def _page(options: Options, summary: Summary, observer: Observer) -> str:
-    from streammatte.quality.sheet import report_page
+    from streammatte.quality.report import given, report_page
 
     assert summary.findings is not None
     height, width = summary.size
-    about = {
-        "outputs": ", ".join(f"{output['path']} ({output['description']})" for output in summary.outputs) or "none",
-        "frames written": str(summary.frames),
-        "lost": summary.lost or "nothing",
-        "model": f"{summary.model}, {width}×{height}, {summary.precision} on {summary.device}",
-        "stages": ", ".join(STAGES.get(name, name) for name in summary.stages) or "none",
-        "speed": summary.rates(),
-    }
-    usual = Options(options.input)
-    for name in (each.name for each in fields(options)):
-        value = getattr(options, name)
-        if value != getattr(usual, name) and name not in ("outputs", "report"):
-            about[f"option {name}"] = _said(value)
-    lines = [*summary.crossed, *([summary.doubt] if summary.doubt else [])]
-    return report_page(options.input, about, observer, summary.findings, lines)
-
-
-def _said(value: object) -> str:
-    """An option's value as it would be given."""
-    match value:
-        case True | False:
-            return "on" if value else "off"
-        case (int(height), int(width)):
-            return f"{width}x{height}"
-        case (int(), *_):
-            return ",".join(map(str, value))
-        case (str(), *_):
-            return ", ".join(map(str, value))
-        case tuple():
-            return ", ".join(f"{name}={limit:g}" for name, limit in value)
-        case _:
-            return str(value)
+    outputs = ", ".join(f"{output['path']} ({output['description']})" for output in summary.outputs)
+    return report_page(
+        options.input,
+        observer,
+        summary.findings,
+        run={
+            "model": summary.model,
+            "network input": f"{width}×{height}",
+            "precision": summary.precision,
+            "device": summary.device,
+            "stages": ", ".join(STAGES.get(name, name) for name in summary.stages) or "none",
+            "frames": str(summary.frames),
+            "lost": summary.lost or "nothing",
+            "speed": f"{(summary.frames - summary.resumed) / (summary.seconds or 1):.1f} frames/s",
+            "outputs": outputs or "none",
+        },
+        options=given(options),
+        limits=dict(options.limits),
+        warnings=[*summary.crossed, *([summary.doubt] if summary.doubt else [])],
+    )
