@@ -1,7 +1,7 @@
-"""Open country: hills, banks, boulders and slabs in front of one another, none of them the subject.
+"""Landscapes of hills, banks, boulders and slabs, none of which is the subject.
 
-A hill that rises in front of a sky has an outline as clear as a subject's. Without pictures like these a network takes
-the hill along with whoever stands on it.
+A hill against the sky has an outline as clear as a subject's. Without such pictures, the network takes the hill along
+with whoever stands on it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.backgrounds import VIEW_SIZE, fractal
 from streammatte.train.picture import Picture, as_picture, blur, clip
+from training.backgrounds import VIEW_SIZE, fractal
 
 Views = NDArray[np.uint8]
 
@@ -29,8 +29,8 @@ def country(rng: np.random.Generator, photographs: Sequence[Views], size: int = 
     """One landscape, (size, size, 3) uint8 RGB.
 
     Args:
-        rng: Decides everything.
-        photographs: Lend their sky or distance, and their textures.
+        rng: The only source of randomness.
+        photographs: Provide skies, distant views and textures.
         size: Side in pixels.
     """
     picture = _distance(rng, photographs, size)
@@ -59,7 +59,7 @@ def _distance(rng: np.random.Generator, photographs: Sequence[Views], size: int)
 
 
 def _covering(rng: np.random.Generator, photographs: Sequence[Views], size: int) -> Picture:
-    """What grows on a bank: a piece of a photograph, or painted blades and crumbs, (size, size, 3)."""
+    """Ground cover, (size, size, 3): a piece of a photograph, or painted blades and crumbs."""
     color = np.array(GROUNDS[int(rng.integers(len(GROUNDS)))], np.float32) * rng.uniform(0.6, 1.4, 3).astype(np.float32)
     if rng.random() < 0.4:
         view = photographs[int(rng.integers(len(photographs)))]
@@ -77,7 +77,7 @@ def _covering(rng: np.random.Generator, photographs: Sequence[Views], size: int)
 
 
 def _bank(rng: np.random.Generator, picture: Picture, covering: Picture, base: float, sun: float) -> None:
-    """A hill from one side to the other: an outline of bumps and crumbs, lit from the sun's side; in place."""
+    """Draw a hill across the picture, with a bumpy outline, lit from the sun's side; in place."""
     size = picture.shape[0]
     x = np.linspace(0, 1, size, dtype=np.float32)
     top = np.full(size, base, np.float32)
@@ -105,7 +105,7 @@ def _bank(rng: np.random.Generator, picture: Picture, covering: Picture, base: f
 
 
 def _boulder(rng: np.random.Generator, picture: Picture, bottom: float, sun: float) -> None:
-    """A round stone or a slab with its shadow, in place."""
+    """Draw a round stone or a slab with its shadow; in place."""
     size = picture.shape[0]
     width = size * float(np.exp(rng.uniform(np.log(0.03), np.log(0.3))))
     height = width * rng.uniform(0.35, 1.2)

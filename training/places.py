@@ -1,4 +1,4 @@
-"""Backgrounds: panoramas, Debian's wallpapers, the photographs' own streets, rooms with pictures on the wall."""
+"""Places: panoramas, Debian's wallpapers, streets without their people, rooms with pictures on the wall, land."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Views = NDArray[np.uint8]
 
 
 def wallpapers(folder: Path, rng: np.random.Generator, each: int = 5) -> Iterator[Views]:
-    """Square views of every picture below a folder that is large enough."""
+    """Square views of every large enough picture below a folder."""
     for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")):
         bgr = cv2.imread(str(path))
         if bgr is None or min(bgr.shape[:2]) < 600:
@@ -29,7 +29,7 @@ def wallpapers(folder: Path, rng: np.random.Generator, each: int = 5) -> Iterato
 
 
 def emptied(picture: RGBA, rng: np.random.Generator) -> Views:
-    """A photograph's own place with the person painted over: by what is beside, or by a diffusion inwards."""
+    """A photograph with the person painted over from the surroundings."""
     mask = cv2.dilate((picture[..., 3] > 0).astype(np.uint8), np.ones((13, 13), np.uint8))
     side = picture.shape[1]
     top = int(rng.integers(0, picture.shape[0] - side + 1)) if picture.shape[0] > side else 0
@@ -38,7 +38,7 @@ def emptied(picture: RGBA, rng: np.random.Generator) -> Views:
 
 
 def hung(wall: Views, pictures: Sequence[Views], rng: np.random.Generator) -> Views:
-    """A place with one to four framed pictures on it: they are no subject, whoever is in them."""
+    """A place with one to four framed pictures on it, which are not subjects, whoever they show."""
     wall = wall.copy()
     for _ in range(int(rng.integers(1, 5))):
         picture = pictures[int(rng.integers(len(pictures)))]
