@@ -71,7 +71,7 @@ def read_cutout(path: Path) -> Element | None:
 
 
 def is_held_out(path: Path) -> bool:
-    """Whether a file is kept for evaluation; depends on its stem only, so more files or other formats change nothing."""
+    """Whether a file is kept for evaluation; it depends only on the stem, not on format or other files."""
     return zlib.crc32(f"{path.stem}.png".encode()) % HELD_OUT_SHARE == 0
 
 
