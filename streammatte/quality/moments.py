@@ -10,7 +10,9 @@ from xml.etree.ElementTree import Element
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from streammatte.frame import Cutout, Frame
 from streammatte.media.write.composing import opacity, pixels_of
@@ -141,8 +143,8 @@ def look_at(
         shrunk = small(alpha)
         strength = shrunk * (1 - shrunk)
     part = CloseUp.around(strength, alpha.shape)
-    colors = _colors(cutout)
-    frame = part.of(pixels_of(cutout.frame.as_float()))
+    colors = _on_screen(cutout.frame, cutout.frame.as_float() if cutout.foreground is None else cutout.foreground)
+    frame = part.of(_on_screen(cutout.frame, cutout.frame.as_float()))
     crop, light = part.of(alpha), part.of(colors) * part.of(alpha)[..., None]
     whole = {
         "frame": part.framed(thumbnail(cutout.frame), alpha.shape),
@@ -169,8 +171,10 @@ def over_checkerboard(premultiplied: Alpha, alpha: Alpha) -> NDArray[np.uint8]:
 
 
 def thumbnail(frame: Frame, width: int = PICTURE_WIDTH, height: int | None = None) -> NDArray[np.uint8]:
-    """(h, w, 3), shrunk as :func:`~streammatte.quality.page.small` does."""
+    """(h, w, 3) as a screen shows it, shrunk as :func:`~streammatte.quality.page.small` does."""
     picture: NDArray[Any] = small(pixels_of(frame.rgb), width, height)
+    if frame.view is not None:
+        picture = pixels_of(frame.view(torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))))
     if picture.dtype == np.uint16:
         return np.asarray(picture // 257, np.uint8)
     if picture.dtype != np.uint8:
@@ -178,7 +182,6 @@ def thumbnail(frame: Frame, width: int = PICTURE_WIDTH, height: int | None = Non
     return picture
 
 
-def _colors(cutout: Cutout) -> Alpha:
-    """(H, W, 3) in [0, 1], straight, as written."""
-    foreground = cutout.frame.as_float() if cutout.foreground is None else cutout.foreground
-    return np.asarray(pixels_of(foreground), np.float32)
+def _on_screen(frame: Frame, rgb: Tensor) -> Alpha:
+    """(3, H, W) float colours in the frame's encoding → (H, W, 3) as a screen shows them."""
+    return np.asarray(pixels_of(rgb if frame.view is None else frame.view(rgb)), np.float32)

@@ -14,10 +14,10 @@ from streammatte.media.lengths import Lengths
 from streammatte.media.read.file_source import FileSource
 from streammatte.media.write.composing import opacity, pixels_of
 from streammatte.media.write.video_writer import VideoWriter
+from streammatte.motion import View
 from streammatte.quality.moments import Alpha, Moment, Pictures, Spread, keep_worst, look_at, thumbnail
 from streammatte.quality.page import heat, signed, small
 from streammatte.quality.scores import SIZE, Flicker, contamination
-from streammatte.stages.motion import View
 
 Verdict = Literal["pass", "FAIL", "not measured"]
 

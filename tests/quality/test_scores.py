@@ -17,13 +17,13 @@ from support.pages import Reader
 import streammatte
 from streammatte.frame import Cutout, Frame
 from streammatte.media.lengths import Lengths
+from streammatte.motion import View
 from streammatte.quality.moments import CROP, SPREAD, CloseUp, Spread, look_at, thumbnail
 from streammatte.quality.observer import Findings, Observer, Score
 from streammatte.quality.page import small
 from streammatte.quality.report import given, report_page
 from streammatte.quality.scores import SIZE, Flicker, contamination
 from streammatte.stages import TemporalSmoother
-from streammatte.stages.motion import View
 from training.flicker import flickering
 
 pytestmark = pytest.mark.unit
