@@ -23,7 +23,7 @@ LEVELS = {
     "models": 3,
     "stages": 4,
     "pipeline": 5,
-    "checks": 5,
+    "refusals": 5,
     "quality": 6,
     "train": 7,
     "resume": 6,

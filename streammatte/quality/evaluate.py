@@ -18,6 +18,7 @@ from streammatte.frame import Cutout, Footage, Frame
 from streammatte.media.write.composing import pixels_of
 from streammatte.quality import metrics
 from streammatte.quality.moments import CloseUp, Moment, Pictures, keep_worst
+from streammatte.quality.options import EvaluationOptions
 from streammatte.quality.page import (
     ENDINGS,
     MARKED,
@@ -50,19 +51,6 @@ MEASURES = {
 
 _OF_A_FRAME = {name: getattr(metrics, name) for name in ("mad", "mse", "grad", "conn", "iou")}
 _WORST = {"mad": "Worst frames by MAD", "dtssd": "Worst frames by dtSSD: the error changed most"}
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluationOptions:
-    """See ``streammatte evaluate --help``."""
-
-    pred: str
-    truth: str
-    source: str | None = None
-    foreground: str | None = None
-    json: str | None = None
-    html: str | None = None
-    overwrite: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
-from typing import Any
 from xml.etree.ElementTree import Element
 
 from streammatte.media.lengths import Lengths
@@ -49,7 +47,7 @@ def report_page(
         observer: Saw every cut-out.
         findings: Its scores.
         run: Facts about the run by name: model, size, precision, device, outputs.
-        options: What the user gave, by flag; see :func:`given`.
+        options: What the user gave, by flag.
         limits: Of ``--fail-on``, by score.
         warnings: What the reader should know first.
     """
@@ -69,34 +67,6 @@ def report_page(
     content.append(section("Durations", *_durations(findings.lengths)))
     content.append(section("Options", table(["option", "value"], options.items()) if options else _all_defaults()))
     return page(title, *content)
-
-
-def given(options: Any) -> dict[str, str]:
-    """By flag, the options of a dataclass, or of groups of them, that differ from their defaults."""
-    found: dict[str, str] = {}
-    for each in fields(options):
-        value = getattr(options, each.name)
-        default = each.default if each.default_factory is MISSING else each.default_factory()
-        if is_dataclass(value):
-            found |= given(value)
-        elif default is not MISSING and value != default:
-            found[each.metadata.get("flag", "--" + each.name.replace("_", "-"))] = _as_typed(value)
-    return found
-
-
-def _as_typed(value: Any) -> str:
-    """An option's value as a user would type it."""
-    match value:
-        case True | False:
-            return "on" if value else "off"
-        case (int(height), int(width)):
-            return f"{width}x{height}"
-        case ((str(), float()), *_):
-            return ", ".join(f"{name}={limit:g}" for name, limit in value)
-        case tuple():
-            return (", " if isinstance(value[0], str) else ",").join(map(str, value))
-        case _:
-            return str(value)
 
 
 def _all_defaults() -> Element:

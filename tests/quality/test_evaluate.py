@@ -25,8 +25,9 @@ from streammatte.errors import OutputError
 from streammatte.frame import ColorSpec, Cutout, Frame, StreamInfo
 from streammatte.media import open_writer
 from streammatte.quality import metrics
-from streammatte.quality.evaluate import EvaluationOptions, evaluate
+from streammatte.quality.evaluate import evaluate
 from streammatte.quality.moments import CloseUp
+from streammatte.quality.options import EvaluationOptions
 
 pytestmark = pytest.mark.media
 Alpha = NDArray[np.float32]

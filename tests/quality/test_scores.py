@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import field, make_dataclass
 from fractions import Fraction
 from itertools import islice
 
@@ -21,7 +20,7 @@ from streammatte.motion import View
 from streammatte.quality.moments import CROP, SPREAD, CloseUp, Spread, look_at, thumbnail
 from streammatte.quality.observer import Findings, Observer, Score
 from streammatte.quality.page import small
-from streammatte.quality.report import given, report_page
+from streammatte.quality.report import report_page
 from streammatte.quality.scores import SIZE, Flicker, contamination
 from streammatte.stages import TemporalSmoother
 from training.flicker import flickering
@@ -234,12 +233,9 @@ def test_a_limit_on_audio_needs_audio() -> None:
     assert "strong" not in Reader(page_of(observer, Findings({}, [], {}, lengths))).texts
 
 
-def test_given_options_are_those_that_differ_from_their_defaults() -> None:
-    inner = make_dataclass("Inner", [("size", object, None), ("box", tuple, ()), ("quiet", bool, False)])
-    limits = field(default=(), metadata={"flag": "--fail-on"})
-    outer = make_dataclass(
-        "Outer", [("input", str), ("inner", object, field(default_factory=inner)), ("limits", tuple, limits)]
-    )
-    assert given(outer("clip.mp4")) == {}
-    options = outer("clip.mp4", inner((64, 96), (1, 2, 3, 4), True), (("flicker", 0.5),))
-    assert given(options) == {"--size": "96x64", "--box": "1,2,3,4", "--quiet": "on", "--fail-on": "flicker=0.5"}
+def test_footage_is_shown_as_on_a_screen() -> None:
+    rgb = torch.full((3, HEIGHT, WIDTH), 0.2)
+    log = Frame(rgb, 0, 0, view=lambda each: each * 2)
+    whole, close = look_at(Cutout(log, torch.from_numpy(disc(20))))
+    assert thumbnail(log)[0, 0].tolist() == whole["frame"][2, 2].tolist() == [102] * 3
+    assert close["frame, 5:1"].max() == 102 == close["over black, 5:1"].max()
