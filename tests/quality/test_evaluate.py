@@ -238,7 +238,7 @@ def test_both_files_are_written_or_neither(pair: tuple[str, str], tmp_path: Path
 def test_an_opaque_clip_is_noticed(pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     opaque = str(write(tmp_path / "opaque.##.png", [np.ones((HEIGHT, WIDTH), np.float32)] * FRAMES, "plate"))
     for arguments, noticed in (((opaque, pair[1]), True), ((pair[0], opaque), True), (pair, False)):
-        assert main(["evaluate", *arguments, "--quiet"]) == 0
+        assert main(["evaluate", *arguments]) == 0
         assert (opaque in capsys.readouterr().err) is noticed
 
 

@@ -60,7 +60,7 @@ def test_the_page(run: Path) -> None:
         "160×160",
         "fp32",
         "cpu",
-        "colors, smooth, decontaminate",
+        "decontaminate",
         "out.webm",
         "160x160",
         "pass",

@@ -238,4 +238,4 @@ def test_footage_is_shown_as_on_a_screen() -> None:
     log = Frame(rgb, 0, 0, view=lambda each: each * 2)
     whole, close = look_at(Cutout(log, torch.from_numpy(disc(20))))
     assert thumbnail(log)[0, 0].tolist() == whole["frame"][2, 2].tolist() == [102] * 3
-    assert close["frame, 5:1"].max() == 102 == close["over black, 5:1"].max()
+    assert close["frame, 8:1"].max() == 102 == close["over black, 8:1"].max()

@@ -139,7 +139,7 @@ def test_cut_outs_are_put_over_backgrounds(made: Path, tmp_path: Path, capsys: p
     assert train(made, out, "--steps", "1", pairs="cutouts") == 1
     assert "--backgrounds" in capsys.readouterr().err
     behind = ["--backgrounds", str(made / "backgrounds")]
-    assert train(made, out, "--steps", "1", "--holdout", "0", "--quiet", *behind, pairs="cutouts") == 0
+    assert train(made, out, "--steps", "1", "--holdout", "0", *behind, pairs="cutouts") == 0
     assert "held out" in capsys.readouterr().err
     pairs = Pairs(find_pairs(made / "cutouts"), (64, 64), backgrounds=[made / "backgrounds/grey.jpg"])
     rgb, alpha = pairs.picture(0, np.random.default_rng(0))
