@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of, sdmatte_identity
 from streammatte.frame import Cutout, Footage, Frame, StreamInfo, Writer
 from streammatte.options import Options
+from streammatte.options.field import options_of
 from streammatte.options.values import written
 from streammatte.refusals import check, check_source, screen_of
 from streammatte.stages.transparent.asking import SeeingThrough
@@ -376,25 +377,31 @@ def _write_texts(
 
 
 def _page(options: Options, summary: Summary, observer: Observer) -> str:
-    from streammatte.quality.sheet import report_page
+    from streammatte.quality.report import report_page
 
     assert summary.findings is not None
     height, width = summary.size
-    about = {
-        "outputs": ", ".join(f"{output['path']} ({output['description']})" for output in summary.outputs) or "none",
-        "frames written": str(summary.frames),
-        "lost": summary.lost or "nothing",
-        "model": f"{summary.model}, {width}×{height}, {summary.precision} on {summary.device}",
-        "stages": ", ".join(STAGES.get(name, name) for name in summary.stages) or "none",
-        "speed": f"{summary.rate:.1f} fps",
-    }
-    about |= {
-        f"option {name}": written(value)
-        for name, value in options.changed().items()
-        if name not in ("outputs", "report")
-    }
-    lines = [*summary.crossed, *([summary.doubt] if summary.doubt else [])]
-    return report_page(options.reading.input, about, observer, summary.findings, lines)
+    outputs = ", ".join(f"{output['path']} ({output['description']})" for output in summary.outputs)
+    fields = options_of(Options)
+    return report_page(
+        options.reading.input,
+        observer,
+        summary.findings,
+        run={
+            "model": summary.model,
+            "network input": f"{width}×{height}",
+            "precision": summary.precision,
+            "device": summary.device,
+            "stages": ", ".join(STAGES.get(name, name) for name in summary.stages) or "none",
+            "frames": str(summary.frames),
+            "lost": summary.lost or "nothing",
+            "speed": f"{(summary.frames - summary.resumed) / (summary.seconds or 1):.1f} frames/s",
+            "outputs": outputs or "none",
+        },
+        options={fields[name].shown: written(value) for name, value in options.changed().items()},
+        limits=dict(options.reporting.limits),
+        warnings=[*summary.crossed, *([summary.doubt] if summary.doubt else [])],
+    )
 
 
 @contextmanager
