@@ -12,14 +12,12 @@ import importlib.metadata
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from streammatte.checks import guides_named
 from streammatte.errors import InputError, OutputError, SourceNotFound, UnsupportedOutput
 from streammatte.frame import Cutout, Stage, Writer
 from streammatte.media.addresses import PIPE
@@ -38,7 +36,7 @@ _STATE = "state.safetensors"
 _ENDS = 1 << 20  # bytes of either end of a file that tell it from others of its size
 # What decides over no byte of an output; the names of outputs do not either, but how many and which kinds of them.
 # SDMatte's do, but a run that had too little memory for it is to go on with less of it.
-_NO_MATTER = ("input", "overwrite", "resume", "offline", "report", "limits", "sdmatte", "sdmatte_size")
+_NO_MATTER = ("input", "overwrite", "resume", "keep_mattes", "offline", "report", "limits", "sdmatte", "sdmatte_size")
 
 
 @runtime_checkable
@@ -58,15 +56,15 @@ def asked_of(options: Options, matter: BiRefNetModel, *, sees_through: bool) -> 
     from streammatte import __version__
     from streammatte.media.read.guide import guide_path
 
-    asked = {each.name: _told(getattr(options, each.name)) for each in fields(options) if each.name not in _NO_MATTER}
-    asked["outputs"] = ", ".join(sorted(Path(output).name for output in options.outputs))
+    asked = {name: _told(value) for name, value in options.flat().items() if name not in _NO_MATTER}
+    asked["outputs"] = ", ".join(sorted(Path(output).name for output in options.writing.outputs))
     for name in ("matte", "foreground", "deliver"):
-        path = getattr(options, name)
+        path = getattr(options.writing, name)
         asked[name] = "" if path is None else Path(path).name
-    for name, specs in guides_named(options).items():
+    for name, specs in options.guides().items():
         asked[f"{name}_mattes"] = ", ".join(f"{spec} {signature(guide_path(spec))}" for spec in specs)
-    asked["transparency"] = options.transparency if sees_through else "without SDMatte"
-    asked["source"] = signature(options.input) or options.input
+    asked["transparency"] = options.transparency.transparency if sees_through else "without SDMatte"
+    asked["source"] = signature(options.reading.input) or options.reading.input
     asked["model"] = matter.name
     asked["device"], asked["precision"], asked["size"] = str(matter.device), matter.precision, str(matter.size)
     versions = {"streammatte": __version__, "torch": torch.__version__, "av": av.__version__, "cv2": cv2.__version__}
@@ -109,9 +107,9 @@ def begin(parts: Sequence[Part], asked: dict[str, str], options: Options, notice
         OutputError: What an interrupted run has left may not be lost, or was asked for otherwise.
     """
     left = {part.path: before for part in parts if (before := part.asked()) is not None}
-    for path, before in left.items() if options.resume or not options.overwrite else ():
+    for path, before in left.items() if options.writing.resume or not options.writing.overwrite else ():
         other = [name for name in sorted(asked.keys() | before.keys()) if asked.get(name) != before.get(name)]
-        if not options.resume:
+        if not options.writing.resume:
             raise OutputError(
                 f"{path} was begun by a run that was interrupted",
                 hint="the same command goes on with --resume, and begins anew with --overwrite",
@@ -121,11 +119,13 @@ def begin(parts: Sequence[Part], asked: dict[str, str], options: Options, notice
                 f"{path} cannot be resumed: it was begun with other {', '.join(other)}",
                 hint="give what it was begun with, or begin anew with --overwrite",
             )
-    if options.resume and parts and not left:
+    if options.writing.resume and parts and not left:
         notice("there is nothing to resume: beginning at the first frame")
     for part in parts:
         # What came through a pipe does not come again.
-        part.begin(None if options.input == PIPE else asked, resume=options.resume and part.path in left)
+        part.begin(
+            None if options.reading.input == PIPE else asked, resume=options.writing.resume and part.path in left
+        )
 
 
 @contextmanager

@@ -7,26 +7,14 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from streammatte.checks import (
-    alpha_told,
-    check_handles,
-    check_input_alpha,
-    check_limits,
-    check_lookahead,
-    check_single,
-    check_targets,
-    check_transparency,
-    guides_named,
-    screen_of,
-)
-from streammatte.errors import InputError
 from streammatte.frame import Footage, Frame, Stage, StreamInfo
 from streammatte.options import Options
+from streammatte.options.values import written
+from streammatte.refusals import check, check_source, screen_of
 from streammatte.resume import Course, asked_of, begin, doubting, held
 from streammatte.stages.transparent.asking import SeeingThrough
 from streammatte.summary import STAGES, Clock, Summary, Timed
@@ -58,7 +46,7 @@ class Display(Protocol):
 
 
 def run(options: Options, display: Display) -> Summary:
-    """Matte ``options.input`` into every output asked for, in one pass.
+    """Matte ``options.reading.input`` into every output asked for, in one pass.
 
     Decoding, the network, every stage and encoding have a thread of their own. No output gets its name before all of
     them are complete.
@@ -78,61 +66,56 @@ def run(options: Options, display: Display) -> Summary:
     from streammatte.quality.streams import lengths_of_all
     from streammatte.stages import COLOR_STAGES, SURE_OF_ITSELF, stages_for
 
+    check(options)
     targets = targets_of(options)
-    check_targets(options, [target.path for target in targets])
-    check_lookahead(options)
-    colors_shown = not targets or any(each.content != "matte" for each in targets)  # of a matte alone, nobody sees them
-    check_limits(options, colors=colors_shown)
-    check_handles(options)
-    limits = dict(options.limits)
-    screen = None if options.despill is None else screen_of(options.despill)
+    limits = dict(options.reporting.limits)
+    colors_shown = not options.writing.matte_only  # of a matte alone, nobody sees them
+    screen = None if options.edges.despill is None else screen_of(options.edges.despill)
 
     with (
         open_video(
-            options.input,
-            frame_rate=options.frame_rate,
-            strict=options.strict,
-            first=options.mark_in,
-            last=options.mark_out,
-            handles=options.handles,
-            interlaced=options.interlaced,
-            layer=options.layer,
+            options.reading.input,
+            frame_rate=options.reading.frame_rate,
+            strict=options.reading.strict,
+            first=options.reading.mark_in,
+            last=options.reading.mark_out,
+            handles=options.reading.handles,
+            interlaced=options.reading.interlaced,
+            layer=options.reading.layer,
         ) as source,
         ExitStack() as writing,
     ):
-        if options.frame_rate is not None and source.info.frame_rate != options.frame_rate:
-            raise InputError(f"--fps is for image sequences: {options.input} states its own rate", hint="leave it out")
-        check_input_alpha(options, has_alpha=source.has_alpha)
-        check_transparency(options, source.info.width, source.info.height)
+        check_source(options, source)
         # Entered first, the page is left last: there is none of outputs that could not be put in their place.
         page = None
-        if options.report is not None:
-            page = writing.enter_context(open_text(options.report, ENDINGS, overwrite=options.overwrite))
+        if options.reporting.report is not None:
+            page = writing.enter_context(
+                open_text(options.reporting.report, ENDINGS, overwrite=options.writing.overwrite)
+            )
         note = None
-        if options.deliver is not None:
-            folder = writing.enter_context(delivery_folder(options.deliver))
-            path = folder / f"{name_of(options.input)}.txt"
-            note = writing.enter_context(open_text(str(path), (".txt",), overwrite=options.overwrite))
+        if options.writing.deliver is not None:
+            folder = writing.enter_context(delivery_folder(options.writing.deliver))
+            path = folder / f"{name_of(options.reading.input)}.txt"
+            note = writing.enter_context(open_text(str(path), (".txt",), overwrite=options.writing.overwrite))
         # The writers come before the model: a name that cannot be written is known at once, not after a download.
         writers: list[VideoWriter | PictureSequenceWriter | AnimationWriter | PipeWriter] = []
         for target in targets:
             writer = open_writer(
                 target.path,
                 info_for(target, source.info, options),
-                alpha=options.alpha,
+                alpha=options.writing.alpha,
                 background=target.background,
                 content=target.content,
-                audio=None if options.no_audio else options.input,
-                subtitles=options.input,
-                overwrite=options.overwrite,
-                bits=options.bits,
+                audio=None if options.writing.no_audio else options.reading.input,
+                subtitles=options.reading.input,
+                overwrite=options.writing.overwrite,
+                bits=options.writing.bits,
                 first_number=_first_number(options, source),
-                codec=options.codec,
-                quality=options.quality,
-                compression=options.exr_compression,
+                codec=options.writing.codec,
+                quality=options.writing.quality,
+                compression=options.writing.exr_compression,
             )
             writers.append(writer)
-        check_single([target.path for target in targets], source.info.frame_count)
         parts = [writer.part for writer in writers if writer.part is not None]
         writing.enter_context(held(parts))
         for part in parts:
@@ -140,27 +123,27 @@ def run(options: Options, display: Display) -> Summary:
         mattes = _guides(options, source, display, writing)
         guides = {name: GuideUnion(each) for name, each in mattes.items()}
         matter = load_model(
-            options.model,
-            weights=options.weights,
-            device=options.device,
-            precision=options.precision,
-            size=options.size,
-            offline=options.offline,
+            options.network.model,
+            weights=options.network.weights,
+            device=options.network.device,
+            precision=options.network.precision,
+            size=options.network.size,
+            offline=options.network.offline,
             on_progress=display.fetching,
             on_notice=display.notice,
         )
         seeing = SeeingThrough(options, matter.size, matter.device, guides.get("transparent"), display)
         summary = Summary(
-            input=options.input,
+            input=options.reading.input,
             model=matter.name,
             device=str(matter.device),
             precision=matter.precision,
             size=matter.size,
-            alpha=options.alpha or "straight",
+            alpha=options.writing.alpha or "straight",
             assumed=assumed_matrix(source.info.color, source.info.width, source.info.height),
-            input_transfer=transfer_for(options.input_transfer, source.info.color),
+            input_transfer=transfer_for(options.reading.input_transfer, source.info.color),
         )
-        if options.resume:
+        if options.writing.resume:
             for writer in (writer for writer in writers if not writer.resumable):
                 display.notice(f"{writer.path} cannot be resumed, as .mov, .mkv and pictures can: it begins anew")
         asked = asked_of(options, matter, sees_through=seeing.stage is not None)
@@ -173,26 +156,29 @@ def run(options: Options, display: Display) -> Summary:
         decode, network, encode = Clock(), Clock(), Clock()
         wanted = stages_for(
             matter.size,
-            options.colors,
-            options.smooth,
-            options.lookahead,
+            options.matting.colors,
+            options.matting.smooth,
+            options.matting.lookahead,
             core=guides.get("core"),
             garbage=guides.get("garbage"),
             holdout=guides.get("holdout"),
             transparency=seeing.stage,
-            detail=options.detail,
-            choke=options.choke,
-            feather=options.feather,
-            decontaminate=options.decontaminate == "on" and colors_shown,
+            detail=options.matting.detail,
+            choke=options.matting.choke,
+            feather=options.matting.feather,
+            decontaminate=options.edges.decontaminate == "on" and colors_shown,
             screen=screen if colors_shown else None,
             device=matter.device,
         )
         observer = _observer(options, source.info, wanted, colors=colors_shown)
-        doubts = Doubts(guided=bool(guides) or options.transparent is not None, smoothed=options.smooth == "high")
+        doubts = Doubts(
+            guided=bool(guides) or options.transparency.transparent is not None,
+            smoothed=options.matting.smooth == "high",
+        )
         course = Course(
             writers,
             wanted,
-            batch=options.batch,
+            batch=options.network.batch,
             whole_clip=observer is not None,
             folder=next(
                 (writer.part.folder for writer in writers if writer.resumable and writer.part is not None), None
@@ -225,7 +211,7 @@ def run(options: Options, display: Display) -> Summary:
             frames = shown.over(frames)
             places = (place for place, stage in enumerate(wanted) if isinstance(stage, COLOR_STAGES))
             passed.insert(next(places, len(wanted)), shown)
-        cutouts = matte(prefetch(frames), timed_matter, passed, batch=options.batch, ahead=AHEAD)
+        cutouts = matte(prefetch(frames), timed_matter, passed, batch=options.network.batch, ahead=AHEAD)
         computed = 0
 
         def stopped() -> None:
@@ -265,12 +251,12 @@ def run(options: Options, display: Display) -> Summary:
         summary.keyframes, summary.keyframe_seconds = seeing.frames, seeing.seconds
         given = [(name, each) for name, several in mattes.items() for each in several]
         summary.mattes = [{"path": each.path, "as": name, "lost": each.lost} for name, each in given]
-        summary.notes = [*source.notes, *alpha_told(options, source.has_alpha), *seeing.notes(whole=course.first == 0)]
+        summary.notes = [*source.notes, *_alpha_told(options, source.has_alpha), *seeing.notes(whole=course.first == 0)]
         summary.doubt = doubts.line()
         if summary.doubt is not None and course.first:
             summary.doubt += f" (seen from frame {source.info.first_index + course.first} on, where the run resumed)"
         if observer is not None:
-            lengths = lengths_of_all(options.input, source, writers, silent=options.no_audio)
+            lengths = lengths_of_all(options.reading.input, source, writers, silent=options.writing.no_audio)
             summary.findings = observer.findings(lengths)
             summary.crossed = summary.findings.crossed(limits)
         if page is not None and observer is not None:
@@ -286,9 +272,9 @@ def run(options: Options, display: Display) -> Summary:
 
 def _first_number(options: Options, source: Footage) -> int:
     """The number of the frame with index 0, so that the first one written has the number that was asked for."""
-    if options.start_number is None:
+    if options.writing.start_number is None:
         return source.first_number
-    return options.start_number - source.info.first_index
+    return options.writing.start_number - source.info.first_index
 
 
 @contextmanager
@@ -312,16 +298,16 @@ def _guides(options: Options, source: Footage, display: Display, running: ExitSt
     from streammatte.media.read.guide import GuideMatte, guide_path
     from streammatte.media.read.sequence import NumberedName
 
-    number = None if NumberedName.parse(options.input) is None else source.first_number
+    number = None if NumberedName.parse(options.reading.input) is None else source.first_number
     guides: dict[str, list[GuideMatte]] = {}
-    for name, spec in ((name, spec) for name, specs in guides_named(options).items() for spec in specs):
+    for name, spec in ((name, spec) for name, specs in options.guides().items() for spec in specs):
         guide = GuideMatte(
             spec,
             source.info,
             begins=source.begins,
             first_number=number,
-            strict=options.strict,
-            layer=options.layer if guide_path(spec) == options.input else None,
+            strict=options.reading.strict,
+            layer=options.reading.layer if guide_path(spec) == options.reading.input else None,
         )
         guides.setdefault(name, []).append(running.enter_context(guide))
         for note in guide.notes:
@@ -333,7 +319,7 @@ def _observer(options: Options, info: StreamInfo, stages: Iterable[Stage], *, co
     """What looks at the cut-outs, if anybody wants to know."""
     from streammatte.stages import TemporalSmoother
 
-    if options.report is None and not options.limits:
+    if options.reporting.report is None and not options.reporting.limits:
         return None
     from streammatte.quality.observer import Observer
 
@@ -354,27 +340,15 @@ def _page(options: Options, summary: Summary, observer: Observer) -> str:
         "stages": ", ".join(STAGES.get(name, name) for name in summary.stages) or "none",
         "speed": summary.rates(),
     }
-    usual = Options(options.input)
-    for name in (each.name for each in fields(options)):
-        value = getattr(options, name)
-        if value != getattr(usual, name) and name not in ("outputs", "report"):
-            about[f"option {name}"] = _said(value)
+    for name, value in options.changed().items():
+        if name not in ("outputs", "report"):
+            about[f"option {name}"] = written(value)
     lines = [*summary.crossed, *([summary.doubt] if summary.doubt else [])]
-    return report_page(options.input, about, observer, summary.findings, lines)
+    return report_page(options.reading.input, about, observer, summary.findings, lines)
 
 
-def _said(value: object) -> str:
-    """An option's value as it would be given."""
-    match value:
-        case True | False:
-            return "on" if value else "off"
-        case (int(height), int(width)):
-            return f"{width}x{height}"
-        case (int(), *_):
-            return ",".join(map(str, value))
-        case (str(), *_):
-            return ", ".join(map(str, value))
-        case tuple():
-            return ", ".join(f"{name}={limit:g}" for name, limit in value)
-        case _:
-            return str(value)
+def _alpha_told(options: Options, has_alpha: bool) -> list[str]:
+    """A line, if the input has an alpha that is not used."""
+    if not has_alpha or options.reading.input_alpha != "ignore":
+        return []
+    return ["the input's own alpha was ignored; --input-alpha core or garbage uses it"]

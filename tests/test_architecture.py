@@ -24,7 +24,7 @@ LEVELS = {
     "stages": 4,
     "quality": 5,
     "train": 6,
-    "checks": 5,
+    "refusals": 5,
     "resume": 6,
     "summary": 6,
     "run": 7,

@@ -201,7 +201,7 @@ PARTS = ("unet", "vae", "text_encoder")
 LITTLE_MEMORY = """
 import resource, sys
 import av, cv2, torch, diffusers, transformers
-import streammatte.models.nets.sdmatte, streammatte.run, streammatte.cli.display
+import streammatte.models.nets.sdmatte, streammatte.run, streammatte.cli.run_display
 torch.set_num_threads(1)
 used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + {room} * 2**20,) * 2)

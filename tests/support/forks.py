@@ -128,7 +128,7 @@ def _serve() -> None:
     import safetensors.numpy  # noqa: F401
     import torch
 
-    import streammatte.cli.display
+    import streammatte.cli.run_display
     import streammatte.media.write.picture_writer
     import streammatte.media.write.video_writer
     import streammatte.quality

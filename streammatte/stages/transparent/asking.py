@@ -70,30 +70,29 @@ class SeeingThrough:
         self._missing = ""
         self._stopped = threading.Event()
         self._threads = torch.get_num_threads()  # a run leaves some cores to others; a keyframe has all of them
-        _check_name(options.sdmatte)
-        where = options.transparent if mask is None else mask
-        auto = options.transparency == "auto"
-        if options.transparency == "off":
+        _check_name(options.transparency.sdmatte)
+        where = options.transparency.transparent if mask is None else mask
+        auto = options.transparency.transparency == "auto"
+        if options.transparency.transparency == "off":
             return
         if auto and where is None and max(size) < SURE_OF_ITSELF:
-            usual = Options(options.input)
-            if any(getattr(options, name) != getattr(usual, name) for name in _OF_IT):
+            if options.changed().keys() & set(_OF_IT):
                 display.notice("SDMatte is not asked: this network cannot tell where; --transparent BOX does")
             return
         if not auto:
-            self._refiner = self._load(offline=options.offline)
-        elif where is not None and not self._can_be_had("", offline=options.offline):
+            self._refiner = self._load(offline=options.network.offline)
+        elif where is not None and not self._can_be_had("", offline=options.network.offline):
             return
-        self.stage = TransparencyRefiner(self._matted, every=options.keyframe_every, region=where)
+        self.stage = TransparencyRefiner(self._matted, every=options.transparency.keyframe_every, region=where)
 
     def notes(self, *, whole: bool) -> list[str]:
         """What a summary has to say, a line each. ``whole``: the run began at the first frame."""
         notes = [self._missing] if self._missing else []
         if self.stage is not None and self.stage.left is not None:
             notes.append(f"what was in the box was seen through up to frame {self.stage.left - 1}, where its shot ends")
-        if self._options.transparency == "on" and not self.frames and whole:
+        if self._options.transparency.transparency == "on" and not self.frames and whole:
             where = ": --transparent BOX says where to look"
-            if masks := self._options.transparent_masks:
+            if masks := self._options.transparency.transparent_masks:
                 where = f": {', '.join(masks)} {'has' if len(masks) == 1 else 'have'} no white"
             notes.append(f"nothing was found that can be seen through{where}")
         return notes
@@ -113,7 +112,7 @@ class SeeingThrough:
         try:
             if self._refiner is None and not self._can_be_had(
                 f"frame {frame.index} shows what can be seen through: ",
-                offline=self._options.offline or self._device.type == "cpu",
+                offline=self._options.network.offline or self._device.type == "cpu",
             ):
                 return None
             assert self._refiner is not None
@@ -133,7 +132,9 @@ class SeeingThrough:
             if not why and not isinstance(exc, WeightsMissing):  # what the user has asked for is broken
                 raise
             self._missing = f"{why}goes on without SDMatte, because {exc}"
-            self._display.notice(f"{self._missing}; `streammatte models pull {self._options.sdmatte}` fetches it")
+            self._display.notice(
+                f"{self._missing}; `streammatte models pull {self._options.transparency.sdmatte}` fetches it"
+            )
         return self._refiner is not None
 
     def _load(self, *, offline: bool) -> SDMatteRefiner:
@@ -145,10 +146,10 @@ class SeeingThrough:
 
         options = self._options
         return load_refiner(
-            options.sdmatte,
+            options.transparency.sdmatte,
             device=str(self._device),
-            precision=options.precision,
-            size=options.sdmatte_size,
+            precision=options.network.precision,
+            size=options.transparency.sdmatte_size,
             offline=offline,
             on_progress=progress,
             on_notice=self._display.notice,
