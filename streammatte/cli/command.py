@@ -19,6 +19,7 @@ class Command:
         takes: Classes whose fields are its options.
         places: Options that are told by their place.
         examples: Lines to type, each with what it does.
+        others: Other commands, each with what it does.
     """
 
     prog: str
@@ -27,10 +28,16 @@ class Command:
     takes: tuple[type, ...]
     places: tuple[str, ...] = ()
     examples: tuple[tuple[str, str], ...] = ()
+    others: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        return tuple(group for cls in self.takes for group in groups_of(cls))
+        """The groups of all classes; those of one title are one."""
+        groups: dict[str, Group] = {}
+        for group in (group for cls in self.takes for group in groups_of(cls)):
+            before = groups[group.title].options if group.title in groups else ()
+            groups[group.title] = Group(group.title, group.about, (*before, *group.options))
+        return tuple(groups.values())
 
     @cached_property
     def options(self) -> dict[str, Option]:

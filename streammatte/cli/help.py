@@ -19,7 +19,7 @@ def short(command: Command) -> str:
     if not common:
         return full(command)
     lines = [*_head(command), "most used options:", *_rows(common), ""]
-    return "\n".join([*lines, f"{command.prog} --help-all lists all {len(command.options)} options, in groups."]) + "\n"
+    return "\n".join([*lines, f"{command.prog} --help-all lists all options, in groups."]) + "\n"
 
 
 def full(command: Command) -> str:
@@ -28,15 +28,15 @@ def full(command: Command) -> str:
     for group in command.groups:
         lines += [f"{group.title}:" if group.title else "options:"]
         lines += textwrap.wrap(group.about, WIDTH, initial_indent="  ", subsequent_indent="  ")
-        lines += [*_rows(option for option in group.options if option.flags), ""]
-    lines += [line for flag, says in _ALWAYS for line in _row(flag, says)]
+        lines += [*_rows(group.options), ""]
+    lines[-1:] += [line for flag, says in _ALWAYS for line in _row(flag, says)]
     return "\n".join(lines) + "\n"
 
 
 def signature(option: Option) -> str:
     """``-o, --output OUTPUT``."""
     flags = ", ".join(option.flags)
-    return flags if option.switch else f"{flags} {values(option)}"
+    return flags if option.switch else f"{flags} {values(option)}".lstrip()
 
 
 def values(option: Option) -> str:
@@ -51,6 +51,8 @@ def _head(command: Command) -> list[str]:
     if command.examples:
         widest = max(len(line) for line, _ in command.examples)
         lines += ["examples:", *(f"  {line:{widest}}  {says}" for line, says in command.examples), ""]
+    if command.others:
+        lines += ["other commands:", *(f"  {line:{_COLUMN - 2}}{says}" for line, says in command.others), ""]
     return lines
 
 

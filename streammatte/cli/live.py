@@ -13,8 +13,8 @@ from streammatte.options.field import like, option
 
 @dataclass(frozen=True, slots=True)
 class LiveTerminal:
-    quiet: bool = like(TerminalOptions, "quiet", common=False)
-    list_cameras: bool = option(False, "--list-cameras", help="list the cameras and exit")
+    quiet: bool = like(TerminalOptions, "quiet", section="run", common=False)
+    list_cameras: bool = option(False, "--list-cameras", section="camera", help="list the cameras and exit")
 
 
 COMMAND = Command(

@@ -12,10 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from streammatte.cli import matte
+from streammatte.cli.matte import COMMANDS
 from streammatte.errors import StreammatteError
-
-COMMANDS = ("live", "models", "doctor", "evaluate", "train")
-"""By the first argument, each a module; any other argument is what to matte."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if arguments and arguments[0] in COMMANDS:
                 command = importlib.import_module(f"streammatte.cli.{arguments[0]}")
                 return int(command.main(arguments[1:]))
-            return matte.main(arguments, COMMANDS)
+            return matte.main(arguments)
         except (StreammatteError, KeyboardInterrupt) as exc:
             if debug:
                 traceback.print_exc()

@@ -13,11 +13,8 @@ from streammatte.refusals import check_standard_output
 
 COMMAND = Command(
     prog="streammatte",
-    usage=(
-        "streammatte INPUT OUTPUT [options]",
-        "streammatte live | models | doctor | evaluate | train [--help]",
-    ),
-    about="",
+    usage=("streammatte INPUT OUTPUT [options]",),
+    about="Take the subject out of a video or photograph, with a soft matte and clean edges.",
     takes=(Options, TerminalOptions),
     places=("input", "outputs"),
     examples=(
@@ -27,18 +24,28 @@ COMMAND = Command(
         ("streammatte photo.jpg cutout.png", "a photograph"),
         ("streammatte live --bg blur", "the camera"),
     ),
+    others=(
+        ("streammatte live", "the camera with another background"),
+        ("streammatte models", "which models there are, and which are here"),
+        ("streammatte doctor", "what this machine can do, and what is missing"),
+        ("streammatte evaluate", "compare a matte with ground truth"),
+        ("streammatte train", "train a model further on your own pictures"),
+    ),
 )
 
 
-def main(arguments: Sequence[str], commands: Sequence[str] = ()) -> int:
-    """Matte; ``commands`` are the names of the others, one of which may be meant."""
+COMMANDS = tuple(line.split()[1] for line, _ in COMMAND.others)
+"""The other commands, each a module."""
+
+
+def main(arguments: Sequence[str]) -> int:
     if not arguments:
         print(help.short(COMMAND), end="")
         return 2
     given = parse(COMMAND, arguments)
     options, terminal = instance(Options, given), instance(TerminalOptions, given)
     named = options.reading.input
-    if not options.writing.files and (meant := difflib.get_close_matches(named, commands, n=1, cutoff=0.7)):
+    if not options.writing.files and (meant := difflib.get_close_matches(named, COMMANDS, n=1, cutoff=0.7)):
         refuse(COMMAND, f"{named} is not a command; did you mean {meant[0]}?", f"streammatte {meant[0]}")
     if terminal.json:
         check_standard_output(options)

@@ -61,7 +61,9 @@ class _Typed:
 
     def split(self, arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
         """What follows each option, by the option's name, and the words that follow none."""
-        splitter = _Splitter(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+        splitter = argparse.ArgumentParser(
+            add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS, exit_on_error=False
+        )
         for name, option in self.command.options.items():
             if option.flags:
                 splitter.add_argument(*option.flags, dest=name, action="store_true" if option.switch else "append")
@@ -83,12 +85,12 @@ class _Typed:
         """Add what is told by its place."""
         if len(words) > len(self.command.places):
             extra = words[len(self.command.places)]
-            self.refuse(f"unexpected argument {without_secrets(extra)!r}", self.command.usage[0])
+            self.refuse(f"unexpected argument {without_secrets(extra)!r}", self._usual())
         for name, word in zip(self.command.places, words, strict=False):
             given[name] = [word, *given.get(name, ())]
         for name, option in self.command.options.items():
             if option.required and name not in given:
-                self.refuse(f"no {option.shown} given", self.command.usage[0])
+                self.refuse(f"no {option.shown} given", self._usual())
 
     def value(self, option: Option, given: Any) -> Any:
         if option.switch:
@@ -113,11 +115,14 @@ class _Typed:
         if option is None or option.switch:
             typed = {word: flag for word in self.arguments if word.startswith(f"{flag}=")}
             self.refuse(f"{flag} takes no value", self._with(typed))
-        place = max(place for place, word in enumerate(self.arguments) if word == flag)
+        place = max(place for place, word in enumerate(self.arguments) if word in option.flags)
         hint = self._line([*self.arguments[: place + 1], option.example, *self.arguments[place + 1 :]])
         if self.arguments[place + 1 : place + 2]:
             hint += "; a name that begins with a dash is written ./-name"
-        self.refuse(f"{flag} needs a value", hint)
+        self.refuse(f"{self.arguments[place]} needs a value", hint)
+
+    def _usual(self) -> str:
+        return self.command.examples[0][0] if self.command.examples else self.command.usage[0]
 
     def _with(self, meant: Mapping[str, str]) -> str:
         return self._line([meant.get(word, word) for word in self.arguments])
@@ -137,13 +142,6 @@ class _Typed:
     def _line(self, words: Sequence[str]) -> str:
         shown = (word if word == "-" else without_secrets(word) for word in words)
         return shlex.join([*self.command.prog.split(), *shown])
-
-
-class _Splitter(argparse.ArgumentParser):
-    """Raises what it has to say."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs, exit_on_error=False)
 
 
 def _at_dashes(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

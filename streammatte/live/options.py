@@ -48,23 +48,20 @@ class LiveOptions:
         section="picture",
         example="blur",
         repeat="join",
-        help="colour, picture, clip, checker, blur[:RADIUS] or transparent; repeat it, and a key steps through them "
-        "(default: blur)",
+        help="colour, picture, clip, checker, blur[:RADIUS] or transparent; repeat it, and a key steps through them",
     )
     mirror: bool = option(False, "--mirror", help="flip the camera's picture left to right")
     light_wrap: Literal["on", "off"] = option(
-        "on", "--light-wrap", help="let the background's light spill over the edge (default: on)"
+        "on", "--light-wrap", help="let the background's light spill over the edge"
     )
-    match: Literal["on", "off"] = option(
-        "on", "--match", help="move brightness and warmth towards the background's (default: on)"
-    )
+    match: Literal["on", "off"] = option("on", "--match", help="move brightness and warmth towards the background's")
     feather: float = option(
         0.0,
         "--feather",
         metavar="N",
         parse=values.width,
         example="2",
-        help="soften the edge inwards by N pixels (default: 0)",
+        help="soften the edge inwards by N pixels",
     )
     outputs: tuple[str, ...] = option(
         (),
@@ -82,7 +79,7 @@ class LiveOptions:
         "model",
         section="network",
         common=False,
-        help="a name from `streammatte models` (default: auto, birefnet-lite on a GPU and birefnet-nano without one)",
+        help="a name from `streammatte models`; auto: birefnet-lite on a GPU, birefnet-nano without one",
     )
     weights: str | None = like(Network, "weights")
     device: str | None = like(Network, "device", common=False)
@@ -94,7 +91,7 @@ class LiveOptions:
         parse=values.live_quality,
         example="high",
         help="auto adapts to keep the frame rate; high, medium, low or WxH[/N] (network input, run on every Nth frame) "
-        "are fixed (default: auto)",
+        "are fixed",
     )
     offline: bool = like(Network, "offline")
     seconds: float | None = option(

@@ -10,7 +10,7 @@ from dataclasses import MISSING, dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from streammatte.errors import InputError
-from streammatte.options.values import one_of
+from streammatte.options.values import one_of, written
 
 T = TypeVar("T")
 
@@ -181,8 +181,17 @@ def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
     choices = _choices(hint)
     about["parse"] = about["parse"] or (one_of(choices) if choices else str)
     about["metavar"] = about["metavar"] or field.name.upper()
-    about["example"] = about["example"] or (str(choices[0]) if choices else about["metavar"])
+    about["help"] += _stated(field.default, about["help"])
+    usual = (*choices, about["metavar"]) if field.default in (MISSING, None, ()) else (*choices, field.default)
+    about["example"] = about["example"] or written(usual[0])
     return Option(name=field.name, default=field.default, choices=choices, **about)
+
+
+def _stated(default: Any, help: str) -> str:
+    """The default, for a help that does not state it itself."""
+    if default is False or default in (MISSING, None, ()) or "(default: " in help:
+        return ""
+    return f" (default: {written(default)})"
 
 
 def _choices(hint: Any) -> tuple[Any, ...]:

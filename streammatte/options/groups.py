@@ -12,7 +12,7 @@ from streammatte.options.field import option
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    input: str = option(MISSING, metavar="INPUT", help="a video, a picture, numbered pictures (plate.####.png), or -")
+    input: str = option(MISSING, metavar="INPUT", common=True, help="video, picture, numbered plate.####.png, or -")
     mark_in: str | None = option(
         None, "--in", metavar="MARK", example="3s", common=True, help="first frame to take: 75, 3s, 1:02.5, 01:00:00:00"
     )
@@ -25,7 +25,7 @@ class Reading:
         metavar="N",
         parse=values.whole(0),
         example="8",
-        help="extra frames before --in and after --out; outputs begin with the first of them (default: 0)",
+        help="extra frames before --in and after --out; outputs begin with the first of them",
     )
     frame_rate: Fraction | None = option(
         None,
@@ -47,10 +47,10 @@ class Reading:
     input_alpha: Literal["ignore", "core", "garbage"] = option(
         "ignore",
         "--input-alpha",
-        help="use the input's own alpha: core keeps what is opaque, garbage removes what is clear (default: ignore)",
+        help="use the input's own alpha: core keeps what is opaque, garbage removes what is clear",
     )
     interlaced: Literal["refuse", "deinterlace", "as-is"] = option(
-        "refuse", "--interlaced", help="what to do with interlaced footage (default: refuse)"
+        "refuse", "--interlaced", help="what to do with interlaced footage"
     )
     strict: bool = option(False, "--strict", help="refuse damaged footage; without it the intact frames are matted")
 
@@ -105,10 +105,10 @@ class Writing:
         "standard",
         "--quality",
         common=True,
-        help="encoder quality for ProRes, VP9, H.264, JPEG and WebP (default: standard)",
+        help="encoder quality for ProRes, VP9, H.264, JPEG and WebP",
     )
     codec: Literal["prores4444", "prores4444xq", "png"] = option(
-        "prores4444", "--codec", help="codec in .mov; png is lossless, as is .mkv (default: prores4444)"
+        "prores4444", "--codec", help="codec in .mov; png is lossless, as is .mkv"
     )
     bits: Literal[8, 10, 12, 16, 32] | None = option(
         None,
@@ -117,7 +117,7 @@ class Writing:
         "source needs; at least 10 in .mkv, 16 in .exr)",
     )
     exr_compression: Literal["zip", "piz", "dwaa", "dwab"] = option(
-        "zip", "--exr-compression", help="compression of .exr; dwaa and dwab are slightly lossy (default: zip)"
+        "zip", "--exr-compression", help="compression of .exr; dwaa and dwab are slightly lossy"
     )
     start_number: int | None = option(
         None,
@@ -133,7 +133,7 @@ class Writing:
         False,
         "--resume",
         common=True,
-        help="continue an interrupted run of the same clip: its mattes are read, not computed",
+        help="continue an interrupted run without computing its mattes again",
     )
     keep_mattes: bool = option(
         False,
@@ -161,7 +161,7 @@ class Network:
         metavar="NAME",
         example="birefnet-lite",
         common=True,
-        help="a name from `streammatte models` (default: auto, the best one that is here or can be fetched)",
+        help="a name from `streammatte models`; auto: the best one that is here or can be fetched",
     )
     weights: str | None = option(
         None, "--weights", metavar="FILE", help="a checkpoint file, .safetensors or .pth; --model names its network"
@@ -183,7 +183,7 @@ class Network:
         help="cpu, cuda, cuda:1, mps (default: the best one)",
     )
     precision: Literal["auto", "fp32", "fp16", "bf16"] = option(
-        "auto", "--precision", help="number format on the device (default: auto, the fastest safe one)"
+        "auto", "--precision", help="number format on the device; auto: the fastest safe one"
     )
     batch: int = option(
         1,
@@ -191,7 +191,7 @@ class Network:
         metavar="N",
         parse=values.whole(1),
         example="4",
-        help="frames in one pass of the network (default: 1)",
+        help="frames in one pass of the network",
     )
     offline: bool = option(False, "--offline", help="never download weights, as with HF_HUB_OFFLINE=1")
 
@@ -201,14 +201,14 @@ class Matting:
     colors: Literal["auto", "on", "off"] = option(
         "auto",
         "--colors",
-        help="decide doubtful pixels by the clip's own colours; makes veils and smoke solid (default: auto, on for "
-        "small networks such as birefnet-nano)",
+        help="decide doubtful pixels by the clip's own colours; makes veils and smoke solid; auto: on for "
+        "small networks such as birefnet-nano",
     )
     smooth: Literal["off", "low", "medium", "high"] = option(
         "medium",
         "--smooth",
         common=True,
-        help="temporal smoothing, motion-compensated over 5, 9 or 17 frames (default: medium)",
+        help="temporal smoothing, motion-compensated over 5, 9 or 17 frames",
     )
     lookahead: int | None = option(
         None,
@@ -221,7 +221,7 @@ class Matting:
     detail: Literal["auto", "on", "off"] = option(
         "auto",
         "--detail",
-        help="sharpen the matte to the footage's own edges (default: auto, on for networks of 512 pixels or more)",
+        help="sharpen the matte to the footage's own edges; auto: on for networks of 512 pixels or more",
     )
     garbage_mattes: tuple[str, ...] = option(
         (), "--garbage-matte", metavar="PATH", example="rig.png", repeat="join", help="white is removed: alpha 0"
@@ -243,7 +243,7 @@ class Matting:
         metavar="N",
         parse=values.pixels,
         example="1.5",
-        help="move the edge N pixels inwards, or outwards if N is negative (default: 0)",
+        help="move the edge N pixels inwards, or outwards if N is negative",
     )
     feather: float = option(
         0.0,
@@ -251,21 +251,20 @@ class Matting:
         metavar="N",
         parse=values.width,
         example="2",
-        help="soften the edge: a hard one becomes N pixels wide (default: 0)",
+        help="soften the edge: a hard one becomes N pixels wide",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Edges:
     decontaminate: Literal["on", "off"] = option(
-        "on", "--decontaminate", help="replace the old background's colour in soft edges by the subject's (default: on)"
+        "on", "--decontaminate", help="replace the old background's colour in soft edges by the subject's"
     )
     despill: str | None = option(
         None,
         "--despill",
         metavar="COLOUR",
         example="green",
-        common=True,
         help="remove a screen's light from the subject: green, blue or #00b140",
     )
 
@@ -276,7 +275,7 @@ class Transparency:
         "auto",
         "--transparency",
         help="auto uses SDMatte if it is installed, where the network is unsure or where you point; on makes its "
-        "absence an error (default: auto)",
+        "absence an error",
     )
     transparent: tuple[int, int, int, int] | None = option(
         None,
@@ -300,14 +299,14 @@ class Transparency:
         "--keyframe-every",
         metavar="N",
         parse=values.whole(1, 60),
-        help="most frames between two keyframes; they are held in memory (default: 12)",
+        help="most frames between two keyframes; they are held in memory",
     )
     sdmatte: str = option(
         "sdmatte",
         "--sdmatte",
         metavar="NAME|FILE",
         example="sdmatte-lite",
-        help="sdmatte, sdmatte-plus, sdmatte-lite, a checkpoint, or a folder laid out as on the hub (default: sdmatte)",
+        help="sdmatte, sdmatte-plus, sdmatte-lite, a checkpoint, or a folder laid out as on the hub",
     )
     sdmatte_size: int = option(
         1024,
@@ -315,7 +314,7 @@ class Transparency:
         metavar="N",
         parse=values.whole(256, 2048, step=64),
         example="768",
-        help="side of SDMatte's input; smaller needs less memory and sees less (default: 1024)",
+        help="side of SDMatte's input; smaller needs less memory and sees less",
     )
 
 

@@ -21,12 +21,10 @@ class TuneOptions:
         "--from",
         metavar="MODEL",
         example="birefnet-lite",
-        help="a name from `streammatte models`, or a checkpoint file, to start from (default: birefnet-nano)",
+        help="a name from `streammatte models`, or a checkpoint file, to start from",
     )
     backgrounds: str | None = option(None, "--backgrounds", metavar="DIR", help="pictures to put the cut-outs over")
-    steps: int = option(
-        1000, "--steps", metavar="N", parse=values.whole(1), example="1000", help="length of the run (default: 1000)"
-    )
+    steps: int = option(1000, "--steps", metavar="N", parse=values.whole(1), example="1000", help="length of the run")
     minutes: float | None = option(
         None,
         "--minutes",
@@ -53,7 +51,7 @@ class TuneOptions:
         metavar="SHARE",
         parse=values.share,
         example="0.1",
-        help="share of the pairs kept for scoring before and after, at most 32 pairs (default: 0.1)",
+        help="share of the pairs kept for scoring before and after, at most 32 pairs",
     )
     seed: int = option(
         0,
@@ -61,7 +59,7 @@ class TuneOptions:
         metavar="N",
         parse=values.whole(0),
         example="0",
-        help="random seed of order and augmentation (default: 0)",
+        help="random seed of order and augmentation",
     )
     device: str | None = like(Network, "device", common=False)
     offline: bool = like(Network, "offline")

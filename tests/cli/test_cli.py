@@ -19,7 +19,7 @@ import pytest
 import torch
 from conftest import SAMPLES, unless
 from safetensors.torch import save_file
-from support.clips import FRAMES, VARIABLE_PTS, cut, even_pts, write_clip, write_sound
+from support.clips import FRAMES, SIZE, VARIABLE_PTS, cut, even_pts, write_clip, write_sound
 
 import streammatte
 from streammatte.cli.main import main
@@ -28,7 +28,11 @@ from streammatte.stages import TemporalSmoother
 
 # The embedded model at a quarter of its size: every part of a run is real, and quick.
 QUICK = ["--model", "birefnet-nano", "--size", "64x64", "--device", "cpu"]
+PLAIN = ["--smooth", "off", "--colors", "off"]
 OWN_COLORS = ["--decontaminate", "off"]  # so that what is stored can be compared with the frame itself
+
+
+WIDTH, HEIGHT = SIZE
 
 
 @pytest.fixture(scope="module")
@@ -161,25 +165,60 @@ def test_a_sequence_in_a_sequence_out(tmp_path: Path) -> None:
 
 
 def test_the_summary_says_what_was_done(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "out.mov"
-    assert main([str(clip), "-o", str(out), *QUICK]) == 0
-    said = capsys.readouterr()
-    assert str(out) in said.out
-    assert "straight" in said.out
-    assert f"{FRAMES} frames" in said.out
-    for part in ("decode", "network", "encode"):
-        assert part in said.out
+    for name, flags, parts in (("a.mov", [], ()), ("b.mov", ["--timings"], ("decode", "network", "encode"))):
+        out = tmp_path / name
+        assert main([str(clip), str(out), *QUICK, *flags]) == 0
+        said = capsys.readouterr()
+        assert str(out) in said.out and "straight" in said.out and f"{FRAMES} frames" in said.out
+        assert all(part in said.out for part in parts)
+    assert main([str(clip), str(tmp_path / "c.mov"), *QUICK, "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
 
 
-def test_auto_takes_the_embedded_model_and_says_so(
+def test_auto_takes_the_bundled_model_and_says_so_once(
     clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "empty"))
-    out = tmp_path / "out.mov"
-    assert main([str(clip), "-o", str(out), "--offline", "--json", "--size", "64x64", "--device", "cpu"]) == 0
+    usual = [str(clip), "--overwrite", "--offline", "--size", "64x64", "--device", "cpu", str(tmp_path / "out.mov")]
+    assert main([*usual, "--json"]) == 0
     said = capsys.readouterr()
     assert json.loads(said.out)["model"] == "birefnet-nano"
-    assert "birefnet-nano" in said.err
+    assert [line for line in said.err.splitlines() if "birefnet-nano" in line] == said.err.splitlines()[:1]
+    assert main([*usual, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_several_mattes_of_a_kind_are_their_union(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exactly: the largest of them at each pixel, of a still and of a clip with a matte for every frame."""
+    clip = write_clip(tmp_path / "clip.mp4", pts=even_pts(3))
+    columns = np.repeat(np.array([[0, 51, 102, 255]], np.uint8), WIDTH // 4, axis=1).repeat(HEIGHT, axis=0)
+    cv2.imwrite(str(tmp_path / "columns.png"), columns)
+    rows = [np.full((HEIGHT, WIDTH), 0, np.uint8) for _ in range(3)]
+    for number, picture in enumerate(rows, 1):
+        picture[: 8 * number] = 153
+        cv2.imwrite(str(tmp_path / f"rows.{number:04d}.png"), picture)
+    white = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    cv2.imwrite(str(tmp_path / "white.png"), white)
+
+    def made(*given: str) -> np.ndarray:
+        out = tmp_path / "out.####.png"
+        assert main([str(clip), "-o", str(out), "--bits", "16", "--overwrite", *QUICK, *PLAIN, "--json", *given]) == 0
+        with streammatte.open_video(out) as source:
+            return np.stack([cutout.alpha.numpy() for cutout in source.cutouts()])
+
+    union = np.stack([np.maximum(columns, each) for each in rows]) / np.float32(255)
+    one, other = str(tmp_path / "columns.png"), str(tmp_path / "rows.####.png")
+    step = 1.01 / 65535
+    bare = made()
+    capsys.readouterr()
+    assert np.abs(made("--core-matte", one, "--core-matte", other) - np.maximum(bare, union)).max() < step
+    assert [(Path(each["path"]).name, each["as"]) for each in json.loads(capsys.readouterr().out)["mattes"]] == [
+        ("columns.png", "core"),
+        ("rows.####.png", "core"),
+    ]
+    whole = ["--core-matte", str(tmp_path / "white.png")]
+    for kind in ("--garbage-matte", "--holdout-matte"):
+        assert np.abs(made(*whole, kind, one, kind, other) - (1 - union)).max() < step
 
 
 def folder_is(folder: Path, *names: str) -> bool:
@@ -251,7 +290,7 @@ def of_other_shapes(path: Path) -> Path:
         (["-o", "{folder}/hard.mov", "--overwrite"], "hard.mov"),
         (["-o", "{folder}/a.####.png", "-o", "{folder}/a.%04d.png"], "a.%04d.png"),
         (["-o", "{folder}/out.mov", "--model", "nonsense", "--weights", "{other}"], "nonsense"),
-        ([], "nothing to write"),
+        ([], "no output"),
     ],
 )
 def test_what_cannot_be_done_is_one_clear_line(
@@ -349,41 +388,7 @@ def test_an_error_prints_no_markup(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "[red]none[/].mp4" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["--fps", "0"], ["--fps", "fast"], ["--size", "64"], ["--batch", "0"], ["--bits", "11"], ["--alpha", "some"]],
-)
-def test_wrong_usage_exits_with_2(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as leaving:
-        main(["in.mp4", "-o", str(tmp_path / "out.mov"), *arguments])
-    assert leaving.value.code == 2
-    assert arguments[0] in capsys.readouterr().err
-
-
-def test_a_number_that_is_too_low_is_told_where_numbers_begin(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["in.mp4", "-o", "out.mov", "--lookahead", "-1"])
-    assert "'-1' is not a whole number from 0" in capsys.readouterr().err
-
-
-def test_rates_are_exact() -> None:
-    from streammatte.cli.arguments import rate
-
-    assert rate("25") == 25
-    assert rate("30000/1001") == Fraction(30000, 1001)
-    assert rate("23.976") == Fraction(24000, 1001)
-    assert rate("29.97") == Fraction(30000, 1001)
-    assert rate("12.5") == Fraction(25, 2)
-
-
 def test_the_library_takes_any_frames_and_any_matter() -> None:
     frames = [Frame(torch.zeros(3, 8, 8, dtype=torch.uint8), pts=i, index=i) for i in range(3)]
     cutouts = list(streammatte.matte(frames, lambda batch: [torch.ones(8, 8) for _ in batch]))
     assert [cutout.frame.pts for cutout in cutouts] == [0, 1, 2]
-
-
-def test_a_mistyped_command_is_told_from_a_file(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as leaving:
-        main(["doctr"])
-    assert leaving.value.code == 2
-    assert "did you mean `streammatte doctor`?" in capsys.readouterr().err
