@@ -101,3 +101,9 @@ def test_options_are_called_what_the_documents_call_them() -> None:
     for document in guides:
         for code in re.findall(r"`((?:--|streammatte )[^`]+)`", prose_of(document)):
             assert set(re.findall(r"--[a-z][a-z-]*", code)) <= known | ANYWHERE, f"{document.name}: {code}"
+
+
+@EVERY_DOCUMENT
+def test_files_that_are_named_exist(document: Path) -> None:
+    for name in re.findall(r"`((?:streammatte|tests|benchmarks|samples|training)/[\w/]+\.py)", document.read_text()):
+        assert (ROOT / name).exists(), name
