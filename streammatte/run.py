@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from streammatte.frame import Footage, Frame, Stage, StreamInfo
 from streammatte.options import Options
+from streammatte.options.field import options_of
 from streammatte.options.values import written
 from streammatte.refusals import check, check_source, screen_of
 from streammatte.resume import Course, asked_of, begin, doubting, held
@@ -51,7 +53,7 @@ def run(options: Options, display: Display) -> Summary:
     Decoding, the network, every stage and encoding have a thread of their own. No output gets its name before all of
     them are complete.
     """
-    from streammatte.color.screen import AsShown, transfer_for, view_of
+    from streammatte.color.screen import transfer_for, view_of
     from streammatte.color.ycbcr import assumed_matrix
     from streammatte.media import open_video, open_writer
     from streammatte.media.read.file_source import FileSource
@@ -61,10 +63,10 @@ def run(options: Options, display: Display) -> Summary:
     from streammatte.models.birefnet import load_model
     from streammatte.models.device import cores_left_to
     from streammatte.pipeline import matte, prefetch
+    from streammatte.quality.observer import lengths_of_all
     from streammatte.quality.page import ENDINGS
     from streammatte.quality.plausible import Doubts
-    from streammatte.quality.streams import lengths_of_all
-    from streammatte.stages import COLOR_STAGES, SURE_OF_ITSELF, stages_for
+    from streammatte.stages import SURE_OF_ITSELF, stages_for
 
     check(options)
     targets = targets_of(options)
@@ -204,14 +206,10 @@ def run(options: Options, display: Display) -> Summary:
             for writer in writers:
                 writer.skip(frame)
         frames: Iterable[Frame] = decode.over(every)
-        passed: list[Stage] = [*stages]
         view = view_of(summary.input_transfer, source.info.profile)
         if view is not None:
-            shown = AsShown(view)
-            frames = shown.over(frames)
-            places = (place for place, stage in enumerate(wanted) if isinstance(stage, COLOR_STAGES))
-            passed.insert(next(places, len(wanted)), shown)
-        cutouts = matte(prefetch(frames), timed_matter, passed, batch=options.network.batch, ahead=AHEAD)
+            frames = (replace(frame, view=view) for frame in frames)
+        cutouts = matte(prefetch(frames), timed_matter, stages, batch=options.network.batch, ahead=AHEAD)
         computed = 0
 
         def stopped() -> None:
@@ -328,23 +326,31 @@ def _observer(options: Options, info: StreamInfo, stages: Iterable[Stage], *, co
 
 
 def _page(options: Options, summary: Summary, observer: Observer) -> str:
-    from streammatte.quality.sheet import report_page
+    from streammatte.quality.report import report_page
 
     assert summary.findings is not None
     height, width = summary.size
-    about = {
-        "outputs": ", ".join(f"{output['path']} ({output['description']})" for output in summary.outputs) or "none",
-        "frames written": str(summary.frames),
-        "lost": summary.lost or "nothing",
-        "model": f"{summary.model}, {width}×{height}, {summary.precision} on {summary.device}",
-        "stages": ", ".join(STAGES.get(name, name) for name in summary.stages) or "none",
-        "speed": summary.rates(),
-    }
-    for name, value in options.changed().items():
-        if name not in ("outputs", "report"):
-            about[f"option {name}"] = written(value)
-    lines = [*summary.crossed, *([summary.doubt] if summary.doubt else [])]
-    return report_page(options.reading.input, about, observer, summary.findings, lines)
+    outputs = ", ".join(f"{output['path']} ({output['description']})" for output in summary.outputs)
+    fields = options_of(Options)
+    return report_page(
+        options.reading.input,
+        observer,
+        summary.findings,
+        run={
+            "model": summary.model,
+            "network input": f"{width}×{height}",
+            "precision": summary.precision,
+            "device": summary.device,
+            "stages": ", ".join(STAGES.get(name, name) for name in summary.stages) or "none",
+            "frames": str(summary.frames),
+            "lost": summary.lost or "nothing",
+            "speed": f"{(summary.frames - summary.resumed) / (summary.seconds or 1):.1f} frames/s",
+            "outputs": outputs or "none",
+        },
+        options={fields[name].shown: written(value) for name, value in options.changed().items()},
+        limits=dict(options.reporting.limits),
+        warnings=[*summary.crossed, *([summary.doubt] if summary.doubt else [])],
+    )
 
 
 def _alpha_told(options: Options, has_alpha: bool) -> list[str]:

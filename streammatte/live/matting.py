@@ -26,8 +26,9 @@ from streammatte.live.region import NOT_BEYOND, Box, beyond, choose, lost, newco
 from streammatte.live.trail import Moved, Trail, shrunk, stretched
 from streammatte.media.write.composing import at_depth, quantised
 from streammatte.models.birefnet import check_size
+from streammatte.motion import Plane
 from streammatte.stages import SURE_OF_ITSELF, ClipColors
-from streammatte.stages.motion import Plane
+from streammatte.stages.detail import lifted
 
 if TYPE_CHECKING:
     from streammatte.live.options import LiveOptions
@@ -85,7 +86,7 @@ class AdaptiveMatter:
         self._matter = matter
         self._controller = Controller(settings, float(1 / rate))
         self._longest = max(SMALLEST, 2 * max(own))
-        self._helped = max(own) < SURE_OF_ITSELF
+        self._colors = ClipColors() if max(own) < SURE_OF_ITSELF else None
         self._trail = Trail()
         self._state = _State()
 
@@ -176,11 +177,10 @@ class AdaptiveMatter:
         state = self._state
         if part != state.part or setting.size != state.size:
             state.part, state.size = part, setting.size
-            state.colors = _elsewhere(state.colors, setting.size) if self._helped else None
         state.since_run, state.doubts = 0, 0.0
         if part is None:
             state.since_look = 0
-        return self._run(picture, part, setting, state.colors)
+        return self._run(picture, part, setting, self._colors)
 
     def _wants_a_look(self, moved: Moved, due: bool, setting: Setting) -> bool:
         """Whether the network is to see all of the picture, too: on a frame that costs little, if there are such."""
@@ -206,12 +206,12 @@ class AdaptiveMatter:
             self._matter.size, self._warm = setting.size, 0
         self.runs += 1
         (alpha,) = self._matter([frame])
-        if alpha.shape != frame.rgb.shape[1:] or not alpha.isfinite().all():
-            raise ModelError("the network's answer is no matte", hint="try again with --precision fp32")
-        alpha = alpha.float().cpu()
+        if alpha.ndim != 2 or not alpha.isfinite().all():
+            raise ModelError("the model returned NaN", hint="try --precision fp32")
+        cutout = Cutout(frame, alpha.float().cpu())
         if colors is not None:
-            (cutout,) = colors.push(Cutout(frame, alpha))
-            alpha = cutout.alpha
+            (cutout,) = colors.push(cutout)
+        alpha = lifted(cutout).alpha
         if part is None:
             return np.asarray(alpha.numpy(), np.float32)
         whole = np.zeros(picture.shape[:2], np.float32)
@@ -231,7 +231,6 @@ class _State:
     Attributes:
         part: That the network last ran on; ``None`` is all of the picture.
         size: (H, W) of its input then.
-        colors: Of that part.
         since_run, since_look: Frames since the network ran for an alpha, and since it saw all of the picture.
         doubts: The sum of them since it ran.
         beyond: How far the next parts are to go on beyond the subject, as the last look at all of the picture had it.
@@ -240,7 +239,6 @@ class _State:
 
     part: Box | None = None
     size: tuple[int, int] | None = None
-    colors: ClipColors | None = None
     since_run: int = 0
     since_look: int = 0
     doubts: float = 0.0
@@ -286,11 +284,3 @@ def live_matter(
         if on_notice is not None:
             on_notice(f"using birefnet-nano, the embedded model, because {exc}")
         return load("birefnet-nano")
-
-
-def _elsewhere(colors: ClipColors | None, size: tuple[int, int]) -> ClipColors:
-    """Colours for another part or size: what was counted holds there, too, and where things were does not."""
-    fresh = ClipColors(size)
-    if colors is not None:
-        fresh.restore({name: value for name, value in colors.state().items() if not name.startswith("last.")})
-    return fresh

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streammatte.stages.motion import Plane
+from streammatte.motion import Plane
 
 SEEN = 0.3  # of alpha: what counts as subject
 SPECK = 0.002  # of the picture's area: smaller pieces count for nothing

@@ -1,24 +1,17 @@
-"""The pictures that train the embedded checkpoint, the losses, and the loop: seeded, exact, resumable."""
+"""The composed pictures that train the bundled model: seeded, with exact alpha."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
-from safetensors import safe_open
-from safetensors.torch import load_file
 
-from streammatte.errors import DecodeFailed, InputError, SourceNotFound
-from streammatte.models.nets.birefnet import BiRefNet, BiRefNetConfig
-from streammatte.models.nets.swin import SwinConfig
-from streammatte.train.loop import Schedule, Trainer, train
-from streammatte.train.losses import bce, laplacian, matting_loss, soft_iou
+from streammatte.errors import DecodeFailed, SourceNotFound
 from training.backgrounds import (
     VIEW_SIZE,
+    background,
     drawn,
     panorama_views,
     perspective_view,
@@ -34,12 +27,13 @@ from training.cutouts import (
     list_files,
     read_cutout,
 )
+from training.land import country
 
-TINY = BiRefNetConfig(SwinConfig(8, (1, 1, 1, 1), (1, 1, 1, 1), 4), inter=8, aspp=8, kernels=(1, 3))
+pytestmark = pytest.mark.unit
 
 
 def disc(size: int = 96, *, bottom: bool = False) -> np.ndarray:
-    """A soft orange disc, straight RGBA; perhaps cut off by the lower edge."""
+    """A soft orange disc, straight RGBA, optionally cut off at the lower edge."""
     y, x = np.mgrid[:size, :size]
     radius = np.hypot(x - size / 2, y - (size if bottom else size / 2))
     alpha = np.clip((size * 0.35 - radius) / 4 + 0.5, 0, 1)
@@ -178,93 +172,20 @@ def test_a_share_is_held_out_by_name() -> None:
     assert 60 < sum(held) < 140
 
 
-def test_losses_are_zero_at_the_target_and_finite_elsewhere() -> None:
-    torch.manual_seed(0)
-    logits = torch.randn(2, 1, 32, 32)
-    alpha = logits.sigmoid()
-    assert bce(logits, alpha).item() == pytest.approx(0, abs=1e-6)
-    assert soft_iou(alpha, alpha).item() == 0
-    assert laplacian(alpha, alpha).item() == 0
-    assert laplacian(torch.ones_like(alpha), torch.zeros_like(alpha)).item() == 0, "it sees differences of detail alone"
-    for target in (torch.zeros(2, 1, 32, 32), torch.ones(2, 1, 32, 32), torch.rand(2, 1, 32, 32)):
-        outputs = [torch.randn(2, 1, n, n, requires_grad=True) for n in (2, 4, 8, 32)]
-        outputs[-1].data[0] *= 200  # a network that is sure, and wrong
-        loss = matting_loss(outputs, target)
-        loss.backward()
-        assert loss.item() > 0
-        assert all(output.grad is not None and output.grad.isfinite().all() for output in outputs)
+def test_a_landscape_is_seeded_and_hides_its_photograph_only_in_part() -> None:
+    sky = np.full((VIEW_SIZE, VIEW_SIZE, 3), 200, np.uint8)
+    for seed in range(4):
+        land = country(np.random.default_rng(seed), [sky], 96)
+        assert land.shape == (96, 96, 3) and land.dtype == np.uint8
+        assert np.array_equal(land, country(np.random.default_rng(seed), [sky], 96))
+        assert land.std() > 10, "a ground in front of a distance"
 
 
-def one_batch(composer: Composer) -> tuple[torch.Tensor, torch.Tensor]:
-    made = [composer(index, 64) for index in range(4)]
-    images = torch.stack([torch.from_numpy(rgb).permute(2, 0, 1).float() / 255 - 0.5 for rgb, _ in made])
-    return images, torch.stack([torch.from_numpy(alpha)[None] for _, alpha in made])
+def test_backgrounds_are_views_where_nothing_is_drawn() -> None:
+    views = np.full((1, VIEW_SIZE, VIEW_SIZE, 3), (250, 10, 10), np.uint8)
 
+    def even(drawn_share: float) -> float:
+        seen = [background(np.random.default_rng(seed), views, 32, 1.0, drawn_share) for seed in range(20)]
+        return float(np.mean([np.ptp(picture, axis=(0, 1)).max() < 0.3 for picture in seen]))
 
-def test_steps_on_one_batch_lower_its_loss(composer: Composer) -> None:
-    torch.manual_seed(0)
-    trainer = Trainer(BiRefNet(TINY), Schedule(steps=100, rate=2e-3, warm_up=0))
-    images, alphas = one_batch(composer)
-    losses = [trainer.update(images, alphas) for _ in range(6)]
-    assert losses[-1] < losses[0]
-    assert trainer.step == 6
-
-
-def test_the_schedule_warms_up_and_anneals() -> None:
-    schedule = Schedule(steps=1000, rate=1.0, warm_up=100)
-    assert schedule.rate_at(0, 0) == pytest.approx(0.01)
-    assert schedule.rate_at(99, 0) == pytest.approx(1)
-    assert schedule.rate_at(1000, 1) == pytest.approx(0.01)
-    assert schedule.progress(250, 1e9) == 0.25
-    assert Schedule(minutes=2).progress(250, 60) == 0.5
-    sizes = [Schedule(sizes=((128, 0.7), (192, 0.3))).size_at(progress) for progress in (0, 0.69, 0.7, 1)]
-    assert sizes == [128, 128, 192, 192]
-
-
-def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(composer: Composer, tmp_path: Path) -> None:
-    def trainer() -> Trainer:
-        torch.manual_seed(0)
-        return Trainer(BiRefNet(TINY), Schedule(steps=4, batch=2, sizes=((32, 0.5), (64, 0.5)), warm_up=2))
-
-    unbroken = trainer()
-    train(unbroken, composer, workers=0)
-    assert unbroken.step == 4
-
-    broken = trainer()
-    state = tmp_path / "state.pt"
-
-    train(broken, composer, workers=0, stopping=lambda: broken.step == 1)
-    assert broken.step == 1
-    broken.save(state)
-    resumed = trainer()
-    resumed.resume(state)
-    train(resumed, composer, workers=0)
-    assert resumed.step == 4
-    for name, value in unbroken.net.state_dict().items():
-        assert torch.equal(value, resumed.net.state_dict()[name]), name
-        assert torch.equal(unbroken.average[name], resumed.average[name]), name
-
-
-def test_resuming_from_nothing_or_something_else_is_refused(tmp_path: Path) -> None:
-    trainer = Trainer(BiRefNet(TINY), Schedule())
-    with pytest.raises(InputError, match="cannot resume"):
-        trainer.resume(tmp_path / "none.pt")
-    torch.save({"net": {}}, tmp_path / "other.pt")
-    with pytest.raises(InputError, match="cannot resume"):
-        trainer.resume(tmp_path / "other.pt")
-
-
-def test_the_export_holds_the_averaged_weights(composer: Composer, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    trainer = Trainer(BiRefNet(TINY), Schedule(steps=10, warm_up=0))
-    trainer.update(*one_batch(composer))
-    path = tmp_path / "nano.safetensors"
-    trainer.export(path)
-    tensors = load_file(path)
-    net = BiRefNet(TINY)
-    net.load_state_dict(tensors)  # strict: the names are the network's own
-    for name, value in trainer.averaged().state_dict().items():
-        assert torch.equal(tensors[name], value.half() if value.is_floating_point() else value), name
-    with safe_open(path, "pt") as file:
-        assert json.loads(file.metadata()["config"])["backbone"]["embed_dim"] == 8
-    assert [entry.name for entry in tmp_path.iterdir()] == [path.name], "no temporary file is left"
+    assert even(0.0) > 0.4 > even(1.0)

@@ -1,4 +1,4 @@
-"""What makes the bundled model: the converted backbone, photographs as they are, places."""
+"""The bundled model's converted backbone, photographs and places."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from training.photographs import AsTheyAre, shrunk
 from training.places import emptied, hung
 from training.scores import head_and_shoulders
 
+pytestmark = pytest.mark.unit
 CONFIG = EfficientNetConfig((8, 8, 8, 8, 8, 8), (1, 1, 1, 1, 1, 2))
 
 
