@@ -185,9 +185,9 @@ class Clip:
         from streammatte.media.read.opening import open_video
 
         begin = Fraction(0)
-        while True:
-            with open_video(self._url, interlaced="deinterlace") as source:
-                self._profile = source.info.profile
+        with open_video(self._url, interlaced="deinterlace") as source:
+            self._profile = source.info.profile
+            while True:
                 time = begin
                 first: int | None = None
                 for frame in source:

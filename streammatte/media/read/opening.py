@@ -41,8 +41,8 @@ def open_video(
         frame_rate: For pictures: frames a second. Default: what EXR states, or 24.
         strict: Raise ``DecodeFailed`` at the first damage instead of delivering what can be decoded.
         first, last: First and last frame to read, both included: a frame number (from 0; for numbered pictures, the
-            number in the name) or timecode, ``01:00:00:00``, from the clip's own start or else from 00:00:00:00. Frames
-            keep the ``index`` and ``pts`` they have in the whole clip.
+            number in the name), a time since the first frame (``3s``, ``1:02.5``), or timecode (``01:00:00:00``) from
+            the clip's own start or else from 00:00:00:00. Frames keep their ``index`` and ``pts`` of the whole clip.
         handles: Extra frames on both sides, where there are any.
         interlaced: Refuse interlaced footage, deinterlace it, or take it as it is.
         layer: EXR layer or part to read instead of the main one.

@@ -53,19 +53,22 @@ class Orientation:
 
     @property
     def says(self) -> str | None:
-        """What is done, in words; ``None`` if nothing is."""
-        mirrored = self.transposed ^ self.reversed_columns ^ self.reversed_rows
-        # Mirroring is described as left to right, before the turn.
-        if self.transposed:
-            degrees = 90 if self.reversed_rows != mirrored else 270
-        else:
-            degrees = 180 if self.reversed_rows else 0
-        said = ["mirrored"] if mirrored else []
-        if degrees:
-            said.append(
-                {90: "turned by 90° counter-clockwise", 180: "turned by 180°", 270: "turned by 90° clockwise"}[degrees]
-            )
-        return " and ".join(said) or None
+        """What is done, in words; ``None`` if nothing is. Mirroring is left to right, before the turn."""
+        return _WORDS[self.transposed, self.reversed_columns, self.reversed_rows]
+
+
+_WORDS = {
+    (False, False, False): None,
+    (False, True, False): "mirrored",
+    (False, True, True): "turned by 180°",
+    (False, False, True): "mirrored and turned by 180°",
+    (True, False, False): "mirrored and turned by 90° counter-clockwise",
+    (True, True, False): "turned by 90° clockwise",
+    (True, True, True): "mirrored and turned by 90° clockwise",
+    (True, False, True): "turned by 90° counter-clockwise",
+}
+EXIF = {number: Orientation(*flags) for number, flags in enumerate(_WORDS, 1)}
+"""By EXIF's numbers, which have the same order (CIPA DC-008, 4.6.4)."""
 
 
 def display_matrix(stream: av.VideoStream) -> Matrix | None:

@@ -22,23 +22,11 @@ from streammatte.color.ycbcr import Samples
 from streammatte.errors import DecodeFailed, SourceNotFound, StreammatteError
 from streammatte.frame import UNSPECIFIED, ColorSpec
 from streammatte.media.read.kinds import LARGEST, WITH_FRAMES
-from streammatte.media.read.orientation import Orientation
+from streammatte.media.read.orientation import EXIF, Orientation
 from streammatte.media.read.pictures import Picture, left_out, straight
 from streammatte.media.read.stated import decode_deep, samples_of
 
 logging.getLogger("imagecodecs").addHandler(logging.NullHandler())  # damage is raised, not logged
-
-# EXIF orientations (CIPA DC-008, 4.6.4): rows and columns swapped, then columns reversed, then rows.
-ORIENTATIONS = {
-    1: Orientation(False, False, False),
-    2: Orientation(False, True, False),
-    3: Orientation(False, True, True),
-    4: Orientation(False, False, True),
-    5: Orientation(True, False, False),
-    6: Orientation(True, True, False),
-    7: Orientation(True, True, True),
-    8: Orientation(True, False, True),
-}
 
 
 def read_picture(path: Path, kind: str) -> Picture:
@@ -98,9 +86,9 @@ def by_pillow(path: Path, kind: str) -> Picture:
 def orientation_of(picture: Image.Image) -> Orientation:
     """How to turn it upright; Pillow turns TIFF itself."""
     try:
-        return ORIENTATIONS.get(picture.getexif().get(ExifTags.Base.Orientation, 1), ORIENTATIONS[1])
+        return EXIF.get(picture.getexif().get(ExifTags.Base.Orientation, 1), EXIF[1])
     except Exception:  # damaged EXIF data in a picture that is whole
-        return ORIENTATIONS[1]
+        return EXIF[1]
 
 
 Channels = tuple[Samples, NDArray[Any] | None]
@@ -142,7 +130,7 @@ def _channels(samples: Samples) -> Channels:
 def assembled(
     channels: Channels,
     profile: bytes | None,
-    orientation: Orientation = ORIENTATIONS[1],
+    orientation: Orientation = EXIF[1],
     color: ColorSpec | None = None,
     notes: list[str] | None = None,
 ) -> Picture:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from streammatte.color.ycbcr import Samples
 from streammatte.errors import DecodeFailed
 from streammatte.media.read.kinds import refuse_too_large
+from streammatte.media.read.orientation import EXIF
 from streammatte.media.read.pictures import Picture, left_out, straight
-from streammatte.media.read.stills import ORIENTATIONS, Channels, assembled, by_pillow
+from streammatte.media.read.stills import Channels, assembled, by_pillow
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # damage is raised, not logged
 
@@ -67,7 +68,7 @@ def _by_pillow(path: Path, page: tifffile.TiffPage) -> Picture:
 
 
 def _by_tifffile(path: Path, page: tifffile.TiffPage) -> Picture:
-    turn = ORIENTATIONS.get(page.tags.valueof(_ORIENTATION, 1), ORIENTATIONS[1])
+    turn = EXIF.get(page.tags.valueof(_ORIENTATION, 1), EXIF[1])
     return assembled(_channels(page, path), page.tags.valueof(_ICC), turn)
 
 

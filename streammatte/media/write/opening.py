@@ -1,4 +1,30 @@
-"""Which writer a name asks for."""
+"""Which writer a name asks for.
+
+====================  ===========================  ==================  ===================
+name                  cut-out                      without alpha       matte
+====================  ===========================  ==================  ===================
+``.mov``              ProRes 4444, 16-bit alpha    ProRes 422 HQ       ProRes 422 HQ
+``.mov``, XQ          ProRes 4444 XQ               ProRes 4444 XQ      ProRes 4444 XQ
+``.mov``, PNG         RGBA                         RGB                 grey
+``.mkv``              FFV1, Y'CbCr 4:4:4 or RGB    the same            FFV1, grey
+``.webm``             VP9 with alpha               VP9                 VP9
+``.mp4``              refused: H.264 has no alpha  H.264               H.264
+``name.####.png``     RGBA                         RGB                 grey
+``name.####.tif``     RGBA                         RGB                 grey
+``name.####.exr``     R, G, B, A in linear light   R, G, B             Y
+``name.####.jpg``     refused: JPEG has no alpha   RGB                 grey
+``name.####.webp``    RGBA, lossy colours          RGB                 grey, lossless
+``.webp``, ``.gif``   an animation of such pictures; a single frame is a picture
+``-``                 NUT on standard output: raw RGBA, RGB or grey
+====================  ===========================  ==================  ===================
+
+Colours keep the source's matrix, primaries and transfer and, except in ProRes, its range; where they are the frame's
+own, they are the source's own samples (``Frame.samples``). ``.mov``, ``.mp4`` and ``.exr`` keep the pixel aspect. EXR
+is always linear; RGB in linear light gets BT.709's curve in video, sRGB's in PNG and TIFF.
+
+PNG (in ``.mov``, too), TIFF and NUT have 8 or 16 bits, FFV1 8, 10, 12 or 16 (at least 10 by default), EXR 16 (half, the
+default) or 32 (float), all others a single depth.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +34,12 @@ from typing import TYPE_CHECKING
 
 from streammatte.errors import UnsupportedOutput
 from streammatte.frame import StreamInfo
+from streammatte.media.addresses import PIPE
 
 if TYPE_CHECKING:
     from streammatte.media.write.animation_writer import AnimationWriter
     from streammatte.media.write.composing import AlphaKind, Background, Content
-    from streammatte.media.write.encoding import Codec, Quality
+    from streammatte.media.write.encoding import Codec, Encoding, Quality
     from streammatte.media.write.picture_writer import PictureEncoder, PictureSequenceWriter
     from streammatte.media.write.pipe_writer import PipeWriter
     from streammatte.media.write.video_writer import VideoWriter
@@ -34,103 +61,79 @@ def open_writer(
     quality: Quality = "standard",
     compression: str = "zip",
 ) -> VideoWriter | PictureSequenceWriter | AnimationWriter | PipeWriter:
-    """Open the writer that the name asks for. Enter it, ``write`` cut-outs in order, leave it.
+    """Open the writer for a name. Enter it, ``write`` cut-outs in order, leave it.
 
-    ====================  ===========================  ==================  ===================
-    name                  cut-out                        without alpha       matte
-    ====================  ===========================  ==================  ===================
-    ``.mov``              ProRes 4444, 16-bit alpha    ProRes 422 HQ       ProRes 422 HQ
-    ``.mov``, XQ          ProRes 4444 XQ               ProRes 4444 XQ      ProRes 4444 XQ
-    ``.mov``, PNG         RGBA                         RGB                 grey
-    ``.mkv``              FFV1, Y'CbCr 4:4:4 or RGB    the same            FFV1, grey
-    ``.webm``             VP9 with alpha               VP9                 VP9
-    ``.mp4``              refused: H.264 has no alpha  H.264               H.264
-    ``name.####.png``     RGBA                         RGB                 grey
-    ``name.####.tif``     RGBA                         RGB                 grey
-    ``name.####.exr``     R, G, B, A in linear light   R, G, B             Y
-    ``name.####.jpg``     refused: JPEG has no alpha   RGB                 grey
-    ``name.####.webp``    RGBA, its colours lossy      RGB                 grey, lossless
-    ``.webp``, ``.gif``   an animation of such pictures; a single frame is a picture
-    ``-``                 NUT on standard output: raw RGBA, RGB or grey
-    ====================  ===========================  ==================  ===================
-
-    Colours are written with the source's own matrix, primaries and transfer and, but in ProRes, its range; where they
-    are the frame's own, as the source's own samples (``Frame.samples``). The pixel aspect goes along in ``.mov``,
-    ``.mp4`` and ``.exr``. EXR is linear whatever the source is, and RGB in linear light is written by BT.709's curve to
-    video and by sRGB's to PNG and TIFF. Nothing lies under the final name before the writer has been left without an
-    exception. ``writer.description`` says what is written, in a line; what of it concerns the alpha stands in the file,
-    too: as a comment, of TIFF in ExtraSamples.
+    Nothing exists under the final name until it is left without an exception. ``writer.description`` says what is
+    written, in one line; the file itself says what its alpha is, in a comment or TIFF's ExtraSamples.
 
     Args:
-        path: A single ``name.png`` takes one frame. A link is followed: the file it leads to is written.
-        info: The stream that the cut-outs are of.
-        alpha: What the colours beside an alpha are. By default ``straight``, in EXR ``premultiplied``, as each is
-            expected to be.
-        background: Makes a composite: anything that :func:`~streammatte.media.background.open_background` takes.
+        path: A single ``name.png`` takes one frame. Links are followed.
+        info: The stream of the cut-outs.
+        alpha: What the colours beside an alpha are: ``straight`` by default, ``premultiplied`` in EXR.
+        background: Composite over anything that :func:`~streammatte.media.background.open_background` takes.
         content: ``"matte"`` writes the alpha alone, in grey; ``"foreground"`` the straight colours alone, the fill;
-            ``"above"`` and ``"beside"`` both in one picture, for players that know no alpha.
-        audio: A media file; each of its audio streams is copied, or re-encoded where the container does not take it
-            (AAC, Opus in WebM, FLAC in Matroska). Of ``info.span``, if there is one. Pictures have no sound, as a
-            source or an output.
-        subtitles: A media file; its subtitles are copied where the container takes them as they are.
-        overwrite: Replace what is there; of numbered pictures, all that have the name, whatever their number.
-        bits: Of a component, where a format has several depths: PNG (in ``.mov``, too), TIFF and NUT 8 or 16, FFV1 8,
-            10, 12 or 16, EXR 16 (half, the default) or 32 (float). By default what holds the source's; FFV1 has 10 at
-            least. ProRes has 10 (its alpha 16, of which 10 are used), VP9, H.264, JPEG, WebP and GIF have 8, and ignore
-            it, so that it can be asked for beside others.
+            ``"above"`` and ``"beside"`` both in one picture, for players without alpha.
+        audio: A media file whose audio streams are copied, or re-encoded where the container does not take them; the
+            part in ``info.span``, if there is one. Pictures have no sound, as a source or an output.
+        subtitles: A media file whose subtitles are copied where the container takes them as they are.
+        overwrite: Replace what is there; for numbered pictures, all that have the name, whatever their number.
+        bits: Bits of a component, by default what holds the source's. Formats with a single depth ignore it.
         first_number: Number of the first picture.
-        codec: Of ``.mov``: ``prores4444``, ``prores4444xq`` or ``png``.
-        quality: Of ProRes, VP9, H.264, JPEG and WebP: ``draft``, ``standard`` or ``best``.
-        compression: Of EXR: ``zip``, ``piz``, ``dwaa`` or ``dwab``.
+        codec, quality, compression: For ``.mov``; for lossy formats; for EXR (``zip``, ``piz``, ``dwaa``, ``dwab``).
 
     Raises:
-        UnsupportedOutput: No writer writes that name, or not with these options.
-        WriteFailed: The folder is missing or cannot be written, or the output exists.
-        InputError: The background or the audio cannot be read.
+        UnsupportedOutput: No writer supports that name, or not with these options.
+        WriteFailed, InputError: The output exists or cannot be written; background or audio cannot be read.
     """
-    from streammatte.media.addresses import PIPE
-    from streammatte.media.background import open_background
-    from streammatte.media.write.encoding import encoding_for
     from streammatte.media.write.output import check_target, through_links
-    from streammatte.media.write.video_writer import VideoWriter
 
     named = Path(path)
-    suffix = named.suffix.lower()
+    kind: AlphaKind = alpha or ("premultiplied" if named.suffix.lower() == ".exr" else "straight")
     composite = background is not None and content != "matte"
-    if composite and content != "plate":
-        raise UnsupportedOutput(
-            f"{named} would be a fill over a background", hint="leave --bg out, or --pair and --foreground"
-        )
-    kind: AlphaKind = alpha or ("premultiplied" if suffix == ".exr" else "straight")
+    encoding = _checked(named, info, content, kind, bits, codec, quality, composite=composite)
     target = through_links(named)
-    encoding = None
-    if str(path) == PIPE:
-        _check_depth("standard output", "NUT", (8, 16), bits)
-    elif suffix in _DEPTHS:
-        has_alpha = content == "plate" and not composite
-        _check_picture(named, info, bits, content, kind if has_alpha else None)
+    if str(path) != PIPE:
         check_target(target, overwrite=overwrite)
-    else:
-        encoding = encoding_for(
-            named, info, content=content, alpha=kind, composite=composite, codec=codec, quality=quality, bits=bits
-        )
-        check_target(target, overwrite=overwrite)
-    backdrop = open_background(background, info) if composite and background is not None else None
+    backdrop = None
+    if composite and background is not None:
+        from streammatte.media.background import open_background
+
+        backdrop = open_background(background, info)
     if str(path) == PIPE:
         return _piped(info, content, kind, backdrop, bits, silent=_has_no_sound(audio))
     if encoding is None:
-        encoder = _encoder(suffix, info, content, kind, backdrop, bits, compression, quality)
+        encoder = _encoder(named.suffix.lower(), info, content, kind, backdrop, bits, compression, quality)
         return _pictured(named, target, info, encoder, content, backdrop, first_number, overwrite, audio=audio)
-    return VideoWriter(
-        target,
-        info,
-        encoding,
-        content=content,
-        alpha=kind,
-        background=backdrop,
-        audio=_media_file(audio),
-        subtitles=_media_file(subtitles),
-        overwrite=overwrite,
+    return _filmed(target, info, encoding, content, kind, backdrop, audio, subtitles, overwrite)
+
+
+def _checked(
+    path: Path,
+    info: StreamInfo,
+    content: Content,
+    alpha: AlphaKind,
+    bits: int | None,
+    codec: Codec,
+    quality: Quality,
+    *,
+    composite: bool,
+) -> Encoding | None:
+    """The encoding of a video; ``None`` for pictures and the pipe. Refuses what the format cannot hold."""
+    from streammatte.media.write.encoding import encoding_for
+
+    if composite and content != "plate":
+        raise UnsupportedOutput(
+            f"{path}: a fill cannot be over a background", hint="leave out --bg, or --pair and --foreground"
+        )
+    if str(path) == PIPE:
+        _check_depth("standard output", "NUT", (8, 16), bits)
+        return None
+    if path.suffix.lower() in _DEPTHS:
+        has_alpha = content == "plate" and not composite
+        _check_picture(path, info, bits, content, alpha if has_alpha else None)
+        return None
+    return encoding_for(
+        path, info, content=content, alpha=alpha, composite=composite, codec=codec, quality=quality, bits=bits
     )
 
 
@@ -171,6 +174,33 @@ def _check_picture(path: Path, info: StreamInfo, bits: int | None, content: Cont
 def _check_depth(path: str, name: str, depths: tuple[int, ...], bits: int | None) -> None:
     if bits not in (None, *depths) and len(depths) > 1:
         raise UnsupportedOutput(f"{path} cannot have {bits} bits", hint=f"{name} has {' or '.join(map(str, depths))}")
+
+
+def _filmed(
+    target: Path,
+    info: StreamInfo,
+    encoding: Encoding,
+    content: Content,
+    alpha: AlphaKind,
+    background: Background | None,
+    audio: str | PathLike[str] | None,
+    subtitles: str | PathLike[str] | None,
+    overwrite: bool,
+) -> VideoWriter:
+    """The writer of a video's name."""
+    from streammatte.media.write.video_writer import VideoWriter
+
+    return VideoWriter(
+        target,
+        info,
+        encoding,
+        content=content,
+        alpha=alpha,
+        background=background,
+        audio=_media_file(audio),
+        subtitles=_media_file(subtitles),
+        overwrite=overwrite,
+    )
 
 
 def _pictured(
@@ -276,7 +306,6 @@ def _encoder(
 
 def _media_file(path: str | PathLike[str] | None) -> str | None:
     """The path, unless it is of pictures, which have neither sound nor subtitles, or a pipe, which is read once."""
-    from streammatte.media.addresses import PIPE
     from streammatte.media.read.kinds import picture_kind
     from streammatte.media.read.numbered import PICTURES, NumberedName
 
