@@ -213,7 +213,7 @@ class Motion:
         At an edge the subject decides, since the background behind it may move otherwise; but only for what moves as
         the subject does.
         """
-        difference = cv2.absdiff(_relit(self.moved(there.rgba, flow), here.rgba), here.rgba)
+        difference = cv2.absdiff(relit(self.moved(there.rgba, flow), here.rgba), here.rgba)
         squares = cv2.multiply(difference, difference, dtype=cv2.CV_32F)
         excess = cv2.transform(squares, SQUARES) / here.tolerance
         excess = _near(excess * here.weight) / here.around
@@ -241,7 +241,7 @@ def same_shot(here: Picture, there: Picture, trust: Plane) -> bool:
     return bool((trust * texture).sum() >= SAME_SHOT * texture.sum())
 
 
-def _relit(moved: NDArray[np.uint8], here: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def relit(moved: NDArray[np.uint8], here: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A moved picture in the light of this one: a lamp's flicker, a flash or a camera's exposure is no motion.
 
     By the median of the ratios of green on a sparse grid, which what is new in the picture does not move.
