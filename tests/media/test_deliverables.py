@@ -12,7 +12,7 @@ import pytest
 import tifffile
 import torch
 from support import clips
-from test_media_sinks import alpha_for, cutouts, decoded, info_for, plane, rgb_of, write
+from support.writing import alpha_for, cutouts, decoded, info_for, plane, rgb_of, write
 
 from streammatte.cli.main import main
 from streammatte.color.linear import BT709, LINEAR, SRGB, from_linear, to_linear
