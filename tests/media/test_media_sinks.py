@@ -240,7 +240,7 @@ except WriteFailed as failure:
     print(failure, "|", failure.hint)
 """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "cannot be written" in told.stdout and "room" in told.stdout
+    assert "cannot write" in told.stdout and "room" in told.stdout
     assert not list(tmp_path.iterdir())
 
 
@@ -426,7 +426,7 @@ except StreammatteError as failure:
     for folder in tmp_path.iterdir():
         folder.chmod(0o700)
     assert ask.split("'")[1].split("/")[0] in told.stdout and "ermission" in told.stdout
-    assert ("open_writer" in ask) == ("cannot be written" in told.stdout)
+    assert ("open_writer" in ask) == ("cannot write" in told.stdout)
 
 
 def test_a_shorter_sequence_replaces_all_of_a_longer_one(tmp_path):
