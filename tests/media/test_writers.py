@@ -29,7 +29,7 @@ def times(path):
         return [frame.pts * frame.time_base for frame in file.decode(video=0)]
 
 
-SINKS = {
+WRITERS = {
     "prores": ("out.mov", {}),
     "prores premultiplied": ("out.mov", {"alpha": "premultiplied"}),
     "prores composite": ("out.mov", {"background": "white"}),
@@ -55,9 +55,9 @@ SINKS = {
 PICTURES = (".png", ".tif", ".exr")
 
 
-@pytest.mark.parametrize("kind", SINKS)
-def test_plates_in_frames_out_in_order(tmp_path, kind):
-    name, options = SINKS[kind]
+@pytest.mark.parametrize("kind", WRITERS)
+def test_cutouts_in_frames_out_in_order(tmp_path, kind):
+    name, options = WRITERS[kind]
     writer = write(tmp_path / name, **options)
     with open_video(tmp_path / name) as source:
         frames = list(source)
@@ -152,7 +152,7 @@ def test_a_matte_is_white_where_solid_and_black_where_clear(tmp_path, name, code
 @pytest.mark.parametrize("kind", ["prores", "vp9 composite", "h264 composite"])
 @pytest.mark.parametrize("pts", [clips.VARIABLE_PTS, clips.even_pts(first=5120)], ids=["variable", "late"])
 def test_times_are_kept(tmp_path, kind, pts):
-    name, options = SINKS[kind]
+    name, options = WRITERS[kind]
     write(tmp_path / name, made=cutouts(pts), **options)
     expected = [stamp * clips.TIME_BASE for stamp in pts]
     found = times(tmp_path / name)
@@ -176,7 +176,7 @@ def test_a_clock_that_cannot_be_kept_begins_at_zero(tmp_path, name, first):
 
 @pytest.mark.parametrize("kind", ["prores", "prores composite", "vp9", "h264 composite"])
 def test_color_tags_are_carried(tmp_path, kind):
-    name, options = SINKS[kind]
+    name, options = WRITERS[kind]
     write(tmp_path / name, info_for(color=ColorSpec(True, 9, 9, 14, 10)), **options)
     frame = decoded(tmp_path / name)[0]
     found = (frame.color_range, frame.colorspace, frame.color_primaries, frame.color_trc)
@@ -204,9 +204,9 @@ def test_odd_sizes(tmp_path):
     assert rgb_of(tmp_path / "out.mp4")[0].shape == (50, 66, 3)
 
 
-@pytest.mark.parametrize("kind", SINKS)
+@pytest.mark.parametrize("kind", WRITERS)
 def test_an_exception_leaves_nothing(tmp_path, kind):
-    name, options = SINKS[kind]
+    name, options = WRITERS[kind]
     with pytest.raises(KeyboardInterrupt), open_writer(tmp_path / name, info_for(), **options) as writer:
         for cutout in cutouts():
             writer.write(cutout)
@@ -216,8 +216,8 @@ def test_an_exception_leaves_nothing(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["prores", "vp9", "h264 composite", "png"])
-def test_no_plates_is_an_error_that_leaves_nothing(tmp_path, kind):
-    name, options = SINKS[kind]
+def test_no_cutouts_is_an_error_that_leaves_nothing(tmp_path, kind):
+    name, options = WRITERS[kind]
     with pytest.raises(WriteFailed, match="no frames"):
         write(tmp_path / name, made=[], **options)
     assert not list(tmp_path.iterdir())
@@ -225,7 +225,7 @@ def test_no_plates_is_an_error_that_leaves_nothing(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["prores", "vp9", "png"])
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, kind):
-    name, options = SINKS[kind]
+    name, options = WRITERS[kind]
     code = f"""
 import resource, sys
 sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parent.parent)!r}]
@@ -290,7 +290,7 @@ def test_a_single_picture_takes_one_frame(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["out.png"]
 
 
-def test_plates_are_taken_inside_the_with_statement_only(tmp_path):
+def test_cutouts_are_taken_inside_the_with_statement_only(tmp_path):
     writer = open_writer(tmp_path / "out.mov", info_for())
     with pytest.raises(RuntimeError):
         writer.write(next(cutouts()))
@@ -317,9 +317,9 @@ def test_where_the_pixel_aspect_is_lost_it_is_told(tmp_path):
     assert "aspect" not in write(tmp_path / "square.webm").description
 
 
-@pytest.mark.parametrize("kind", SINKS)
+@pytest.mark.parametrize("kind", WRITERS)
 def test_finish_completes_before_the_name_is_given(tmp_path, kind):
-    name, options = SINKS[kind]
+    name, options = WRITERS[kind]
     with open_writer(tmp_path / name, info_for(), **options) as writer:
         for cutout in cutouts():
             writer.write(cutout)
@@ -337,7 +337,7 @@ def test_finish_completes_before_the_name_is_given(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["prores", "png"])
 def test_an_exception_after_finish_leaves_nothing(tmp_path, kind):
-    name, options = SINKS[kind]
+    name, options = WRITERS[kind]
     with pytest.raises(KeyboardInterrupt), open_writer(tmp_path / name, info_for(), **options) as writer:
         writer.write(next(cutouts()))
         writer.finish()
@@ -441,7 +441,7 @@ def test_a_shorter_sequence_replaces_all_of_a_longer_one(tmp_path):
 
 @pytest.mark.parametrize("kind", ["prores", "vp9", "png"])
 def test_a_file_that_appears_meanwhile_is_kept(tmp_path, kind):
-    name, options = SINKS[kind]
+    name, options = WRITERS[kind]
     appearing = tmp_path / name.replace("####", "0007")
     with pytest.raises(WriteFailed, match="exists"), open_writer(tmp_path / name, info_for(), **options) as writer:
         for cutout in cutouts():
