@@ -24,7 +24,7 @@ from benchmarks.report import ROOT, Report, machine
 from streammatte.color.ycbcr import RgbReader
 from streammatte.frame import Cutout
 from streammatte.media import open_video, open_writer
-from streammatte.media.write.encoding import PlatePainter
+from streammatte.media.write.painting import CutoutPainter
 from streammatte.pipeline import prefetch
 
 REPEATS = 3
@@ -109,7 +109,7 @@ def writing(clip: Path, folder: Path, outputs: tuple[str, ...], frames: int) -> 
             for write in writes:
                 write(cutout)
 
-    with Stopwatch(RgbReader, "read") as reader, Stopwatch(PlatePainter) as painter:
+    with Stopwatch(RgbReader, "read") as reader, Stopwatch(CutoutPainter) as painter:
         loop = run(in_turn, thread=False)
     ahead = min(run(in_turn, thread=True) for _ in range(REPEATS))  # a machine is seldom quiet
     seconds = {"to_planes": painter.seconds} if painter.seconds else {}

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from streammatte.color.ycbcr import RGB_MATRIX, STUDIO, matrix_for
 from streammatte.errors import InputError, OutputError, UnsupportedOutput, WriteFailed
 from streammatte.frame import UNSPECIFIED, Cutout, Frame, StreamInfo
+from streammatte.live.recording import UNBROKEN, whole_until
 from streammatte.media.addresses import PIPE, without_secrets
 from streammatte.media.containers import open_container
 from streammatte.media.write.encoding import Encoding, encoding_for
-from streammatte.media.write.growing import whole_until
 from streammatte.media.write.output import check_target, through_links
 from streammatte.media.write.video_writer import VideoWriter
 
@@ -45,16 +45,6 @@ _PORTLESS = ("udp", "tcp", "srt")  # protocols without a port of their own
 _LIVE: dict[str, dict[str, str]] = {
     "libx264": {"crf": "20", "preset": "superfast", "tune": "zerolatency", "threads": "1", "g": "30"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "crf": "30"},
-}
-_UNBROKEN = {
-    # An edit list would hide all of the first fragment of a file without an end.
-    "mp4": {
-        "movflags": "+hybrid_fragmented+frag_keyframe",
-        "frag_duration": "500000",
-        "use_editlist": "0",
-        "flush_packets": "1",
-    },
-    "webm": {"cluster_time_limit": "1000", "flush_packets": "1"},
 }
 
 
@@ -302,7 +292,7 @@ class Recording:
             overwrite=overwrite,
             composed=not alpha,
         )
-        self._growing = self._writer.part.folder / f"plates.{encoding.container}"
+        self._growing = self._writer.temporary
 
     @property
     def description(self) -> str:
@@ -384,8 +374,6 @@ class Recording:
         try:
             aside.hardlink_to(self._growing)
         except OSError:  # FAT and some network folders have none
-            if self._writer.resumable:  # such a writer looks at its file once more
-                return None
             try:
                 self._growing.rename(aside)
             except OSError:  # on Windows, a file that is open
@@ -431,5 +419,5 @@ def recorded(path: Path, info: StreamInfo, *, alpha: bool) -> Encoding:
         bits=8 if path.suffix.lower() == ".mkv" else None,
     )
     options = encoding.options | _LIVE.get(encoding.codec, {})
-    muxer = _UNBROKEN.get(encoding.container, encoding.container_options)
+    muxer = UNBROKEN[encoding.container]
     return replace(encoding, options=options, container_options=muxer)

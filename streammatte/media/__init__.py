@@ -229,7 +229,7 @@ def _check_picture(path: Path, info: StreamInfo, bits: int | None, content: Cont
         )
     if suffix in (".jpg", ".jpeg", ".webp", ".gif"):
         from streammatte.media.write.composing import size_of
-        from streammatte.media.write.web_pictures import LARGEST
+        from streammatte.media.write.pictures import LARGEST
 
         if max(size_of(content, info.width, info.height)) > LARGEST[suffix]:
             raise UnsupportedOutput(
@@ -268,7 +268,6 @@ def _pictured(
             encoder,
             background=background,
             first_number=first_number,
-            first_index=info.first_index,
             overwrite=overwrite,
         )
     from streammatte.media.write.animation_writer import AnimationWriter
@@ -297,7 +296,7 @@ def _piped(
     silent: bool,
 ) -> PipeWriter:
     """The writer of ``-``."""
-    from streammatte.media.write.pictures import IntegerPictures
+    from streammatte.media.write.composing import IntegerPictures
     from streammatte.media.write.pipe_writer import PipeWriter
 
     bits = bits or (8 if info.color.bit_depth <= 8 else 16)
@@ -324,7 +323,8 @@ def _encoder(
         return ExrWriter(
             info, bits=bits or 16, compression=compression, content=content, alpha=alpha, background=background
         )
-    from streammatte.media.write.pictures import IntegerPictures, PngWriter, TiffWriter
+    from streammatte.media.write.composing import IntegerPictures
+    from streammatte.media.write.pictures import GifWriter, JpegWriter, PngWriter, TiffWriter, WebpWriter
 
     bits = 8 if max(_DEPTHS[suffix]) == 8 else bits or (8 if info.color.bit_depth <= 8 else 16)
     pictures = IntegerPictures(
@@ -336,8 +336,6 @@ def _encoder(
         keeps_profile=suffix in (".png", ".tif", ".tiff"),
     )
     if suffix in (".jpg", ".jpeg", ".webp", ".gif"):
-        from streammatte.media.write.web_pictures import GifWriter, JpegWriter, WebpWriter
-
         if suffix == ".gif":
             return GifWriter(pictures)
         if suffix == ".webp":

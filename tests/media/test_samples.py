@@ -15,7 +15,8 @@ from streammatte.cli.main import main
 from streammatte.color.ycbcr import RgbReader, plane_view, planes_from_rgb, upsampled
 from streammatte.frame import ColorSpec, Cutout, StreamInfo
 from streammatte.media import open_video, open_writer
-from streammatte.media.write.encoding import PlatePainter, encoding_for
+from streammatte.media.write.encoding import encoding_for
+from streammatte.media.write.painting import CutoutPainter
 from streammatte.media.write.video_writer import VideoWriter
 from streammatte.stages import Despill, estimate_foreground
 
@@ -78,7 +79,7 @@ def painted(info, cutout, name="out.mov", **options):
     """(planes as the encoder would get them, whether they are full range)."""
     encoding = encoding_for(Path(name), info, content="plate", alpha="straight", composite=False)
     settings = {"content": "plate", "alpha": "straight", "background": None, **options}
-    painter = PlatePainter(encoding, info, (info.width, info.height), **settings)
+    painter = CutoutPainter(encoding, info, (info.width, info.height), **settings)
     frame = painter(cutout)
     return [plane_view(plane, frame.format.components[0].bits).copy() for plane in frame.planes], painter.full_range
 
@@ -317,5 +318,5 @@ def test_tagged_colours_and_rgb_assume_nothing(tmp_path, capsys):
 def test_rgb_sources_are_written_in_studio_range(tmp_path):
     info = StreamInfo(48, 32, Fraction(1, 25), Fraction(25), None, ColorSpec(True, 0, 1, 13, 8))
     encoding = encoding_for(Path("out.webm"), info, content="plate", alpha="straight", composite=False)
-    painter = PlatePainter(encoding, info, (48, 32), content="plate", alpha="straight", background=None)
+    painter = CutoutPainter(encoding, info, (48, 32), content="plate", alpha="straight", background=None)
     assert not painter.full_range

@@ -7,10 +7,10 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from streammatte.errors import WriteFailed
-from streammatte.frame import Cutout, Frame, StreamInfo
+from streammatte.frame import Cutout, StreamInfo
 from streammatte.media.write.animation_formats import Animation
 from streammatte.media.write.composing import Background, told_of
-from streammatte.media.write.output import publish, write_failed
+from streammatte.media.write.output import write_failed
 from streammatte.media.write.part import Part
 from streammatte.media.write.picture_writer import PictureEncoder
 
@@ -18,26 +18,23 @@ _LARGEST_FILE = 0xFFFFFFFE  # bytes: WebP's header counts them in 32 bits
 
 
 class AnimationWriter:
-    """Writes one file of all frames, each shown as long as it was, to the format's tick; times are rounded, not
-    durations, so that nothing drifts. A frame that would be shown too briefly for browsers to believe it is left out,
-    the next one shown in its place, and the description says how many were. Of a single frame, a plain picture is made.
+    """Writes all frames to one file, their durations in the format's ticks; times are rounded, not durations, so that
+    nothing drifts. A frame too brief for browsers is left out and the next shown in its place; the description counts
+    them. A single frame becomes a plain picture.
 
     Args:
         path: Where the file will be.
         info: The stream the cut-outs are of.
-        encoder: Encodes a cut-out as a file of its own.
-        animation: Puts these together.
-        background: What the encoder composes with, to be closed in the end.
-        overwrite: Replace what has the name; otherwise a file that appears there meanwhile is an error.
-        silent: The footage has no sound that would be left out.
+        encoder: Encodes a cut-out as a picture.
+        animation: Joins the pictures.
+        background: The encoder's background, to be closed in the end.
+        overwrite: Replace an existing file. Otherwise one that appears meanwhile is an error.
+        silent: The footage has no sound to leave out.
 
     Attributes:
-        description: One line on what is written; complete once the writer has been finished.
-        part, resumable, whole: As of :class:`~streammatte.media.write.video_writer.VideoWriter`; it begins anew.
+        description: One line on the contents; complete once the writer has been finished.
+        part: The hidden folder in which the file grows.
     """
-
-    resumable = False
-    whole = 0
 
     def __init__(
         self,
@@ -62,7 +59,7 @@ class AnimationWriter:
         self._file: BinaryIO | None = None
         self._finished = False
         self._first: int | None = None
-        self._held: tuple[Cutout, int] | None = None  # the last one, and the tick at which it is shown first
+        self._held: tuple[Cutout, int] | None = None  # the last one, and its first tick
         self._end = 0
         self._frames = self._left_out = 0
 
@@ -82,7 +79,7 @@ class AnimationWriter:
             WriteFailed: The disk or the encoder refused.
         """
         if self._file is None or self._finished:
-            raise RuntimeError("a sink takes plates inside its with statement, and none once it is finished")
+            raise RuntimeError("a writer takes cut-outs inside its with statement, and none once it is finished")
         frame = cutout.frame
         self._first = frame.pts if self._first is None else self._first
         begin = self._tick(frame.pts)
@@ -94,10 +91,6 @@ class AnimationWriter:
         elif self._held is not None:
             self._put(begin)
         self._held = cutout, begin
-
-    def skip(self, frame: Frame) -> None:
-        """Nothing is whole before it is entered, so there is nothing to skip."""
-        raise RuntimeError("an animation begins anew")
 
     def finish(self) -> None:
         """Complete the file, still under its temporary name. Once, after the last cut-out; leaving does it otherwise.
@@ -139,9 +132,7 @@ class AnimationWriter:
             if kind is None:
                 if not self._finished:
                     self.finish()
-                publish(self._temporary, self.path, overwrite=self._overwrite)
-        except OSError as failure:
-            raise write_failed(self.path, failure) from failure
+                self.part.publish(self._temporary, overwrite=self._overwrite)
         finally:
             self._discard()
 
@@ -149,7 +140,7 @@ class AnimationWriter:
         return round((pts - (self._first or 0)) * self._info.time_base / self._animation.tick)
 
     def _put(self, until: int) -> None:
-        """Write the frame that is held; one that is shown for very long, as several."""
+        """Write the frame that is held, repeated if it lasts longer than the format can say."""
         assert self._held is not None and self._file is not None
         cutout, begin = self._held
         still = self._still(cutout)

@@ -1,4 +1,4 @@
-"""What a run writes: every file that was asked for, the set of a delivery, and the note that goes along with it."""
+"""The files that a run writes: those that were named, and the set and the note of a delivery."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streammatte.errors import OutputError, WriteFailed
+from streammatte.errors import WriteFailed
 from streammatte.frame import StreamInfo, Writer
 from streammatte.options import Options
 
 if TYPE_CHECKING:
     from streammatte.media.write.composing import Content
 
-
-_LOGS = ("logc3", "slog3")
 _CURVES = {"srgb": 13, "rec709": 1, "linear": 8, "pq": 16, "hlg": 18}  # as H.273 numbers them
 
 
@@ -27,10 +25,10 @@ class Target:
     """One output.
 
     Attributes:
-        path: Its name, as asked for.
-        content: What of the cut-outs it holds.
-        background: What it is composed over, if it is.
-        shown_by: Of a delivery's file: which programs show what of it.
+        path: Its name.
+        content: The part of the cut-outs that it holds.
+        background: The background of a composite.
+        shown_by: For a delivery, which programs show the file.
     """
 
     path: str
@@ -40,56 +38,24 @@ class Target:
 
 
 def targets_of(options: Options) -> list[Target]:
-    """Every file that a run is to write, pages and notes apart.
-
-    Raises:
-        OutputError: What is asked for does not go together.
-    """
-    if options.pair is not None and options.background is not None:
-        raise OutputError("--pair is for players that know no alpha, and with --bg there is none", hint="leave one out")
-    if options.pair is not None and not options.outputs:
-        raise OutputError(
-            "--pair says how an output holds fill and matte, and there is none", hint="name a file with -o"
+    """Every file that a run will write, except the report and the note."""
+    targets = [
+        Target(path, options.writing.pair or "plate", options.writing.background) for path in options.writing.outputs
+    ]
+    if options.writing.foreground is not None:
+        targets.append(Target(options.writing.foreground, "foreground"))
+    if options.writing.matte is not None:
+        targets.append(Target(options.writing.matte, "matte"))
+    if options.writing.deliver is not None:
+        targets += _delivery(
+            Path(options.writing.deliver), name_of(options.reading.input), options.writing.background or "checker"
         )
-    targets = [Target(path, options.pair or "plate", options.background) for path in options.outputs]
-    if options.foreground is not None:
-        targets.append(Target(options.foreground, "foreground"))
-    if options.matte is not None:
-        targets.append(Target(options.matte, "matte"))
-    if options.input_transfer in _LOGS and any(
-        target.path.lower().endswith(".exr") for target in targets if target.content != "matte"
-    ):
-        raise OutputError(
-            f"EXR is linear, and {options.input_transfer} is not made linear", hint="write .mov, .mkv, .png or .tif"
-        )
-    if options.background is not None and options.alpha == "premultiplied" and options.outputs:
-        raise OutputError("--alpha is of plates, and with --bg there are none", hint="leave one of the two out")
-    for name, suffix, given in (
-        ("--codec", ".mov", options.codec != "prores4444"),
-        ("--exr-compression", ".exr", options.exr_compression != "zip"),
-    ):
-        made = [Path(target.path).suffix.lower() for target in targets] + [".mov"] * (options.deliver is not None)
-        if given and suffix not in made:
-            raise OutputError(f"{name} is of {suffix}, and none is written", hint=f"leave it out, or name a {suffix}")
-    _check_numbers(options, targets)
-    if options.deliver is not None:
-        targets += _delivery(Path(options.deliver), name_of(options.input), options.background or "checker")
     return targets
-
-
-def _check_numbers(options: Options, targets: Sequence[Target]) -> None:
-    """Refuse a first number where nothing is numbered."""
-    from streammatte.media.read.sequence import NumberedName
-
-    if options.start_number is not None and all(NumberedName.parse(target.path) is None for target in targets):
-        raise OutputError(
-            "--start-number needs a numbered output", hint="name one, such as name.####.png, or leave it out"
-        )
 
 
 def info_for(target: Target, info: StreamInfo, options: Options) -> StreamInfo:
     """The stream as a target's writer is to take it: EXR is made linear from what --input-transfer names."""
-    code = _CURVES.get(options.input_transfer or "")
+    code = _CURVES.get(options.reading.input_transfer or "")
     if code is None or not target.path.lower().endswith(".exr"):
         return info
     return replace(info, color=replace(info.color, transfer=code))
@@ -103,19 +69,19 @@ def name_of(source: str) -> str:
 def _delivery(folder: Path, name: str, background: str) -> list[Target]:
     editors = "Resolve, Premiere, After Effects, Final Cut and Nuke"
     files: list[tuple[str, Content, str | None, str]] = [
-        (f"{name}.mov", "plate", None, f"the plate, for editing: {editors} read its alpha"),
+        (f"{name}.mov", "plate", None, f"the cut-out, for editing: {editors} read its alpha"),
         (
             f"{name}.webm",
             "plate",
             None,
-            "the plate, for the web: Chrome, Edge, Firefox and OBS show its alpha; Safari ignores it, and so does "
-            "FFmpeg unless it is told -c:v libvpx-vp9 before -i",
+            "the cut-out, for the web: Chrome, Edge, Firefox and OBS show its alpha; Safari ignores it, and so does "
+            "FFmpeg unless -c:v libvpx-vp9 comes before -i",
         ),
         (
             f"{name}.fill.mov",
             "foreground",
             None,
-            "fill: the subject's colours without alpha, carried on beyond its edge",
+            "fill: the subject's colours without alpha, extended past its edge",
         ),
         (
             f"{name}.matte.mov",
@@ -124,17 +90,17 @@ def _delivery(folder: Path, name: str, background: str) -> list[Target]:
             "matte: white is solid, black is clear; with the fill a pair for mixers and programs that read no alpha, "
             "where it is set as the fill's luma matte (the fill is straight)",
         ),
-        (f"{name}.comp.mp4", "plate", background, f"a slap comp over {background}, to look at: any player"),
+        (f"{name}.comp.mp4", "plate", background, f"a slap comp over {background}, for viewing: any player"),
     ]
     return [Target(str(folder / file), content, over, shown) for file, content, over, shown in files]
 
 
 @contextmanager
 def delivery_folder(path: str) -> Iterator[Path]:
-    """The folder of a delivery, made if it is not there, and taken away again if nothing comes into it.
+    """The folder of a delivery, created if it does not exist, and removed again if nothing is written to it.
 
     Raises:
-        WriteFailed: It cannot be made.
+        WriteFailed: It cannot be created.
     """
     folder = Path(path)
     made = not folder.exists()
@@ -142,17 +108,17 @@ def delivery_folder(path: str) -> Iterator[Path]:
         folder.mkdir(exist_ok=True)
     except FileNotFoundError as exc:
         raise WriteFailed(
-            f"there is no folder {folder.parent}", hint=f"create it first: mkdir -p {folder.parent}"
+            f"the folder {folder.parent} does not exist", hint=f"create it first: mkdir -p {folder.parent}"
         ) from exc
     except OSError as exc:
         raise WriteFailed(
-            f"the folder {folder} cannot be made: {(exc.strerror or str(exc)).lower()}", hint="choose another name"
+            f"cannot create the folder {folder}: {(exc.strerror or str(exc)).lower()}", hint="choose another name"
         ) from exc
     try:
         yield folder
     except BaseException:
         if made:
-            with contextlib.suppress(OSError):  # something else lies in it
+            with contextlib.suppress(OSError):  # there are other files in it
                 folder.rmdir()
         raise
 
@@ -160,14 +126,14 @@ def delivery_folder(path: str) -> Iterator[Path]:
 def note_of(
     options: Options, info: StreamInfo, targets: Sequence[Target], writers: Sequence[Writer], frames: int
 ) -> str:
-    """What goes along with a delivery: its files, who shows what of them, and the clip's facts."""
-    lines = [f"{name_of(options.input)}, cut out by streammatte", ""]
+    """The text that accompanies a delivery: its files, which programs show them, and the clip's facts."""
+    lines = [f"{name_of(options.reading.input)}, cut out by streammatte", ""]
     for target, writer in zip(targets, writers, strict=True):
         if target.shown_by is not None:
             lines += [writer.path.name, *_wrapped(writer.description), *_wrapped(target.shown_by), ""]
-    alpha = options.alpha or "straight"
+    alpha = options.writing.alpha or "straight"
     meaning = (
-        "colours are not multiplied by alpha, and go on beyond the edge: interpret as straight (unmatted)"
+        "colours are not multiplied by alpha and extend past the edge: interpret as straight (unmatted)"
         if alpha == "straight"
         else "colours are multiplied by alpha: interpret as premultiplied (matted with black)"
     )
@@ -175,9 +141,9 @@ def note_of(
     stated = f"{rate.numerator}" if rate.denominator == 1 else f"{float(rate):.3f} ({rate})"
     lines += [
         f"Alpha       {alpha}",
-        *_wrapped(f"{meaning}. No flag in these files tells programs so; their comment tells people.", 12),
+        *_wrapped(f"{meaning}. These files have no flag for it; their comment says so.", 12),
         f"Picture     {info.width}×{info.height}, pixel aspect {info.pixel_aspect}",
-        f"Time        {frames} frames at {stated} a second",
+        f"Time        {frames} frames at {stated} fps",
         f"Colour      {_colour(info)}",
     ]
     return "\n".join(lines) + "\n"

@@ -11,42 +11,36 @@ from typing import Self
 import av
 
 from streammatte.errors import OutputError, WriteFailed
-from streammatte.frame import Cutout, Frame, StreamInfo
+from streammatte.frame import Cutout, StreamInfo
 from streammatte.media.addresses import PIPE
 from streammatte.media.pipes import NutPipe, open_nut
-from streammatte.media.write.composing import Background, Content, size_of, told_of
-from streammatte.media.write.pictures import IntegerPictures
+from streammatte.media.write.composing import Background, Content, IntegerPictures, size_of, told_of
 
 _PIXELS = {"grey": ("gray", "gray16le"), "RGB": ("rgb24", "rgb48le"), "RGBA": ("rgba", "rgba64le")}
 
 
 class PipeWriter:
-    """Writes NUT with raw frames to standard output: of what FFmpeg can put into a pipe, the one form that has each
-    frame's pts, alpha, and a header by which ffmpeg, ffplay and mpv know it.
+    """Writes NUT with raw frames to standard output: the one piped format that keeps each frame's pts and alpha, and
+    that ffmpeg, ffplay and mpv recognise.
 
-    A clip whose first pts is negative, or which is a part of its footage, is moved so that it begins at 0. Nothing is
-    held back, so that what has been read before an error stays read.
+    A clip whose first pts is negative, and a part of a clip, are moved so that they begin at 0. Nothing is held back:
+    the reader has every frame before an error.
 
     Args:
         info: The stream the cut-outs are of.
-        pictures: What a cut-out's picture is.
-        content, bits: As the pictures have them.
-        background: What they are composed over, to be closed in the end.
-        silent: The footage has no sound that would be left out.
+        pictures: Makes cut-outs into samples.
+        content, bits: The pictures' own.
+        background: The pictures' background, to be closed in the end.
+        silent: The footage has no sound to leave out.
 
     Attributes:
-        description: One line on what is written.
-        part: There is none, because nothing is renamed.
-        resumable, whole: As of :class:`~streammatte.media.write.video_writer.VideoWriter`; a pipe begins anew.
+        description: One line on the contents.
 
     Raises:
         OutputError: Standard output is a terminal.
     """
 
     path = Path(PIPE)
-    part = None
-    resumable = False
-    whole = 0
 
     def __init__(
         self,
@@ -59,46 +53,32 @@ class PipeWriter:
         silent: bool = True,
     ) -> None:
         if sys.stdout is not None and sys.stdout.isatty():
-            raise OutputError("-o - would fill the terminal", hint="pipe it: streammatte clip.mp4 -o - | ffplay -")
+            raise OutputError(
+                "-o - would write binary data to the terminal", hint="pipe it: streammatte clip.mp4 -o - | ffplay -"
+            )
         self._info = info
         self._pictures = pictures
         self._size = size_of(content, info.width, info.height)
-        kind = "grey" if content == "matte" else "RGBA" if pictures.has_alpha else "RGB"
-        self._pixels = _PIXELS[kind][bits == 16]
+        self._pixels = _PIXELS[pictures.kind][bits == 16]
         self._background = background
         self._pipe = NutPipe()
         self._container: av.container.OutputContainer | None = None
         self._shift: int | None = None
         self._last = -1
+        self._finished = False
         self.description = f"NUT, raw {self._pixels}, {pictures.what}{'' if silent else ', sound left out'}"
 
     def __enter__(self) -> Self:
-        info = self._info
-        try:
-            out = self._container = open_nut(self._pipe)
-            stream = self._stream = out.add_stream("rawvideo", rate=info.frame_rate)
-            stream.width, stream.height = self._size
-            stream.pix_fmt = self._pixels
-            stream.time_base = stream.codec_context.time_base = info.time_base
-            stream.codec_context.sample_aspect_ratio = info.pixel_aspect
-            out.start_encoding()
-            self._pipe.check()
-        except (av.FFmpegError, OSError) as exc:
-            self._close()
-            raise _failed(exc) from exc
-        except BaseException:
-            self._close()
-            raise
         return self
 
     def write(self, cutout: Cutout) -> None:
-        """Hand a cut-out over, waiting until the reader takes it.
+        """Append a cut-out, waiting until the reader takes it.
 
         Raises:
-            WriteFailed: Nobody reads any more.
+            WriteFailed: The reader has closed the pipe.
         """
-        if self._container is None:
-            raise RuntimeError("a sink takes plates inside its with statement, and none once it is finished")
+        if self._finished:
+            raise RuntimeError("a writer takes no cut-outs once it is finished")
         pts = cutout.frame.pts
         if self._shift is None:
             self._shift = pts if pts < 0 or self._info.span is not None else 0
@@ -107,24 +87,20 @@ class PipeWriter:
         frame.time_base = self._info.time_base
         frame.duration = cutout.frame.duration
         try:
+            if self._container is None:  # not before: a run that fails early writes nothing
+                self._container = self._open()
             self._container.mux(self._stream.encode(frame))
             self._pipe.check()
         except (av.FFmpegError, OSError) as exc:
             raise _failed(exc) from exc
 
-    def skip(self, frame: Frame) -> None:
-        """Nothing is whole before it is entered, so there is nothing to skip."""
-        raise RuntimeError("a pipe begins anew")
-
     def finish(self) -> None:
         """Write the rest, and end the stream. Once, after the last cut-out; leaving does it otherwise.
 
         Raises:
-            WriteFailed: Nobody reads any more, or there were no cut-outs.
+            WriteFailed: The reader has closed the pipe, or there were no cut-outs.
         """
         if self._container is None:
-            return
-        if self._shift is None:
             raise WriteFailed("standard output would have no frames", hint="no frames were written")
         try:
             self._container.mux(self._stream.encode(None))
@@ -132,21 +108,32 @@ class PipeWriter:
             self._pipe.check()
         except (av.FFmpegError, OSError) as exc:
             raise _failed(exc) from exc
-        self._container = None
+        self._container, self._finished = None, True
         self.description += told_of(self._background)
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None:
+            if kind is None and not self._finished:
                 self.finish()
         finally:
             self._close()
 
+    def _open(self) -> av.container.OutputContainer:
+        info = self._info
+        out = open_nut(self._pipe)
+        stream = self._stream = out.add_stream("rawvideo", rate=info.frame_rate)
+        stream.width, stream.height = self._size
+        stream.pix_fmt = self._pixels
+        stream.time_base = stream.codec_context.time_base = info.time_base
+        stream.codec_context.sample_aspect_ratio = info.pixel_aspect
+        out.start_encoding()
+        return out
+
     def _close(self) -> None:
         container, self._container = self._container, None
-        self._pipe.stop()  # what is half written gets no end that would make it look whole
+        self._pipe.stop()  # half a stream gets no trailer, which would make it look complete
         if container is not None:
             with contextlib.suppress(av.FFmpegError, OSError):
                 container.close()

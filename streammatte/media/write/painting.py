@@ -1,0 +1,200 @@
+"""Cut-outs as the Y'CbCr frames that an encoder takes.
+
+Where a cut-out's colours are its frame's own, they are the source's own samples: RGB in between would clip what lies
+beyond black and white, and round twice.
+"""
+
+from __future__ import annotations
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streammatte.color.linear import BT709, is_light
+from streammatte.color.ycbcr import (
+    Samples,
+    matrix_for,
+    plane_view,
+    planes_from_rgb,
+    spans_whole_range,
+    subsampled,
+    upsampled,
+)
+from streammatte.frame import Cutout, StoredSamples, StreamInfo
+from streammatte.media.write.composing import (
+    AlphaKind,
+    Background,
+    Content,
+    opacity,
+    picture,
+    quantised,
+    stepped,
+)
+from streammatte.media.write.encoding import Encoding
+
+_EIGHT_IN_SIXTEEN = np.uint16(257)  # white stays white
+
+
+class CutoutPainter:
+    """Turns cut-outs into Y'CbCr frames with the source's own matrix and, if the file can say so, range.
+
+    Where straight colours are the frame's own, the source's samples are copied if they fit; all others come from RGB.
+
+    Args:
+        encoding: The encoder's input.
+        info: The stream the cut-outs are of.
+        size: (width, height) of the encoder's frames; a smaller cut-out is extended by its last row or column.
+
+    Attributes:
+        full_range: The colours span the whole range; an alpha always does, a grey matte never.
+    """
+
+    def __init__(
+        self,
+        encoding: Encoding,
+        info: StreamInfo,
+        size: tuple[int, int],
+        *,
+        content: Content,
+        alpha: AlphaKind,
+        background: Background | None,
+    ) -> None:
+        self._pixels = av.VideoFormat(encoding.pixels)
+        self._bits = self._pixels.components[0].bits
+        self._has_alpha = len(self._pixels.components) == 4
+        self._width, self._height = size
+        self._matrix = matrix_for(info.color, info.width, info.height)
+        self.full_range = spans_whole_range(info.color) and encoding.says_range and content != "matte"
+        self._content = content
+        self._alpha = alpha
+        self._background = background
+        self._curve = BT709 if is_light(info.color) else None  # video is not stored in linear light
+
+    def __call__(self, cutout: Cutout) -> av.VideoFrame:
+        if self._content == "matte":
+            return self._matte(cutout)
+        frame = self._colors(cutout)
+        if self._has_alpha:
+            alpha = stepped(opacity(cutout), 2**self._bits - 1)
+            plane_view(frame.planes[3], self._bits)[:] = self._padded(alpha)
+        return frame
+
+    def _colors(self, cutout: Cutout) -> av.VideoFrame:
+        frame = av.VideoFrame(self._width, self._height, self._pixels.name)
+        targets = [plane_view(plane, self._bits) for plane in frame.planes[:3]]
+        stored = self._stored(cutout)
+        if stored is not None and cutout.foreground is None:
+            for target, samples in zip(targets, self._own(stored, targets), strict=True):
+                target[:] = samples
+            return frame
+        rgb = picture(cutout, self._content, self._alpha, self._background, curve=self._curve)
+        planes = planes_from_rgb(rgb, self._matrix, self._bits, full_range=self.full_range)
+        for target, samples in zip(targets, planes, strict=True):
+            target[:] = subsampled(self._padded(samples), target.shape[1], target.shape[0])
+        if stored is not None and (mask := own_colors(cutout, rgb)).any():
+            mask = self._padded(mask)
+            masks = [mask, *own_chroma(mask, targets[1].shape)]
+            for target, samples, where in zip(targets, self._own(stored, targets), masks, strict=True):
+                cv2.copyTo(samples, where, target)
+        return frame
+
+    def _stored(self, cutout: Cutout) -> StoredSamples | None:
+        """The source's own samples, if they can be copied where the cut-out's colours are the frame's."""
+        stored, rgb = cutout.frame.samples, cutout.frame.rgb
+        if stored is None or rgb.is_floating_point() or self._background is not None:
+            return None
+        if self._content != "foreground" and (self._content != "plate" or self._alpha != "straight"):
+            return None
+        padding = self._height - rgb.shape[1], self._width - rgb.shape[2]
+        return stored if stored.matrix == self._matrix and max(padding) <= 1 else None
+
+    def _own(self, stored: StoredSamples, targets: list[Samples]) -> list[Samples]:
+        luma, *chroma = own_planes(stored, targets[1].shape, self._bits, full_range=self.full_range)
+        return [self._padded(luma), *chroma]
+
+    def _matte(self, cutout: Cutout) -> av.VideoFrame:
+        """Luma is alpha over the whole studio swing, so that white is white; chroma is neutral."""
+        frame = av.VideoFrame(self._width, self._height, self._pixels.name)
+        unit = 2 ** (self._bits - 8)
+        luma = stepped(opacity(cutout), 219 * unit) + np.float32(16 * unit)
+        plane_view(frame.planes[0], self._bits)[:] = self._padded(luma)
+        for plane in frame.planes[1:3]:
+            plane_view(plane, self._bits)[:] = 128 * unit
+        return frame
+
+    def _padded(self, samples: Samples | np.ndarray) -> np.ndarray:
+        height, width = samples.shape[:2]
+        if (width, height) == (self._width, self._height):
+            return samples
+        return cv2.copyMakeBorder(samples, 0, self._height - height, 0, self._width - width, cv2.BORDER_REPLICATE)
+
+
+def own_colors(cutout: Cutout, foreground: Samples) -> NDArray[np.uint8]:
+    """(H, W), 255 where the cut-out's colours are those of its frame to a 16-bit step, else 0.
+
+    Args:
+        cutout: Its frame's RGB is integers.
+        foreground: (H, W, 3) uint16, the cut-out's colours.
+    """
+    own = quantised(cutout.frame.rgb)
+    if own.dtype == np.uint8:
+        own = np.multiply(own, _EIGHT_IN_SIXTEEN, dtype=np.uint16)
+    return cv2.inRange(foreground, own, own).astype(np.uint8, copy=False)
+
+
+def own_chroma(own: Samples, shape: tuple[int, int]) -> tuple[Samples, Samples]:
+    """The same for two chroma planes: a sample is the source's if all pixels behind it are."""
+    if own.shape != shape:
+        own = cv2.inRange(subsampled(own, shape[1], shape[0]), 255, 255)
+    return own, own
+
+
+def own_planes(
+    stored: StoredSamples, chroma: tuple[int, int], bits: int, *, full_range: bool
+) -> tuple[Samples, Samples, Samples]:
+    """Y', Cb and Cr for an encoder, upright; planes that fit are not copied.
+
+    Depth and range are changed by exact scaling about black and neutral, rounded once. Chroma on the wanted grid
+    stays; other chroma is interpolated to luma's grid and, if needed, filtered down from there.
+
+    Args:
+        stored: The source's samples.
+        chroma: (H, W) of the wanted chroma planes, sited on even columns and between rows.
+        bits, full_range: The wanted code values.
+    """
+    luma, *others = (
+        _scaled(plane, stored, bits, full_range=full_range, chroma=place > 0)
+        for place, plane in enumerate(stored.planes)
+    )
+    if stored.upright is None and not stored.centred and others[0].shape == chroma:
+        return luma, others[0], others[1]
+    height, width = luma.shape
+    planes = [luma, *(upsampled(plane, width, height, centred=stored.centred) for plane in others)]
+    if stored.upright is not None:
+        planes = [np.ascontiguousarray(stored.upright(plane)) for plane in planes]
+    return planes[0], subsampled(planes[1], chroma[1], chroma[0]), subsampled(planes[2], chroma[1], chroma[0])
+
+
+def _scaled(plane: Samples, stored: StoredSamples, bits: int, *, full_range: bool, chroma: bool) -> Samples:
+    """The plane's code values at another depth and range (ITU-T H.273, 8.3)."""
+    if (stored.bits, stored.full_range) == (bits, full_range):
+        return plane
+    zero, span = _swing(stored.bits, full_range=stored.full_range, chroma=chroma)
+    new_zero, new_span = _swing(bits, full_range=full_range, chroma=chroma)
+    gain = new_span / span
+    if gain in (4, 16, 64, 256) and not full_range:
+        return np.left_shift(plane, bits - stored.bits, dtype=np.uint16)
+    depth = cv2.CV_8U if bits == 8 else cv2.CV_16U
+    scaled: Samples = cv2.addWeighted(plane, gain, plane, 0, new_zero - zero * gain, dtype=depth)
+    if gain < 1 or full_range:
+        np.minimum(scaled, 2**bits - 1, out=scaled)
+    return scaled
+
+
+def _swing(bits: int, *, full_range: bool, chroma: bool) -> tuple[float, float]:
+    """The code value of black or neutral, and the number of steps to white or between the extremes."""
+    unit = 2 ** (bits - 8)
+    span = 2**bits - 1 if full_range else (224 if chroma else 219) * unit
+    zero = 128 * unit if chroma else 0 if full_range else 16 * unit
+    return zero, span
