@@ -31,7 +31,9 @@ MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)  # the differ
 SLACK = 0.5  # pixels by which flow may be off
 DARK, BRIGHT = 16, 250  # of 255: beyond these, samples may be cut off and tell nothing of the light
 GLIMMER = 0.02  # a change of light below this is left to the tolerance
-SAME_SHOT = 0.4  # of the texture, explained by the frame before: 0.57 and more in the samples, 0.02 and less across a cut
+SAME_SHOT = 0.4  # of the texture, explained by the frame before: 0.57 and more in the samples, up to 0.02 across a cut
+    0.4  # of the texture, explained by the frame before: 0.57 and more in the samples, 0.02 and less across a cut
+)
 SQUARES = np.array([[1, 1, 1, 0]], np.float32) / 255**2  # sums the squared differences of red, green and blue
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,7 +85,7 @@ class SDMatteRefiner:
         is prompted with the region as a mask and with the corners of the box around it.
 
         Args:
-            frame: Of the colours that a screen shows.
+            frame: Seen as a screen shows it.
             region: (H, W) bool: where the subject can be seen through, one pixel at least.
 
         Returns:
@@ -98,7 +98,7 @@ class SDMatteRefiner:
         crop = crop_around(region)
         rows, columns = crop.rows_columns
         with memory_of(self.device, _HINT, "SDMatte"):
-            picture = Frame(frame.rgb[:, rows, columns].to(self.device), frame.pts, frame.index).as_float()
+            picture = replace(frame, rgb=frame.rgb[:, rows, columns].to(self.device), samples=None).shown()
             image = (
                 F.interpolate(picture[None].clamp(0, 1), (self.size, self.size), mode="bilinear", antialias=True) * 2
                 - 1
