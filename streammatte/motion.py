@@ -1,6 +1,6 @@
 """How one frame of a shot moves into the next, and how far a picture that was moved along can be believed.
 
-A matte's edge lies where motion breaks off, which is where flow is worst. Three things help. Flow is told down to
+A matte's edge lies where motion breaks off, which is where flow is worst. Three things help. Flow is computed down to
 single pixels (DIS: Kroeger et al., Fast Optical Flow using Dense Inverse Search, ECCV 2016). Where forward and backward
 flow disagree, something is hidden or bared: the flow there is taken from around it, and from the subject first, since
 the edge goes with the subject. And a moved picture is compared with what is there: a difference that grain, half a
@@ -31,15 +31,13 @@ MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)  # the differ
 SLACK = 0.5  # pixels by which flow may be off
 DARK, BRIGHT = 16, 250  # of 255: beyond these, samples may be cut off and tell nothing of the light
 GLIMMER = 0.02  # a change of light below this is left to the tolerance
-SAME_SHOT = 0.4  # of the texture, explained by the frame before: 0.57 and more in the samples, up to 0.02 across a cut
-    0.4  # of the texture, explained by the frame before: 0.57 and more in the samples, 0.02 and less across a cut
-)
+SAME_SHOT = 0.4  # of the texture, explained by the frame before: 0.57 and more in the samples, to 0.02 across a cut
 SQUARES = np.array([[1, 1, 1, 0]], np.float32) / 255**2  # sums the squared differences of red, green and blue
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """A small picture as motion is told from it.
+    """A small picture, ready for motion estimation.
 
     Attributes:
         rgba: (H, W, 4) uint8, the fourth channel without meaning: four are moved in half the time that three take.
@@ -164,7 +162,7 @@ class Motion:
     """Flow between neighbouring frames, and what it carries along.
 
     Args:
-        fine: Pixels of the longer side up to which flow is told at full size, and beyond that at half.
+        fine: Pixels of the longer side up to which flow is computed at full size, and beyond that at half.
         quick: In two thirds of the time, without the last refinement.
     """
 
@@ -187,7 +185,7 @@ class Motion:
         )
 
     def flow(self, here: NDArray[np.uint8], there: NDArray[np.uint8]) -> Plane:
-        """Where in the one luma each pixel of the other is found, as it is told: nothing is filled in."""
+        """Where in the one luma each pixel of the other is found; nothing is filled in."""
         height, width = here.shape
         self._dis.setFinestScale(0 if max(height, width) <= self._fine else 1)
         room = (0, max(0, LEAST - height), 0, max(0, LEAST - width))  # below, and to the right
