@@ -34,7 +34,7 @@ from streammatte.options.field import options_of
 from streammatte.pipeline import prefetch
 from streammatte.refusals import screen_of
 from streammatte.stages import stages_for
-from streammatte.stages.transparent.asking import SeeingThrough
+from streammatte.stages.transparent import asking
 
 if TYPE_CHECKING:
     from streammatte.frame import Writer
@@ -194,7 +194,7 @@ def _own_stages(model: Model, given: dict[str, Any]) -> list[Stage]:
     size, device = getattr(model, "size", None), getattr(model, "device", None)
     transparency = None  # SDMatte, if it is on this machine: a library does not download gigabytes unasked
     if size is not None and device is not None:
-        transparency = SeeingThrough(options, size, device, None, _Silent()).stage
+        transparency = asking.Transparency(options, size, device, None, _Silent()).stage
     return stages_for(
         size,
         options.matting.colors,

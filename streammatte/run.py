@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, Protocol
 from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of, sdmatte_identity
 from streammatte.frame import Cutout, Footage, Frame, StreamInfo, Writer
 from streammatte.options import Options
-from streammatte.options.field import options_of
-from streammatte.options.values import written
 from streammatte.refusals import check, check_source, screen_of
-from streammatte.stages.transparent.asking import SeeingThrough
-from streammatte.summary import STAGES, Clock, Summary, Timed, TimedModel
+from streammatte.stages.transparent.asking import Transparency
+from streammatte.summary import STAGES, Clock, Summary, Timed, TimedModel, report_of
 
 if TYPE_CHECKING:
     from streammatte.media.read.guide import GuideMatte
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from streammatte.models.birefnet import BiRefNetModel
     from streammatte.quality.observer import Observer
     from streammatte.quality.plausible import Doubts
-    from streammatte.stages.transparent.refiner import KeyframeMatter
+    from streammatte.stages.transparent.keyframes import KeyframeModel
 
 Guides = dict[str, "list[GuideMatte]"]
 
@@ -96,15 +94,16 @@ def run(options: Options, display: Display, model: BiRefNetModel | None = None) 
 def _input(options: Options) -> Footage:
     from streammatte.media import open_video
 
+    reading = options.reading
     return open_video(
-        options.reading.input,
-        frame_rate=options.reading.frame_rate,
-        strict=options.reading.strict,
-        first=options.reading.mark_in,
-        last=options.reading.mark_out,
-        handles=options.reading.handles,
-        interlaced=options.reading.interlaced,
-        layer=options.reading.layer,
+        reading.input,
+        frame_rate=reading.frame_rate,
+        strict=reading.strict,
+        first=reading.mark_in,
+        last=reading.mark_out,
+        handles=reading.handles,
+        interlaced=reading.interlaced,
+        layer=reading.layer,
     )
 
 
@@ -130,21 +129,22 @@ def _writer(target: Target, source: Footage, options: Options) -> Writer:
     from streammatte.media import open_writer
     from streammatte.media.write.delivery import info_for
 
-    number = options.writing.start_number  # of the first frame that is written, which need not be the one with index 0
+    asked = options.writing
+    number = asked.start_number  # of the first frame that is written, which need not be the one with index 0
     return open_writer(
         target.path,
         info_for(target, source.info, options),
-        alpha=options.writing.alpha,
+        alpha=asked.alpha,
         background=target.background,
         content=target.content,
-        audio=None if options.writing.no_audio else options.reading.input,
+        audio=None if asked.no_audio else options.reading.input,
         subtitles=options.reading.input,
-        overwrite=options.writing.overwrite,
-        bits=options.writing.bits,
+        overwrite=asked.overwrite,
+        bits=asked.bits,
         first_number=source.first_number if number is None else number - source.info.first_index,
-        codec=options.writing.codec,
-        quality=options.writing.quality,
-        compression=options.writing.exr_compression,
+        codec=asked.codec,
+        quality=asked.quality,
+        compression=asked.exr_compression,
     )
 
 
@@ -214,7 +214,7 @@ class _Chain:
 
     model: TimedModel
     answers: list[Remembered | RememberedRegions]
-    seeing: SeeingThrough
+    seeing: Transparency
     stages: list[Timed]
     decode: Clock = field(default_factory=Clock)
     encode: Clock = field(default_factory=Clock)
@@ -237,13 +237,13 @@ def _chain(
     network = Remembered(model, cache)
     answers: list[Remembered | RememberedRegions] = [network]
 
-    def remember(matted: KeyframeMatter) -> KeyframeMatter:
+    def remember(keyframes: KeyframeModel) -> KeyframeModel:
         device = model.device.type
-        regions = RememberedRegions(matted, cache, lambda: sdmatte_identity(options, device))
+        regions = RememberedRegions(keyframes, cache, lambda: sdmatte_identity(options, device))
         answers.append(regions)
         return regions
 
-    seeing = SeeingThrough(options, model.size, model.device, unions.get("transparent"), display, remember)
+    seeing = Transparency(options, model.size, model.device, unions.get("transparent"), display, remember)
     stages = stages_for(
         model.size,
         options.matting.colors,
@@ -368,40 +368,12 @@ def _write_texts(
     from streammatte.media.write.delivery import note_of
 
     if (page := texts.get("report")) is not None and watchers.observer is not None:
-        page.write(_page(options, summary, watchers.observer))
+        page.write(report_of(summary, options, watchers.observer))
         summary.outputs.append({"path": str(page.path), "description": "report", "alpha": None})
     if (note := texts.get("note")) is not None:
         note.write(note_of(options, source.info, targets, writers, summary.frames))
         description = "what each file holds, and which programs show it"
         summary.outputs.append({"path": str(note.path), "description": description, "alpha": None})
-
-
-def _page(options: Options, summary: Summary, observer: Observer) -> str:
-    from streammatte.quality.report import report_page
-
-    assert summary.findings is not None
-    height, width = summary.size
-    outputs = ", ".join(f"{output['path']} ({output['description']})" for output in summary.outputs)
-    fields = options_of(Options)
-    return report_page(
-        options.reading.input,
-        observer,
-        summary.findings,
-        run={
-            "model": summary.model,
-            "network input": f"{width}×{height}",
-            "precision": summary.precision,
-            "device": summary.device,
-            "stages": ", ".join(STAGES.get(name, name) for name in summary.stages) or "none",
-            "frames": str(summary.frames),
-            "lost": summary.lost or "nothing",
-            "speed": f"{(summary.frames - summary.resumed) / (summary.seconds or 1):.1f} frames/s",
-            "outputs": outputs or "none",
-        },
-        options={fields[name].shown: written(value) for name, value in options.changed().items()},
-        limits=dict(options.reporting.limits),
-        warnings=[*summary.crossed, *([summary.doubt] if summary.doubt else [])],
-    )
 
 
 @contextmanager

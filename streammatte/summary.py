@@ -13,7 +13,8 @@ from streammatte.frame import Cutout, Frame, Model, Stage
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from streammatte.quality.observer import Findings
+    from streammatte.options import Options
+    from streammatte.quality.observer import Findings, Observer
 
 T = TypeVar("T")
 
@@ -95,6 +96,37 @@ class Summary:
         if self.findings is None:
             del said["findings"], said["crossed"]
         return json.dumps(said, indent=2)
+
+
+def report_of(summary: Summary, options: Options, observer: Observer) -> str:
+    """The run's report, as HTML."""
+    from streammatte.options.field import options_of
+    from streammatte.options.values import written
+    from streammatte.quality.report import report_page
+
+    assert summary.findings is not None
+    height, width = summary.size
+    fields = options_of(type(options))
+    outputs = ", ".join(f"{output['path']} ({output['description']})" for output in summary.outputs)
+    return report_page(
+        options.reading.input,
+        observer,
+        summary.findings,
+        run={
+            "model": summary.model,
+            "network input": f"{width}×{height}",
+            "precision": summary.precision,
+            "device": summary.device,
+            "stages": ", ".join(STAGES.get(name, name) for name in summary.stages) or "none",
+            "frames": str(summary.frames),
+            "lost": summary.lost or "nothing",
+            "speed": f"{summary.rate:.1f} frames/s",
+            "outputs": outputs or "none",
+        },
+        options={fields[name].shown: written(value) for name, value in options.changed().items()},
+        limits=dict(options.reporting.limits),
+        warnings=[*summary.crossed, *([summary.doubt] if summary.doubt else [])],
+    )
 
 
 class Clock:

@@ -15,8 +15,8 @@ import pytest
 import torch
 from conftest import SAMPLES
 from safetensors.torch import save_file
+from support.clips import write_grey
 from support.sdmatte_folder import UNET, make_folder, random_tensors, write_configs
-from test_mattes import write_grey
 
 from streammatte.cli.main import main
 from streammatte.media import open_video

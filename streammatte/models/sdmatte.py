@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,7 +98,7 @@ class SDMatteRefiner:
         crop = crop_around(region)
         rows, columns = crop.rows_columns
         with memory_of(self.device, _HINT, "SDMatte"), cores(cores_for(self.device, (self.size, self.size))):
-            picture = Frame(frame.rgb[:, rows, columns].to(self.device), frame.pts, frame.index).as_float()
+            picture = replace(frame, rgb=frame.rgb[:, rows, columns].to(self.device), samples=None).shown()
             image = (
                 F.interpolate(picture[None].clamp(0, 1), (self.size, self.size), mode="bilinear", antialias=True) * 2
                 - 1
