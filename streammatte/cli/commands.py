@@ -180,13 +180,13 @@ def live(arguments: Sequence[str]) -> int:
     if given.list_cameras:
         from rich.console import Console
 
-        from streammatte.live.listing import print_cameras
+        from streammatte.live.cameras import print_cameras
 
         print_cameras(Console(), Console(stderr=True), as_json=given.json)
         return 0
 
     from streammatte.cli.display import LiveDisplay
-    from streammatte.live.options import LiveOptions
+    from streammatte.live.live_options import LiveOptions
     from streammatte.live.session import run_live
 
     options = LiveOptions(
