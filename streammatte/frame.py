@@ -1,7 +1,8 @@
-"""The values that flow from a source to a writer. They carry facts and have no behaviour of their own."""
+"""The values that flow from a source to a writer, and the contracts of what handles them."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -13,6 +14,8 @@ if TYPE_CHECKING:  # torch takes a second to import, and nothing here computes
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
+
+    from streammatte.motion import Link
 
 UNSPECIFIED = 2
 
@@ -98,27 +101,73 @@ class Frame:
     """One picture as decoded.
 
     Attributes:
-        rgb: (3, H, W), uint8, uint16 or float32; integers span their whole type, floats [0, 1]. Gamma-encoded as
-            the source is.
+        rgb: (3, H, W), uint8, uint16 or float32; integers span their whole type, floats [0, 1]. Encoded as the source
+            is.
         pts: Presentation time in the stream's ``time_base``; may be negative.
-        index: Counts decoded frames from 0; of a part of a clip, from its place in the whole.
-        duration: How long it is shown, in ``time_base``; 0 for unknown.
-        samples: What ``rgb`` was made of, if it was Y'CbCr of this size: writers write these where the cut-out's colour
-            is the frame's own. Whatever changes ``rgb`` has to leave them out.
+        index: Counts decoded frames from 0; in a part of a clip, from its place in the whole.
+        duration: How long it is shown, in ``time_base``; 0 if unknown.
+        samples: The Y'CbCr that ``rgb`` was made of, if it has the same size: writers write these where the cut-out's
+            colour is the frame's own. Whatever changes ``rgb`` must leave them out.
+        view: From ``rgb`` to what a screen shows, of the same type, for log, linear and HDR footage and pictures with
+            an ICC profile; ``None`` if ``rgb`` is that already.
     """
 
     rgb: Tensor
     pts: int
     index: int
     duration: int = 0
-    samples: StoredSamples | None = None
+    samples: StoredSamples | None = field(default=None, repr=False)
+    view: Callable[[Tensor], Tensor] | None = field(default=None, repr=False)
+    _seen: dict[tuple[int, int], Tensor] = field(default_factory=dict, init=False, repr=False)
+    _seeing: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    @property
+    def height(self) -> int:
+        return self.rgb.shape[-2]
+
+    @property
+    def width(self) -> int:
+        return self.rgb.shape[-1]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.height, self.width
 
     def as_float(self) -> Tensor:
         """``rgb`` as float32 in [0, 1], on its device; not copied if it is that already."""
-        if self.rgb.is_floating_point():
-            return self.rgb
-        largest = 2 ** (8 * self.rgb.element_size()) - 1
-        return self.rgb.float().div_(largest)
+        return _as_float(self.rgb)
+
+    def shown(self) -> Tensor:
+        """(3, H, W) float32 in [0, 1] on its device: what a screen shows. Computed at each call."""
+        return _as_float(self.rgb if self.view is None else self.view(self.rgb))
+
+    def seen(self, size: tuple[int, int]) -> Tensor:
+        """(3, h, w) float32 in [0, 1] on its device: what a screen shows, scaled bilinearly with antialiasing.
+
+        Computed once for each size and kept as long as the frame; any thread may ask. The result must not be changed.
+        """
+        with self._seeing:
+            if size not in self._seen:
+                self._seen[size] = self._scaled(size)
+            return self._seen[size]
+
+    def _scaled(self, size: tuple[int, int]) -> Tensor:
+        from torch import uint8
+        from torch.nn.functional import interpolate
+
+        shown = self.rgb if self.view is None else self.view(self.rgb)
+        if size == self.size:
+            return _as_float(shown)
+        if shown.dtype is not uint8 or not shown.is_cpu:  # torch scales bytes twenty times as fast, on a CPU only
+            shown = _as_float(shown)
+        return _as_float(interpolate(shown[None], size, mode="bilinear", align_corners=False, antialias=True)[0])
+
+
+def _as_float(rgb: Tensor) -> Tensor:
+    if rgb.is_floating_point():
+        return rgb.float()
+    return rgb.float().div_(2 ** (8 * rgb.element_size()) - 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,13 +176,20 @@ class Cutout:
 
     Attributes:
         frame: The picture the alpha was computed from.
-        alpha: (H, W) float32 in [0, 1].
+        alpha: (h, w) float32 in [0, 1]: of the model's size until one stage lifts it to the frame's.
         foreground: (3, H, W) float32 in [0, 1], straight (unassociated); ``None`` stands for the frame's own colours.
+        core, garbage, holdout: (H, W) float32 in [0, 1]: the user's mattes of what is certainly the subject, what is
+            thrown away, and what is in front of the subject.
+        link: The motion between this frame and the one before.
     """
 
     frame: Frame
     alpha: Tensor
     foreground: Tensor | None = None
+    core: Tensor | None = None
+    garbage: Tensor | None = None
+    holdout: Tensor | None = None
+    link: Link | None = field(default=None, repr=False)
 
 
 class Source(Protocol):
@@ -189,7 +245,7 @@ class Footage(Source, Protocol):
 
 
 class Model(Protocol):
-    """A batch of frames in, their alphas out: (H, W) float32 in [0, 1], each of its frame's size."""
+    """A batch of frames in, their alphas out: (h, w) float32 in [0, 1], of any size."""
 
     def __call__(self, frames: Sequence[Frame]) -> list[Tensor]: ...
 
@@ -197,12 +253,14 @@ class Model(Protocol):
 class Stage(Protocol):
     """Makes cut-outs better. May hold cut-outs back to look ahead; never drops one, never changes their order.
 
-    So that an interrupted run need not begin at the first frame again, a stage says how many cut-outs before one decide
-    over it, in an attribute ``memory``; or, if there is no bound, has ``state()``, a dictionary of arrays that says all
-    that it remembers before the next cut-out, and ``restore(state)`` for a fresh one. One without either is given every
-    cut-out again.
+    What it makes of a cut-out depends on no frame further back than ``behind`` and none further ahead than ``ahead``,
+    nor on where the run began.
     """
 
+    @property
+    def behind(self) -> int: ...
+    @property
+    def ahead(self) -> int: ...
     def push(self, cutout: Cutout) -> Iterable[Cutout]: ...
     def flush(self) -> Iterable[Cutout]: ...
 

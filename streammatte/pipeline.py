@@ -1,4 +1,4 @@
-"""Source → matter → stages, composed in one function; and the thread that lets any two of them overlap."""
+"""Source → motion → model → stages, composed in one function; and the thread that lets any two of them overlap."""
 
 from __future__ import annotations
 
@@ -7,64 +7,113 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from streammatte.errors import ModelError
+import torch
+from torch import Tensor
+
+from streammatte.errors import ModelError, StreammatteError
 from streammatte.frame import Cutout, Frame, Model, Stage
+from streammatte.stages import stages_for
+from streammatte.stages.detail import lifted
+from streammatte.stages.linking import linked
 
 T = TypeVar("T")
 
+STEPS = 65535  # alphas are rounded to 16 bits, as the cache stores them, so that a second run equals the first
+
 
 def matte(
-    source: Iterable[Frame], matter: Model, stages: Iterable[Stage] = (), *, batch: int = 1, ahead: int = 0
+    source: Iterable[Frame],
+    model: Model,
+    stages: Iterable[Stage] | None = None,
+    *,
+    batch: int = 1,
+    ahead: int = 0,
+    **wanted: Any,
 ) -> Iterator[Cutout]:
-    """Run frames through: each gains its alpha, and then passes every stage in turn.
+    """Cut the subject out of frames: each gains its alpha, passes every stage in turn, and leaves at its own size.
 
-    Lazy: a cut-out is computed when it is asked for, and no more frames are held than the batch and the stages need;
-    unless ``ahead`` is given.
+    Lazy: a cut-out is computed when it is asked for, and no more frames are held than the batch and the stages need,
+    and ``ahead``.
 
     Args:
-        source: Any iterable of frames; a ``Source`` is one.
-        matter: Any callable that keeps ``Model``'s contract.
-        stages: Applied in order; fresh ones for every run, since they remember frames.
-        batch: Frames handed to the matter at once.
-        ahead: Cut-outs that each may be ahead of the stage after it, in a thread of its own; 0 starts none.
+        source: Any iterable of frames.
+        model: A loaded model, or any callable from a list of frames to their alphas, of any size.
+        stages: Applied in order; fresh ones for every run, since they hold frames. By default the command's own.
+        batch: Frames that the model sees at once.
+        ahead: Cut-outs that the model may be ahead of the stages, in a thread of its own; 0 starts none.
+        wanted: Options of the default stages, as :func:`streammatte.stages.stages_for` takes them: ``smooth="off"``.
 
     Yields:
         As many cut-outs as there were frames, in their order.
 
     Raises:
-        ModelError: The matter broke its contract.
+        ModelError: The model broke its contract.
+        StreammatteError: A stage did.
+        TypeError: Both stages and their options are given, or an option is unknown.
     """
-    cutouts = _matted(source, matter, batch)
+    size = getattr(model, "size", None)
+    if stages is None:
+        stages = stages_for(size, **wanted)
+    elif wanted:
+        raise TypeError(f"{', '.join(wanted)}: options of the default stages, but stages are given")
+    cutouts: Iterator[Cutout] = _matted(source, model, batch, size)
+    if ahead:
+        cutouts = prefetch(cutouts, ahead)
     for stage in stages:
-        cutouts = _staged(prefetch(cutouts, ahead) if ahead else cutouts, stage)
-    return cutouts
+        cutouts = _staged(cutouts, stage)
+    return _lifted(cutouts)
 
 
-def _matted(source: Iterable[Frame], matter: Model, batch: int) -> Generator[Cutout]:
+def _matted(source: Iterable[Frame], model: Model, batch: int, size: tuple[int, int] | None) -> Generator[Cutout]:
     with _ending(iter(source)) as frames:
-        while group := list(islice(frames, batch)):
-            alphas = matter(group)
+        pairs = linked(frames, size)
+        while group := list(islice(pairs, batch)):
+            alphas = model([frame for frame, _ in group])
             if len(alphas) != len(group):
-                raise ModelError(f"the matter gave {len(alphas)} alphas for {len(group)} frames")
-            for frame, alpha in zip(group, alphas, strict=True):
-                if alpha.shape != frame.rgb.shape[-2:]:
-                    raise ModelError(
-                        f"the matter gave an alpha of {tuple(alpha.shape)} for a frame of {tuple(frame.rgb.shape[-2:])}"
-                    )
-                if not alpha.isfinite().all():  # what looks at neighbours would carry it on from frame to frame
-                    raise ModelError(
-                        f"the matte of frame {frame.index} is no numbers", hint="try again with --precision fp32"
-                    )
-                yield Cutout(frame, alpha.detach())  # stages compute outside of torch, too
+                raise ModelError(f"the model returned {len(alphas)} alphas for {len(group)} frames")
+            for (frame, link), alpha in zip(group, alphas, strict=True):
+                yield Cutout(frame, _checked(alpha, frame), link=link)
+
+
+def _checked(alpha: Tensor, frame: Frame) -> Tensor:
+    """An alpha of 16 bits, without a gradient: stages compute outside of torch, too."""
+    if alpha.ndim != 2 or not alpha.numel():
+        raise ModelError(f"the model returned an alpha of shape {tuple(alpha.shape)}; expected (height, width)")
+    if not alpha.isfinite().all():  # what looks at neighbours would carry it on from frame to frame
+        raise ModelError(f"the model returned NaN for frame {frame.index}", hint="try --precision fp32")
+    return alpha.detach().to(torch.float32).clamp(0, 1).mul(STEPS).round_().div_(STEPS)
 
 
 def _staged(cutouts: Iterator[Cutout], stage: Stage) -> Generator[Cutout]:
     with _ending(cutouts):
         for cutout in cutouts:
-            yield from stage.push(cutout)
-        yield from stage.flush()
+            yield from _given_back(stage, "push", stage.push(cutout))
+        yield from _given_back(stage, "flush", stage.flush())
+
+
+def _given_back(stage: Stage, method: str, cutouts: object) -> Iterator[Cutout]:
+    """What a stage returned, as cut-outs."""
+    wrong: object = cutouts
+    if isinstance(cutouts, Iterable):
+        for cutout in cutouts:
+            if not isinstance(cutout, Cutout):
+                wrong = cutout
+                break
+            yield cutout
+        else:
+            return
+    raise StreammatteError(
+        f"{type(stage).__name__}.{method} returned {type(wrong).__name__}; expected an iterable of Cutout",
+        hint="yield a Cutout: `yield dataclasses.replace(cutout, alpha=...)`",
+    )
+
+
+def _lifted(cutouts: Iterator[Cutout]) -> Generator[Cutout]:
+    with _ending(cutouts):
+        for cutout in cutouts:
+            yield cutout if cutout.alpha.shape == cutout.frame.size else lifted(cutout)
 
 
 @contextmanager

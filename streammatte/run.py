@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -63,7 +63,7 @@ def run(options: Options, display: Display) -> Summary:
     Decoding, the network, every stage and encoding have a thread of their own. No output gets its name before all of
     them are complete.
     """
-    from streammatte.color.screen import AsShown, transfer_for, view_of
+    from streammatte.color.screen import transfer_for, view_of
     from streammatte.color.ycbcr import assumed_matrix
     from streammatte.media import open_video, open_writer
     from streammatte.media.read.file_source import FileSource
@@ -76,7 +76,7 @@ def run(options: Options, display: Display) -> Summary:
     from streammatte.quality.page import ENDINGS
     from streammatte.quality.plausible import Doubts
     from streammatte.quality.streams import lengths_of_all
-    from streammatte.stages import COLOR_STAGES, SURE_OF_ITSELF, stages_for
+    from streammatte.stages import SURE_OF_ITSELF, stages_for
 
     targets = targets_of(options)
     check_targets(options, [target.path for target in targets])
@@ -218,14 +218,10 @@ def run(options: Options, display: Display) -> Summary:
             for writer in writers:
                 writer.skip(frame)
         frames: Iterable[Frame] = decode.over(every)
-        passed: list[Stage] = [*stages]
         view = view_of(summary.input_transfer, source.info.profile)
         if view is not None:
-            shown = AsShown(view)
-            frames = shown.over(frames)
-            places = (place for place, stage in enumerate(wanted) if isinstance(stage, COLOR_STAGES))
-            passed.insert(next(places, len(wanted)), shown)
-        cutouts = matte(prefetch(frames), timed_matter, passed, batch=options.batch, ahead=AHEAD)
+            frames = (replace(frame, view=view) for frame in frames)
+        cutouts = matte(prefetch(frames), timed_matter, stages, batch=options.batch, ahead=AHEAD)
         computed = 0
 
         def stopped() -> None:

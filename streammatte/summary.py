@@ -22,7 +22,8 @@ STAGES = {
     "DetailRefiner": "detail",
     "ForegroundEstimator": "decontaminate",
     "Despill": "despill",
-    "CoreHint": "core matte",
+    "GuideMattes": "guides",
+    "Lift": "lift",
     "EdgeShaper": "choke, feather",
     "MatteLimits": "core, garbage",
     "Holdout": "holdout",
@@ -127,6 +128,7 @@ class Timed:
 
     def __init__(self, stage: Stage, watch: Callable[[Cutout], None] | None = None) -> None:
         self.stage, self.clock, self._watch = stage, Clock(), watch
+        self.behind, self.ahead = stage.behind, stage.ahead
 
     @property
     def name(self) -> str:

@@ -11,26 +11,27 @@ import streammatte
 
 PACKAGE = Path(streammatte.__file__).parent
 
-# cli → run, live → pipeline, quality, train → stages, models, media → color → frame, options, errors.
+# cli → run, live → quality, train → pipeline → stages → models, media → color → frame → motion, options, errors.
 # A room may import from lower levels and from itself.
 LEVELS = {
     "errors": 0,
+    "motion": 0,
     "frame": 1,
     "options": 1,
     "color": 2,
     "media": 3,
     "models": 3,
-    "pipeline": 4,
     "stages": 4,
-    "quality": 5,
-    "train": 6,
+    "pipeline": 5,
     "checks": 5,
+    "quality": 6,
+    "train": 7,
     "resume": 6,
-    "summary": 6,
-    "run": 7,
-    "live": 7,
-    "cli": 8,
-    "__main__": 9,
+    "summary": 7,
+    "run": 8,
+    "live": 8,
+    "cli": 9,
+    "__main__": 10,
 }
 
 

@@ -27,7 +27,10 @@ def brightness(batch: Sequence[Frame]) -> list[Tensor]:
 class Delay:
     """A stage that looks ahead: it holds ``length`` cut-outs back."""
 
+    behind = 0
+
     def __init__(self, length: int) -> None:
+        self.ahead = length
         self.length, self.held = length, list[Cutout]()
 
     def push(self, cutout: Cutout) -> Iterable[Cutout]:
@@ -51,7 +54,7 @@ def test_every_frame_leaves_once_with_its_own_alpha(batch: int, delays: tuple[in
 
 
 def test_no_frames_give_no_plates() -> None:
-    assert list(matte([], brightness, [Delay(2)])) == []
+    assert list(matte([], brightness)) == []
 
 
 def test_the_batch_is_what_the_matter_sees() -> None:
@@ -61,7 +64,7 @@ def test_the_batch_is_what_the_matter_sees() -> None:
         sizes.append(len(batch))
         return brightness(batch)
 
-    list(matte(frames(7), counting, batch=3))
+    list(matte(frames(7), counting, [], batch=3))
     assert sizes == [3, 3, 1]
 
 
@@ -73,7 +76,7 @@ def test_nothing_is_computed_before_it_is_asked_for() -> None:
             taken.append(frame.index)
             yield frame
 
-    cutouts = matte(watched(), brightness)
+    cutouts = matte(watched(), brightness, [])
     next(cutouts)
     assert taken == [0]
 
@@ -82,14 +85,14 @@ def test_nothing_is_computed_before_it_is_asked_for() -> None:
     "broken",
     [
         lambda batch: [],
-        lambda batch: [torch.zeros(2, 2) for _ in batch],
+        lambda batch: [torch.zeros(1, 2, 2) for _ in batch],
         lambda batch: [torch.full(frame.rgb.shape[-2:], torch.nan) for frame in batch],
     ],
-    ids=["too few alphas", "another size", "no numbers"],
+    ids=["too few alphas", "a channel", "NaN"],
 )
 def test_a_matter_that_breaks_its_contract_is_refused(broken) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ModelError):
-        list(matte(frames(2), broken))
+        list(matte(frames(2), broken, []))
 
 
 def test_a_matter_that_could_be_trained_hinders_no_stage() -> None:
@@ -156,6 +159,8 @@ def test_a_matter_that_raises_leaves_no_thread_and_no_open_source() -> None:
 class Failing:
     """A stage that raises at the third cut-out."""
 
+    behind = ahead = 0
+
     def push(self, cutout: Cutout) -> Iterable[Cutout]:
         if cutout.frame.index == 2:
             raise ValueError("the third")
@@ -186,7 +191,7 @@ def test_a_stage_that_raises_in_a_thread_is_heard_after_what_came_before_it(befo
     assert not prefetching()
 
 
-def test_closing_early_stops_the_thread_of_every_stage() -> None:
+def test_closing_early_stops_every_thread() -> None:
     closed: list[str] = []
 
     def source() -> Iterator[Frame]:
@@ -197,24 +202,24 @@ def test_closing_early_stops_the_thread_of_every_stage() -> None:
 
     cutouts = prefetch(matte(prefetch(source()), brightness, [Delay(1), Delay(2)], ahead=2))
     assert next(cutouts).frame.index == 0
-    assert sum(thread.name == "streammatte-prefetch" for thread in threading.enumerate()) == 4
+    assert sum(thread.name == "streammatte-prefetch" for thread in threading.enumerate()) == 3
     cutouts.close()
     assert closed == ["source"]
     assert not prefetching()
 
 
-def test_stages_in_threads_hold_no_more_than_they_were_allowed() -> None:
-    taken, ahead, depth = list[int](), 1, 3
+def test_a_model_in_a_thread_is_no_further_ahead_than_it_may_be() -> None:
+    taken, ahead = list[int](), 1
 
     def watched() -> Iterator[Frame]:
         for frame in frames(200):
             taken.append(frame.index)
             yield frame
 
-    cutouts = matte(watched(), brightness, [Delay(0)] * depth, ahead=ahead)
+    cutouts = matte(watched(), brightness, [Delay(0)] * 3, ahead=ahead)
     for _ in range(20):
         next(cutouts)
-    assert len(taken) <= 20 + depth * (ahead + 2)  # in each queue, and in the hand of the thread before and behind it
+    assert len(taken) <= 20 + ahead + 2  # in the queue, and in the hand of the thread on either side of it
     cutouts.close()  # type: ignore[attr-defined]
 
 

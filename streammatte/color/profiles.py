@@ -93,18 +93,19 @@ def is_srgb(profile: bytes) -> bool:
 
 def frame_in_srgb(frame: Frame, profile: bytes) -> Frame:
     """The frame with its colours in sRGB."""
-    return replace(frame, rgb=_in_srgb(frame.rgb, profile), samples=None)
+    return replace(frame, rgb=rgb_in_srgb(frame.rgb, profile), samples=None, view=None)
 
 
 def in_srgb(cutout: Cutout, profile: bytes | None) -> Cutout:
     """The cut-out in sRGB, for files that carry no profile; itself if it has none, or is sRGB already."""
     if profile is None or is_srgb(profile):
         return cutout
-    foreground = None if cutout.foreground is None else _in_srgb(cutout.foreground, profile)
+    foreground = None if cutout.foreground is None else rgb_in_srgb(cutout.foreground, profile)
     return replace(cutout, frame=frame_in_srgb(cutout.frame, profile), foreground=foreground)
 
 
-def _in_srgb(rgb: Tensor, profile: bytes) -> Tensor:
+def rgb_in_srgb(rgb: Tensor, profile: bytes) -> Tensor:
+    """(3, H, W) in sRGB, of the same type."""
     pixels = np.ascontiguousarray(rgb.detach().permute(1, 2, 0).cpu().numpy())
     return torch.from_numpy(to_srgb(pixels, profile)).permute(2, 0, 1).to(rgb.device)
 

@@ -10,15 +10,14 @@ A curve is of code values as RGB holds them, 0 … 1 of the range that the foota
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from streammatte.color.curves import (
     DIFFUSE_WHITE,
@@ -30,7 +29,7 @@ from streammatte.color.curves import (
 )
 
 if TYPE_CHECKING:
-    from streammatte.frame import ColorSpec, Cutout, Frame
+    from streammatte.frame import ColorSpec
 
 # H.273's TransferCharacteristics that tell what is not made for a screen as it is. Camera logs have none.
 _TAGGED = {8: "linear", 16: "pq", 18: "hlg"}
@@ -50,24 +49,24 @@ def transfer_for(named: str | None, color: ColorSpec) -> str | None:
     return name if name in CURVES else None
 
 
-def displayed(frame: Frame, transfer: str) -> Frame:
-    """The frame as a screen would show it, in sRGB.
+def displayed(rgb: Tensor, transfer: str) -> Tensor:
+    """Colours as a screen would show them, in sRGB and of the same type.
 
     Args:
-        frame: As decoded. Integers keep their type: of 8 bits of linear light, the shadows are coarse.
-        transfer: What its colours are encoded in: ``linear``, ``logc3``, ``slog3``, ``pq`` or ``hlg``.
+        rgb: (3, H, W) uint8, uint16 or float32. Of 8 bits of linear light, the shadows are coarse.
+        transfer: What they are encoded in: ``linear``, ``logc3``, ``slog3``, ``pq`` or ``hlg``.
     """
-    stored = frame.rgb.permute(1, 2, 0).cpu().numpy()
-    if frame.rgb.is_floating_point():  # for a network, 16 bits are as good
+    stored = rgb.permute(1, 2, 0).cpu().numpy()
+    if rgb.is_floating_point():  # for a network, 16 bits are as good
         codes = np.rint(np.clip(stored, 0, 1) * np.float32(65535)).astype(np.uint16)
         shown = np.take(_table(transfer, 16), codes) / np.float32(65535)
     else:
         shown = np.take(_table(transfer, 8 * stored.itemsize), stored)
-    return replace(frame, rgb=torch.from_numpy(shown).permute(2, 0, 1).to(frame.rgb.device), samples=None)
+    return torch.from_numpy(shown).permute(2, 0, 1).to(rgb.device)
 
 
-def view_of(transfer: str | None, profile: bytes | None) -> Callable[[Frame], Frame] | None:
-    """How frames become what a screen shows of them; ``None`` if they are that already.
+def view_of(transfer: str | None, profile: bytes | None) -> Callable[[Tensor], Tensor] | None:
+    """``Frame.view`` of footage: from its colours to what a screen shows; ``None`` if they are that already.
 
     Args:
         transfer: As of :func:`displayed`; named by the user or the file's tags, it goes before a profile.
@@ -77,37 +76,9 @@ def view_of(transfer: str | None, profile: bytes | None) -> Callable[[Frame], Fr
         return partial(displayed, transfer=transfer)
     if profile is None:
         return None
-    from streammatte.color.profiles import frame_in_srgb, is_srgb
+    from streammatte.color.profiles import is_srgb, rgb_in_srgb
 
-    return None if is_srgb(profile) else partial(frame_in_srgb, profile=profile)
-
-
-class AsShown:
-    """Frames as a screen shows them for all that decides on the matte, and their own again for what follows.
-
-    ``over`` goes before the matter, and this, a stage, behind the last that looks at the picture for its alpha's sake.
-
-    Args:
-        view: As :func:`view_of` gives it.
-    """
-
-    def __init__(self, view: Callable[[Frame], Frame]) -> None:
-        self._view = view
-        self._own: deque[Frame] = deque()  # stages neither drop nor reorder
-
-    def over(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """Each frame as a screen shows it."""
-        for frame in frames:
-            self._own.append(frame)
-            yield self._view(frame)
-
-    def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out with its own frame."""
-        yield replace(cutout, frame=self._own.popleft())
-
-    def flush(self) -> Iterator[Cutout]:
-        """Nothing: no cut-out is held back."""
-        return iter(())
+    return None if is_srgb(profile) else partial(rgb_in_srgb, profile=profile)
 
 
 @cache

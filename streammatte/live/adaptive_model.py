@@ -24,8 +24,9 @@ from streammatte.live.pace_keeper import PaceKeeper, Setting, settings_for
 from streammatte.live.subject_region import NOT_BEYOND, Box, beyond, choose, lost, newcomer, subject_box, touches
 from streammatte.media.write.composing import at_depth, quantised
 from streammatte.models.birefnet import check_size
+from streammatte.motion import Plane
 from streammatte.stages import SURE_OF_ITSELF, ClipColors
-from streammatte.stages.motion import Plane
+from streammatte.stages.detail import lifted
 
 if TYPE_CHECKING:
     from streammatte.live.live_options import LiveOptions
@@ -83,7 +84,7 @@ class AdaptiveModel:
         self._model = model
         self._pace = PaceKeeper(settings, float(1 / rate))
         self._longest = max(SMALLEST, 2 * max(own))
-        self._helped = max(own) < SURE_OF_ITSELF
+        self._colors = ClipColors() if max(own) < SURE_OF_ITSELF else None
         self._carried = CarriedAlpha()
         self._shot = _Shot()
 
@@ -164,21 +165,14 @@ class AdaptiveModel:
         if subject is not None:
             subject = subject.grown_by(shot.beyond, width, height)
         region = choose(subject, shot.region, width, height)
-        alpha = self._settled(picture, region, setting)
+        alpha = self._run(picture, region, setting, self._colors)
         if region is not None and (touches(alpha, region) or lost(alpha, expected)):
-            alpha = self._settled(picture, None, setting)
-        return alpha
-
-    def _settled(self, picture: NDArray[np.uint8], region: Box | None, setting: Setting) -> Plane:
-        """The alpha that network and colours give a region of the picture; 0 outside of it."""
-        shot = self._shot
-        if region != shot.region or setting.size != shot.size:
-            shot.region, shot.size = region, setting.size
-            shot.colors = _elsewhere(shot.colors, setting.size) if self._helped else None
-        shot.since_run, shot.doubts = 0, 0.0
+            region = None
+            alpha = self._run(picture, region, setting, self._colors)
+        shot.region, shot.since_run, shot.doubts = region, 0, 0.0
         if region is None:
             shot.since_look = 0
-        return self._run(picture, region, setting, shot.colors)
+        return alpha
 
     def _wants_a_look(self, region: Box, moved: Moved, due: bool, setting: Setting) -> bool:
         """Whether the network is to see the whole picture, too: on a frame that is cheap, if there are any."""
@@ -204,16 +198,15 @@ class AdaptiveModel:
         self.runs += 1
         (alpha,) = self._model([frame])
         if not alpha.isfinite().all():
-            raise ModelError("the model returned NaN", hint="try again with --precision fp32")
-        alpha = alpha.float().cpu()
+            raise ModelError("the model returned NaN", hint="try --precision fp32")
+        cutout = Cutout(frame, alpha.float().cpu())
         if colors is not None:
-            (cutout,) = colors.push(Cutout(frame, alpha))
-            alpha = cutout.alpha
-        of_region = stretched(np.asarray(alpha.numpy(), np.float32), pixels.shape)
+            (cutout,) = colors.push(cutout)
+        found = np.asarray(lifted(cutout).alpha.numpy(), np.float32)
         if region is None:
-            return of_region
+            return found
         whole = np.zeros(picture.shape[:2], np.float32)
-        region.of(whole)[:] = of_region
+        region.of(whole)[:] = found
         return whole
 
     def _steadied(self, alpha: Plane, moved: Moved) -> Plane:
@@ -228,8 +221,6 @@ class _Shot:
 
     Attributes:
         region: Where the network ran last; ``None`` is the whole picture.
-        size: (H, W) of its input then.
-        colors: The region's.
         since_run, since_look: Frames since the network ran for an alpha, and since it saw the whole picture.
         doubts: Their sum since it ran.
         beyond: How far regions must extend beyond the subject, by the last look at the whole picture.
@@ -237,8 +228,6 @@ class _Shot:
     """
 
     region: Box | None = None
-    size: tuple[int, int] | None = None
-    colors: ClipColors | None = None
     since_run: int = 0
     since_look: int = 0
     doubts: float = 0.0
@@ -284,11 +273,3 @@ def load_live_model(
         if on_notice is not None:
             on_notice(f"using the bundled birefnet-nano: {exc}")
         return load("birefnet-nano")
-
-
-def _elsewhere(colors: ClipColors | None, size: tuple[int, int]) -> ClipColors:
-    """Colours for another region or size: counts stay valid there, positions do not."""
-    fresh = ClipColors(size)
-    if colors is not None:
-        fresh.restore({name: value for name, value in colors.state().items() if not name.startswith("last.")})
-    return fresh

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streammatte.stages.motion import Motion, Plane, View, same_shot
+from streammatte.motion import Motion, Plane, View, same_shot
 
 WIDTH = 320
 """Pixels of the longer side at which motion is measured, at most."""

@@ -209,7 +209,7 @@ class _Opened:
         self.size = (first.width, first.height) if turned else (first.height, first.width)
 
     def seconds_of(self, decoded: av.VideoFrame, seconds: float) -> float:
-        """When a picture is shown, from the first: by its pts, or by the ``seconds`` that passed if these are broken."""
+        """When a picture is shown, from the first: by its pts, or by ``seconds`` if these are broken."""
         if decoded.pts is None or self.first.pts is None or decoded.time_base is None:
             return seconds
         stated = float((decoded.pts - self.first.pts) * decoded.time_base)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streammatte.stages.motion import Plane
+from streammatte.motion import Plane
 
 SEEN = 0.3  # alpha that counts as subject
 SPECK = 0.002  # of the picture's area: smaller pieces are ignored

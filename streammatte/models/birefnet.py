@@ -1,14 +1,14 @@
-"""BiRefNet as a matter: frames in, alphas out, at the network's own input size in between."""
+"""BiRefNet as a model: frames in, alphas out, at the network's own input size."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from streammatte.errors import ModelError
@@ -57,22 +57,20 @@ class BiRefNetModel:
 
     @torch.inference_mode()
     def __call__(self, frames: Sequence[Frame]) -> list[Tensor]:
-        """Alphas of ``frames``, (H, W) float32 in [0, 1] each, on the matter's device.
+        """Alphas of ``frames``, float32 in [0, 1] at ``size``, on the model's device.
 
         Raises:
             OutOfMemory: The batch does not fit the device at this size and precision.
         """
         with memory_of(self.device, _HINT):
             batch = torch.cat([self._prepare(frame) for frame in frames])
-            mattes = self._net(batch.contiguous(memory_format=self._layout)).float().sigmoid()
-            return [
-                _resize(matte[None], frame.rgb.shape[-2:])[0, 0].clamp(0, 1)
-                for matte, frame in zip(mattes, frames, strict=True)
-            ]
+            logits = self._net(batch.contiguous(memory_format=self._layout)).float()
+            return list(logits.sigmoid()[:, 0])
 
     def _prepare(self, frame: Frame) -> Tensor:
-        rgb = Frame(frame.rgb.to(self.device), frame.pts, frame.index).as_float()
-        return ((_resize(rgb[None], self.size) - self._mean) / self._std).to(self._dtype)
+        if frame.rgb.device != self.device:  # what a GPU scales in no time takes a CPU longer than the upload
+            frame = replace(frame, rgb=frame.rgb.to(self.device))
+        return ((frame.seen(self.size)[None] - self._mean) / self._std).to(self._dtype)
 
 
 def load_model(
@@ -141,11 +139,6 @@ def check_size(size: tuple[int, int], option: str = "") -> None:
             f"the input cannot be {width}×{height}: its sides are multiples of {MULTIPLE} up to {LARGEST}",
             hint=f"try {option}{_allowed(width)}x{_allowed(height)}",
         )
-
-
-def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Bilinear, with antialiasing where it makes smaller."""
-    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False, antialias=True)
 
 
 def _allowed(side: int) -> int:

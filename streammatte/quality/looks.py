@@ -7,9 +7,9 @@ import numpy as np
 
 from streammatte.frame import Cutout
 from streammatte.media.write.composing import opacity, pixels_of
+from streammatte.motion import Plane
 from streammatte.quality.moments import Pictures, thumbnail
 from streammatte.quality.page import PICTURE_WIDTH, grey, heat, small, to_bytes
-from streammatte.stages.motion import Plane
 
 SQUARE = 8  # pixels of a checkerboard
 CROP = PICTURE_WIDTH, PICTURE_WIDTH * 9 // 16

@@ -11,11 +11,11 @@ import numpy as np
 from streammatte.frame import Cutout
 from streammatte.media.lengths import Lengths
 from streammatte.media.write.composing import opacity, pixels_of
+from streammatte.motion import Plane, View
 from streammatte.quality.looks import edge, looks
 from streammatte.quality.moments import Moment, Pictures, Spread, offer, thumbnail
 from streammatte.quality.page import grey, signed, small
 from streammatte.quality.scores import SIZE, Flicker, contamination
-from streammatte.stages.motion import Plane, View
 
 UNTOLD = {
     "flicker": "no frame follows another of its shot",

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from streammatte.frame import Cutout
 from streammatte.media.write.composing import opacity
-from streammatte.stages.motion import Plane
+from streammatte.motion import Plane
 
 SIZE = 96
 """Pixels of the longer side of what is looked at."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from streammatte.stages.motion import Motion, Plane, View, same_shot
+from streammatte.motion import Motion, Plane, View, same_shot
 
 SIZE = 320
 """Pixels of the longer side at which flicker is measured."""

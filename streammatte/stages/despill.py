@@ -23,7 +23,7 @@ class Despill:
         ValueError: No channel of the colour leads.
     """
 
-    memory = 0
+    behind = ahead = 0
 
     def __init__(self, color: tuple[float, float, float]) -> None:
         _leading(color)

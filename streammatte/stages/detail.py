@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from streammatte.frame import Cutout
-from streammatte.stages.tiles import Window, shrunk, tiles_with, window_sums
+from streammatte.stages.tiles import Window, scaled, shrunk, tiles_with, window_sums
 
 SOLID = 0.01  # from 0 or 1; where a pixel of the matte and all its neighbours are, the frame's alpha stays
 RADIUS = 2  # pixels of the matte: of the window in which the relation holds
@@ -31,29 +31,24 @@ TILE = 256  # pixels of the frame
 
 
 class DetailRefiner:
-    """The stage: alpha at the footage's own resolution. Solid parts stay bit for bit, and so does a frame that is no
-    larger than the network's input.
+    """The stage that lifts: alpha at the frame's size, with the picture's own edge.
 
     Args:
-        size: (H, W) at which the matte is honest: the network's input.
         device: Where to compute; the cut-out's own by default. The alpha is given back where it lay.
-
-    Raises:
-        ValueError: A side of the size is not positive.
     """
 
-    memory = 0
+    behind = ahead = 0
 
-    def __init__(self, size: tuple[int, int], device: torch.device | str | None = None) -> None:
-        if min(size) < 1:
-            raise ValueError(f"the matte's size must be positive: {size}")
-        self._size = size
+    def __init__(self, device: torch.device | str | None = None) -> None:
         self._device = device
 
     def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out, its alpha refined."""
+        """The cut-out at the frame's size; as it is if it has that already."""
+        if cutout.alpha.shape == cutout.frame.size:
+            yield cutout
+            return
         device = self._device or cutout.alpha.device
-        alpha = refine_alpha(cutout.frame.as_float().to(device), cutout.alpha.to(device), self._size)
+        alpha = refine_alpha(cutout.frame.shown().to(device), cutout.alpha.to(device))
         yield replace(cutout, alpha=alpha.to(cutout.alpha.device))
 
     def flush(self) -> Iterator[Cutout]:
@@ -61,31 +56,50 @@ class DetailRefiner:
         return iter(())
 
 
-def refine_alpha(rgb: Tensor, alpha: Tensor, size: tuple[int, int]) -> Tensor:
-    """A matte that was made at ``size`` and stretched to the frame, with the picture's own edge.
+class Lift:
+    """The stage that lifts without detail: alpha at the frame's size, scaled bilinearly."""
+
+    behind = ahead = 0
+
+    def push(self, cutout: Cutout) -> Iterator[Cutout]:
+        """The cut-out at the frame's size."""
+        yield lifted(cutout)
+
+    def flush(self) -> Iterator[Cutout]:
+        """Nothing: no cut-out is held back."""
+        return iter(())
+
+
+def lifted(cutout: Cutout) -> Cutout:
+    """The cut-out with its alpha scaled bilinearly to the frame's size; itself if it has that already."""
+    if cutout.alpha.shape == cutout.frame.size:
+        return cutout
+    return replace(cutout, alpha=scaled(cutout.alpha, cutout.frame.size).clamp(0, 1))
+
+
+def refine_alpha(rgb: Tensor, matte: Tensor) -> Tensor:
+    """A small matte at the picture's size, with the picture's own edge.
 
     Beside pictures of the frame's size, memory is taken for the matte's size and for one tile.
 
     Args:
         rgb: (3, H, W) float in [0, 1], gamma-encoded.
-        alpha: (H, W) float in [0, 1], stretched bilinearly; on the same device.
-        size: (H, W) at which it was made.
+        matte: (h, w) float in [0, 1], on the same device.
 
     Returns:
-        (H, W) in [0, 1]; ``alpha`` itself if the frame is no larger than ``size``.
+        (H, W) in [0, 1]; bilinear wherever the matte is solid, and for a picture that is no larger than the matte.
 
     Raises:
         ValueError: Shapes do not fit.
     """
-    if rgb.ndim != 3 or len(rgb) != 3 or rgb.shape[1:] != alpha.shape or not rgb.numel():
-        raise ValueError(f"rgb {tuple(rgb.shape)} and alpha {tuple(alpha.shape)} must be (3, H, W) and (H, W)")
-    height, width = alpha.shape
-    small = min(size[0], height), min(size[1], width)
+    if rgb.ndim != 3 or len(rgb) != 3 or matte.ndim != 2 or not (rgb.numel() and matte.numel()):
+        raise ValueError(f"rgb {tuple(rgb.shape)} and matte {tuple(matte.shape)} must be (3, H, W) and (h, w)")
+    height, width = rgb.shape[1:]
+    small = min(matte.shape[0], height), min(matte.shape[1], width)
+    matte = scaled(matte, small)[None, None]
+    alpha = scaled(matte[0, 0], (height, width)).clamp(0, 1)
     if small == (height, width):
         return alpha
-    # The matte that gives ``alpha`` when stretched: nearly what lies at its pixels' centres, and then what that misses.
-    matte = F.interpolate(alpha[None, None], small, mode="bilinear")
-    matte = 2 * matte - F.interpolate(F.interpolate(matte, alpha.shape, mode="bilinear"), small, mode="bilinear")
     least, most = -F.max_pool2d(-matte, 3, 1, 1), F.max_pool2d(matte, 3, 1, 1)
     subject, behind = least > 1 - SOLID, most < SOLID
     unsure = ~(subject | behind)[0, 0]

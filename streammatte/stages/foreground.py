@@ -37,7 +37,7 @@ class ForegroundEstimator:
         device: Where to compute; the cut-out's own by default. The foreground is given back where the frame lies.
     """
 
-    memory = 0
+    behind = ahead = 0
 
     def __init__(self, device: torch.device | str | None = None) -> None:
         self._device = device

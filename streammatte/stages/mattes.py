@@ -1,4 +1,4 @@
-"""Mattes that the user brings along: what is thrown away, what is held out, what is the subject beyond doubt."""
+"""Mattes that the user brings along: what is certainly the subject, what is thrown away, what is in front of it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Protocol
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from streammatte.frame import Cutout, Frame
@@ -19,62 +20,42 @@ class Guide(Protocol):
         ...
 
 
-class CoreHint:
-    """The stage that comes first: what is the subject beyond doubt teaches the stages that look around.
+class GuideMattes:
+    """The stage that comes first: gives each cut-out its guides, and raises its alpha to the core.
 
-    What they make of it is not bound to it; :class:`MatteLimits` is, and takes the same matte from here. A garbage
+    A core teaches the stages that look around what is the subject; :class:`MatteLimits` holds them to it. A garbage
     matte is no such hint: it may cut through a subject, whose colours would be taken for the background's.
-
-    Args:
-        core: White is the subject; grey is at least so much of it.
     """
 
-    memory = 0
+    behind = ahead = 0
 
-    def __init__(self, core: Guide) -> None:
-        self._core = core
-        self._kept: dict[int, Tensor] = {}
+    def __init__(self, core: Guide | None = None, garbage: Guide | None = None, holdout: Guide | None = None) -> None:
+        self._guides = core, garbage, holdout
 
     def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out, its alpha no smaller than the core."""
-        core = self._kept[cutout.frame.index] = self._core.at(cutout.frame)
-        yield replace(cutout, alpha=limited(cutout.alpha, core, None))
+        """The cut-out with its guides."""
+        core, garbage, holdout = (None if guide is None else guide.at(cutout.frame) for guide in self._guides)
+        alpha = cutout.alpha
+        if core is not None:
+            alpha = alpha.maximum(_within(core.to(alpha), (alpha.shape[0], alpha.shape[1])))
+        yield replace(cutout, alpha=alpha, core=core, garbage=garbage, holdout=holdout)
 
     def flush(self) -> Iterator[Cutout]:
         """Nothing: no cut-out is held back."""
         return iter(())
 
-    def taken(self, index: int) -> Tensor:
-        """The core of a frame that has been pushed; once, so that no more are held than cut-outs are on their way."""
-        return self._kept.pop(index)
-
 
 class MatteLimits:
     """The stage that makes it certain: alpha is exactly 1 where the core is white, exactly 0 where garbage is.
 
-    Args:
-        core: The stage that came first, if there is a core.
-        garbage: White is thrown away; grey, so much of it. Where both are white, garbage wins.
-        again: A later stage will ask for each cut-out to be limited again.
+    Where both are white, garbage wins. It comes after the alpha has the frame's size.
     """
 
-    memory = 0
-
-    def __init__(self, core: CoreHint | None, garbage: Guide | None, *, again: bool = False) -> None:
-        self._core, self._garbage, self._again = core, garbage, again
-        self._kept: dict[int, tuple[Tensor | None, Tensor | None]] = {}
+    behind = ahead = 0
 
     def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out, its alpha within what the mattes allow."""
-        core = None if self._core is None else self._core.taken(cutout.frame.index)
-        garbage = None if self._garbage is None else self._garbage.at(cutout.frame)
-        if self._again:
-            self._kept[cutout.frame.index] = core, garbage
-        yield replace(cutout, alpha=limited(cutout.alpha, core, garbage))
-
-    def again(self, cutout: Cutout) -> Cutout:
-        """A cut-out that has passed, its alpha within the same mattes; once, as of :meth:`CoreHint.taken`."""
-        return replace(cutout, alpha=limited(cutout.alpha, *self._kept.pop(cutout.frame.index)))
+        """The cut-out, its alpha within what its guides allow."""
+        yield within_limits(cutout)
 
     def flush(self) -> Iterator[Cutout]:
         """Nothing: no cut-out is held back."""
@@ -82,26 +63,32 @@ class MatteLimits:
 
 
 class Holdout:
-    """The stage that comes last: takes out of the alpha what stands before the subject. Colours stay as they are."""
+    """The stage that comes last: removes what is in front of the subject from the alpha. Colours stay as they are."""
 
-    memory = 0
-
-    def __init__(self, holdout: Guide) -> None:
-        self._holdout = holdout
+    behind = ahead = 0
 
     def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out, its alpha times what the matte leaves of it."""
-        yield replace(cutout, alpha=limited(cutout.alpha, None, self._holdout.at(cutout.frame)))
+        """The cut-out, its alpha times what the holdout matte leaves of it."""
+        yield replace(cutout, alpha=_without(cutout.alpha, cutout.holdout))
 
     def flush(self) -> Iterator[Cutout]:
         """Nothing: no cut-out is held back."""
         return iter(())
 
 
-def limited(alpha: Tensor, core: Tensor | None, garbage: Tensor | None) -> Tensor:
-    """The larger of alpha and ``core``, times ``1 - garbage``; all (H, W) in [0, 1]."""
-    if core is not None:
-        alpha = alpha.maximum(core.to(alpha))
-    if garbage is not None:
-        alpha = alpha * (1 - garbage.to(alpha))
-    return alpha
+def within_limits(cutout: Cutout) -> Cutout:
+    """The cut-out, its alpha no smaller than its core and no larger than its garbage matte leaves; all (H, W)."""
+    if cutout.core is None and cutout.garbage is None:
+        return cutout
+    alpha = cutout.alpha if cutout.core is None else cutout.alpha.maximum(cutout.core.to(cutout.alpha))
+    return replace(cutout, alpha=_without(alpha, cutout.garbage))
+
+
+def _within(matte: Tensor, size: tuple[int, int]) -> Tensor:
+    """(h, w), so small everywhere that, lifted again, it lies within the matte that it was made of."""
+    least = F.adaptive_max_pool2d(-matte[None, None], size)
+    return -F.max_pool2d(least, 3, 1, 1)[0, 0]
+
+
+def _without(alpha: Tensor, matte: Tensor | None) -> Tensor:
+    return alpha if matte is None else alpha * (1 - matte.to(alpha))

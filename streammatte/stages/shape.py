@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from streammatte.frame import Cutout
-from streammatte.stages.mattes import MatteLimits
+from streammatte.stages.mattes import within_limits
 
 Plane = NDArray[np.float32]
 
@@ -28,21 +28,19 @@ class EdgeShaper:
     Args:
         choke: See :func:`choke`.
         feather: See :func:`feather`.
-        limits: The stage that the alpha is kept to, again.
     """
 
-    memory = 0
+    behind = ahead = 0
 
-    def __init__(self, choke: float = 0.0, feather: float = 0.0, limits: MatteLimits | None = None) -> None:
-        self._choke, self._feather, self._limits = choke, feather, limits
+    def __init__(self, choke: float = 0.0, feather: float = 0.0) -> None:
+        self._choke, self._feather = choke, feather
 
     def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out with the edge of its alpha where it is asked to be."""
+        """The cut-out with its edge moved and softened, within its core and garbage mattes."""
         alpha = cutout.alpha.float().cpu().numpy().copy()
         near = _around(alpha, abs(self._choke) + self._feather / 2 + 2)
         alpha[near] = feather(choke(np.ascontiguousarray(alpha[near]), self._choke), self._feather)
-        shaped = replace(cutout, alpha=torch.from_numpy(alpha).to(cutout.alpha))
-        yield shaped if self._limits is None else self._limits.again(shaped)
+        yield within_limits(replace(cutout, alpha=torch.from_numpy(alpha).to(cutout.alpha)))
 
     def flush(self) -> Iterator[Cutout]:
         """Nothing: no cut-out is held back."""

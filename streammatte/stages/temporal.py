@@ -15,19 +15,17 @@ from typing import Literal
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from streammatte.frame import Cutout
-from streammatte.stages.motion import FINE, Motion, Plane, View, filled, reduced, same_shot
+from streammatte.motion import Link, Motion, Plane, View, filled
+from streammatte.stages.linking import Linker
+from streammatte.stages.tiles import scaled
 
 Strength = Literal["low", "medium", "high"]
 
 REACH = {"low": 2, "medium": 4, "high": 8}
 """Frames that are asked in either direction."""
-
-WIDTH = 640
-"""Pixels of the longer side at which mattes are compared, at most; what is finer stays each frame's own."""
 
 AGREED = 1 / 512  # a spread of alphas below this is left as it is
 ASTRAY = 0.6  # of alpha: what is further from the middle belongs to another state of the matte, not to this one
@@ -39,7 +37,7 @@ MENDED = 0.01  # of a matte: what steadying an edge stays below, and a hole wort
 
 @dataclass(slots=True, eq=False)
 class _Seen:
-    """A frame of the window; ``cut-out`` until it has left."""
+    """A frame of the window; it has its cut-out until that has left."""
 
     view: View
     cutout: Cutout | None
@@ -49,44 +47,47 @@ class _Seen:
 
 
 class TemporalSmoother:
-    """The stage. Holds back ``lookahead`` cut-outs, and remembers as many frames as ``strength`` asks for.
+    """The stage. Holds back ``ahead`` cut-outs, and remembers as many frames as ``strength`` asks for.
 
-    A cut, which it detects, ends what it knows: no cut-out hears of one beyond it.
+    A cut ends what it knows: no cut-out hears of one beyond it.
 
     Args:
         strength: How many frames are asked: 5, 9 or 17 with this one.
         lookahead: How many of them may lie ahead; the rest lies behind. 0 never waits. By default half of them.
-        width: Pixels of the longer side at which they are compared. Twice what the network sees is enough.
 
     Raises:
         ValueError: ``lookahead`` is below 0, or more than are asked.
 
     Attributes:
-        memory: How many cut-outs before one are asked.
+        behind, ahead: How many cut-outs on either side of one are asked.
         mended: By frame, how much of its matte was turned over, as a share of the larger of its subjects before and
             after: pops, holes and lost frames, not edges. Only frames of which ``MENDED`` or more was.
     """
 
-    def __init__(self, strength: Strength = "medium", lookahead: int | None = None, width: int = WIDTH) -> None:
+    def __init__(self, strength: Strength = "medium", lookahead: int | None = None) -> None:
         reach = REACH[strength]
-        self.lookahead = reach if lookahead is None else lookahead
-        if not 0 <= self.lookahead <= 2 * reach:
-            raise ValueError(f"{lookahead} frames ahead: from 0 to {2 * reach} are asked at {strength!r}")
-        self.memory = 2 * reach - self.lookahead
+        self.ahead = reach if lookahead is None else lookahead
+        if not 0 <= self.ahead <= 2 * reach:
+            raise ValueError(f"lookahead={lookahead}: {strength!r} allows 0 to {2 * reach}")
+        self.behind = 2 * reach - self.ahead
         self.mended: dict[int, float] = {}
         self._window: list[_Seen] = []
         self._waiting = 0
-        self._width = width
-        self._motion = Motion(min(FINE, width - 1))  # a frame that is shrunk has nothing so fine
+        self._motion = Motion()
+        self._linker = Linker()
 
     def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out of ``lookahead`` frames before, steadied; all that were waiting if this one begins a shot."""
-        seen = _Seen(_view(cutout, self._width), cutout)
-        if self._window and not self._follows(seen):
+        """The cut-out of ``ahead`` frames before, steadied; all that were waiting if this one begins a shot."""
+        link = self._linker.of(cutout)
+        alpha = scaled(cutout.alpha.float().cpu(), link.here.size).numpy()
+        seen = _Seen(link.here.with_alpha(alpha), cutout)
+        if self._window and link.one_shot:
+            self._join(self._window[-1], seen, link)
+        else:
             yield from self.flush()
         self._window.append(seen)
         self._waiting += 1
-        if self._waiting > self.lookahead:
+        if self._waiting > self.ahead:
             yield self._leaving()
 
     def flush(self) -> Iterator[Cutout]:
@@ -95,17 +96,10 @@ class TemporalSmoother:
             yield self._leaving()
         self._window.clear()
 
-    def _follows(self, seen: _Seen) -> bool:
-        """Whether a frame belongs to the shot of the one before; if so, the two are linked."""
-        last, here = self._window[-1], seen.view
-        if last.view.alpha.shape != here.alpha.shape:
-            return False
-        forward, backward = self._motion.between(last.view, here)
-        trust = self._motion.trust(here, last.view, backward)
-        if not same_shot(here, last.view, trust):
-            return False
-        last.forward, seen.backward, seen.trust = forward, backward, trust
-        return True
+    def _join(self, last: _Seen, seen: _Seen, link: Link) -> None:
+        """Tell how the subject moves between two frames: flow is filled in from the subject first."""
+        last.forward, seen.backward = self._motion.mended(last.view, seen.view, *link.flows)
+        seen.trust = self._motion.trust(seen.view, last.view, seen.backward)
 
     def _leaving(self) -> Cutout:
         place = len(self._window) - self._waiting
@@ -115,13 +109,12 @@ class TemporalSmoother:
         after = self._steadied(place)
         if (share := _turned(before, after)) >= MENDED:
             self.mended[cutout.frame.index] = share
-        change = torch.from_numpy(after - before).to(cutout.alpha)[None, None]
-        if change.shape[2:] != cutout.alpha.shape:
-            change = F.interpolate(change, cutout.alpha.shape, mode="bilinear", align_corners=False)
+        height, width = cutout.alpha.shape
+        change = scaled(torch.from_numpy(after - before), (height, width)).to(cutout.alpha)
         self._window[place].cutout = None
         self._waiting -= 1
-        del self._window[: max(0, place + 1 - self.memory)]
-        return replace(cutout, alpha=(cutout.alpha + change[0, 0]).clamp(0, 1))
+        del self._window[: max(0, place + 1 - self.behind)]
+        return replace(cutout, alpha=(cutout.alpha + change).clamp(0, 1))
 
     def _steadied(self, place: int) -> Plane:
         """The alpha of one frame of the window, (H, W): the middle of what those around it say."""
@@ -129,7 +122,7 @@ class TemporalSmoother:
         alphas, weights = [here.alpha], [np.ones_like(here.alpha)]
         for onward in (False, True):
             flow: Plane | None = None
-            last = len(self._window) if onward else max(-1, place - self.memory - 1)
+            last = len(self._window) if onward else max(-1, place - self.behind - 1)
             for other in range(place + 1, last) if onward else range(place - 1, last, -1):
                 link = self._window[other - 1].forward if onward else self._window[other + 1].backward
                 assert link is not None
@@ -199,8 +192,3 @@ def _turned(before: Plane, after: Plane) -> float:
     """How much of a subject came or went, in [0, 1]; less than a hundredth of the picture is none."""
     subjects = [float(np.count_nonzero(alpha > 0.5)) for alpha in (before, after)]
     return float(np.count_nonzero(np.abs(after - before) > 0.5)) / max(*subjects, before.size / 100)
-
-
-def _view(cutout: Cutout, longest: int = WIDTH) -> View:
-    """A cut-out at the size at which it is worked on."""
-    return View.of(*reduced(cutout, longest))

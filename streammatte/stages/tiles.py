@@ -56,6 +56,13 @@ def shrunk(planes: Tensor, size: tuple[int, ...]) -> Tensor:
     return F.interpolate(planes[None].contiguous(), size, mode="area")
 
 
+def scaled(plane: Tensor, size: tuple[int, int]) -> Tensor:
+    """(H, W) floats to (h, w), bilinearly, with antialiasing where that is smaller; itself at that size."""
+    if plane.shape == size:
+        return plane
+    return F.interpolate(plane[None, None], size, mode="bilinear", align_corners=False, antialias=True)[0, 0]
+
+
 def window_sums(x: Tensor, radius: int) -> Tensor:
     """(B, C, H, W): sums over each pixel's square window; the frame's last pixels go on beyond it.
 

@@ -26,7 +26,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from streammatte.errors import InputError, ModelError, OutOfMemory, OutputError, UnsupportedOutput, WriteFailed
-from streammatte.frame import Frame
+from streammatte.frame import Cutout, Frame
 from streammatte.media.write.output import check_target
 from streammatte.models.birefnet import BiRefNetModel, input_size
 from streammatte.models.device import choose_device, choose_precision
@@ -35,6 +35,7 @@ from streammatte.models.nets.swin import SwinBlock
 from streammatte.models.store import find, resolve
 from streammatte.models.table import Checkpoint
 from streammatte.quality import metrics
+from streammatte.stages.detail import lifted
 from streammatte.train.loop import Schedule, Trainer, train
 from streammatte.train.pairs import (
     Pair,
@@ -235,8 +236,9 @@ def score(
         if stopping():
             return None
         rgb, truth = pairs.picture(number, np.random.default_rng([pairs.seed, 3, number]))
-        (matte,) = matter([Frame(torch.from_numpy(rgb).permute(2, 0, 1), pts=number, index=number)])
-        alpha = matte.cpu().numpy()
+        frame = Frame(torch.from_numpy(rgb).permute(2, 0, 1), pts=number, index=number)
+        (matte,) = matter([frame])
+        alpha = lifted(Cutout(frame, matte)).alpha.cpu().numpy()
         if not np.isfinite(alpha).all():
             raise ModelError("the network's mattes are no numbers", hint="try again with a lower --rate")
         mad.append(metrics.mad(alpha, truth / 255))

@@ -28,13 +28,13 @@ from streammatte.cli.main import main
 from streammatte.frame import Cutout, Frame
 from streammatte.media.lengths import Lengths
 from streammatte.media.read.file_source import FileSource
+from streammatte.motion import View
 from streammatte.quality.moments import SPREAD, Spread, thumbnail
 from streammatte.quality.observer import Findings, Observer, Score
 from streammatte.quality.page import small
 from streammatte.quality.scores import SIZE, Flicker, contamination
 from streammatte.quality.sheet import report_page
 from streammatte.stages import TemporalSmoother, stages_for
-from streammatte.stages.motion import View
 from streammatte.summary import STAGES, Summary
 from training.flicker import flickering
 

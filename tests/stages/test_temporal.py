@@ -18,9 +18,9 @@ from support.clips import even_pts, write_clip
 
 from streammatte.cli.main import main
 from streammatte.frame import Cutout, Frame
+from streammatte.motion import SLACK, Motion, View, _relit, same_shot
 from streammatte.quality.metrics import dtssd, grad, mad
 from streammatte.stages import TemporalSmoother
-from streammatte.stages.motion import SLACK, Motion, View, _relit, same_shot
 from streammatte.stages.temporal import _view, heard, middle
 from training.clips import NAMES, make_clip
 from training.flicker import flickering

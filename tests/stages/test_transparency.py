@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from streammatte.errors import InputError, OutOfMemory
 from streammatte.frame import Cutout, Frame
+from streammatte.motion import Motion
 from streammatte.quality.metrics import dtssd
-from streammatte.stages.motion import Motion
 from streammatte.stages.transparent.carrying import Crop, Step, step
 from streammatte.stages.transparent.joining import joined
 from streammatte.stages.transparent.refiner import TransparencyRefiner

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streammatte.stages.motion import Motion, Plane, View
+from streammatte.motion import Motion, Plane, View
 
 Mask = NDArray[np.bool_]
 
@@ -32,7 +32,7 @@ class Step(NamedTuple):
     """A motion from one frame to another.
 
     Attributes:
-        flow: (h, w, 2), as of :mod:`~streammatte.stages.motion`.
+        flow: (h, w, 2), as of :mod:`~streammatte.motion`.
         piece: (2, 3): where a point of the one frame is in the other if the region moves as one.
     """
 

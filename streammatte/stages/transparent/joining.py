@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from streammatte.frame import Cutout
-from streammatte.stages.motion import Plane
+from streammatte.motion import Plane
 from streammatte.stages.transparent.carrying import Crop, Mask
 
 SOLID = 0.99  # of alpha: where both mattes reach it the old one stays as it is; of what is nothing, likewise

@@ -22,8 +22,11 @@ from torch import Tensor
 
 from streammatte.errors import ModelError
 from streammatte.frame import Cutout, Frame
+from streammatte.motion import FINE, Motion, Plane, View, same_shot
+from streammatte.stages.detail import lifted
+from streammatte.stages.linking import picture_of
 from streammatte.stages.mattes import Guide
-from streammatte.stages.motion import FINE, Motion, Plane, View, reduced, same_shot
+from streammatte.stages.tiles import scaled
 from streammatte.stages.transparent.carrying import (
     Crop,
     Mask,
@@ -108,6 +111,8 @@ class _Last:
 
 
 class TransparencyRefiner:
+    behind = ahead = 0
+
     """The stage. Holds back fewer than ``every`` cut-outs; a frame without a region passes as it is.
 
     Args:
@@ -156,10 +161,12 @@ class TransparencyRefiner:
         if self._alone:
             yield cutout
             return
+        cutout = lifted(cutout)
         if self._last is not None and self._last.size != cutout.alpha.shape:
             yield from self.flush()
             self._last = None
-        rgb, alpha = reduced(cutout, self._width)
+        picture = picture_of(cutout.frame, self._width)
+        rgb, alpha = picture.rgba[..., :3].copy(), scaled(cutout.alpha.float().cpu(), picture.size).numpy()
         last, here = self._last, _Last(rgb, alpha, alpha, tuple(cutout.alpha.shape))
         # What is to be found, or followed, is not known yet: it is near where it was.
         if last is not None and last.small is not None and last.alpha.shape == alpha.shape:

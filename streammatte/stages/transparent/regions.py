@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streammatte.errors import InputError
-from streammatte.stages.motion import Motion, Plane
+from streammatte.motion import Motion, Plane
 
 Mask = NDArray[np.bool_]
 Box = tuple[int, int, int, int]

@@ -9,14 +9,14 @@ pixel of error on this very texture, or a lamp that flickers explains is none.
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-from streammatte.frame import Cutout
 
 Plane = NDArray[np.float32]
 """(H, W), or (H, W, 2) for a flow: pixel p of the one frame is found at p + flow[p] in the other, in pixels (x, y)."""
@@ -36,30 +36,29 @@ SQUARES = np.array([[1, 1, 1, 0]], np.float32) / 255**2  # sums the squared diff
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
-    """A frame as motion is told from it.
+class Picture:
+    """A small picture as motion is told from it.
 
     Attributes:
         rgba: (H, W, 4) uint8, the fourth channel without meaning: four are moved in half the time that three take.
-        alpha: (H, W) in [0, 1].
         luma: (H, W) uint8.
         tolerance: (H, W), the squared difference of colours in [0, 1] that is expected of a picture moved here.
         texture: (H, W), how steep the colours are: what another picture is recognised by.
-        weight: (H, W), what a pixel counts for where its neighbourhood is asked: the subject decides.
-        around: (H, W), the sum of these about each pixel.
     """
 
     rgba: NDArray[np.uint8]
-    alpha: Plane
     luma: NDArray[np.uint8]
     tolerance: Plane
     texture: Plane
-    weight: Plane
-    around: Plane
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.luma.shape[0], self.luma.shape[1]
 
     @classmethod
-    def of(cls, rgb: NDArray[np.uint8], alpha: Plane) -> View:
-        """The view of a picture and its alpha."""
+    def of_rgb(cls, rgb: NDArray[np.uint8]) -> Picture:
+        """From (H, W, 3)."""
         slopes = [cv2.Sobel(rgb, cv2.CV_32F, *axis, scale=1 / 8 / 255) for axis in ((1, 0), (0, 1))]
         steep = sum(cv2.transform(cv2.multiply(slope, slope), np.ones((1, 3), np.float32)) for slope in slopes)
         luma = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
@@ -67,9 +66,96 @@ class View:
         # What two frames differ by has twice its variance, in each of three channels.
         grain = np.median(np.abs(cv2.filter2D(luma, cv2.CV_32F, MASK))) / (6 * 0.6745 * 255)
         tolerance = np.float32(FAINT**2 + 6 * grain**2) + np.float32(SLACK**2) * steep
-        weight = np.square(alpha) + np.float32(1e-3)
         rgba = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA), np.uint8)
-        return cls(rgba, alpha, luma, _plane(tolerance), np.sqrt(_plane(steep)), weight, _near(weight))
+        return Picture(rgba, luma, _plane(tolerance), np.sqrt(_plane(steep)))
+
+    def with_alpha(self, alpha: Plane) -> View:
+        """The view of this picture in which the subject, (H, W), decides."""
+        weight = np.square(alpha) + np.float32(1e-3)
+        return View(self.rgba, self.luma, self.tolerance, self.texture, alpha, weight, _near(weight))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View(Picture):
+    """A picture and its subject.
+
+    Attributes:
+        alpha: (H, W) in [0, 1].
+        weight: (H, W), what a pixel counts for where its neighbourhood is asked: the subject decides.
+        around: (H, W), the sum of these about each pixel.
+    """
+
+    alpha: Plane
+    weight: Plane
+    around: Plane
+
+    @classmethod
+    def of(cls, rgb: NDArray[np.uint8], alpha: Plane) -> View:
+        """The view of a picture, (H, W, 3), and its alpha."""
+        return Picture.of_rgb(rgb).with_alpha(alpha)
+
+
+class Link:
+    """The motion between a frame and the one before it, told once, when first asked for. Any thread may ask.
+
+    Args:
+        before: The picture of the frame before; ``None`` for the first.
+        look: Makes this frame's picture. Called at most once, and forgotten then.
+        fine: Of :class:`Motion`.
+
+    Attributes:
+        before: As given.
+    """
+
+    def __init__(self, before: Picture | None, look: Callable[[], Picture], fine: int = FINE) -> None:
+        self.before = before
+        self._fine = fine
+        self._look: Callable[[], Picture] | None = look
+        self._here: Picture | None = None
+        self._flows: tuple[Plane, Plane] | None = None
+        self._one_shot: bool | None = None
+        self._asking = threading.RLock()
+
+    @property
+    def here(self) -> Picture:
+        """This frame's picture."""
+        with self._asking:
+            if self._here is None:
+                assert self._look is not None
+                self._here, self._look = self._look(), None
+            return self._here
+
+    @property
+    def one_shot(self) -> bool:
+        """Whether the two frames are of one shot, as their pictures tell; ``False`` for the first frame."""
+        with self._asking:
+            if self._one_shot is None:
+                self._one_shot = self._tell()
+            return self._one_shot
+
+    @property
+    def flows(self) -> tuple[Plane, Plane]:
+        """Flow from the frame before to this one, and back, neither filled nor mistrusted anywhere.
+
+        Raises:
+            ValueError: The two are not of one shot.
+        """
+        if not self.one_shot or self._flows is None:
+            raise ValueError("there is no motion across a cut")
+        return self._flows
+
+    def _tell(self) -> bool:
+        before, here = self.before, self.here
+        if before is None or before.luma.shape != here.luma.shape:
+            return False
+        motion = Motion(self._fine)
+        forward, backward = motion.flow(before.luma, here.luma), motion.flow(here.luma, before.luma)
+        blind = np.zeros(here.luma.shape, np.float32)
+        there, view = before.with_alpha(blind), here.with_alpha(blind)
+        if not same_shot(here, before, motion.trust(view, there, backward)):
+            return False
+        self._flows = forward, backward
+        return True
 
 
 class Motion:
@@ -87,8 +173,12 @@ class Motion:
         self._places: Plane = np.zeros((0, 0, 2), np.float32)
 
     def between(self, earlier: View, later: View) -> tuple[Plane, Plane]:
-        """Flow from the earlier frame to the later, and back."""
+        """Flow from the earlier frame to the later, and back, filled in where the two disagree."""
         forward, backward = self.flow(earlier.luma, later.luma), self.flow(later.luma, earlier.luma)
+        return self.mended(earlier, later, forward, backward)
+
+    def mended(self, earlier: View, later: View, forward: Plane, backward: Plane) -> tuple[Plane, Plane]:
+        """Both flows, filled in where they disagree."""
         return (
             filled(forward, self._belief(forward, backward, earlier, later)),
             filled(backward, self._belief(backward, forward, later, earlier)),
@@ -141,21 +231,7 @@ class Motion:
         return _plane(np.exp(-distance) * (np.square(alpha) + np.float32(BEHIND)))
 
 
-def reduced(cutout: Cutout, longest: int) -> tuple[NDArray[np.uint8], Plane]:
-    """A cut-out's picture, (h, w, 3), and its alpha, (h, w), of at most ``longest`` pixels on the longer side."""
-    height, width = cutout.alpha.shape
-    scale = min(1.0, longest / max(height, width))
-    size = max(1, round(scale * width)), max(1, round(scale * height))
-    # The picture as its samples are stored: floats of all of them would cost more than the rest.
-    samples, matte = cutout.frame.rgb.permute(1, 2, 0).cpu().numpy(), cutout.alpha.float().cpu().numpy()
-    rgb, alpha = (cv2.resize(np.ascontiguousarray(x), size, interpolation=cv2.INTER_AREA) for x in (samples, matte))
-    if rgb.dtype != np.uint8:
-        white = 65535 if rgb.dtype == np.uint16 else 1
-        rgb = np.rint(rgb.clip(0, white) * np.float32(255 / white))
-    return np.asarray(rgb, np.uint8), _plane(alpha)
-
-
-def same_shot(here: View, there: View, trust: Plane) -> bool:
+def same_shot(here: Picture, there: Picture, trust: Plane) -> bool:
     """Whether two frames belong together, by what ``Motion.trust`` says of the one in the other.
 
     Their texture decides: black bars and plain walls are alike in every shot. Of two frames that are flat all over, all
