@@ -81,7 +81,7 @@ def figures(summary: dict[str, Any]) -> dict[str, object]:
     kept = {key: summary[key] for key in ("model", "device", "precision", "size", "frames")}
     kept["file"] = [output["description"] for output in summary["outputs"]]
     kept["fps"] = round(summary["frames"] / summary["seconds"], 2)
-    kept["stages_fps"] = {name: round(rate, 2) for name, rate in summary["stages_fps"].items()}
-    for key in ("decode_fps", "network_fps", "encode_fps", "seconds", "wall_seconds", "peak_mib"):
+    kept["timings"] = {name: round(rate, 2) for name, rate in summary["timings"].items()}
+    for key in ("seconds", "wall_seconds", "peak_mib"):
         kept[key] = round(summary[key], 2)
     return kept

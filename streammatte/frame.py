@@ -271,9 +271,6 @@ class Writer(Protocol):
     A context manager. ``write`` and ``finish`` raise ``WriteFailed`` when the disk or the encoder refuses. ``finish``
     completes what is written, still under the temporary name: where several writers belong together, all are finished
     before any is renamed. Leaving the writer finishes it if that was not done.
-
-    An interrupted run may have left frames that a writer goes on with: the first ``whole`` are not written again,
-    but each is skipped, in order, before the first cut-out is written.
     """
 
     @property
@@ -286,12 +283,6 @@ class Writer(Protocol):
         """What is written, in a few words for the summary: "ProRes 4444, straight alpha, AAC copied"."""
         ...
 
-    @property
-    def whole(self) -> int:
-        """How many frames are there from a run before; known once the writer is entered."""
-        ...
-
-    def skip(self, frame: Frame) -> None: ...
     def write(self, cutout: Cutout) -> None: ...
     def finish(self) -> None: ...
     def __enter__(self) -> Self: ...

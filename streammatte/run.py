@@ -1,50 +1,37 @@
-"""One run of the command: from what was asked for to what was written."""
+"""One run of the command: from options to a summary."""
 
 from __future__ import annotations
 
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import fields, replace
-from itertools import islice
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
-from streammatte.checks import (
-    alpha_told,
-    check_handles,
-    check_input_alpha,
-    check_limits,
-    check_lookahead,
-    check_single,
-    check_targets,
-    check_transparency,
-    guides_named,
-    screen_of,
-)
-from streammatte.errors import InputError
-from streammatte.frame import Footage, Frame, Stage, StreamInfo
+from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of, sdmatte_identity
+from streammatte.frame import Cutout, Footage, Frame, StreamInfo, Writer
 from streammatte.options import Options
-from streammatte.resume import Course, asked_of, begin, doubting, held
+from streammatte.options.values import written
+from streammatte.refusals import check, check_source, screen_of
 from streammatte.stages.transparent.asking import SeeingThrough
-from streammatte.summary import STAGES, Clock, Summary, Timed
+from streammatte.summary import STAGES, Clock, Summary, Timed, TimedModel
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from streammatte.media.read.guide import GuideMatte
-    from streammatte.media.write.animation_writer import AnimationWriter
-    from streammatte.media.write.picture_writer import PictureSequenceWriter
-    from streammatte.media.write.pipe_writer import PipeWriter
-    from streammatte.media.write.video_writer import VideoWriter
+    from streammatte.media.write.delivery import Target
+    from streammatte.media.write.output import TextFile
     from streammatte.models.birefnet import BiRefNetModel
     from streammatte.quality.observer import Observer
+    from streammatte.quality.plausible import Doubts
+    from streammatte.stages.transparent.refiner import KeyframeMatter
 
-T = TypeVar("T")
+Guides = dict[str, "list[GuideMatte]"]
 
-AHEAD = 2  # cut-outs between two stages: each holds a frame, an alpha and maybe colours in float
+AHEAD = 2  # cut-outs between the model and the stages
+OTHERS = 2  # threads that work beside a network: the stages, and the writers
 
 
 class Display(Protocol):
@@ -52,272 +39,131 @@ class Display(Protocol):
 
     def notice(self, text: str) -> None: ...
     def fetching(self, done: int, total: int | None) -> None: ...
-    def started(self, info: StreamInfo, matter: BiRefNetModel) -> None: ...
+    def started(self, info: StreamInfo, model: BiRefNetModel) -> None: ...
     def keyframe(self, index: int | None) -> None: ...
     def written(self, frames: int) -> None: ...
 
 
 def run(options: Options, display: Display) -> Summary:
-    """Matte ``options.input`` into every output asked for, in one pass.
+    """Matte ``options.reading.input`` into every output asked for, in one pass.
 
-    Decoding, the network, every stage and encoding have a thread of their own. No output gets its name before all of
-    them are complete.
+    Decoding, the network, the stages and encoding have a thread each. No output gets its name before all of them are
+    complete.
     """
-    from streammatte.color.screen import transfer_for, view_of
-    from streammatte.color.ycbcr import assumed_matrix
-    from streammatte.media import open_video, open_writer
-    from streammatte.media.read.file_source import FileSource
-    from streammatte.media.read.guide import GuideUnion
-    from streammatte.media.write.delivery import delivery_folder, info_for, name_of, note_of, targets_of
-    from streammatte.media.write.output import open_text
-    from streammatte.models.birefnet import load_model
-    from streammatte.models.device import cores_left_to
-    from streammatte.pipeline import matte, prefetch
-    from streammatte.quality.page import ENDINGS
-    from streammatte.quality.plausible import Doubts
-    from streammatte.quality.streams import lengths_of_all
-    from streammatte.stages import SURE_OF_ITSELF, stages_for
+    from streammatte.media.write.delivery import targets_of
 
+    check(options)
     targets = targets_of(options)
-    check_targets(options, [target.path for target in targets])
-    check_lookahead(options)
-    colors_shown = not targets or any(each.content != "matte" for each in targets)  # of a matte alone, nobody sees them
-    check_limits(options, colors=colors_shown)
-    check_handles(options)
-    limits = dict(options.limits)
-    screen = None if options.despill is None else screen_of(options.despill)
-
-    with (
-        open_video(
-            options.input,
-            frame_rate=options.frame_rate,
-            strict=options.strict,
-            first=options.mark_in,
-            last=options.mark_out,
-            handles=options.handles,
-            interlaced=options.interlaced,
-            layer=options.layer,
-        ) as source,
-        ExitStack() as writing,
-    ):
-        if options.frame_rate is not None and source.info.frame_rate != options.frame_rate:
-            raise InputError(f"--fps is for image sequences: {options.input} states its own rate", hint="leave it out")
-        check_input_alpha(options, has_alpha=source.has_alpha)
-        check_transparency(options, source.info.width, source.info.height)
-        # Entered first, the page is left last: there is none of outputs that could not be put in their place.
-        page = None
-        if options.report is not None:
-            page = writing.enter_context(open_text(options.report, ENDINGS, overwrite=options.overwrite))
-        note = None
-        if options.deliver is not None:
-            folder = writing.enter_context(delivery_folder(options.deliver))
-            path = folder / f"{name_of(options.input)}.txt"
-            note = writing.enter_context(open_text(str(path), (".txt",), overwrite=options.overwrite))
+    with _input(options) as source, ExitStack() as caching, ExitStack() as writing:
+        check_source(options, source)
+        # Entered first, the texts are left last: there are none about outputs that could not be put in their place.
+        texts = _texts(options, writing)
         # The writers come before the model: a name that cannot be written is known at once, not after a download.
-        writers: list[VideoWriter | PictureSequenceWriter | AnimationWriter | PipeWriter] = []
-        for target in targets:
-            writer = open_writer(
-                target.path,
-                info_for(target, source.info, options),
-                alpha=options.alpha,
-                background=target.background,
-                content=target.content,
-                audio=None if options.no_audio else options.input,
-                subtitles=options.input,
-                overwrite=options.overwrite,
-                bits=options.bits,
-                first_number=_first_number(options, source),
-                codec=options.codec,
-                quality=options.quality,
-                compression=options.exr_compression,
-            )
-            writers.append(writer)
-        check_single([target.path for target in targets], source.info.frame_count)
-        parts = [writer.part for writer in writers if writer.part is not None]
-        writing.enter_context(held(parts))
-        for part in parts:
-            part.claim()
-        mattes = _guides(options, source, display, writing)
-        guides = {name: GuideUnion(each) for name, each in mattes.items()}
-        matter = load_model(
-            options.model,
-            weights=options.weights,
-            device=options.device,
-            precision=options.precision,
-            size=options.size,
-            offline=options.offline,
-            on_progress=display.fetching,
-            on_notice=display.notice,
-        )
-        seeing = SeeingThrough(options, matter.size, matter.device, guides.get("transparent"), display)
-        summary = Summary(
-            input=options.input,
-            model=matter.name,
-            device=str(matter.device),
-            precision=matter.precision,
-            size=matter.size,
-            alpha=options.alpha or "straight",
-            assumed=assumed_matrix(source.info.color, source.info.width, source.info.height),
-            input_transfer=transfer_for(options.input_transfer, source.info.color),
-        )
-        if options.resume:
-            for writer in (writer for writer in writers if not writer.resumable):
-                display.notice(f"{writer.path} cannot be resumed, as .mov, .mkv and pictures can: it begins anew")
-        asked = asked_of(options, matter, sees_through=seeing.stage is not None)
-        kept = [writer.part for writer in writers if writer.resumable and writer.part is not None]
-        begin(kept, asked, options, notice=display.notice)
-        for writer in writers:
-            writing.enter_context(writer)
-        writing.enter_context(doubting(parts))
-        display.started(source.info, matter)
-        decode, network, encode = Clock(), Clock(), Clock()
-        wanted = stages_for(
-            matter.size,
-            options.colors,
-            options.smooth,
-            options.lookahead,
-            core=guides.get("core"),
-            garbage=guides.get("garbage"),
-            holdout=guides.get("holdout"),
-            transparency=seeing.stage,
-            detail=options.detail,
-            choke=options.choke,
-            feather=options.feather,
-            decontaminate=options.decontaminate == "on" and colors_shown,
-            screen=screen if colors_shown else None,
-            device=matter.device,
-        )
-        observer = _observer(options, source.info, wanted, colors=colors_shown)
-        doubts = Doubts(guided=bool(guides) or options.transparent is not None, smoothed=options.smooth == "high")
-        course = Course(
-            writers,
-            wanted,
-            batch=options.batch,
-            whole_clip=observer is not None,
-            folder=next(
-                (writer.part.folder for writer in writers if writer.resumable and writer.part is not None), None
-            ),
-            first_index=source.info.first_index,
-        )
-        stages = [Timed(stage, course.watch(stage)) for stage in wanted]
-        summary.stages = [each.name for each in stages]
-        summary.frames, summary.resumed = course.first, course.whole
-        if course.whole:
-            display.notice(f"going on after {course.whole} whole frames")
+        writers = [writing.enter_context(_writer(target, source, options)) for target in targets]
+        guides = _guides(options, source, display, writing)
+        model = _model(options, display)
+        cache = _cache(options, source, model, targets, display, caching)
+        chain = _chain(options, model, cache, guides, display)
+        watchers = _watchers(options, source, chain, guided=bool(guides))
 
-        def timed_matter(frames: Sequence[Frame]) -> list[Tensor]:
-            with network:
-                return [alpha.cpu() for alpha in matter(frames)]
-
-        # A small network takes no longer than what runs beside it; a large one waits for nobody.
-        if matter.device.type == "cpu" and max(matter.size) < SURE_OF_ITSELF:
-            writing.enter_context(cores_left_to(len(stages)))
+        display.started(source.info, model)
         start = time.perf_counter()
-        every = iter(source)
-        for frame in islice(every, course.first):
-            for writer in writers:
-                writer.skip(frame)
-        frames: Iterable[Frame] = decode.over(every)
-        view = view_of(summary.input_transfer, source.info.profile)
-        if view is not None:
-            frames = (replace(frame, view=view) for frame in frames)
-        cutouts = matte(prefetch(frames), timed_matter, stages, batch=options.batch, ahead=AHEAD)
-        computed = 0
-
-        def stopped() -> None:
-            seeing.stop()
-            if isinstance(source, FileSource):
-                source.stop()
-
-        with closing(prefetch(cutouts, stopped=stopped)) as ready:
-            for place, cutout in enumerate(ready, course.first):
-                with encode:
+        frames = 0
+        with _threads(model), closing(_cutouts(options, source, chain)) as cutouts:
+            for cutout in cutouts:
+                with chain.encode:
                     for writer in writers:
-                        if place < writer.whole:
-                            writer.skip(cutout.frame)
-                        else:
-                            writer.write(cutout)
-                course.written(place)
-                doubts.write(cutout)
-                if observer is not None:
-                    observer.write(cutout)
-                computed += 1
-                summary.frames = place + 1
-                if summary.frames > course.whole:
-                    display.written(summary.frames)
-        with encode:
+                        writer.write(cutout)
+                watchers.write(cutout)
+                frames += 1
+                display.written(frames)
+        with chain.encode:
             for writer in writers:
                 writer.finish()
-        summary.seconds = time.perf_counter() - start
-        summary.decode_fps, summary.network_fps, summary.encode_fps = (
-            clock.rate(computed) for clock in (decode, network, encode)
-        )
-        summary.stages_fps = {each.name: each.clock.rate(computed) for each in stages}
-        summary.outputs = [
-            {"path": str(Path(target.path)), "description": writer.description}
-            for target, writer in zip(targets, writers, strict=True)
-        ]
-        summary.lost = source.lost
-        summary.keyframes, summary.keyframe_seconds = seeing.frames, seeing.seconds
-        given = [(name, each) for name, several in mattes.items() for each in several]
-        summary.mattes = [{"path": each.path, "as": name, "lost": each.lost} for name, each in given]
-        summary.notes = [*source.notes, *alpha_told(options, source.has_alpha), *seeing.notes(whole=course.first == 0)]
-        summary.doubt = doubts.line()
-        if summary.doubt is not None and course.first:
-            summary.doubt += f" (seen from frame {source.info.first_index + course.first} on, where the run resumed)"
-        if observer is not None:
-            lengths = lengths_of_all(options.input, source, writers, silent=options.no_audio)
-            summary.findings = observer.findings(lengths)
-            summary.crossed = summary.findings.crossed(limits)
-        if page is not None and observer is not None:
-            page.write(_page(options, summary, observer))
-            summary.outputs.append({"path": str(page.path), "description": "report"})
-        if note is not None:
-            note.write(note_of(options, source.info, targets, writers, summary.frames))
-            summary.outputs.append({"path": str(note.path), "description": "what is in the others, and who shows it"})
-        with _uninterrupted():  # all of them are complete; what is left is renaming
+
+        summary = Summary(options.reading.input, model.name, str(model.device), model.precision, model.size)
+        summary.frames, summary.seconds = frames, time.perf_counter() - start
+        _tell_of_input(summary, options, source, guides)
+        _tell_of_chain(summary, chain)
+        _tell_of_outputs(summary, options, targets, writers)
+        _tell_of_quality(summary, options, source, writers, watchers)
+        _write_texts(texts, summary, options, source, targets, writers, watchers)
+        with _uninterrupted():  # the outputs are complete; what is left is renaming
             writing.close()
     return summary
 
 
-def _first_number(options: Options, source: Footage) -> int:
-    """The number of the frame with index 0, so that the first one written has the number that was asked for."""
-    if options.start_number is None:
-        return source.first_number
-    return options.start_number - source.info.first_index
+def _input(options: Options) -> Footage:
+    from streammatte.media import open_video
+
+    return open_video(
+        options.reading.input,
+        frame_rate=options.reading.frame_rate,
+        strict=options.reading.strict,
+        first=options.reading.mark_in,
+        last=options.reading.mark_out,
+        handles=options.reading.handles,
+        interlaced=options.reading.interlaced,
+        layer=options.reading.layer,
+    )
 
 
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """A signal comes too late: the outputs are complete, and what is left takes milliseconds."""
-    if threading.current_thread() is not threading.main_thread():  # no signal reaches another one
-        yield
-        return
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _texts(options: Options, writing: ExitStack) -> dict[str, TextFile]:
+    """The report and the note of a delivery, by name."""
+    from streammatte.media.write.delivery import delivery_folder, name_of
+    from streammatte.media.write.output import open_text
+    from streammatte.quality.page import ENDINGS
+
+    texts = {}
+    if options.reporting.report is not None:
+        texts["report"] = open_text(options.reporting.report, ENDINGS, overwrite=options.writing.overwrite)
+    if options.writing.deliver is not None:
+        folder = writing.enter_context(delivery_folder(options.writing.deliver))
+        path = folder / f"{name_of(options.reading.input)}.txt"
+        texts["note"] = open_text(str(path), (".txt",), overwrite=options.writing.overwrite)
+    for text in texts.values():
+        writing.enter_context(text)
+    return texts
 
 
-def _guides(options: Options, source: Footage, display: Display, running: ExitStack) -> dict[str, list[GuideMatte]]:
-    """These by kind, opened; what should be known of them is said."""
+def _writer(target: Target, source: Footage, options: Options) -> Writer:
+    from streammatte.media import open_writer
+    from streammatte.media.write.delivery import info_for
+
+    number = options.writing.start_number  # of the first frame that is written, which need not be the one with index 0
+    return open_writer(
+        target.path,
+        info_for(target, source.info, options),
+        alpha=options.writing.alpha,
+        background=target.background,
+        content=target.content,
+        audio=None if options.writing.no_audio else options.reading.input,
+        subtitles=options.reading.input,
+        overwrite=options.writing.overwrite,
+        bits=options.writing.bits,
+        first_number=source.first_number if number is None else number - source.info.first_index,
+        codec=options.writing.codec,
+        quality=options.writing.quality,
+        compression=options.writing.exr_compression,
+    )
+
+
+def _guides(options: Options, source: Footage, display: Display, running: ExitStack) -> Guides:
+    """The user's mattes by kind, opened."""
     from streammatte.media.addresses import without_secrets
     from streammatte.media.read.guide import GuideMatte, guide_path
     from streammatte.media.read.sequence import NumberedName
 
-    number = None if NumberedName.parse(options.input) is None else source.first_number
-    guides: dict[str, list[GuideMatte]] = {}
-    for name, spec in ((name, spec) for name, specs in guides_named(options).items() for spec in specs):
+    number = None if NumberedName.parse(options.reading.input) is None else source.first_number
+    guides: Guides = {}
+    for name, spec in ((name, spec) for name, specs in options.guides().items() for spec in specs):
         guide = GuideMatte(
             spec,
             source.info,
             begins=source.begins,
             first_number=number,
-            strict=options.strict,
-            layer=options.layer if guide_path(spec) == options.input else None,
+            strict=options.reading.strict,
+            layer=options.reading.layer if guide_path(spec) == options.reading.input else None,
         )
         guides.setdefault(name, []).append(running.enter_context(guide))
         for note in guide.notes:
@@ -325,16 +171,224 @@ def _guides(options: Options, source: Footage, display: Display, running: ExitSt
     return guides
 
 
-def _observer(options: Options, info: StreamInfo, stages: Iterable[Stage], *, colors: bool) -> Observer | None:
-    """What looks at the cut-outs, if anybody wants to know."""
+def _model(options: Options, display: Display) -> BiRefNetModel:
+    from streammatte.models.birefnet import load_model
+
+    return load_model(
+        options.network.model,
+        weights=options.network.weights,
+        device=options.network.device,
+        precision=options.network.precision,
+        size=options.network.size,
+        offline=options.network.offline,
+        on_progress=display.fetching,
+        on_notice=display.notice,
+    )
+
+
+def _cache(
+    options: Options,
+    source: Footage,
+    model: BiRefNetModel,
+    targets: Sequence[Target],
+    display: Display,
+    caching: ExitStack,
+) -> MatteCache | None:
+    """The cache, opened; a single picture has none."""
+    if source.info.frame_count == 1:
+        return None
+    cache = cache_of(options, model, [target.path for target in targets], notice=display.notice)
+    if cache is None:
+        return None
+    caching.enter_context(cache)
+    if cache.left:
+        display.notice(f"continuing with {len(cache)} mattes that an interrupted run computed")
+    elif options.writing.resume and not len(cache):
+        display.notice("nothing to resume: no mattes of this input and model are kept beside the output")
+    return cache
+
+
+@dataclass
+class _Chain:
+    """What a frame passes between the source and the writers, and the time that each part takes."""
+
+    model: TimedModel
+    answers: list[Remembered | RememberedRegions]
+    seeing: SeeingThrough
+    stages: list[Timed]
+    decode: Clock = field(default_factory=Clock)
+    encode: Clock = field(default_factory=Clock)
+
+    def timings(self, frames: int) -> dict[str, float]:
+        """Frames per second of each part alone."""
+        stages = {STAGES.get(stage.name, stage.name): stage.clock for stage in self.stages}
+        clocks = {"decode": self.decode, "network": self.model.clock, **stages, "encode": self.encode}
+        return {name: clock.rate(frames) for name, clock in clocks.items()}
+
+
+def _chain(
+    options: Options, model: BiRefNetModel, cache: MatteCache | None, guides: Guides, display: Display
+) -> _Chain:
+    from streammatte.media.read.guide import GuideUnion
+    from streammatte.stages import stages_for
+
+    colors = not options.writing.matte_only
+    unions = {name: GuideUnion(each) for name, each in guides.items()}
+    network = Remembered(model, cache)
+    answers: list[Remembered | RememberedRegions] = [network]
+
+    def remember(matted: KeyframeMatter) -> KeyframeMatter:
+        device = model.device.type
+        regions = RememberedRegions(matted, cache, lambda: sdmatte_identity(options, device))
+        answers.append(regions)
+        return regions
+
+    seeing = SeeingThrough(options, model.size, model.device, unions.get("transparent"), display, remember)
+    stages = stages_for(
+        model.size,
+        options.matting.colors,
+        options.matting.smooth,
+        options.matting.lookahead,
+        core=unions.get("core"),
+        garbage=unions.get("garbage"),
+        holdout=unions.get("holdout"),
+        transparency=seeing.stage,
+        detail=options.matting.detail,
+        choke=options.matting.choke,
+        feather=options.matting.feather,
+        decontaminate=options.edges.decontaminate == "on" and colors,
+        screen=screen_of(options.edges.despill) if colors and options.edges.despill is not None else None,
+        device=model.device,
+    )
+    return _Chain(TimedModel(network, model.size), answers, seeing, [Timed(stage) for stage in stages])
+
+
+@contextmanager
+def _threads(model: BiRefNetModel) -> Iterator[None]:
+    """Leave cores to the stages and the encoders, unless a large network is what everything waits for.
+
+    How many depends on nothing else: float sums differ with it, and what is computed must equal what was cached.
+    """
+    from streammatte.models.device import cores_left_to
+    from streammatte.stages import SURE_OF_ITSELF
+
+    with ExitStack() as threads:
+        if model.device.type == "cpu" and max(model.size) < SURE_OF_ITSELF:
+            threads.enter_context(cores_left_to(OTHERS))
+        yield
+
+
+def _cutouts(options: Options, source: Footage, chain: _Chain) -> Generator[Cutout]:
+    """The cut-outs of all frames, computed in threads; close it to stop them."""
+    from streammatte.color.screen import transfer_for, view_of
+    from streammatte.media.read.file_source import FileSource
+    from streammatte.pipeline import matte, prefetch
+
+    def stopped() -> None:
+        chain.seeing.stop()
+        if isinstance(source, FileSource):
+            source.stop()
+
+    frames: Iterable[Frame] = chain.decode.over(source)
+    view = view_of(transfer_for(options.reading.input_transfer, source.info.color), source.info.profile)
+    if view is not None:
+        frames = (replace(frame, view=view) for frame in frames)
+    cutouts = matte(prefetch(frames), chain.model, chain.stages, batch=options.network.batch, ahead=AHEAD)
+    return prefetch(cutouts, stopped=stopped)
+
+
+@dataclass
+class _Watchers:
+    """What looks at the cut-outs: for mattes that cannot be right, and for a report or a limit."""
+
+    doubts: Doubts
+    observer: Observer | None
+
+    def write(self, cutout: Cutout) -> None:
+        self.doubts.write(cutout)
+        if self.observer is not None:
+            self.observer.write(cutout)
+
+
+def _watchers(options: Options, source: Footage, chain: _Chain, *, guided: bool) -> _Watchers:
+    from streammatte.quality.plausible import Doubts
     from streammatte.stages import TemporalSmoother
 
-    if options.report is None and not options.limits:
-        return None
+    guided = guided or options.transparency.transparent is not None
+    doubts = Doubts(guided=guided, smoothed=options.matting.smooth == "high")
+    if options.reporting.report is None and not options.reporting.limits:
+        return _Watchers(doubts, None)
     from streammatte.quality.observer import Observer
 
+    stages = (timed.stage for timed in chain.stages)
     mended = next((stage.mended for stage in stages if isinstance(stage, TemporalSmoother)), None)
-    return Observer(info.time_base, mended, colors=colors)
+    return _Watchers(doubts, Observer(source.info.time_base, mended, colors=not options.writing.matte_only))
+
+
+def _tell_of_input(summary: Summary, options: Options, source: Footage, guides: Guides) -> None:
+    from streammatte.color.screen import transfer_for
+    from streammatte.color.ycbcr import assumed_matrix
+
+    info = source.info
+    summary.assumed = assumed_matrix(info.color, info.width, info.height)
+    summary.input_transfer = transfer_for(options.reading.input_transfer, info.color)
+    summary.lost = source.lost
+    given = [(name, guide) for name, several in guides.items() for guide in several]
+    summary.mattes = [{"path": guide.path, "as": name, "lost": guide.lost} for name, guide in given]
+    summary.notes += source.notes
+    if source.has_alpha and options.reading.input_alpha == "ignore":
+        summary.notes.append("the input's own alpha was ignored; --input-alpha core or garbage uses it")
+
+
+def _tell_of_chain(summary: Summary, chain: _Chain) -> None:
+    summary.stages = [stage.name for stage in chain.stages]
+    summary.timings = chain.timings(summary.frames)
+    summary.mattes_read = sum(each.read for each in chain.answers)
+    summary.mattes_computed = sum(each.computed for each in chain.answers)
+    summary.keyframes, summary.keyframe_seconds = chain.seeing.frames, chain.seeing.seconds
+    summary.notes += chain.seeing.notes()
+
+
+def _tell_of_outputs(summary: Summary, options: Options, targets: Sequence[Target], writers: Sequence[Writer]) -> None:
+    from streammatte.media.write.composing import alpha_of
+
+    for target, writer in zip(targets, writers, strict=True):
+        path = Path(target.path)
+        composite = target.background is not None
+        alpha = alpha_of(path.suffix, options.writing.alpha, target.content, composite=composite)
+        summary.outputs.append({"path": str(path), "description": writer.description, "alpha": alpha})
+
+
+def _tell_of_quality(
+    summary: Summary, options: Options, source: Footage, writers: Sequence[Writer], watchers: _Watchers
+) -> None:
+    from streammatte.quality.streams import lengths_of_all
+
+    summary.doubt = watchers.doubts.line()
+    if watchers.observer is not None:
+        lengths = lengths_of_all(options.reading.input, source, writers, silent=options.writing.no_audio)
+        summary.findings = watchers.observer.findings(lengths)
+        summary.crossed = summary.findings.crossed(dict(options.reporting.limits))
+
+
+def _write_texts(
+    texts: dict[str, TextFile],
+    summary: Summary,
+    options: Options,
+    source: Footage,
+    targets: Sequence[Target],
+    writers: Sequence[Writer],
+    watchers: _Watchers,
+) -> None:
+    from streammatte.media.write.delivery import note_of
+
+    if (page := texts.get("report")) is not None and watchers.observer is not None:
+        page.write(_page(options, summary, watchers.observer))
+        summary.outputs.append({"path": str(page.path), "description": "report", "alpha": None})
+    if (note := texts.get("note")) is not None:
+        note.write(note_of(options, source.info, targets, writers, summary.frames))
+        description = "what each file holds, and which programs show it"
+        summary.outputs.append({"path": str(note.path), "description": description, "alpha": None})
 
 
 def _page(options: Options, summary: Summary, observer: Observer) -> str:
@@ -348,29 +402,27 @@ def _page(options: Options, summary: Summary, observer: Observer) -> str:
         "lost": summary.lost or "nothing",
         "model": f"{summary.model}, {width}×{height}, {summary.precision} on {summary.device}",
         "stages": ", ".join(STAGES.get(name, name) for name in summary.stages) or "none",
-        "speed": summary.rates(),
+        "speed": f"{summary.rate:.1f} fps",
     }
-    usual = Options(options.input)
-    for name in (each.name for each in fields(options)):
-        value = getattr(options, name)
-        if value != getattr(usual, name) and name not in ("outputs", "report"):
-            about[f"option {name}"] = _said(value)
+    about |= {
+        f"option {name}": written(value)
+        for name, value in options.changed().items()
+        if name not in ("outputs", "report")
+    }
     lines = [*summary.crossed, *([summary.doubt] if summary.doubt else [])]
-    return report_page(options.input, about, observer, summary.findings, lines)
+    return report_page(options.reading.input, about, observer, summary.findings, lines)
 
 
-def _said(value: object) -> str:
-    """An option's value as it would be given."""
-    match value:
-        case True | False:
-            return "on" if value else "off"
-        case (int(height), int(width)):
-            return f"{width}x{height}"
-        case (int(), *_):
-            return ",".join(map(str, value))
-        case (str(), *_):
-            return ", ".join(map(str, value))
-        case tuple():
-            return ", ".join(f"{name}={limit:g}" for name, limit in value)
-        case _:
-            return str(value)
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ignore signals: the outputs are complete, and what is left takes milliseconds."""
+    if threading.current_thread() is not threading.main_thread():  # no signal reaches another one
+        yield
+        return
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

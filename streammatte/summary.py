@@ -1,16 +1,18 @@
-"""What a run says of itself: what it wrote, and how long each part of it took."""
+"""The result of a run: what was written, how long it took, what was noticed."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from streammatte.frame import Cutout, Stage
+from streammatte.frame import Cutout, Frame, Model, Stage
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from streammatte.quality.observer import Findings
 
 T = TypeVar("T")
@@ -28,31 +30,30 @@ STAGES = {
     "MatteLimits": "core, garbage",
     "Holdout": "holdout",
 }
-"""What people call each stage: as the option is called that turns it on."""
+"""The name of each stage for users: its option's."""
 
 
 @dataclass(slots=True)
 class Summary:
-    """What was done.
+    """The result of a run.
 
     Attributes:
-        outputs: Path and description of each file, in the order asked for.
+        outputs: Path, description and alpha of each file, in the order asked for. ``alpha`` is ``straight``,
+            ``premultiplied``, or ``None`` where the file holds none.
         frames: Frames of each output.
-        resumed: How many of them an interrupted run had written.
-        seconds: Wall time of the run, the model's loading apart.
-        stages: What the cut-outs passed between the network and the files, by name.
-        decode_fps, network_fps, stages_fps, encode_fps: What each would reach by itself, on this machine under this
-            load, of stages by name; zero where there was nothing to do.
-        lost: What of the source could not be decoded, in words; ``None`` if nothing was lost.
-        assumed: What the source does not say of its colours and is taken for, in words; ``None`` if it says it.
-        input_transfer: What the source's colours were taken to be encoded in, for the network's eyes; ``None``: for a
-            screen, as they are.
-        keyframes, keyframe_seconds: Frames that SDMatte has matted, by index, and how long it took for all of them.
-        mattes: Path of each one given, what it was taken as, and what of it could not be decoded.
-        notes: What else a user should know of how the source was read, a line each.
-        doubt: What cannot be right about the mattes and what to try, in a line; ``None`` if they look plausible.
-        findings: What the cut-outs tell of themselves; ``None`` unless a report or a limit asked for it.
-        crossed: A line for each limit that a score is above, or that nothing could be held to.
+        mattes_read, mattes_computed: The networks' answers, from the cache and from the networks.
+        seconds: Wall time of the run without loading the model.
+        stages: The stages between the network and the files, by name.
+        timings: Frames per second that each part would reach alone, on this machine under this load.
+        lost: The damage of the source, in words; ``None`` if nothing was lost.
+        assumed: How untagged colours were interpreted, in words; ``None`` if they are tagged.
+        input_transfer: The transfer function that was undone for the network; ``None``: it saw the colours as they are.
+        keyframes, keyframe_seconds: Frames that SDMatte matted, by index, and the time for all of them.
+        mattes: Path, kind and damage of each matte that was given.
+        notes: What else a user should know about the input, a line each.
+        doubt: Why the mattes look implausible and what to try, in a line; ``None`` if they look plausible.
+        findings: The scores; ``None`` unless a report or a limit asked for them.
+        crossed: A line for each limit that was exceeded or could not be checked.
     """
 
     input: str
@@ -60,16 +61,13 @@ class Summary:
     device: str
     precision: str
     size: tuple[int, int]
-    alpha: str
-    stages: list[str] = field(default_factory=list)
-    outputs: list[dict[str, str]] = field(default_factory=list)
+    outputs: list[dict[str, str | None]] = field(default_factory=list)
     frames: int = 0
-    resumed: int = 0
+    mattes_read: int = 0
+    mattes_computed: int = 0
     seconds: float = 0.0
-    decode_fps: float = 0.0
-    network_fps: float = 0.0
-    stages_fps: dict[str, float] = field(default_factory=dict)
-    encode_fps: float = 0.0
+    stages: list[str] = field(default_factory=list)
+    timings: dict[str, float] = field(default_factory=dict)
     lost: str | None = None
     assumed: str | None = None
     input_transfer: str | None = None
@@ -81,15 +79,19 @@ class Summary:
     findings: Findings | None = None
     crossed: list[str] = field(default_factory=list)
 
-    def rates(self) -> str:
-        """Frames a second, of the run and of each part alone."""
-        parts = [f"decode {self.decode_fps:.0f}", f"network {self.network_fps:.1f}"]
-        parts += [f"{STAGES.get(name, name)} {rate:.1f}" for name, rate in self.stages_fps.items()]
-        parts.append(f"encode {self.encode_fps:.0f}")
-        return f"{(self.frames - self.resumed) / (self.seconds or 1):.1f} fps (alone: {', '.join(parts)})"
+    @property
+    def alpha(self) -> str | None:
+        """The alpha of the outputs that have any; ``mixed`` if they differ."""
+        kinds = {kind for output in self.outputs if (kind := output["alpha"]) is not None}
+        return "mixed" if len(kinds) > 1 else next(iter(kinds), None)
+
+    @property
+    def rate(self) -> float:
+        """Frames per second of the whole run."""
+        return self.frames / (self.seconds or 1)
 
     def as_json(self) -> str:
-        said = asdict(self)
+        said = asdict(self) | {"alpha": self.alpha}
         if self.findings is None:
             del said["findings"], said["crossed"]
         return json.dumps(said, indent=2)
@@ -123,11 +125,28 @@ class Clock:
         return count / self.seconds if self.seconds else 0.0
 
 
-class Timed:
-    """A stage, the time it takes summed; ``watch`` sees each cut-out before it."""
+class TimedModel:
+    """A model, with the time that it takes summed; its answers lie where the frames do.
 
-    def __init__(self, stage: Stage, watch: Callable[[Cutout], None] | None = None) -> None:
-        self.stage, self.clock, self._watch = stage, Clock(), watch
+    Attributes:
+        size: (H, W) of the network's input, if the model tells it.
+    """
+
+    def __init__(self, model: Model, size: tuple[int, int] | None) -> None:
+        self.clock, self.size = Clock(), size
+        self._model = model
+
+    def __call__(self, frames: Sequence[Frame]) -> list[Tensor]:
+        with self.clock:
+            alphas = self._model(frames)
+            return [alpha.to(frame.rgb.device) for alpha, frame in zip(alphas, frames, strict=True)]
+
+
+class Timed:
+    """A stage, with the time that it takes summed."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage, self.clock = stage, Clock()
         self.behind, self.ahead = stage.behind, stage.ahead
 
     @property
@@ -135,8 +154,6 @@ class Timed:
         return type(self.stage).__name__
 
     def push(self, cutout: Cutout) -> Iterable[Cutout]:
-        if self._watch is not None:
-            self._watch(cutout)
         with self.clock:
             return list(self.stage.push(cutout))
 

@@ -11,14 +11,17 @@ import importlib.util
 import json
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
+from streammatte.cli.command import Command, TerminalOptions
+from streammatte.cli.parser import instance, parse
 from streammatte.models.store import hub_cache, hub_endpoint, locate, offline_by_environment
 from streammatte.models.table import CHECKPOINTS
+from streammatte.options.field import like
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,6 +54,28 @@ class Check:
     ok: bool
     detail: str
     hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorOptions:
+    json: bool = like(TerminalOptions, "json", section="", help="print the report as one JSON array")
+
+
+COMMAND = Command(
+    prog="streammatte doctor",
+    usage=("streammatte doctor [--json]",),
+    about="Report what this machine can do, what is missing, and how to get it.",
+    takes=(DoctorOptions,),
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = instance(DoctorOptions, parse(COMMAND, arguments))
+
+    from rich.console import Console
+
+    print_report(Console(), as_json=options.json)
+    return 0
 
 
 def examine() -> list[Check]:

@@ -1,8 +1,8 @@
-"""The command line: arguments → Options → job. Nothing heavy is imported until an argument asks for it."""
+"""The command line. Nothing heavy is imported until an argument asks for it."""
 
 from __future__ import annotations
 
-import difflib
+import importlib
 import io
 import signal
 import sys
@@ -10,14 +10,12 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
-from typing import Any
 
-from streammatte.cli.commands import COMMANDS
-from streammatte.cli.parser import matting_parser
-from streammatte.errors import OutputError, StreammatteError
-from streammatte.media.addresses import PIPE
-from streammatte.options import Options
+from streammatte.cli import matte
+from streammatte.errors import StreammatteError
+
+COMMANDS = ("live", "models", "doctor", "evaluate", "train")
+"""By the first argument, each a module; any other argument is what to matte."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,8 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     with _signals() as received:
         try:
-            command = COMMANDS.get(arguments[0]) if arguments else None
-            return _matte(arguments) if command is None else command(arguments[1:])
+            if arguments and arguments[0] in COMMANDS:
+                command = importlib.import_module(f"streammatte.cli.{arguments[0]}")
+                return int(command.main(arguments[1:]))
+            return matte.main(arguments, COMMANDS)
         except (StreammatteError, KeyboardInterrupt) as exc:
             if debug:
                 traceback.print_exc()
@@ -74,34 +74,3 @@ def _signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _matte(arguments: Sequence[str]) -> int:
-    parser = matting_parser()
-    if not arguments:
-        parser.print_help()
-        return 2
-    given = parser.parse_args(arguments)
-    meant = difflib.get_close_matches(given.input, COMMANDS, n=1, cutoff=0.7)
-    if meant and not (given.outputs or given.matte or given.foreground or given.deliver):
-        parser.error(f"{given.input} is not a command: did you mean `streammatte {meant[0]}`?")
-    if given.json and PIPE in (*given.outputs, given.matte, given.foreground):
-        raise OutputError("-o - and --json both write to standard output", hint="use one or the other")
-    options = Options(**{each.name: _value(getattr(given, each.name)) for each in fields(Options)})
-    from streammatte.cli.display import TerminalDisplay
-    from streammatte.run import run
-
-    with TerminalDisplay(quiet=given.quiet or given.json) as display:
-        summary = run(options, display)
-        if given.json:
-            print(summary.as_json())
-        else:
-            display.summary(summary)
-        for line in summary.crossed:
-            display.notice(line)
-    return 1 if summary.crossed else 0
-
-
-def _value(given: object) -> Any:
-    """What was collected in a list, as the tuple that a value is."""
-    return tuple(given) if isinstance(given, list) else given

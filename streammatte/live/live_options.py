@@ -1,4 +1,4 @@
-"""What can be asked of a live run, as values."""
+"""What can be asked of a live run. The network's options are those of a run on a file."""
 
 from __future__ import annotations
 
@@ -8,39 +8,114 @@ from pathlib import Path
 from typing import Literal
 
 from streammatte.errors import ModelError, WeightsMissing
+from streammatte.options import Network, Writing, values
+from streammatte.options.field import like, option
 
 
 @dataclass(frozen=True, slots=True)
 class LiveOptions:
-    """See ``streammatte live --help``. The fields are the parser's own names."""
+    """See ``streammatte live --help``."""
 
-    camera: str | None = None
-    size: tuple[int, int] | None = None
-    rate: Fraction | None = None
-    backgrounds: tuple[str, ...] = ("blur",)
-    outputs: tuple[str, ...] = ()
-    model: str = "auto"
-    weights: str | None = None
-    device: str | None = None
-    precision: str = "auto"
-    quality: str | tuple[tuple[int, int], int] = "auto"
-    mirror: bool = False
-    light_wrap: Literal["on", "off"] = "on"
-    match: Literal["on", "off"] = "on"
-    feather: float = 0.0
-    seconds: float | None = None
-    offline: bool = False
-    overwrite: bool = False
-    json: bool = False
+    camera: str | None = option(
+        None,
+        "--camera",
+        metavar="CAMERA",
+        section="camera",
+        help="a number, name or device (default: the first), an address (rtsp, udp, rtmp, http), or a file or "
+        "lavfi:PATTERN, played once in real time",
+    )
+    size: tuple[int, int] | None = option(
+        None,
+        "--size",
+        metavar="WxH",
+        parse=values.size,
+        example="1280x720",
+        help="picture size to ask the camera for; other sizes are scaled and cropped to it (default: 1280x720)",
+    )
+    rate: Fraction | None = option(
+        None,
+        "--rate",
+        metavar="N",
+        parse=values.rate,
+        example="30",
+        help="frame rate to ask the camera for, or the most to take from a stream (default: 30)",
+    )
+    backgrounds: tuple[str, ...] = option(
+        ("blur",),
+        "--bg",
+        "--background",
+        metavar="BG",
+        section="picture",
+        example="blur",
+        repeat="join",
+        help="colour, picture, clip, checker, blur[:RADIUS] or transparent; repeat it, and a key steps through them "
+        "(default: blur)",
+    )
+    mirror: bool = option(False, "--mirror", help="flip the camera's picture left to right")
+    light_wrap: Literal["on", "off"] = option(
+        "on", "--light-wrap", help="let the background's light spill over the edge (default: on)"
+    )
+    match: Literal["on", "off"] = option(
+        "on", "--match", help="move brightness and warmth towards the background's (default: on)"
+    )
+    feather: float = option(
+        0.0,
+        "--feather",
+        metavar="N",
+        parse=values.width,
+        example="2",
+        help="soften the edge inwards by N pixels (default: 0)",
+    )
+    outputs: tuple[str, ...] = option(
+        (),
+        "--to",
+        metavar="TARGET",
+        section="output",
+        example="window",
+        repeat="join",
+        help="camera[:DEVICE], window, a file (mp4, webm, mov, mkv), an address (udp, tcp, rtsp, rtmp, or srt if "
+        "FFmpeg has it) or -; repeat for several at once (default: camera)",
+    )
+    overwrite: bool = like(Writing, "overwrite", common=False)
+    model: str = like(
+        Network,
+        "model",
+        section="network",
+        common=False,
+        help="a name from `streammatte models` (default: auto, birefnet-lite on a GPU and birefnet-nano without one)",
+    )
+    weights: str | None = like(Network, "weights")
+    device: str | None = like(Network, "device", common=False)
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = like(Network, "precision")
+    quality: str | tuple[tuple[int, int], int] = option(
+        "auto",
+        "--quality",
+        metavar="Q",
+        parse=values.live_quality,
+        example="high",
+        help="auto adapts to keep the frame rate; high, medium, low or WxH[/N] (network input, run on every Nth frame) "
+        "are fixed (default: auto)",
+    )
+    offline: bool = like(Network, "offline")
+    seconds: float | None = option(
+        None,
+        "--seconds",
+        metavar="N",
+        section="run",
+        parse=values.above_zero,
+        example="10",
+        help="stop N seconds after the network is ready",
+    )
+    json: bool = option(False, "--json", help="print the state as one JSON object a second on standard output")
 
 
 def check_network(options: LiveOptions) -> None:
-    """Refuse what no network can be made ready with, before anything is opened. What it weighs is seen later.
+    """Refuse a network that cannot be made ready, before anything is opened. Its weights are read later.
 
     Raises:
-        ModelError: No such model, or an input that it cannot have.
-        WeightsMissing: The file of weights is not there.
-        DeviceMissing: Nor is the device.
+        ModelError: There is no such model, or it cannot have that input.
+        WeightsMissing: The file of weights does not exist.
+        DeviceMissing: The device is not on this machine.
     """
     from streammatte.models.birefnet import check_size
     from streammatte.models.device import choose_device
@@ -53,7 +128,7 @@ def check_network(options: LiveOptions) -> None:
         except ModelError as exc:
             raise ModelError(
                 f"--quality {width}x{height}: the sides of a network's input are multiples of 32 from 32 to 4096",
-                hint="birefnet-nano's own is 192x192, the others' 1024x1024; auto, high, medium and low choose by it",
+                hint="--quality 192x192 is birefnet-nano's own size, 1024x1024 that of the others",
             ) from exc
     if options.model != "auto":
         find(options.model, "birefnet")

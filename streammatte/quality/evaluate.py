@@ -17,6 +17,7 @@ from streammatte.frame import Cutout, Footage, Frame
 from streammatte.media.write.composing import pixels_of
 from streammatte.quality import metrics
 from streammatte.quality.moments import Moment, Pictures, offer, thumbnail
+from streammatte.quality.options import EvaluationOptions
 from streammatte.quality.page import (
     ENDINGS,
     MARKED,
@@ -50,19 +51,6 @@ MEASURES = {
 _OF_ONE_FRAME = {name: getattr(metrics, name) for name in ("mad", "mse", "grad", "conn", "iou")}
 _WORST = {"mad": "The worst frames, by MAD", "dtssd": "The frames whose error changed most, by dtSSD"}
 _MAP_WIDTH = 720
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluationOptions:
-    """What the user asked for; see ``streammatte evaluate --help`` for what each means."""
-
-    pred: str
-    truth: str
-    source: str | None = None
-    foreground: str | None = None
-    json: str | None = None
-    html: str | None = None
-    overwrite: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

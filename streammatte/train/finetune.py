@@ -37,6 +37,7 @@ from streammatte.models.table import Checkpoint
 from streammatte.quality import metrics
 from streammatte.stages.detail import lifted
 from streammatte.train.loop import Schedule, Trainer, train
+from streammatte.train.options import TuneOptions
 from streammatte.train.pairs import (
     Pair,
     Pairs,
@@ -54,27 +55,6 @@ FEW = 5
 """Pairs held out, below which their scores say little."""
 EVERY_MINUTES = 10.0
 """Between two saved states."""
-
-
-@dataclass(frozen=True, slots=True)
-class TuneOptions:
-    """What the user asked for; see ``streammatte train --help`` for what each means."""
-
-    pairs: str
-    output: str
-    start: str = "birefnet-nano"
-    backgrounds: str | None = None
-    steps: int = 1000
-    minutes: float | None = None
-    size: tuple[int, int] | None = None
-    batch: int | None = None
-    rate: float | None = None
-    holdout: float = 0.1
-    seed: int = 0
-    device: str | None = None
-    offline: bool = False
-    resume: bool = False
-    overwrite: bool = False
 
 
 @dataclass(frozen=True, slots=True)

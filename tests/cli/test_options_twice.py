@@ -10,11 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from streammatte.cli.arguments import Parser
+from streammatte.cli.live_parser import live_parser
 from support import clips
 
 from streammatte.cli import commands
-from streammatte.cli.arguments import Parser
-from streammatte.cli.live_parser import live_parser
 from streammatte.cli.main import main
 from streammatte.cli.parser import matting_parser
 from streammatte.media import open_video

@@ -24,7 +24,7 @@ import torch
 from conftest import SAMPLES
 from support.live_footage import COUNT, SIZE, Kept, Keyed, number_in, of_room, picture, sender, write_counted
 
-from streammatte.cli.display import LiveDisplay
+from streammatte.cli.live_display import LiveDisplay
 from streammatte.cli.main import main
 from streammatte.errors import InputError, ModelError, SourceNotFound
 from streammatte.frame import Cutout, Frame

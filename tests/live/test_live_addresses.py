@@ -19,7 +19,7 @@ import pytest
 from support import clips
 from support.live_footage import SIZE, write_counted
 
-from streammatte.cli.display import LiveDisplay
+from streammatte.cli.live_display import LiveDisplay
 from streammatte.cli.main import main
 from streammatte.errors import InputError, SourceNotFound, StreammatteError
 from streammatte.frame import ColorSpec, StreamInfo

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from streammatte.cli.arguments import quality
 from streammatte.live.controller import MOST_PATIENCE, Controller, Setting, ladder, settings_for
+from streammatte.options.values import live_quality as quality
 
 INTERVAL = 1 / 30
 NANO = ladder((192, 192))
@@ -157,5 +156,5 @@ def test_a_quality_is_a_name_or_a_size_and_how_often() -> None:
 
 @pytest.mark.parametrize("text", ["best", "", "192", "192x", "192x192/", "192x192/0", "192x192/x", "192x192/2/2", "/2"])
 def test_other_words_are_no_quality(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="auto, high, medium, low"):
+    with pytest.raises(ValueError, match="auto, high, medium, low"):
         quality(text)

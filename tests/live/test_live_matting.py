@@ -19,7 +19,7 @@ from streammatte.live.contracts import Captured
 from streammatte.live.controls import Controls
 from streammatte.live.look import Look
 from streammatte.live.matting import LOOK, PUT_OFF, AdaptiveMatter, live_matter
-from streammatte.live.options import LiveOptions
+from streammatte.live.live_options import LiveOptions
 from streammatte.quality.metrics import mad
 
 HEIGHT, WIDTH = 180, 320

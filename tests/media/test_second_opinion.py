@@ -15,11 +15,9 @@ import pytest
 from support import clips, footage
 
 import streammatte
-from streammatte.checks import check_input_alpha
 from streammatte.cli.main import main
 from streammatte.errors import InputError
 from streammatte.media import open_video
-from streammatte.options import Options
 
 BARE = ["--model", "birefnet-nano", "--size", "64x64", "--device", "cpu"]
 BARE += ["--smooth", "off", "--colors", "off", "--decontaminate", "off"]
@@ -552,12 +550,6 @@ def test_notes_are_known_after_closing(tmp_path: Path) -> None:
     with open_video(path) as source:
         before = source.notes
     assert source.notes == before and "left out: 1" in before[0]
-
-
-def test_no_message_has_an_addresss_secrets() -> None:
-    with pytest.raises(InputError) as caught:
-        check_input_alpha(Options("http://me:secret@host/a.mp4", input_alpha="core"), has_alpha=False)
-    assert "secret" not in str(caught.value)
 
 
 def test_a_picture_that_ffmpeg_reads_from_an_address_is_told(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import pytest
 import torch
 from conftest import SAMPLES
 from numpy.typing import NDArray
+from streammatte.stages.motion import View
 from support import clips
 from support.clips import cut, write_clip
 from support.pages import Reader
@@ -28,14 +29,13 @@ from streammatte.cli.main import main
 from streammatte.frame import Cutout, Frame
 from streammatte.media.lengths import Lengths
 from streammatte.media.read.file_source import FileSource
-from streammatte.motion import View
 from streammatte.quality.moments import SPREAD, Spread, thumbnail
 from streammatte.quality.observer import Findings, Observer, Score
 from streammatte.quality.page import small
 from streammatte.quality.scores import SIZE, Flicker, contamination
 from streammatte.quality.sheet import report_page
 from streammatte.stages import TemporalSmoother, stages_for
-from streammatte.summary import STAGES, Summary
+from streammatte.summary import STAGES
 from training.flicker import flickering
 
 QUICK = ["--model", "birefnet-nano", "--size", "160x160", "--device", "cpu", "--offline"]
@@ -186,8 +186,6 @@ def test_stages_go_by_their_options_names() -> None:
     assert [STAGES[type(stage).__name__] for stage in stages] == [
         *("colors", "smooth", "detail", "decontaminate", "despill")
     ]
-    summary = Summary("a", "b", "cpu", "fp32", (64, 64), "straight", stages_fps={"ClipColors": 4.0})
-    assert "colors 4.0" in summary.rates()
 
 
 def written_to(observer: Observer, width: int, height: int, frames: int = 3) -> Observer:

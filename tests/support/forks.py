@@ -28,7 +28,7 @@ class Job:
     Attributes:
         arguments: Of the command.
         timeout: Seconds after which it is killed.
-        when: A file; once it has ``lines`` lines the run is sent ``signal``, or the file ``cut`` is halved.
+        when: A file; once it has ``size`` bytes the run is sent ``signal``, or the file ``cut`` is halved.
         largest: Bytes that a file may have: a full disk.
         collect: Garbage is collected early, and once more at the end: what was freed twice shows then.
     """
@@ -36,7 +36,7 @@ class Job:
     arguments: list[str]
     timeout: float = 60
     when: str | None = None
-    lines: int = 0
+    size: int = 0
     signal: int = signal.SIGKILL
     cut: str | None = None
     largest: int | None = None
@@ -112,7 +112,7 @@ def _watched(job: Job, child: int) -> int | None:
             return None
         if not struck and job.when is not None:
             with contextlib.suppress(OSError):
-                struck = Path(job.when).read_bytes().count(b"\n") >= job.lines
+                struck = Path(job.when).stat().st_size >= job.size
             if struck and job.cut is not None:
                 os.truncate(job.cut, Path(job.cut).stat().st_size // 2)
             elif struck:
@@ -128,7 +128,7 @@ def _serve() -> None:
     import safetensors.numpy  # noqa: F401
     import torch
 
-    import streammatte.cli.display
+    import streammatte.cli.run_display
     import streammatte.media.write.picture_writer
     import streammatte.media.write.video_writer
     import streammatte.quality

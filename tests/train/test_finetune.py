@@ -15,8 +15,8 @@ import torch
 from conftest import unless
 from safetensors.torch import load_file, save_file
 
-from streammatte.cli.display import TrainingDisplay
 from streammatte.cli.main import _signals, main
+from streammatte.cli.train_display import TrainDisplay
 from streammatte.errors import InputError
 from streammatte.models.nets.birefnet import BiRefNet, BiRefNetConfig
 from streammatte.models.nets.swin import SwinConfig
@@ -93,12 +93,12 @@ def test_ctrl_c_saves_and_resuming_ends_with_the_weights_of_an_unbroken_run(
     out = tmp_path / "mine.safetensors"
     state = tmp_path / "mine.safetensors.state"
 
-    def interrupting(display: TrainingDisplay, what: str, progress: float, loss: float) -> None:
+    def interrupting(display: TrainDisplay, what: str, progress: float, loss: float) -> None:
         if what.startswith("step 1 "):
             signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(TrainingDisplay, "stepped", interrupting)
+        patch.setattr(TrainDisplay, "stepped", interrupting)
         assert train(made, out, *steps) == 130
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     said = capsys.readouterr().err

@@ -10,15 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streammatte.errors import OutputError, WriteFailed
+from streammatte.errors import WriteFailed
 from streammatte.frame import StreamInfo, Writer
 from streammatte.options import Options
 
 if TYPE_CHECKING:
     from streammatte.media.write.composing import Content
 
-
-_LOGS = ("logc3", "slog3")
 _CURVES = {"srgb": 13, "rec709": 1, "linear": 8, "pq": 16, "hlg": 18}  # as H.273 numbers them
 
 
@@ -40,56 +38,24 @@ class Target:
 
 
 def targets_of(options: Options) -> list[Target]:
-    """Every file that a run is to write, pages and notes apart.
-
-    Raises:
-        OutputError: What is asked for does not go together.
-    """
-    if options.pair is not None and options.background is not None:
-        raise OutputError("--pair is for players that know no alpha, and with --bg there is none", hint="leave one out")
-    if options.pair is not None and not options.outputs:
-        raise OutputError(
-            "--pair says how an output holds fill and matte, and there is none", hint="name a file with -o"
+    """Every file that a run is to write, pages and notes apart."""
+    targets = [
+        Target(path, options.writing.pair or "plate", options.writing.background) for path in options.writing.outputs
+    ]
+    if options.writing.foreground is not None:
+        targets.append(Target(options.writing.foreground, "foreground"))
+    if options.writing.matte is not None:
+        targets.append(Target(options.writing.matte, "matte"))
+    if options.writing.deliver is not None:
+        targets += _delivery(
+            Path(options.writing.deliver), name_of(options.reading.input), options.writing.background or "checker"
         )
-    targets = [Target(path, options.pair or "plate", options.background) for path in options.outputs]
-    if options.foreground is not None:
-        targets.append(Target(options.foreground, "foreground"))
-    if options.matte is not None:
-        targets.append(Target(options.matte, "matte"))
-    if options.input_transfer in _LOGS and any(
-        target.path.lower().endswith(".exr") for target in targets if target.content != "matte"
-    ):
-        raise OutputError(
-            f"EXR is linear, and {options.input_transfer} is not made linear", hint="write .mov, .mkv, .png or .tif"
-        )
-    if options.background is not None and options.alpha == "premultiplied" and options.outputs:
-        raise OutputError("--alpha is of plates, and with --bg there are none", hint="leave one of the two out")
-    for name, suffix, given in (
-        ("--codec", ".mov", options.codec != "prores4444"),
-        ("--exr-compression", ".exr", options.exr_compression != "zip"),
-    ):
-        made = [Path(target.path).suffix.lower() for target in targets] + [".mov"] * (options.deliver is not None)
-        if given and suffix not in made:
-            raise OutputError(f"{name} is of {suffix}, and none is written", hint=f"leave it out, or name a {suffix}")
-    _check_numbers(options, targets)
-    if options.deliver is not None:
-        targets += _delivery(Path(options.deliver), name_of(options.input), options.background or "checker")
     return targets
-
-
-def _check_numbers(options: Options, targets: Sequence[Target]) -> None:
-    """Refuse a first number where nothing is numbered."""
-    from streammatte.media.read.sequence import NumberedName
-
-    if options.start_number is not None and all(NumberedName.parse(target.path) is None for target in targets):
-        raise OutputError(
-            "--start-number needs a numbered output", hint="name one, such as name.####.png, or leave it out"
-        )
 
 
 def info_for(target: Target, info: StreamInfo, options: Options) -> StreamInfo:
     """The stream as a target's writer is to take it: EXR is made linear from what --input-transfer names."""
-    code = _CURVES.get(options.input_transfer or "")
+    code = _CURVES.get(options.reading.input_transfer or "")
     if code is None or not target.path.lower().endswith(".exr"):
         return info
     return replace(info, color=replace(info.color, transfer=code))
@@ -161,11 +127,11 @@ def note_of(
     options: Options, info: StreamInfo, targets: Sequence[Target], writers: Sequence[Writer], frames: int
 ) -> str:
     """What goes along with a delivery: its files, who shows what of them, and the clip's facts."""
-    lines = [f"{name_of(options.input)}, cut out by streammatte", ""]
+    lines = [f"{name_of(options.reading.input)}, cut out by streammatte", ""]
     for target, writer in zip(targets, writers, strict=True):
         if target.shown_by is not None:
             lines += [writer.path.name, *_wrapped(writer.description), *_wrapped(target.shown_by), ""]
-    alpha = options.alpha or "straight"
+    alpha = options.writing.alpha or "straight"
     meaning = (
         "colours are not multiplied by alpha, and go on beyond the edge: interpret as straight (unmatted)"
         if alpha == "straight"

@@ -63,25 +63,10 @@ class PipeWriter:
         self._container: av.container.OutputContainer | None = None
         self._shift: int | None = None
         self._last = -1
+        self._finished = False
         self.description = f"NUT, raw {self._pixels}, {pictures.what}{'' if silent else ', sound left out'}"
 
     def __enter__(self) -> Self:
-        info = self._info
-        try:
-            out = self._container = open_nut(self._pipe)
-            stream = self._stream = out.add_stream("rawvideo", rate=info.frame_rate)
-            stream.width, stream.height = self._size
-            stream.pix_fmt = self._pixels
-            stream.time_base = stream.codec_context.time_base = info.time_base
-            stream.codec_context.sample_aspect_ratio = info.pixel_aspect
-            out.start_encoding()
-            self._pipe.check()
-        except (av.FFmpegError, OSError) as exc:
-            self._close()
-            raise _failed(exc) from exc
-        except BaseException:
-            self._close()
-            raise
         return self
 
     def write(self, cutout: Cutout) -> None:
@@ -90,8 +75,8 @@ class PipeWriter:
         Raises:
             WriteFailed: Nobody reads any more.
         """
-        if self._container is None:
-            raise RuntimeError("a writer takes cut-outs inside its with statement, and none once it is finished")
+        if self._finished:
+            raise RuntimeError("a writer takes no cut-outs once it is finished")
         pts = cutout.frame.pts
         if self._shift is None:
             self._shift = pts if pts < 0 or self._info.span is not None else 0
@@ -100,6 +85,8 @@ class PipeWriter:
         frame.time_base = self._info.time_base
         frame.duration = cutout.frame.duration
         try:
+            if self._container is None:  # not before: a run that fails while it gets ready leaves the reader alone
+                self._container = self._open()
             self._container.mux(self._stream.encode(frame))
             self._pipe.check()
         except (av.FFmpegError, OSError) as exc:
@@ -112,8 +99,6 @@ class PipeWriter:
             WriteFailed: Nobody reads any more, or there were no cut-outs.
         """
         if self._container is None:
-            return
-        if self._shift is None:
             raise WriteFailed("standard output would have no frames", hint="no frames were written")
         try:
             self._container.mux(self._stream.encode(None))
@@ -121,17 +106,28 @@ class PipeWriter:
             self._pipe.check()
         except (av.FFmpegError, OSError) as exc:
             raise _failed(exc) from exc
-        self._container = None
+        self._container, self._finished = None, True
         self.description += told_of(self._background)
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None:
+            if kind is None and not self._finished:
                 self.finish()
         finally:
             self._close()
+
+    def _open(self) -> av.container.OutputContainer:
+        info = self._info
+        out = open_nut(self._pipe)
+        stream = self._stream = out.add_stream("rawvideo", rate=info.frame_rate)
+        stream.width, stream.height = self._size
+        stream.pix_fmt = self._pixels
+        stream.time_base = stream.codec_context.time_base = info.time_base
+        stream.codec_context.sample_aspect_ratio = info.pixel_aspect
+        out.start_encoding()
+        return out
 
     def _close(self) -> None:
         container, self._container = self._container, None

@@ -294,9 +294,9 @@ class _Tracks:
                 told += f", {done}" if count == 1 else f", {count} × {done}"
         if self._subtitles is not None:
             length = None if span is None or span[1] is None else span[1] - span[0]
-            subtitles, done = open_subtitles(self._subtitles, out, length)
+            subtitles, kept = open_subtitles(self._subtitles, out, length)
             self._all += subtitles
-            told += f", {done}" if done else ""
+            told += f", {kept}" if kept else ""
         return told
 
     def advance(self, seconds: Fraction, moved: Fraction) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from streammatte.models.sdmatte import SDMatteRefiner
     from streammatte.stages import TransparencyRefiner
     from streammatte.stages.mattes import Guide
+    from streammatte.stages.transparent.refiner import KeyframeMatter
 
 
 _OF_IT = ("sdmatte", "sdmatte_size", "keyframe_every")  # options that mean nothing without it
@@ -45,55 +47,66 @@ class SeeingThrough:
         device: Where SDMatte computes.
         mask: The user's, which says where.
         display: Told of loading and of keyframes.
+        remember: Wraps SDMatte, so that what it answered before is not asked again.
 
     Raises:
         ModelError, WeightsMissing, WeightsMismatch: There is no such SDMatte, or none that could be loaded.
 
     Attributes:
         stage: For this run; ``None`` if it looks for nothing.
-        frames: Indices of the frames that SDMatte has matted.
-        seconds: Spent on them.
+        seconds: Spent on keyframes.
     """
 
     def __init__(
-        self, options: Options, size: tuple[int, int], device: torch.device, mask: Guide | None, display: Display
+        self,
+        options: Options,
+        size: tuple[int, int],
+        device: torch.device,
+        mask: Guide | None,
+        display: Display,
+        remember: Callable[[KeyframeMatter], KeyframeMatter] = lambda matted: matted,
     ) -> None:
         import torch
 
         from streammatte.stages import SURE_OF_ITSELF, TransparencyRefiner
 
         self.stage: TransparencyRefiner | None = None
-        self.frames: list[int] = []
         self.seconds = 0.0
         self._options, self._device, self._display = options, device, display
         self._refiner: SDMatteRefiner | None = None
         self._missing = ""
         self._stopped = threading.Event()
         self._threads = torch.get_num_threads()  # a run leaves some cores to others; a keyframe has all of them
-        _check_name(options.sdmatte)
-        where = options.transparent if mask is None else mask
-        auto = options.transparency == "auto"
-        if options.transparency == "off":
+        _check_name(options.transparency.sdmatte)
+        where = options.transparency.transparent if mask is None else mask
+        auto = options.transparency.transparency == "auto"
+        if options.transparency.transparency == "off":
             return
         if auto and where is None and max(size) < SURE_OF_ITSELF:
-            usual = Options(options.input)
-            if any(getattr(options, name) != getattr(usual, name) for name in _OF_IT):
+            if options.changed().keys() & set(_OF_IT):
                 display.notice("SDMatte is not asked: this network cannot tell where; --transparent BOX does")
             return
         if not auto:
-            self._refiner = self._load(offline=options.offline)
-        elif where is not None and not self._can_be_had("", offline=options.offline):
+            self._refiner = self._load(offline=options.network.offline)
+        elif where is not None and not self._can_be_had("", offline=options.network.offline):
             return
-        self.stage = TransparencyRefiner(self._matted, every=options.keyframe_every, region=where)
+        self.stage = TransparencyRefiner(
+            remember(self._matted), every=options.transparency.keyframe_every, region=where
+        )
 
-    def notes(self, *, whole: bool) -> list[str]:
-        """What a summary has to say, a line each. ``whole``: the run began at the first frame."""
+    @property
+    def frames(self) -> list[int]:
+        """Indices of the frames that SDMatte has matted."""
+        return [] if self.stage is None else self.stage.keyframes
+
+    def notes(self) -> list[str]:
+        """What a summary has to say, a line each."""
         notes = [self._missing] if self._missing else []
         if self.stage is not None and self.stage.left is not None:
             notes.append(f"what was in the box was seen through up to frame {self.stage.left - 1}, where its shot ends")
-        if self._options.transparency == "on" and not self.frames and whole:
+        if self._options.transparency.transparency == "on" and not self.frames:
             where = ": --transparent BOX says where to look"
-            if masks := self._options.transparent_masks:
+            if masks := self._options.transparency.transparent_masks:
                 where = f": {', '.join(masks)} {'has' if len(masks) == 1 else 'have'} no white"
             notes.append(f"nothing was found that can be seen through{where}")
         return notes
@@ -113,7 +126,7 @@ class SeeingThrough:
         try:
             if self._refiner is None and not self._can_be_had(
                 f"frame {frame.index} shows what can be seen through: ",
-                offline=self._options.offline or self._device.type == "cpu",
+                offline=self._options.network.offline or self._device.type == "cpu",
             ):
                 return None
             assert self._refiner is not None
@@ -121,7 +134,6 @@ class SeeingThrough:
             with cores(self._threads):
                 alpha = self._refiner(frame, region)
             self.seconds += time.perf_counter() - start
-            self.frames.append(frame.index)
             return alpha
         finally:
             self._display.keyframe(None)
@@ -133,7 +145,9 @@ class SeeingThrough:
             if not why and not isinstance(exc, WeightsMissing):  # what the user has asked for is broken
                 raise
             self._missing = f"{why}goes on without SDMatte, because {exc}"
-            self._display.notice(f"{self._missing}; `streammatte models pull {self._options.sdmatte}` fetches it")
+            self._display.notice(
+                f"{self._missing}; `streammatte models pull {self._options.transparency.sdmatte}` fetches it"
+            )
         return self._refiner is not None
 
     def _load(self, *, offline: bool) -> SDMatteRefiner:
@@ -145,10 +159,10 @@ class SeeingThrough:
 
         options = self._options
         return load_refiner(
-            options.sdmatte,
+            options.transparency.sdmatte,
             device=str(self._device),
-            precision=options.precision,
-            size=options.sdmatte_size,
+            precision=options.network.precision,
+            size=options.transparency.sdmatte_size,
             offline=offline,
             on_progress=progress,
             on_notice=self._display.notice,

@@ -1,0 +1,446 @@
+"""The matte cache: every answer of a network, stored beside the output, so that none is computed twice.
+
+One file holds the answers about one source at one setting of the network: a line of JSON with all that decides them,
+then a record for each answer. It is hidden while a run lasts (``.clip.0123456789ab.mattes``), removed when the outputs
+are whole, and kept visible on request. A run that was killed leaves it hidden; the next run reads it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import struct
+import threading
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from streammatte.errors import SourceNotFound
+from streammatte.media.addresses import PIPE
+from streammatte.pipeline import STEPS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from streammatte.frame import Frame, Model
+    from streammatte.models.birefnet import BiRefNetModel
+    from streammatte.options import Options
+    from streammatte.stages.transparent.refiner import KeyframeMatter
+
+_MAGIC = b"streammatte mattes 1\n"
+_LONGEST_HEADER = 1 << 16
+_RECORD = struct.Struct("<4s8sIHHII")  # marker, kind, frame, height, width, bytes, CRC-32
+_MARKER = b"MATT"
+_REORDERED = 32  # frames: twice as far as any codec lets one depend on a later one
+_WAITING = 16  # answers that may wait for the disk
+_WHOLE = 64 << 20  # bytes up to which a file is hashed as a whole
+_ENDS = 1 << 20  # bytes of either end that tell a larger file from others of its size
+_MATTE = bytes(8)  # the kind of the main network's answers
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    offset: int
+    length: int
+    shape: tuple[int, int]
+    checksum: int
+
+
+class MatteCache:
+    """Answers by kind and frame index. A context manager; leave it with an exception, and what it holds stays hidden.
+
+    Nothing here ends a run: what cannot be read is computed, and where nothing can be written the cache turns itself
+    off and says so once.
+
+    Args:
+        folder: Where the file lies.
+        stem: What its name begins with.
+        key: All that decides the answers.
+        keep: Leave the file under its visible name in the end.
+        notice: Told in one line why nothing is stored.
+
+    Attributes:
+        path: The file.
+        left: It was left by a run that was interrupted.
+    """
+
+    def __init__(
+        self, folder: Path, stem: str, key: Mapping[str, str], *, keep: bool, notice: Callable[[str], None]
+    ) -> None:
+        self._header = _MAGIC + json.dumps(dict(key), sort_keys=True).encode() + b"\n"
+        stem = os.fsencode(stem)[:64].decode(errors="ignore")
+        name = f"{stem}.{sha256(self._header).hexdigest()[:12]}.mattes"
+        self._visible, self._hidden = folder / name, folder / f".{name}"
+        self._keep, self._notice = keep, notice
+        self._places: dict[tuple[bytes, int], _Place] = {}
+        self._file: BinaryIO | None = None
+        self._reading = threading.Lock()
+        self._waiting: queue.Queue[tuple[bytes, int, Tensor] | None] = queue.Queue(_WAITING)
+        self._thread: threading.Thread | None = None
+        self._lock = FileLock(folder / f".{name}.lock", timeout=0)
+        self.path = self._hidden
+        self.left = False
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __enter__(self) -> MatteCache:
+        try:
+            with contextlib.suppress(NotImplementedError):  # the file system has no locks
+                self._lock.acquire()
+            writable = True
+        except Timeout:
+            writable = False  # another run writes it; whole records can be read all the same
+        except OSError as exc:
+            self._off(exc)
+            writable = False
+        for path in (self._visible, self._hidden):
+            if self._open(path, writable=writable):
+                break
+        else:
+            if writable:
+                self._create()
+        if writable and self._file is not None:
+            self._thread = threading.Thread(target=self._append_all, name="streammatte-cache", daemon=True)
+            self._thread.start()
+        return self
+
+    def get(self, kind: bytes, index: int) -> Tensor | None:
+        """(h, w) float32 in [0, 1]; ``None`` if there is no such answer, or it is damaged."""
+        import torch
+
+        place = self._places.get((kind, index))
+        if place is None or self._file is None:
+            return None
+        data = b""
+        with self._reading, contextlib.suppress(OSError):
+            data = _read(self._file, place)
+        whole = _checksum(kind, index, place.shape, data) == place.checksum
+        steps = unpacked(data, place.shape) if whole else None
+        if steps is None:
+            del self._places[kind, index]
+            return None
+        return torch.from_numpy(steps.astype(np.float32)) / STEPS
+
+    def put(self, kind: bytes, index: int, answer: Tensor) -> None:
+        """Store a rounded answer; what is there already stays."""
+        if self._thread is not None and (kind, index) not in self._places:
+            self._waiting.put((kind, index, answer))
+
+    def _forget(self, frames: int) -> None:
+        """Drop the answers about the last frames."""
+        last = max((index for _, index in self._places), default=0)
+        lost = {key: place for key, place in self._places.items() if key[1] > last - frames}
+        if lost and self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.truncate(min(place.offset for place in lost.values()) - _RECORD.size)
+        for key in lost:
+            del self._places[key]
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: object) -> None:
+        self._stop()
+        if isinstance(exc, SourceNotFound):  # what vanished may come back, and its last frames may be damaged
+            self._forget(_REORDERED)
+        writable = self._lock.is_locked
+        if self._file is not None:
+            self._file.close()
+        with contextlib.suppress(OSError):
+            if self.path == self._hidden and writable:
+                if not self._places or (exc is None and not self._keep):
+                    self._hidden.unlink(missing_ok=True)
+                elif exc is None:
+                    os.replace(self._hidden, self._visible)  # noqa: PTH105 - the name says that a target is replaced
+            if writable:
+                Path(self._lock.lock_file).unlink(missing_ok=True)
+        self._lock.release(force=True)
+        if exc is not None and self._places:
+            count = "1 matte is" if len(self) == 1 else f"{len(self)} mattes are"
+            exc.add_note(f"{count} kept; run the same command with --resume to continue")
+
+    def _open(self, path: Path, *, writable: bool) -> bool:
+        """Whether that is a file of this cache, now open and ready to be appended to."""
+        try:
+            file = path.open("r+b" if writable else "rb", buffering=0)
+        except OSError:
+            return False
+        try:
+            if _header(file) != self._header:
+                file.close()
+                return False
+            end = len(self._header)
+            for key, place in _records(file, end):
+                self._places[key] = place
+                end = place.offset + place.length
+            if writable:
+                file.truncate(end)  # a torn record
+        except OSError:
+            file.close()
+            self._places.clear()
+            return False
+        self._file, self.path = file, path
+        self.left = path == self._hidden and writable and bool(self._places)
+        return True
+
+    def _create(self) -> None:
+        try:
+            self._file = self._hidden.open("w+b", buffering=0)
+            _write(self._file, self._header)
+        except OSError as exc:
+            self._off(exc)
+
+    def _append_all(self) -> None:
+        """The thread: compress and append what comes; after a failure, throw it away."""
+        failed = False
+        while (item := self._waiting.get()) is not None:
+            if failed:
+                continue
+            kind, index, answer = item
+            steps = (answer * STEPS).round().int().cpu().numpy().astype("<u2")
+            data = packed(steps)
+            try:
+                self._append(kind, index, data, (steps.shape[0], steps.shape[1]))
+            except OSError as exc:
+                failed = True
+                self._off(exc)
+
+    def _append(self, kind: bytes, index: int, data: bytes, shape: tuple[int, int]) -> None:
+        assert self._file is not None
+        checksum = _checksum(kind, index, shape, data)
+        with self._reading:
+            start = self._file.seek(0, os.SEEK_END)
+            try:
+                _write(self._file, _RECORD.pack(_MARKER, kind, index, *shape, len(data), checksum) + data)
+            except OSError:
+                self._file.truncate(start)
+                raise
+        self._places[kind, index] = _Place(start + _RECORD.size, len(data), shape, checksum)
+
+    def _stop(self) -> None:
+        if self._thread is not None:
+            self._waiting.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def _off(self, exc: OSError) -> None:
+        reason = (exc.strerror or str(exc)).lower()
+        self._notice(f"mattes are no longer cached: cannot write {self.path}: {reason}")
+
+
+class Remembered:
+    """A model that asks the network only for what the cache lacks. Its answers are in steps of 1/65535, as stored ones.
+
+    Attributes:
+        read, computed: How many answers came from either.
+    """
+
+    def __init__(self, model: Model, cache: MatteCache | None) -> None:
+        self._model, self._cache = model, cache
+        self.read = self.computed = 0
+
+    def __call__(self, frames: Sequence[Frame]) -> list[Tensor]:
+        cache = self._cache
+        if cache is not None:
+            known = [cache.get(_MATTE, frame.index) for frame in frames]
+            found = [alpha for alpha in known if alpha is not None]
+            if len(found) == len(frames):
+                self.read += len(found)
+                return found
+        # The whole batch, though some of it may be known: a batch of others could give other bits.
+        answers = [rounded(alpha) for alpha in self._model(frames)]
+        self.computed += len(answers)
+        if cache is not None:
+            for frame, answer in zip(frames, answers, strict=False):  # as many as there are frames: matte() checks it
+                if answer.isfinite().all():
+                    cache.put(_MATTE, frame.index, answer)
+        return answers
+
+
+class RememberedRegions:
+    """The same for a model that is asked about a region of a frame.
+
+    Args:
+        identity: All that decides the answers but frame and region; asked when it is needed, as weights may be fetched
+            by then. Nothing is read or stored while it is ``None``.
+    """
+
+    def __init__(self, model: KeyframeMatter, cache: MatteCache | None, identity: Callable[[], str | None]) -> None:
+        self._model, self._cache, self._identity = model, cache, identity
+        self._known: str | None = None
+        self.read = self.computed = 0
+
+    def __call__(self, frame: Frame, region: Tensor) -> Tensor | None:
+        kind = self._kind(region)
+        if self._cache is not None and kind is not None:
+            known = self._cache.get(kind, frame.index)
+            if known is not None:
+                self.read += 1
+                return known
+        answer = self._model(frame, region)
+        if answer is None:
+            return None
+        answer = rounded(answer)
+        self.computed += 1
+        kind = kind or self._kind(region)
+        if self._cache is not None and kind is not None and answer.isfinite().all():
+            self._cache.put(kind, frame.index, answer)
+        return answer
+
+    def _kind(self, region: Tensor) -> bytes | None:
+        if self._cache is not None and self._known is None:
+            self._known = self._identity()
+        if self._known is None:
+            return None
+        mask = region.cpu().numpy()
+        return sha256(f"{self._known} {mask.shape} ".encode() + np.packbits(mask).tobytes()).digest()[:8]
+
+
+def cache_of(
+    options: Options, model: BiRefNetModel, outputs: Sequence[str], *, notice: Callable[[str], None]
+) -> MatteCache | None:
+    """The cache beside the first output of a run; ``None`` where nothing could be told from other footage or models."""
+    from streammatte import __version__
+
+    folder = next((Path(output).parent for output in outputs if output != PIPE), None)
+    key = {
+        "version": __version__,
+        "source": signature(options.reading.input),
+        "weights": weights_signature(options.network.weights or model.name, "birefnet"),
+        "size": "{1}x{0}".format(*model.size),
+        "precision": model.precision,
+        "device": model.device.type,
+    }
+    if folder is None or not all(key.values()):
+        return None
+    # What decides over the pixels of a frame of a certain index.
+    reading = options.reading
+    key |= {name: str(getattr(reading, name)) for name in ("layer", "interlaced", "input_transfer")}
+    if reading.interlaced == "deinterlace":  # the filter knows nothing of what lies before the first frame
+        key["in"] = f"{reading.mark_in} - {reading.handles}"
+    stem = Path(reading.input.removeprefix("file://")).stem
+    return MatteCache(folder, stem, key, keep=options.writing.keep_mattes, notice=notice)
+
+
+def sdmatte_identity(options: Options, device: str) -> str | None:
+    """All that decides SDMatte's answers but frame and region; ``None`` while its weights are not on this machine."""
+    weights = weights_signature(options.transparency.sdmatte, "sdmatte")
+    if not weights:
+        return None
+    return f"{weights} {options.transparency.sdmatte_size} {options.network.precision} {device}"
+
+
+def weights_signature(name: str, network: str) -> str:
+    """The identity of a checkpoint's contents, by name or path; empty while it is not on this machine."""
+    from streammatte.models.store import find, locate
+    from streammatte.models.table import CHECKPOINTS
+
+    if name not in (checkpoint.name for checkpoint in CHECKPOINTS):
+        return signature(name)
+    path = locate(find(name, network))
+    return "" if path is None else signature(str(path))
+
+
+def rounded(alpha: Tensor) -> Tensor:
+    """In steps of 1/65535, so that an answer is the same whether it was stored or not."""
+    return (alpha.detach().float().clamp(0, 1) * STEPS).round() / STEPS
+
+
+def signature(name: str) -> str:
+    """The identity of a file's, a folder's or a numbered sequence's contents; empty for anything else, as a pipe."""
+    from streammatte.media.read.sequence import NumberedName
+
+    try:
+        numbered = NumberedName.parse(name)
+        path = Path(name.removeprefix("file://"))
+        if numbered is not None:
+            return _listed(numbered.files()[0].values())
+        if path.is_dir():
+            return sha256(
+                "".join(_hashed(each) for each in sorted(path.rglob("*")) if each.is_file()).encode()
+            ).hexdigest()
+        return _hashed(path)
+    except (OSError, ValueError):
+        return ""
+
+
+def packed(steps: NDArray[np.uint16]) -> bytes:
+    """(h, w) compressed: differences along rows, low and high bytes apart, which zlib does best with."""
+    differences = steps.astype("<u2")
+    differences[:, 1:] -= steps[:, :-1]
+    return zlib.compress(differences.view(np.uint8).reshape(*steps.shape, 2).transpose(2, 0, 1).tobytes(), 1)
+
+
+def unpacked(data: bytes, shape: tuple[int, int]) -> NDArray[np.uint16] | None:
+    """What :func:`packed` was given; ``None`` if it was something else."""
+    expected = 2 * shape[0] * shape[1]
+    try:
+        planes = zlib.decompressobj().decompress(data, expected)
+    except zlib.error:
+        return None
+    if len(planes) != expected:
+        return None
+    low_and_high = np.frombuffer(planes, np.uint8).reshape(2, *shape).transpose(1, 2, 0)
+    differences = np.ascontiguousarray(low_and_high).view("<u2")[..., 0]
+    return np.cumsum(differences, axis=1, dtype=np.uint16)
+
+
+def _hashed(path: Path) -> str:
+    """By size and contents; of a large file, its ends."""
+    digest = sha256()
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        for start, end in ((0, size),) if size <= _WHOLE else ((0, _ENDS), (size - _ENDS, size)):
+            file.seek(start)
+            digest.update(file.read(end - start))
+    return f"{size} {digest.hexdigest()[:32]}"
+
+
+def _listed(paths: Iterable[Path]) -> str:
+    digest = sha256()
+    for path in paths:
+        there = path.stat()
+        digest.update(f"{path.name} {there.st_size} {there.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:32]
+
+
+def _header(file: BinaryIO) -> bytes:
+    start = file.read(_LONGEST_HEADER)
+    end = start.find(b"\n", len(_MAGIC))
+    return start[: end + 1] if start.startswith(_MAGIC) else b""
+
+
+def _records(file: BinaryIO, start: int) -> Iterator[tuple[tuple[bytes, int], _Place]]:
+    """The whole records from ``start`` on, up to the first that is torn."""
+    size = file.seek(0, os.SEEK_END)
+    while start + _RECORD.size <= size:
+        file.seek(start)
+        marker, kind, index, height, width, length, checksum = _RECORD.unpack(file.read(_RECORD.size))
+        start += _RECORD.size
+        if marker != _MARKER or start + length > size:
+            return
+        yield (kind, index), _Place(start, length, (height, width), checksum)
+        start += length
+
+
+def _read(file: BinaryIO, place: _Place) -> bytes:
+    file.seek(place.offset)
+    return file.read(place.length)
+
+
+def _write(file: BinaryIO, data: bytes) -> None:
+    """All of it: an unbuffered file may take less at once, as a disk that becomes full."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+def _checksum(kind: bytes, index: int, shape: tuple[int, int], data: bytes) -> int:
+    return zlib.crc32(data, zlib.crc32(f"{kind.hex()} {index} {shape}".encode()))

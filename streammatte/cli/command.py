@@ -1,0 +1,48 @@
+"""What a command understands, as a value that its parser, its help and the reference read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from streammatte.options.field import Group, Option, groups_of, option
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Attributes:
+        prog: What is typed for it.
+        usage: Lines to type.
+        about: What it does, in a sentence or two.
+        takes: Classes whose fields are its options.
+        places: Options that are told by their place.
+        examples: Lines to type, each with what it does.
+    """
+
+    prog: str
+    usage: tuple[str, ...]
+    about: str
+    takes: tuple[type, ...]
+    places: tuple[str, ...] = ()
+    examples: tuple[tuple[str, str], ...] = ()
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        return tuple(group for cls in self.takes for group in groups_of(cls))
+
+    @cached_property
+    def options(self) -> dict[str, Option]:
+        return {option.name: option for group in self.groups for option in group.options}
+
+
+@dataclass(frozen=True, slots=True)
+class TerminalOptions:
+    """What a run says while it goes on and at its end."""
+
+    json: bool = option(
+        False, "--json", section="terminal", help="print the summary as one JSON object on standard output"
+    )
+    timings: bool = option(False, "--timings", help="add how long each part took to the summary")
+    quiet: bool = option(False, "--quiet", common=True, help="print errors and warnings only")

@@ -1,0 +1,192 @@
+"""An option is a dataclass field: its name, default, type, flags and help are written there and nowhere else."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from streammatte.errors import InputError
+from streammatte.options.values import one_of
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option, as its field has it.
+
+    Attributes:
+        flags: As typed; the first is the one that is shown. None: it is told by its place.
+        choices: What it may be, if that is a list.
+        parse: From what is typed, or given in Python, to the value.
+        example: A value that shows how it is written.
+        repeat: Given twice, it is refused, or its values are joined.
+        common: ``--help`` shows it.
+        section: A heading before it, where the options of a class are not nested in groups.
+    """
+
+    name: str
+    default: Any
+    flags: tuple[str, ...]
+    help: str
+    metavar: str
+    choices: tuple[Any, ...]
+    parse: Callable[[Any], Any]
+    example: str
+    repeat: Literal["refuse", "join"]
+    common: bool
+    section: str
+
+    @property
+    def switch(self) -> bool:
+        """It takes no value."""
+        return self.default is False
+
+    @property
+    def required(self) -> bool:
+        return self.default is MISSING
+
+    @property
+    def shown(self) -> str:
+        """What the user calls it."""
+        return self.flags[0] if self.flags else self.metavar
+
+    def value(self, given: Any) -> Any:
+        """The value of what was typed or given.
+
+        Raises:
+            ValueError: It cannot have that value.
+        """
+        if given is None and not self.required:
+            return self.default
+        if self.switch:
+            return bool(given)
+        if self.repeat == "join":
+            several = given.items() if isinstance(given, Mapping) else given
+            if isinstance(given, str | os.PathLike):
+                several = (given,)
+            return tuple(self._one(each) for each in several)
+        return self._one(given)
+
+    def _one(self, given: Any) -> Any:
+        return self.parse(os.fspath(given) if isinstance(given, os.PathLike) else given)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Options that belong together, under a heading and a line on what its words mean."""
+
+    title: str
+    about: str
+    options: tuple[Option, ...]
+
+
+def option(
+    default: Any,
+    *flags: str,
+    help: str,
+    metavar: str = "",
+    parse: Callable[[Any], Any] | None = None,
+    example: str = "",
+    repeat: Literal["refuse", "join"] = "refuse",
+    common: bool = False,
+    section: str = "",
+) -> Any:
+    """A dataclass field that is an option; ``default`` may be ``MISSING``. See :class:`Option` for the others."""
+    about = {
+        "flags": flags,
+        "help": help,
+        "metavar": metavar,
+        "parse": parse,
+        "example": example,
+        "repeat": repeat,
+        "common": common,
+        "section": section,
+    }
+    return dataclasses.field(default=default, metadata=about)
+
+
+def like(other: type, name: str, **changes: Any) -> Any:
+    """The field that another class has under that name, with changes."""
+    field = other.__dataclass_fields__[name]  # type: ignore[attr-defined]
+    return dataclasses.field(default=changes.pop("default", field.default), metadata={**field.metadata, **changes})
+
+
+def group(title: str, about: str, make: Callable[[], Any] | None = None) -> Any:
+    """A dataclass field that nests options; without ``make``, it has to be given."""
+    metadata = {"title": title, "about": about}
+    if make is None:
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default_factory=make, metadata=metadata)
+
+
+def groups_of(cls: type) -> Iterator[Group]:
+    """The options of a class: nested groups, or its own under their sections."""
+    hints = get_type_hints(cls)
+    options: list[Option] = []
+    title = ""
+    for field in dataclasses.fields(cls):
+        if "title" in field.metadata:
+            nested = (each for part in groups_of(hints[field.name]) for each in part.options)
+            yield Group(field.metadata["title"], field.metadata["about"], tuple(nested))
+        elif "flags" in field.metadata:
+            if field.metadata["section"] and options:
+                yield Group(title, "", tuple(options))
+                options = []
+            title = field.metadata["section"] or title
+            options.append(_option(field, hints[field.name]))
+    if options:
+        yield Group(title, "", tuple(options))
+
+
+def options_of(cls: type) -> dict[str, Option]:
+    """All options of a class, nested ones too, by name."""
+    return {option.name: option for part in groups_of(cls) for option in part.options}
+
+
+def build(cls: type[T], given: Mapping[str, Any]) -> T:
+    """An instance from what was given for its options, by their names; the nested ones are told flat.
+
+    Raises:
+        InputError: An option cannot have that value.
+        TypeError: There is no such option, or one is missing.
+    """
+    known = options_of(cls)
+    for name in given.keys() - known.keys():
+        near = difflib.get_close_matches(name, known, n=1)
+        raise TypeError(f"unknown option {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    values = {}
+    for name, value in given.items():
+        try:
+            values[name] = known[name].value(value)
+        except ValueError as exc:
+            raise InputError(f"{name}: {exc}") from exc
+    hints = get_type_hints(cls)
+    whole: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if "title" in field.metadata:
+            nested = hints[field.name]
+            whole[field.name] = nested(**{name: values[name] for name in options_of(nested) if name in values})
+        elif field.name in values:
+            whole[field.name] = values[field.name]
+    return cls(**whole)
+
+
+def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
+    about = dict(field.metadata)
+    choices = _choices(hint)
+    about["parse"] = about["parse"] or (one_of(choices) if choices else str)
+    about["metavar"] = about["metavar"] or field.name.upper()
+    about["example"] = about["example"] or (str(choices[0]) if choices else about["metavar"])
+    return Option(name=field.name, default=field.default, choices=choices, **about)
+
+
+def _choices(hint: Any) -> tuple[Any, ...]:
+    """What ``Literal[…]`` lists, alone or with ``None``."""
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    return next((get_args(part) for part in get_args(hint) if get_origin(part) is Literal), ())

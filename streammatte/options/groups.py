@@ -1,0 +1,340 @@
+"""What can be asked of a run, a frozen dataclass for each group of options."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass
+from fractions import Fraction
+from typing import Literal
+
+from streammatte.options import values
+from streammatte.options.field import option
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    input: str = option(MISSING, metavar="INPUT", help="a video, a picture, numbered pictures (plate.####.png), or -")
+    mark_in: str | None = option(
+        None, "--in", metavar="MARK", example="3s", common=True, help="first frame to take: 75, 3s, 1:02.5, 01:00:00:00"
+    )
+    mark_out: str | None = option(
+        None, "--out", metavar="MARK", example="10s", common=True, help="last frame to take, itself included"
+    )
+    handles: int = option(
+        0,
+        "--handles",
+        metavar="N",
+        parse=values.whole(0),
+        example="8",
+        help="extra frames before --in and after --out; outputs begin with the first of them (default: 0)",
+    )
+    frame_rate: Fraction | None = option(
+        None,
+        "--fps",
+        metavar="RATE",
+        parse=values.rate,
+        example="25",
+        help="frame rate of numbered pictures: 25, 23.976, 30000/1001 (default: 24)",
+    )
+    layer: str | None = option(
+        None, "--layer", metavar="NAME", help="layer or part of an OpenEXR file (default: the main layer)"
+    )
+    input_transfer: Literal["srgb", "rec709", "linear", "logc3", "slog3", "pq", "hlg"] | None = option(
+        None,
+        "--input-transfer",
+        help="how the footage encodes light (default: as tagged; camera logs have no tag). The network sees the "
+        "footage converted for a screen; the output keeps its colours",
+    )
+    input_alpha: Literal["ignore", "core", "garbage"] = option(
+        "ignore",
+        "--input-alpha",
+        help="use the input's own alpha: core keeps what is opaque, garbage removes what is clear (default: ignore)",
+    )
+    interlaced: Literal["refuse", "deinterlace", "as-is"] = option(
+        "refuse", "--interlaced", help="what to do with interlaced footage (default: refuse)"
+    )
+    strict: bool = option(False, "--strict", help="refuse damaged footage; without it the intact frames are matted")
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    outputs: tuple[str, ...] = option(
+        (),
+        "-o",
+        "--output",
+        metavar="OUTPUT",
+        repeat="join",
+        common=True,
+        help="file to write; its suffix sets the format: .mov .webm .mkv .mp4 .gif .webp .jpg, or numbered "
+        "name.####.png, .tif, .exr; - is a pipe (NUT); repeat for more files",
+    )
+    matte: str | None = option(
+        None, "--matte", metavar="PATH", example="matte.mov", common=True, help="also write the matte alone, in grey"
+    )
+    foreground: str | None = option(
+        None,
+        "--foreground",
+        metavar="PATH",
+        example="fill.mov",
+        help="also write the fill: the subject's colours alone, extended past its edge",
+    )
+    pair: Literal["above", "beside"] | None = option(
+        None,
+        "--pair",
+        help="write fill and matte in one picture, one above or beside the other, for players without alpha",
+    )
+    deliver: str | None = option(
+        None,
+        "--deliver",
+        metavar="DIR",
+        help="write the whole set to a folder: ProRes 4444, WebM, fill, matte, a comp over a checkerboard or --bg, "
+        "and a note",
+    )
+    background: str | None = option(
+        None,
+        "--bg",
+        "--background",
+        metavar="WHAT",
+        example="green",
+        common=True,
+        help="compose over a colour (green, #00b140), picture, clip (looped), checker or blur[:RADIUS]",
+    )
+    alpha: Literal["straight", "premultiplied"] | None = option(
+        None, "--alpha", help="how colours relate to alpha (default: straight; premultiplied in .exr)"
+    )
+    quality: Literal["draft", "standard", "best"] = option(
+        "standard",
+        "--quality",
+        common=True,
+        help="encoder quality for ProRes, VP9, H.264, JPEG and WebP (default: standard)",
+    )
+    codec: Literal["prores4444", "prores4444xq", "png"] = option(
+        "prores4444", "--codec", help="codec in .mov; png is lossless, as is .mkv (default: prores4444)"
+    )
+    bits: Literal[8, 10, 12, 16, 32] | None = option(
+        None,
+        "--bits",
+        help="bit depth: 8 or 16 in .png, .tif and PNG in .mov; 8 to 16 in .mkv; 16 or 32 in .exr (default: what the "
+        "source needs; at least 10 in .mkv, 16 in .exr)",
+    )
+    exr_compression: Literal["zip", "piz", "dwaa", "dwab"] = option(
+        "zip", "--exr-compression", help="compression of .exr; dwaa and dwab are slightly lossy (default: zip)"
+    )
+    start_number: int | None = option(
+        None,
+        "--start-number",
+        metavar="N",
+        parse=values.whole(0),
+        example="1001",
+        help="number of the first picture of a numbered output (default: the input's own, or 1)",
+    )
+    no_audio: bool = option(False, "--no-audio", help="write no sound")
+    overwrite: bool = option(False, "--overwrite", common=True, help="replace outputs that exist")
+    resume: bool = option(
+        False,
+        "--resume",
+        common=True,
+        help="continue an interrupted run of the same clip: its mattes are read, not computed",
+    )
+    keep_mattes: bool = option(
+        False,
+        "--keep-mattes",
+        help="keep the network's mattes beside the output, so that another run of the clip (other background, codec, "
+        "choke or smoothing) needs no network",
+    )
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file named, a delivery's apart: outputs, fill, matte."""
+        return (*self.outputs, *(path for path in (self.foreground, self.matte) if path is not None))
+
+    @property
+    def matte_only(self) -> bool:
+        """No output shows colours."""
+        return self.matte is not None and not (self.outputs or self.foreground or self.deliver)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    model: str = option(
+        "auto",
+        "--model",
+        metavar="NAME",
+        example="birefnet-lite",
+        common=True,
+        help="a name from `streammatte models` (default: auto, the best one that is here or can be fetched)",
+    )
+    weights: str | None = option(
+        None, "--weights", metavar="FILE", help="a checkpoint file, .safetensors or .pth; --model names its network"
+    )
+    size: tuple[int, int] | None = option(
+        None,
+        "--size",
+        metavar="WxH",
+        parse=values.size,
+        example="1024x1024",
+        help="size of the network's input (default: the model's own)",
+    )
+    device: str | None = option(
+        None,
+        "--device",
+        metavar="NAME",
+        example="cpu",
+        common=True,
+        help="cpu, cuda, cuda:1, mps (default: the best one)",
+    )
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = option(
+        "auto", "--precision", help="number format on the device (default: auto, the fastest safe one)"
+    )
+    batch: int = option(
+        1,
+        "--batch",
+        metavar="N",
+        parse=values.whole(1),
+        example="4",
+        help="frames in one pass of the network (default: 1)",
+    )
+    offline: bool = option(False, "--offline", help="never download weights, as with HF_HUB_OFFLINE=1")
+
+
+@dataclass(frozen=True, slots=True)
+class Matting:
+    colors: Literal["auto", "on", "off"] = option(
+        "auto",
+        "--colors",
+        help="decide doubtful pixels by the clip's own colours; makes veils and smoke solid (default: auto, on for "
+        "small networks such as birefnet-nano)",
+    )
+    smooth: Literal["off", "low", "medium", "high"] = option(
+        "medium",
+        "--smooth",
+        common=True,
+        help="temporal smoothing, motion-compensated over 5, 9 or 17 frames (default: medium)",
+    )
+    lookahead: int | None = option(
+        None,
+        "--lookahead",
+        metavar="N",
+        parse=values.whole(0),
+        example="0",
+        help="how many of these frames may lie ahead; 0 looks back only (default: half of them)",
+    )
+    detail: Literal["auto", "on", "off"] = option(
+        "auto",
+        "--detail",
+        help="sharpen the matte to the footage's own edges (default: auto, on for networks of 512 pixels or more)",
+    )
+    garbage_mattes: tuple[str, ...] = option(
+        (), "--garbage-matte", metavar="PATH", example="rig.png", repeat="join", help="white is removed: alpha 0"
+    )
+    core_mattes: tuple[str, ...] = option(
+        (), "--core-matte", metavar="PATH", example="core.png", repeat="join", help="white is kept: alpha 1"
+    )
+    holdout_mattes: tuple[str, ...] = option(
+        (),
+        "--holdout-matte",
+        metavar="PATH",
+        example="pole.png",
+        repeat="join",
+        help="white marks objects in front of the subject",
+    )
+    choke: float = option(
+        0.0,
+        "--choke",
+        metavar="N",
+        parse=values.pixels,
+        example="1.5",
+        help="move the edge N pixels inwards, or outwards if N is negative (default: 0)",
+    )
+    feather: float = option(
+        0.0,
+        "--feather",
+        metavar="N",
+        parse=values.width,
+        example="2",
+        help="soften the edge: a hard one becomes N pixels wide (default: 0)",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    decontaminate: Literal["on", "off"] = option(
+        "on", "--decontaminate", help="replace the old background's colour in soft edges by the subject's (default: on)"
+    )
+    despill: str | None = option(
+        None,
+        "--despill",
+        metavar="COLOUR",
+        example="green",
+        common=True,
+        help="remove a screen's light from the subject: green, blue or #00b140",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Transparency:
+    transparency: Literal["off", "auto", "on"] = option(
+        "auto",
+        "--transparency",
+        help="auto uses SDMatte if it is installed, where the network is unsure or where you point; on makes its "
+        "absence an error (default: auto)",
+    )
+    transparent: tuple[int, int, int, int] | None = option(
+        None,
+        "--transparent",
+        metavar="BOX",
+        parse=values.box,
+        example="320,80,480,300",
+        help="where something transparent is: LEFT,TOP,RIGHT,BOTTOM in pixels of the first frame; it is followed to "
+        "the end of the shot",
+    )
+    transparent_masks: tuple[str, ...] = option(
+        (),
+        "--transparent-mask",
+        metavar="PATH",
+        example="glass.png",
+        repeat="join",
+        help="the same as a matte: white is transparent; a single picture is not followed",
+    )
+    keyframe_every: int = option(
+        12,
+        "--keyframe-every",
+        metavar="N",
+        parse=values.whole(1, 60),
+        help="most frames between two keyframes; they are held in memory (default: 12)",
+    )
+    sdmatte: str = option(
+        "sdmatte",
+        "--sdmatte",
+        metavar="NAME|FILE",
+        example="sdmatte-lite",
+        help="sdmatte, sdmatte-plus, sdmatte-lite, a checkpoint, or a folder laid out as on the hub (default: sdmatte)",
+    )
+    sdmatte_size: int = option(
+        1024,
+        "--sdmatte-size",
+        metavar="N",
+        parse=values.whole(256, 2048, step=64),
+        example="768",
+        help="side of SDMatte's input; smaller needs less memory and sees less (default: 1024)",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Reporting:
+    report: str | None = option(
+        None,
+        "--report",
+        metavar="PAGE.html",
+        example="out.html",
+        help="write a page: frames over several backgrounds, steadiness, edge colours, the worst frames",
+    )
+    limits: tuple[tuple[str, float], ...] = option(
+        (),
+        "--fail-on",
+        metavar="NAME=LIMIT",
+        parse=values.limit,
+        example="flicker=0.5",
+        repeat="join",
+        help="exit with 1 if a score exceeds its limit: flicker=0.5, contamination=0.8, mended=0.1 (share of frames), "
+        "audio=0.1 (seconds); everything is written all the same",
+    )

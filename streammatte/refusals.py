@@ -1,0 +1,276 @@
+"""What cannot be asked for: every refusal of a run, raised before any work."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from streammatte.errors import InputError, OutputError, StreammatteError, UnsupportedOutput, WriteFailed
+from streammatte.frame import Footage
+from streammatte.media.addresses import PIPE, without_secrets
+from streammatte.options import Options
+from streammatte.options.field import options_of
+from streammatte.options.values import written
+
+_LOGS = ("logc3", "slog3")
+
+
+def check(options: Options) -> None:
+    """Raise the first refusal of these options, if there is one.
+
+    Raises:
+        InputError, OutputError: They ask for something impossible, or for two things that exclude each other.
+    """
+    for refusal in refusals(options):
+        raise refusal
+    _check_names(options)
+    if options.edges.despill is not None:
+        screen_of(options.edges.despill)
+
+
+def check_source(options: Options, source: Footage) -> None:
+    """Raise what only the opened source tells: its alpha, size, frame rate and number of frames.
+
+    Raises:
+        InputError, UnsupportedOutput: An option does not fit this source.
+    """
+    reading, transparency = options.reading, options.transparency
+    named = without_secrets(reading.input)
+    if reading.frame_rate is not None and source.info.frame_rate != reading.frame_rate:
+        raise InputError(
+            f"--fps is for numbered pictures; {named} has its own frame rate", hint=line(options, frame_rate=None)
+        )
+    if reading.input_alpha != "ignore" and not source.has_alpha:
+        raise InputError(
+            f"--input-alpha {reading.input_alpha} needs alpha, and {named} has none",
+            hint="give a matte with --core-matte or --garbage-matte instead",
+        )
+    if transparency.transparent is not None:
+        from streammatte.stages.transparent.regions import checked_box
+
+        checked_box(transparency.transparent, source.info.width, source.info.height)
+    for target in options.writing.files:
+        _check_single(target, source.info.frame_count)
+
+
+def check_standard_output(options: Options) -> None:
+    """Refuse to write an output to where ``--json`` prints the summary."""
+    if PIPE in options.writing.files:
+        raise OutputError("-o - cannot be combined with --json: both write to standard output", hint="leave out --json")
+
+
+def refusals(options: Options) -> Iterator[StreammatteError]:
+    """What these options refuse by themselves, without looking at any file."""
+    yield from _outputs(options)
+    yield from _pipes(options)
+    yield from _matte(options)
+    yield from _limits(options)
+
+
+def line(options: Options, **changes: object) -> str:
+    """The command line of these options with some of them changed."""
+    options = Options.of(**{**options.flat(), **changes})
+    words = ["streammatte", without_secrets(options.reading.input) if options.reading.input != PIPE else PIPE]
+    known = options_of(Options)
+    for name, value in options.changed().items():
+        option = known[name]
+        if option.switch:
+            words.append(option.shown)
+            continue
+        for each in value if option.repeat == "join" else (value,):
+            words += [option.shown, without_secrets(each) if isinstance(each, str) and each != PIPE else written(each)]
+    return shlex.join(words)
+
+
+def proposed(source: str) -> str:
+    """A name for the cut-out, beside the input, that is not taken."""
+    from streammatte.media.read.sequence import PICTURES, NumberedName
+
+    if source == PIPE or "://" in source.removeprefix("file://"):
+        return "out.mov"
+    path = Path(source.removeprefix("file://"))
+    numbered = NumberedName.parse(path)
+    if numbered is not None:
+        name = numbered.before.rstrip("._-")
+        place, suffix = f".{'#' * numbered.digits}", ".exr" if path.suffix.lower() == ".exr" else ".png"
+    else:
+        animated = path.suffix.lower() == ".gif"
+        name, place = path.stem, ""
+        suffix = ".webp" if animated else ".png" if path.suffix.lower() in PICTURES else ".mov"
+    candidates = [name, f"{name}-cutout", *(f"{name}-cutout-{number}" for number in range(2, 100))]
+    names = [path.with_name(f"{each}{place}{suffix}") for each in candidates]
+    return str(next((each for each in names if not _taken(each)), names[-1]))
+
+
+def _taken(path: Path) -> bool:
+    from streammatte.media.read.sequence import NumberedName
+
+    numbered = NumberedName.parse(path)
+    return os.path.lexists(path) if numbered is None else bool(numbered.numbers())
+
+
+def _outputs(options: Options) -> Iterator[StreammatteError]:
+    from streammatte.media.read.sequence import NumberedName
+
+    writing, transfer = options.writing, options.reading.input_transfer
+    colored = writing.files if writing.matte is None else writing.files[:-1]
+    suffixes = {Path(path).suffix.lower() for path in writing.files} | (
+        {".mov"} if writing.deliver is not None else set()
+    )
+    if not writing.files and writing.deliver is None and options.reporting.report is None:
+        yield OutputError("no output given", hint=line(options, outputs=proposed(options.reading.input)))
+    if writing.pair is not None and writing.background is not None:
+        yield OutputError("--pair cannot be combined with --bg", hint=line(options, pair=None))
+    if writing.pair is not None and not writing.outputs:
+        yield OutputError("--pair needs -o", hint=line(options, outputs="pair.mp4"))
+    if writing.background is not None and writing.alpha == "premultiplied" and writing.outputs:
+        yield OutputError("--alpha cannot be combined with --bg", hint=line(options, alpha=None))
+    if transfer in _LOGS and any(path.lower().endswith(".exr") for path in colored):
+        yield OutputError(
+            f"--input-transfer {transfer} cannot be combined with .exr, which is linear",
+            hint="write .mov, .mkv, .png or .tif",
+        )
+    if writing.codec != "prores4444" and ".mov" not in suffixes:
+        yield OutputError("--codec needs a .mov output", hint=line(options, codec=None))
+    if writing.exr_compression != "zip" and ".exr" not in suffixes:
+        yield OutputError("--exr-compression needs an .exr output", hint=line(options, exr_compression=None))
+    if writing.start_number is not None and all(NumberedName.parse(path) is None for path in writing.files):
+        yield OutputError("--start-number needs a numbered output", hint=line(options, outputs="name.####.png"))
+
+
+def _pipes(options: Options) -> Iterator[StreammatteError]:
+    reading, writing = options.reading, options.writing
+    if writing.files.count(PIPE) > 1:
+        yield OutputError("only one output can be -, standard output", hint="name files for the others")
+    guides = [spec.removeprefix("invert:") for specs in _guides_given(options) for spec in specs]
+    for name, path in [("--bg", writing.background), *(("a guide matte", path) for path in guides)]:
+        if path == PIPE:
+            yield InputError(f"{name} cannot be -, which is for INPUT only", hint="name a file")
+    if reading.input != PIPE:
+        return
+    for name, given in (
+        ("--in", reading.mark_in is not None),
+        ("--out", reading.mark_out is not None),
+        ("--resume", writing.resume),
+        ("--keep-mattes", writing.keep_mattes),
+        ("--input-alpha", reading.input_alpha != "ignore"),
+    ):
+        if given:
+            yield InputError(
+                f"{name} needs a file: a pipe can be read only once", hint="save the stream to a file first"
+            )
+    if sys.stdin is None or sys.stdin.isatty():
+        yield InputError(
+            "INPUT - reads a pipe, but standard input is the terminal",
+            hint="ffmpeg -i clip.mp4 -f nut - | streammatte - -o out.mov",
+        )
+
+
+def _guides_given(options: Options) -> tuple[tuple[str, ...], ...]:
+    matting = options.matting
+    return (
+        matting.core_mattes,
+        matting.garbage_mattes,
+        matting.holdout_mattes,
+        options.transparency.transparent_masks,
+    )
+
+
+def _matte(options: Options) -> Iterator[StreammatteError]:
+    reading, matting, transparency = options.reading, options.matting, options.transparency
+    if reading.handles and reading.mark_in is None and reading.mark_out is None:
+        yield InputError("--handles needs --in or --out", hint=line(options, mark_in="3s"))
+    if matting.lookahead is not None and matting.smooth == "off":
+        yield InputError("--lookahead cannot be combined with --smooth off", hint=line(options, lookahead=None))
+    elif matting.lookahead is not None:
+        from streammatte.stages.temporal import REACH
+
+        if matting.lookahead > (most := 2 * REACH[matting.smooth]):
+            says = f"--lookahead can be at most {most} with --smooth {matting.smooth}"
+            yield InputError(says, hint=line(options, lookahead=most))
+    if transparency.transparent is not None and transparency.transparent_masks:
+        yield InputError(
+            "--transparent and --transparent-mask are mutually exclusive", hint=line(options, transparent=None)
+        )
+    if transparency.transparency == "off":
+        for name, flag in (("transparent", "--transparent"), ("transparent_masks", "--transparent-mask")):
+            if getattr(transparency, name):
+                yield InputError(
+                    f"{flag} cannot be combined with --transparency off", hint=line(options, transparency="auto")
+                )
+
+
+def _limits(options: Options) -> Iterator[StreammatteError]:
+    limits = options.reporting.limits
+    names = [name for name, _ in limits]
+    for name in dict.fromkeys(names):
+        if names.count(name) > 1:
+            yield InputError(f"--fail-on {name} may be given only once", hint=line(options, limits=dict(limits)))
+    for name, excluded, why in (
+        ("mended", options.matting.smooth == "off", "--smooth off: it measures smoothing"),
+        ("audio", options.writing.no_audio, "--no-audio"),
+        ("contamination", options.writing.matte_only, "--matte alone: it measures colours"),
+    ):
+        if name in names and excluded:
+            left = tuple(limit for limit in limits if limit[0] != name)
+            yield InputError(f"--fail-on {name} cannot be combined with {why}", hint=line(options, limits=left))
+
+
+def _check_names(options: Options) -> None:
+    """Refuse a run whose outputs would overwrite what it reads, or each other."""
+    from streammatte.media.read.guide import guide_path
+    from streammatte.media.write.delivery import targets_of
+    from streammatte.media.write.output import check_apart
+
+    targets = [target.path for target in targets_of(options)]
+    if options.reporting.report is not None:
+        targets.append(options.reporting.report)
+    read = [(options.reading.input, "the input itself")]
+    if options.writing.background is not None:
+        read.append((options.writing.background, "the background itself"))
+    for specs in options.guides().values():
+        read += [(guide_path(spec), "one of the mattes given") for spec in specs]
+    check_apart([target for target in targets if target != PIPE], read)
+    for output in options.writing.outputs:
+        if Path(output).is_file() and not options.writing.overwrite:
+            replacing = line(options, overwrite=True)
+            matting = line(Options.of(output, proposed(output)))
+            raise WriteFailed(f"{output} exists", hint=f"{replacing} replaces it; {matting} mattes it")
+
+
+def _check_single(target: str, frames: int | None) -> None:
+    """Refuse a picture's name without a number for more than one frame, as far as that is known."""
+    from streammatte.media.read.sequence import PICTURES, NumberedName
+    from streammatte.media.write.animation_formats import ANIMATED
+
+    path = Path(target)
+    single = path.suffix.lower() in set(PICTURES) - set(ANIMATED) and NumberedName.parse(path) is None
+    if single and frames not in (None, 1):
+        raise UnsupportedOutput(
+            f"{path} is a single image, but the clip has {frames} frames",
+            hint=f"number them: {path.with_suffix('')}.####{path.suffix}",
+        )
+
+
+def screen_of(text: str) -> tuple[float, float, float]:
+    """The colour of a screen, (R, G, B) in [0, 1].
+
+    Raises:
+        InputError: It is not a colour, or not one that a screen has.
+    """
+    from streammatte.media.background import parse_color
+    from streammatte.stages import Despill
+
+    hint = "--despill green, --despill blue, or the screen's own colour: --despill '#00b140'"
+    rgb = parse_color(text)
+    if rgb is None:
+        raise InputError(f"--despill: {text!r} is not a colour", hint=hint)
+    red, green, blue = (value / 255 for value in rgb)
+    try:
+        Despill((red, green, blue))
+    except ValueError as exc:
+        raise InputError(f"--despill: {text!r} is not a screen colour: no channel dominates", hint=hint) from exc
+    return red, green, blue
