@@ -96,6 +96,11 @@ class AdaptiveModel:
     def exhausted(self) -> bool:
         return self._pace.exhausted
 
+    @property
+    def region(self) -> Box | None:
+        """Where the network looks, in pixels of the picture that it is given; ``None`` is all of it."""
+        return self._shot.region
+
     def took(self, seconds: float) -> None:
         self._warm += self._ran
         if not self._ran or self._warm > (WARM if seconds < SLOW else 1):

@@ -17,8 +17,8 @@ from streammatte.live.cameras import Camera, camera_format, find_again, find_cam
 from streammatte.media.addresses import without_secrets
 from streammatte.media.containers import TAG_ERRORS, open_container
 
-_ANSWER_WITHIN = 10.0  # seconds for a server's first pictures
-_SILENCE = 3.0  # seconds without a byte after which a stream counts as broken
+ANSWER_WITHIN = 10.0  # seconds for a server's first pictures
+SILENCE = 3.0  # seconds without a byte after which a stream counts as broken
 _ADDRESS_OPTIONS = {
     "analyzeduration": "1000000",  # as little as it takes to tell the pictures' format
     "rtsp_flags": "prefer_tcp",
@@ -144,6 +144,6 @@ def _opened(spec: str, kind: str | None, options: dict[str, str]) -> av.containe
         spec,
         format=kind,
         container_options=options,
-        timeout=(_ANSWER_WITHIN, _SILENCE),
+        timeout=(ANSWER_WITHIN, SILENCE),
         metadata_errors=TAG_ERRORS,
     )

@@ -108,7 +108,7 @@ class PaceKeeper:
             return
         if not self._late:
             self.exhausted = False
-        if self._place == 0 or self._expected(self._settings[self._place - 1]) > ROOM:
+        if self._place == 0 or self.expected(self._settings[self._place - 1]) > ROOM:
             self._room = 0
             return
         self._room += len(self._frames)
@@ -127,9 +127,9 @@ class PaceKeeper:
     def _fitting(self) -> int:
         """The first cheaper setting that may be fast enough, or the last."""
         places = range(self._place + 1, len(self._settings))
-        return next((place for place in places if self._expected(self._settings[place]) <= 1), places[-1])
+        return next((place for place in places if self.expected(self._settings[place]) <= 1), places[-1])
 
-    def _expected(self, other: Setting) -> float:
+    def expected(self, other: Setting) -> float:
         """The load of a setting, estimated from the present one: rather too low, since it can be tried."""
         ran = [took for took, ran in self._frames if ran]
         light = [took for took, ran in self._frames if not ran]

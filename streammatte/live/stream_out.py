@@ -26,7 +26,7 @@ CLOCK = Fraction(1, 90000)
 
 _FORMATS = {"udp": "mpegts", "tcp": "mpegts", "srt": "mpegts", "rtsp": "rtsp", "rtmp": "flv", "rtmps": "flv"}
 _PORTLESS = ("udp", "tcp", "srt")  # protocols without a port of their own
-_ANSWER_WITHIN = 5_000_000  # microseconds for a receiver
+ANSWER_WITHIN = 5_000_000  # microseconds for a receiver
 _TAKEN_WITHIN = 10_000_000  # microseconds before a receiver that takes nothing is given up
 _DATAGRAM = 1316  # bytes: the seven packets of a transport stream that fit
 
@@ -191,10 +191,10 @@ class StreamWriter:
             target += f"{'&' if '?' in target else '?'}{wanted}"
         kind = _FORMATS[scheme or ""]
         if scheme == "rtsp":
-            options["timeout"] = str(_ANSWER_WITHIN)
+            options["timeout"] = str(ANSWER_WITHIN)
         elif kind == "flv":
             # An RTMP connection opens in a call that has no time limit and blocks other threads, so FFmpeg's own does.
-            return target, {"fifo_format": kind, "format_opts": f"rw_timeout={_ANSWER_WITHIN}:flush_packets=1"}, "fifo"
+            return target, {"fifo_format": kind, "format_opts": f"rw_timeout={ANSWER_WITHIN}:flush_packets=1"}, "fifo"
         return target, options, kind
 
     def _painted(self, rgb: NDArray[np.uint8]) -> av.VideoFrame:

@@ -16,6 +16,10 @@ from pathlib import Path
 
 import av
 import pytest
+from streammatte.live.backgrounds import open_behind
+from streammatte.live.capture import Capture
+from streammatte.live.outputs import check_outputs
+from streammatte.live.writer import StreamWriter
 from support import clips
 from support.live_footage import SIZE, write_counted
 
@@ -24,13 +28,9 @@ from streammatte.cli.main import main
 from streammatte.errors import InputError, SourceNotFound, StreammatteError
 from streammatte.frame import ColorSpec, StreamInfo
 from streammatte.live import cameras
-from streammatte.live.backgrounds import open_behind
 from streammatte.live.cameras import Camera, find_again, find_camera
-from streammatte.live.capture import Capture
-from streammatte.live.outputs import check_outputs
 from streammatte.live.source import LiveSource
 from streammatte.live.status import Status
-from streammatte.live.writer import StreamWriter
 from streammatte.media import containers
 from streammatte.media.addresses import without_secrets
 

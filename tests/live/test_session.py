@@ -22,6 +22,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import SAMPLES
+from streammatte.live.capture import Capture
+from streammatte.live.controls import Controls
+from streammatte.live.look import Look
 from support.live_footage import COUNT, SIZE, Kept, Keyed, number_in, of_room, picture, sender, write_counted
 
 from streammatte.cli.live_display import LiveDisplay
@@ -30,10 +33,7 @@ from streammatte.errors import InputError, ModelError, SourceNotFound
 from streammatte.frame import Cutout, Frame
 from streammatte.live import source as live_source
 from streammatte.live.cameras import list_cameras
-from streammatte.live.capture import Capture
 from streammatte.live.contracts import Captured
-from streammatte.live.controls import Controls
-from streammatte.live.look import Look
 from streammatte.live.session import Session, too_slow
 from streammatte.live.source import LiveSource
 from streammatte.live.status import Status

@@ -21,6 +21,8 @@ import av
 import numpy as np
 import pytest
 import torch
+from streammatte.live.controls import Controls
+from streammatte.live.outputs import Outputs, check_outputs
 from support import clips
 
 from streammatte.cli.main import main
@@ -28,8 +30,6 @@ from streammatte.errors import OutputError, UnsupportedOutput, WriteFailed
 from streammatte.frame import ColorSpec, Frame, StreamInfo
 from streammatte.live import writer as live_sink
 from streammatte.live.contracts import Shown
-from streammatte.live.controls import Controls
-from streammatte.live.outputs import Outputs, check_outputs
 from streammatte.live.window import NAME
 
 SIZE = (96, 72)
