@@ -155,7 +155,7 @@ class Link:
         return self._flows
 
     def _tell(self) -> bool:
-        before, here = self._before and self._before(), self.here
+        before, here = None if self._before is None else self._before(), self.here
         if before is None or before.luma.shape != here.luma.shape:
             return False
         motion = Motion(self._fine)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -257,17 +258,15 @@ def load_live_model(
     from streammatte.models.birefnet import load_model
     from streammatte.models.device import choose_device
 
-    def load(model: str) -> BiRefNetModel:
-        return load_model(
-            model,
-            weights=options.weights,
-            device=options.device,
-            precision=options.precision,
-            offline=options.offline,
-            on_progress=on_progress,
-            on_notice=on_notice,
-        )
-
+    load = partial(
+        load_model,
+        weights=options.weights,
+        device=options.device,
+        precision=options.precision,
+        offline=options.offline,
+        on_progress=on_progress,
+        on_notice=on_notice,
+    )
     if options.model != "auto" or options.weights is not None:
         return load(options.model)
     if choose_device(options.device).type == "cpu":

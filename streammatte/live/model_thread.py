@@ -26,6 +26,14 @@ class Matted(NamedTuple):
     at: float
 
 
+class _Working(NamedTuple):
+    """The frame being matted, its capture, and when work on it began."""
+
+    frame: Frame
+    at: float
+    begin: float
+
+
 class ModelThread:
     """Cut-outs of the newest frames, at most one ahead of whoever takes them.
 
@@ -46,13 +54,13 @@ class ModelThread:
         self.model: LiveModel | None = None
         self.failed = 0
         self.trouble: str | None = None
-        self._capture, self._load = capture, load
+        self._capture = capture
         self._ready: Matted | None = None
         self._changed = threading.Condition()
         self._stopping = self._ended = False
         self._error: BaseException | None = None
         self._failed_in_row = 0
-        self._thread = threading.Thread(target=self._run, name="streammatte-model", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(load,), name="streammatte-model", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -90,9 +98,9 @@ class ModelThread:
         if self._thread.ident is not None:
             self._thread.join(_STOP_WITHIN)
 
-    def _run(self) -> None:
+    def _run(self, load: Callable[[], LiveModel]) -> None:
         try:
-            self.model = model = self._load()
+            self.model = model = load()
             while True:
                 try:
                     for cutout in matte(self._frames(), model, ()):
@@ -115,9 +123,10 @@ class ModelThread:
             waited = time.monotonic() - begin
             picture = self._capture.take(0.2)
             if picture is not None:
-                self._at, self._begin = picture.at, time.monotonic() - waited
-                self._frame = picture.frame()
-                yield self._frame
+                begin = time.monotonic() - waited
+                frame = picture.frame()
+                self._working = _Working(frame, picture.at, begin)
+                yield frame
             elif self._capture.state == "ended":
                 return
 
@@ -128,11 +137,11 @@ class ModelThread:
             return not self._stopping
 
     def _hand_on(self, cutout: Cutout, model: LiveModel) -> None:
-        check_own_alpha(self._frame, cutout)
-        model.took(time.monotonic() - self._begin)
+        check_own_alpha(self._working.frame, cutout)
+        model.took(time.monotonic() - self._working.begin)
         self._failed_in_row = 0
         with self._changed:
-            self._ready = Matted(cutout, self._at)
+            self._ready = Matted(cutout, self._working.at)
             self._changed.notify_all()
 
     def _count(self, exc: Exception) -> None:
