@@ -14,17 +14,18 @@ import queue
 import struct
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 import numpy as np
 from filelock import FileLock, Timeout
 
 from streammatte.errors import SourceNotFound
 from streammatte.media.addresses import PIPE
+from streammatte.media.read.signature import signature
 from streammatte.pipeline import STEPS
 
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ _RECORD = struct.Struct("<4s8sIHHII")  # marker, kind, frame, height, width, byt
 _MARKER = b"MATT"
 _REORDERED = 32  # frames: twice as far as any codec lets one depend on a later one
 _WAITING = 16  # answers that may wait for the disk
-_WHOLE = 64 << 20  # bytes up to which a file is hashed as a whole
-_ENDS = 1 << 20  # bytes of either end that tell a larger file from others of its size
 _MATTE = bytes(8)  # the kind of the main network's answers
 
 
@@ -87,29 +86,25 @@ class MatteCache:
         self._waiting: queue.Queue[tuple[bytes, int, Tensor] | None] = queue.Queue(_WAITING)
         self._thread: threading.Thread | None = None
         self._lock = FileLock(folder / f".{name}.lock", timeout=0)
+        self._owned = True
         self.path = self._hidden
         self.left = False
 
     def __len__(self) -> int:
         return len(self._places)
 
-    def __enter__(self) -> MatteCache:
+    def __enter__(self) -> Self:
         try:
             with contextlib.suppress(NotImplementedError):  # the file system has no locks
                 self._lock.acquire()
-            writable = True
         except Timeout:
-            writable = False  # another run writes it; whole records can be read all the same
+            self._owned = False  # another run writes it; whole records can be read all the same
         except OSError as exc:
+            self._owned = False
             self._off(exc)
-            writable = False
-        for path in (self._visible, self._hidden):
-            if self._open(path, writable=writable):
-                break
-        else:
-            if writable:
-                self._create()
-        if writable and self._file is not None:
+        if not (self._open(self._visible) or self._open(self._hidden)) and self._owned:
+            self._create()
+        if self._owned and self._file is not None:
             self._thread = threading.Thread(target=self._append_all, name="streammatte-cache", daemon=True)
             self._thread.start()
         return self
@@ -123,7 +118,8 @@ class MatteCache:
             return None
         data = b""
         with self._reading, contextlib.suppress(OSError):
-            data = _read(self._file, place)
+            self._file.seek(place.offset)
+            data = self._file.read(place.length)
         whole = _checksum(kind, index, place.shape, data) == place.checksum
         steps = unpacked(data, place.shape) if whole else None
         if steps is None:
@@ -150,26 +146,25 @@ class MatteCache:
         self._stop()
         if isinstance(exc, SourceNotFound):  # what vanished may come back, and its last frames may be damaged
             self._forget(_REORDERED)
-        writable = self._lock.is_locked
         if self._file is not None:
             self._file.close()
         with contextlib.suppress(OSError):
-            if self.path == self._hidden and writable:
+            if self.path == self._hidden and self._owned:
                 if not self._places or (exc is None and not self._keep):
                     self._hidden.unlink(missing_ok=True)
                 elif exc is None:
                     os.replace(self._hidden, self._visible)  # noqa: PTH105 - the name says that a target is replaced
-            if writable:
+            if self._owned:
                 Path(self._lock.lock_file).unlink(missing_ok=True)
         self._lock.release(force=True)
         if exc is not None and self._places:
             count = "1 matte is" if len(self) == 1 else f"{len(self)} mattes are"
             exc.add_note(f"{count} kept; run the same command with --resume to continue")
 
-    def _open(self, path: Path, *, writable: bool) -> bool:
+    def _open(self, path: Path) -> bool:
         """Whether that is a file of this cache, now open and ready to be appended to."""
         try:
-            file = path.open("r+b" if writable else "rb", buffering=0)
+            file = path.open("r+b" if self._owned else "rb", buffering=0)
         except OSError:
             return False
         try:
@@ -180,14 +175,14 @@ class MatteCache:
             for key, place in _records(file, end):
                 self._places[key] = place
                 end = place.offset + place.length
-            if writable:
+            if self._owned:
                 file.truncate(end)  # a torn record
         except OSError:
             file.close()
             self._places.clear()
             return False
         self._file, self.path = file, path
-        self.left = path == self._hidden and writable and bool(self._places)
+        self.left = path == self._hidden and self._owned and bool(self._places)
         return True
 
     def _create(self) -> None:
@@ -204,11 +199,10 @@ class MatteCache:
             if failed:
                 continue
             kind, index, answer = item
-            steps = (answer * STEPS).round().int().cpu().numpy().astype("<u2")
-            data = packed(steps)
             try:
-                self._append(kind, index, data, (steps.shape[0], steps.shape[1]))
-            except OSError as exc:
+                steps = (answer * STEPS).round().int().cpu().numpy().astype("<u2")
+                self._append(kind, index, packed(steps), (steps.shape[0], steps.shape[1]))
+            except Exception as exc:  # whatever it is: a run must not wait for a thread that has ended
                 failed = True
                 self._off(exc)
 
@@ -230,9 +224,9 @@ class MatteCache:
             self._thread.join()
             self._thread = None
 
-    def _off(self, exc: OSError) -> None:
-        reason = (exc.strerror or str(exc)).lower()
-        self._notice(f"mattes are no longer cached: cannot write {self.path}: {reason}")
+    def _off(self, exc: Exception) -> None:
+        reason = getattr(exc, "strerror", None) or str(exc)
+        self._notice(f"mattes are no longer cached: cannot write {self.path}: {reason.lower()}")
 
 
 class Remembered:
@@ -353,24 +347,6 @@ def rounded(alpha: Tensor) -> Tensor:
     return (alpha.detach().float().clamp(0, 1) * STEPS).round() / STEPS
 
 
-def signature(name: str) -> str:
-    """The identity of a file's, a folder's or a numbered sequence's contents; empty for anything else, as a pipe."""
-    from streammatte.media.read.sequence import NumberedName
-
-    try:
-        numbered = NumberedName.parse(name)
-        path = Path(name.removeprefix("file://"))
-        if numbered is not None:
-            return _listed(numbered.files()[0].values())
-        if path.is_dir():
-            return sha256(
-                "".join(_hashed(each) for each in sorted(path.rglob("*")) if each.is_file()).encode()
-            ).hexdigest()
-        return _hashed(path)
-    except (OSError, ValueError):
-        return ""
-
-
 def packed(steps: NDArray[np.uint16]) -> bytes:
     """(h, w) compressed: differences along rows, low and high bytes apart, which zlib does best with."""
     differences = steps.astype("<u2")
@@ -392,25 +368,6 @@ def unpacked(data: bytes, shape: tuple[int, int]) -> NDArray[np.uint16] | None:
     return np.cumsum(differences, axis=1, dtype=np.uint16)
 
 
-def _hashed(path: Path) -> str:
-    """By size and contents; of a large file, its ends."""
-    digest = sha256()
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        for start, end in ((0, size),) if size <= _WHOLE else ((0, _ENDS), (size - _ENDS, size)):
-            file.seek(start)
-            digest.update(file.read(end - start))
-    return f"{size} {digest.hexdigest()[:32]}"
-
-
-def _listed(paths: Iterable[Path]) -> str:
-    digest = sha256()
-    for path in paths:
-        there = path.stat()
-        digest.update(f"{path.name} {there.st_size} {there.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:32]
-
-
 def _header(file: BinaryIO) -> bytes:
     start = file.read(_LONGEST_HEADER)
     end = start.find(b"\n", len(_MAGIC))
@@ -428,11 +385,6 @@ def _records(file: BinaryIO, start: int) -> Iterator[tuple[tuple[bytes, int], _P
             return
         yield (kind, index), _Place(start, length, (height, width), checksum)
         start += length
-
-
-def _read(file: BinaryIO, place: _Place) -> bytes:
-    file.seek(place.offset)
-    return file.read(place.length)
 
 
 def _write(file: BinaryIO, data: bytes) -> None:

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Protocol
 from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of, sdmatte_identity
 from streammatte.frame import Cutout, Footage, Frame, StreamInfo, Writer
 from streammatte.options import Options
-from streammatte.options.values import written
 from streammatte.refusals import check, check_source, screen_of
 from streammatte.stages.transparent.asking import SeeingThrough
-from streammatte.summary import STAGES, Clock, Summary, Timed, TimedModel
+from streammatte.summary import STAGES, Clock, Summary, Timed, TimedModel, report_of
 
 if TYPE_CHECKING:
     from streammatte.media.read.guide import GuideMatte
@@ -96,15 +95,16 @@ def run(options: Options, display: Display) -> Summary:
 def _input(options: Options) -> Footage:
     from streammatte.media import open_video
 
+    reading = options.reading
     return open_video(
-        options.reading.input,
-        frame_rate=options.reading.frame_rate,
-        strict=options.reading.strict,
-        first=options.reading.mark_in,
-        last=options.reading.mark_out,
-        handles=options.reading.handles,
-        interlaced=options.reading.interlaced,
-        layer=options.reading.layer,
+        reading.input,
+        frame_rate=reading.frame_rate,
+        strict=reading.strict,
+        first=reading.mark_in,
+        last=reading.mark_out,
+        handles=reading.handles,
+        interlaced=reading.interlaced,
+        layer=reading.layer,
     )
 
 
@@ -130,21 +130,22 @@ def _writer(target: Target, source: Footage, options: Options) -> Writer:
     from streammatte.media import open_writer
     from streammatte.media.write.delivery import info_for
 
-    number = options.writing.start_number  # of the first frame that is written, which need not be the one with index 0
+    asked = options.writing
+    number = asked.start_number  # of the first frame that is written, which need not be the one with index 0
     return open_writer(
         target.path,
         info_for(target, source.info, options),
-        alpha=options.writing.alpha,
+        alpha=asked.alpha,
         background=target.background,
         content=target.content,
-        audio=None if options.writing.no_audio else options.reading.input,
+        audio=None if asked.no_audio else options.reading.input,
         subtitles=options.reading.input,
-        overwrite=options.writing.overwrite,
-        bits=options.writing.bits,
+        overwrite=asked.overwrite,
+        bits=asked.bits,
         first_number=source.first_number if number is None else number - source.info.first_index,
-        codec=options.writing.codec,
-        quality=options.writing.quality,
-        compression=options.writing.exr_compression,
+        codec=asked.codec,
+        quality=asked.quality,
+        compression=asked.exr_compression,
     )
 
 
@@ -263,8 +264,7 @@ def _chain(
     return _Chain(TimedModel(network, model.size), answers, seeing, [Timed(stage) for stage in stages])
 
 
-@contextmanager
-def _threads(model: BiRefNetModel) -> Iterator[None]:
+def _threads(model: BiRefNetModel) -> AbstractContextManager[None]:
     """Leave cores to the stages and the encoders, unless a large network is what everything waits for.
 
     How many depends on nothing else: float sums differ with it, and what is computed must equal what was cached.
@@ -272,10 +272,8 @@ def _threads(model: BiRefNetModel) -> Iterator[None]:
     from streammatte.models.device import cores_left_to
     from streammatte.stages import SURE_OF_ITSELF
 
-    with ExitStack() as threads:
-        if model.device.type == "cpu" and max(model.size) < SURE_OF_ITSELF:
-            threads.enter_context(cores_left_to(OTHERS))
-        yield
+    small = model.device.type == "cpu" and max(model.size) < SURE_OF_ITSELF
+    return cores_left_to(OTHERS) if small else nullcontext()
 
 
 def _cutouts(options: Options, source: Footage, chain: _Chain) -> Generator[Cutout]:
@@ -383,34 +381,12 @@ def _write_texts(
     from streammatte.media.write.delivery import note_of
 
     if (page := texts.get("report")) is not None and watchers.observer is not None:
-        page.write(_page(options, summary, watchers.observer))
+        page.write(report_of(summary, options, watchers.observer))
         summary.outputs.append({"path": str(page.path), "description": "report", "alpha": None})
     if (note := texts.get("note")) is not None:
         note.write(note_of(options, source.info, targets, writers, summary.frames))
         description = "what each file holds, and which programs show it"
         summary.outputs.append({"path": str(note.path), "description": description, "alpha": None})
-
-
-def _page(options: Options, summary: Summary, observer: Observer) -> str:
-    from streammatte.quality.sheet import report_page
-
-    assert summary.findings is not None
-    height, width = summary.size
-    about = {
-        "outputs": ", ".join(f"{output['path']} ({output['description']})" for output in summary.outputs) or "none",
-        "frames written": str(summary.frames),
-        "lost": summary.lost or "nothing",
-        "model": f"{summary.model}, {width}×{height}, {summary.precision} on {summary.device}",
-        "stages": ", ".join(STAGES.get(name, name) for name in summary.stages) or "none",
-        "speed": f"{summary.rate:.1f} fps",
-    }
-    about |= {
-        f"option {name}": written(value)
-        for name, value in options.changed().items()
-        if name not in ("outputs", "report")
-    }
-    lines = [*summary.crossed, *([summary.doubt] if summary.doubt else [])]
-    return report_page(options.reading.input, about, observer, summary.findings, lines)
 
 
 @contextmanager

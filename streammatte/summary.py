@@ -13,7 +13,8 @@ from streammatte.frame import Cutout, Frame, Model, Stage
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from streammatte.quality.observer import Findings
+    from streammatte.options import Options
+    from streammatte.quality.observer import Findings, Observer
 
 T = TypeVar("T")
 
@@ -95,6 +96,30 @@ class Summary:
         if self.findings is None:
             del said["findings"], said["crossed"]
         return json.dumps(said, indent=2)
+
+
+def report_of(summary: Summary, options: Options, observer: Observer) -> str:
+    """The run's report, as HTML."""
+    from streammatte.options.values import written
+    from streammatte.quality.sheet import report_page
+
+    assert summary.findings is not None
+    height, width = summary.size
+    about = {
+        "outputs": ", ".join(f"{output['path']} ({output['description']})" for output in summary.outputs) or "none",
+        "frames written": str(summary.frames),
+        "lost": summary.lost or "nothing",
+        "model": f"{summary.model}, {width}×{height}, {summary.precision} on {summary.device}",
+        "stages": ", ".join(STAGES.get(name, name) for name in summary.stages) or "none",
+        "speed": f"{summary.rate:.1f} fps",
+    }
+    about |= {
+        f"option {name}": written(value)
+        for name, value in options.changed().items()
+        if name not in ("outputs", "report")
+    }
+    lines = [*summary.crossed, *([summary.doubt] if summary.doubt else [])]
+    return report_page(options.reading.input, about, observer, summary.findings, lines)
 
 
 class Clock:

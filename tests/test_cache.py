@@ -149,6 +149,7 @@ def test_a_full_disk_turns_the_cache_off_and_not_the_run(clip: Path, forked: For
     assert end.code == 0, end.err
     assert end.err.count("no longer cached") == 1
     assert len(list(tmp_path.glob("cut.*.png"))) == COUNT
+    assert not list(tmp_path.glob(".*"))
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import pytest
 import torch
 from conftest import SAMPLES
 from safetensors.torch import save_file
+from support.clips import write_grey
 from support.sdmatte_folder import UNET, make_folder, random_tensors, write_configs
-from test_mattes import write_grey
 
 from streammatte.cli.main import main
 from streammatte.media import open_video
@@ -144,7 +144,7 @@ def test_on_says_that_it_found_nothing(folder: Path, tmp_path: Path, capsys: pyt
     ("arguments", "says"),
     [
         (["--transparent", "0,0,641,360"], "not within the frame"),
-        (["--transparent", SHOWN, "--transparency", "off"], "--transparency is off"),
+        (["--transparent", SHOWN, "--transparency", "off"], "--transparency off"),
         (["--transparent", SHOWN, "--transparent-mask", GLASS], "mutually exclusive"),
         (["--transparent", SHOWN, "--transparency", "on", "--sdmatte", "birefnet-lite"], "mattes whole frames"),
         (
@@ -168,7 +168,7 @@ def test_refused(arguments: list[str], says: str, tmp_path: Path, capsys: pytest
 def test_no_box(box: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         run(tmp_path / "out.mkv", f"--transparent={box}")
-    assert "is not a box" in capsys.readouterr().err
+    assert "--transparent" in capsys.readouterr().err
 
 
 def test_a_truncated_checkpoint(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -333,7 +333,7 @@ def test_a_run_that_is_stopped_by_an_error_keeps_its_recording(tmp_path):
     assert len(decoded(tmp_path / "out.mp4")) == COUNT
 
 
-@pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
+@pytest.mark.parametrize("name", ["out.mp4", "out.mov", "out.mkv"])
 def test_what_a_killed_run_leaves_plays_from_its_beginning_and_is_rescued_by_the_next(tmp_path, children, name):
     path = tmp_path / name
     assert children.start("killed", str(path)).wait() == -signal.SIGKILL

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 import torch
 from support import clips
-from test_media_sinks import alpha_for, cutouts, decoded, info_for, plane, rgb_of, write
+from support.writing import alpha_for, cutouts, decoded, info_for, plane, rgb_of, write
 
 from streammatte.cli.main import main
 from streammatte.color.linear import BT709, LINEAR, SRGB, from_linear, to_linear
@@ -34,7 +34,7 @@ def light(seed=0, peak=12.0):
     return rgb
 
 
-def lit_plates(alpha=None):
+def lit_cutouts(alpha=None):
     for index in range(3):
         rgb = torch.from_numpy(light(index)).permute(2, 0, 1)
         yield Cutout(Frame(rgb, index, index), alpha_for(index) if alpha is None else alpha)
@@ -186,7 +186,7 @@ def test_a_pair_is_fill_and_matte_in_halves_of_even_size(tmp_path, name, layout,
 
 @pytest.mark.parametrize("compression", ["zip", "piz"])
 def test_exr_in_float_gives_back_every_bit_of_the_light(tmp_path, compression):
-    write(tmp_path / "out.####.exr", LIGHT, lit_plates(), bits=32, alpha="straight", compression=compression)
+    write(tmp_path / "out.####.exr", LIGHT, lit_cutouts(), bits=32, alpha="straight", compression=compression)
     with open_video(tmp_path / "out.####.exr") as source:
         assert source.info.color == LIGHT.color
         for index, cutout in enumerate(source.cutouts()):
@@ -197,7 +197,7 @@ def test_exr_in_float_gives_back_every_bit_of_the_light(tmp_path, compression):
 
 @pytest.mark.parametrize("compression", ["zip", "dwaa", "dwab"])
 def test_exr_is_premultiplied_in_linear_light_by_itself(tmp_path, compression):
-    writer = write(tmp_path / "out.####.exr", LIGHT, lit_plates(), compression=compression)
+    writer = write(tmp_path / "out.####.exr", LIGHT, lit_cutouts(), compression=compression)
     assert "half" in writer.description and "premultiplied" in writer.description
     header, channels = exr(tmp_path / "out.0002.exr")
     rgba = channels["RGBA"]
@@ -228,7 +228,7 @@ def test_a_matte_in_exr_is_luminance_alone(tmp_path):
 
 
 def test_light_is_written_to_video_and_png_as_screens_show_it(tmp_path):
-    made = list(lit_plates(torch.ones(48, 64)))
+    made = list(lit_cutouts(torch.ones(48, 64)))
     write(tmp_path / "out.####.png", LIGHT, made, bits=16)
     write(tmp_path / "out.mov", LIGHT, made, quality="best")
     found = cv2.imread(str(tmp_path / "out.0002.png"), cv2.IMREAD_UNCHANGED)[..., 2::-1] / 65535
@@ -444,7 +444,7 @@ def test_a_delivery_is_the_whole_set(tmp_path):
                 assert len(file.streams.audio) == 1
     assert decoded(tmp_path / "out" / "clip.mov")[0].format.name == "yuva444p12le"
     note = (tmp_path / "out" / "clip.txt").read_text(encoding="utf-8")
-    for said in (*SET[:4], SET[5], "64×48", f"{clips.FRAMES} frames at 25 a second", "straight", "BT.601", "Safari"):
+    for said in (*SET[:4], SET[5], "64×48", f"{clips.FRAMES} frames at 25 fps", "straight", "BT.601", "Safari"):
         assert said in note
     assert main([str(tmp_path / "clip.mp4"), "--deliver", str(tmp_path / "out"), *QUICK]) == 1  # it is there
 
@@ -464,20 +464,20 @@ def test_nothing_of_a_delivery_is_left_by_a_run_that_fails(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("asked", "error", "hint"),
     [
-        (["--pair", "above"], "there is none", "-o"),
-        (["--pair", "above", "-o", "a.mp4", "--bg", "red"], "no alpha", "leave"),
-        (["--pair", "above", "-o", "a.exr"], "EXR", "--pair"),
-        (["-o", "a.exr", "--input-transfer", "slog3"], "not made linear", ".mov"),
+        (["--pair", "above"], "no output given", "streammatte clip.mp4"),
+        (["--pair", "above", "-o", "a.mp4", "--bg", "red"], "--pair", "a.mp4"),
+        (["--pair", "above", "-o", "a.####.exr"], "a.####.exr", "--pair"),
+        (["-o", "a.exr", "--input-transfer", "slog3"], "--input-transfer", ".mov"),
         (["-o", "a.mp4"], "cannot hold alpha", "--pair"),
-        (["-o", "a.png", "--bits", "10"], "10 bits", "8 or 16"),
-        (["-o", "a.exr", "--bits", "8"], "8 bits", "16 or 32"),
+        (["-o", "a.####.png", "--bits", "10"], "10 bits", "8 or 16"),
+        (["-o", "a.####.exr", "--bits", "8"], "8 bits", "16 or 32"),
         (["-o", "a.mov", "--codec", "png", "--bits", "12"], "12 bits", "8 or 16"),
         (["-o", "a.mkv", "--bits", "32"], "32 bits", "FFV1"),
         (["-o", "a.mkv", "--codec", "prores4444xq"], "--codec", ".mov"),
         (["-o", "a.mkv", "--exr-compression", "piz"], "--exr-compression", ".exr"),
-        (["-o", "a.mp4", "--bg", "red", "--alpha", "premultiplied"], "--alpha", "leave"),
-        (["-o", "a.mov", "-o", "still.png"], "still.png holds one frame, and there are 12", "still.####.png"),
-        (["--deliver", "no/where"], "no folder", "mkdir"),
+        (["-o", "a.mp4", "--bg", "red", "--alpha", "premultiplied"], "--alpha", "a.mp4"),
+        (["-o", "a.mov", "-o", "still.png"], "still.png", "still.####.png"),
+        (["--deliver", "no/where"], "no", "mkdir"),
         (["--deliver", "clip.mp4"], "clip.mp4", ""),
     ],
 )
@@ -486,7 +486,7 @@ def test_what_cannot_be_delivered(tmp_path, monkeypatch, capsys, asked, error, h
     clips.write_clip(tmp_path / "clip.mp4")
     assert main(["clip.mp4", *asked, *QUICK]) == 1
     said = capsys.readouterr().err
-    assert any(each in said for each in error.split("|")) and hint in said
+    assert error in said and hint in said
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
 
 

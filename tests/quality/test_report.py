@@ -416,7 +416,7 @@ def test_a_page_is_refused_or_whole(tmp_path: Path, capsys: pytest.CaptureFixtur
         return said[-2]
 
     assert "exists" in refused(clip, "--report", str(old))
-    assert "there is no folder" in refused(clip, "--report", str(tmp_path / "none" / "a.html"))
+    assert "does not exist" in refused(clip, "--report", str(tmp_path / "none" / "a.html"))
     assert "does not end in .html" in refused(clip, "--report", str(tmp_path / "report.json"))
     assert "named twice" in refused(clip, "--report", str(tmp_path / "a.html"), "-o", str(tmp_path / "a.html"))
     assert "smooth is off" in refused(clip, "--smooth", "off", "--fail-on", "mended=0.1")

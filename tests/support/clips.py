@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -139,6 +140,25 @@ def write_flat(
         frame.colorspace = matrix
         frame.color_range = 2 if full_range else 1
         out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
+
+
+def write_grey(path: Path, levels: list[int], *, rate: int = 25, size: tuple[int, int] = SIZE) -> Path:
+    """A lossless clip of flat mattes, or numbered pictures from 1."""
+    pictures = [np.full((size[1], size[0]), level, np.uint8) for level in levels]
+    if "##" in path.name:
+        for number, picture in enumerate(pictures, 1):
+            cv2.imwrite(str(path).replace("####", f"{number:04d}"), picture)
+        return path
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("ffv1", rate=rate)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = *size, "gray"
+        for index, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, "gray")
+            frame.pts, frame.time_base = index, Fraction(1, rate)
+            out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     return path
 

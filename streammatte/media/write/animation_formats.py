@@ -10,17 +10,17 @@ from fractions import Fraction
 from typing import Protocol
 
 ANIMATED = (".gif", ".webp")
-"""What has frames in one file, beside video."""
+"""Picture formats that hold several frames."""
 
 
 class Animation(Protocol):
-    """A format's bytes around those of its frames.
+    """The bytes around the frames of a format.
 
     Attributes:
-        tick: Seconds that a unit of a frame's duration lasts.
-        shortest: Ticks below which browsers take another duration, a tenth of a second.
-        longest: Ticks that the format can say.
-        name: The format's, for people.
+        tick: Unit of a frame's duration, in seconds.
+        shortest: Ticks; browsers show a briefer frame for a tenth of a second.
+        longest: The most ticks that the format can store.
+        name: The format, for people.
     """
 
     tick: Fraction
@@ -29,11 +29,11 @@ class Animation(Protocol):
     name: str
 
     def head(self, size: int) -> bytes:
-        """What comes before the first frame, always as long; ``size`` is the whole file's, 0 as long as unknown."""
+        """The bytes before the first frame, always as many; ``size`` is the file's, 0 while it is unknown."""
         ...
 
     def frame(self, still: bytes, ticks: int) -> bytes:
-        """A frame made of a file of its own, shown for so long."""
+        """The bytes of a frame, from those of a single picture."""
         ...
 
     def tail(self) -> bytes: ...

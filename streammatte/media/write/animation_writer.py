@@ -18,21 +18,21 @@ _LARGEST_FILE = 0xFFFFFFFE  # bytes: WebP's header counts them in 32 bits
 
 
 class AnimationWriter:
-    """Writes one file of all frames, each shown as long as it was, to the format's tick; times are rounded, not
-    durations, so that nothing drifts. A frame that would be shown too briefly for browsers to believe it is left out,
-    the next one shown in its place, and the description says how many were. Of a single frame, a plain picture is made.
+    """Writes all frames to one file, their durations in the format's ticks; times are rounded, not durations, so that
+    nothing drifts. A frame too brief for browsers is left out and the next shown in its place; the description counts
+    them. A single frame becomes a plain picture.
 
     Args:
         path: Where the file will be.
         info: The stream the cut-outs are of.
-        encoder: Encodes a cut-out as a file of its own.
-        animation: Puts these together.
-        background: What the encoder composes with, to be closed in the end.
-        overwrite: Replace what has the name; otherwise a file that appears there meanwhile is an error.
-        silent: The footage has no sound that would be left out.
+        encoder: Encodes a cut-out as a picture.
+        animation: Joins the pictures.
+        background: The encoder's background, to be closed in the end.
+        overwrite: Replace an existing file. Otherwise one that appears meanwhile is an error.
+        silent: The footage has no sound to leave out.
 
     Attributes:
-        description: One line on what is written; complete once the writer has been finished.
+        description: One line on the contents; complete once the writer has been finished.
         part: The hidden folder in which the file grows.
     """
 
@@ -59,7 +59,7 @@ class AnimationWriter:
         self._file: BinaryIO | None = None
         self._finished = False
         self._first: int | None = None
-        self._held: tuple[Cutout, int] | None = None  # the last one, and the tick at which it is shown first
+        self._held: tuple[Cutout, int] | None = None  # the last one, and its first tick
         self._end = 0
         self._frames = self._left_out = 0
 
@@ -140,7 +140,7 @@ class AnimationWriter:
         return round((pts - (self._first or 0)) * self._info.time_base / self._animation.tick)
 
     def _put(self, until: int) -> None:
-        """Write the frame that is held; one that is shown for very long, as several."""
+        """Write the frame that is held, repeated if it lasts longer than the format can say."""
         assert self._held is not None and self._file is not None
         cutout, begin = self._held
         still = self._still(cutout)

@@ -1,4 +1,4 @@
-"""The sound that goes along with cut-outs: packets copied where the container takes the codec, else re-encoded."""
+"""The sound of the source: packets are copied if the container supports the codec, else re-encoded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOV_PCM = (
     *("pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_s32be"),
     *("pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_f64be", "pcm_alaw", "pcm_mulaw", "pcm_u8"),
 )
-# What each container takes and what opens its files plays; everything else is re-encoded to the first listed here.
+# Codecs that each container, and the players of its files, support; others are re-encoded.
 _TAKEN = {
     "mov": ("aac", "alac", "mp3", "ac3", "eac3", *_MOV_PCM),
     "mp4": ("aac", "alac", "mp3", "ac3", "eac3", "opus", "flac"),
@@ -38,28 +38,28 @@ _ENCODER_RATES = {
     "libopus": (48000,),
     "flac": (8000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 192000),
 }
-_ROUNDING = Fraction(1, 500)  # seconds by which two times may be apart that mean one
-# Seconds of sound that a decoder is given before the first that is kept, so that it has settled.
+_ROUNDING = Fraction(1, 500)  # seconds; two times this close are one
+# Seconds of sound that a decoder is given first, so that it has settled.
 _RUN_UP = Fraction(1, 2)
 
 
 class AudioTrack:
     """An audio stream of a file, advanced alongside the video so that memory stays constant.
 
-    Where the source's clock jumps back, as in transport streams put end to end, the sound goes on from where it was.
-    Where the picture is moved or cut, what sounds before its first frame or after its last is cut: to the sample where
-    it is re-encoded or PCM. Of other codecs, packets are kept whole: in MOV and MP4 with those that the first frame
-    cuts through, and an edit list that hides what of them comes too early; in WebM from the next one on.
+    If the source's clock jumps back, as in concatenated transport streams, the sound continues from where it was. If
+    the picture is moved or cut, sound before its first frame and after its last is removed: to the sample for PCM and
+    re-encoded sound. Packets of other codecs are kept whole: in MOV and MP4 from the one that the first frame cuts
+    through, whose beginning an edit list hides; in WebM from the next one.
 
     Args:
         url: The media file.
-        index: Of the stream in it.
-        span: When the picture begins and ends, in seconds of the source, if it is a part of it.
+        index: The stream's index.
+        span: Begin and end of the picture in seconds of the source, if it is a part of it.
 
     Attributes:
-        says: One phrase on what is done with it.
-        lost: One phrase on what could not be read or decoded, known after :meth:`finish`; ``None`` if nothing is
-            missing. Damage inside packets that are copied is not looked for.
+        says: A phrase for people: "AAC copied".
+        lost: A phrase on the damage, known after :meth:`finish`; ``None`` if nothing is missing. Copied packets are
+            not checked.
     """
 
     def __init__(self, url: str, index: int, out: av.container.OutputContainer, span: Span = None) -> None:
@@ -98,12 +98,12 @@ class AudioTrack:
         self._lane = Lane(self._copied() if self._copy else self._encoded(), out)
         if span is not None and stream.time_base:
             before = math.floor((span[0] - _RUN_UP) / stream.time_base)
-            exact = stream.time_base <= Fraction(2, stream.rate)  # or else samples are counted from the first
+            exact = stream.time_base <= Fraction(2, stream.rate)  # otherwise samples are counted from the first
             if exact and before > (stream.start_time or 0) and can_be_sought(url, index, before):
                 self._source.seek(before, stream=stream)
 
     def advance(self, until: Fraction, shift: Fraction) -> None:
-        """Mux what sounds before ``until``, in seconds of the output; ``shift`` is added to the source's times."""
+        """Mux the sound before ``until``, in seconds of the output; ``shift`` is added to the source's times."""
         self._move(shift)
         self._lane.advance(until)
 
@@ -123,7 +123,7 @@ class AudioTrack:
         self._cuts |= shift != 0
 
     def _incoming(self) -> Iterator[av.Packet[av.AudioStream]]:
-        """Packets up to where the file or the span ends or is cut, at their times in the output; last an empty one."""
+        """Packets up to the end of the file or the span, at their times in the output; the last one is empty."""
         due: int | None = None
         jump = 0
         try:
@@ -167,7 +167,7 @@ class AudioTrack:
             yield packet
 
     def _within(self, packet: av.Packet[av.AudioStream]) -> av.Packet[av.AudioStream] | None:
-        """What of a packet belongs to the picture's time, if anything does."""
+        """The part of a packet within the picture's time."""
         if packet.pts is None:
             return None
         start, duration = packet.pts * packet.time_base, (packet.duration or 0) * packet.time_base
@@ -184,7 +184,7 @@ class AudioTrack:
             return piece
         if self._length is not None and start >= self._length:
             return None
-        # The packet before is what a decoder needs to have the next one whole.
+        # A decoder needs the packet before to decode the next one fully.
         early = start + 2 * duration <= 0 if self._hides_what_is_early else start < 0
         return None if early else packet
 
@@ -209,7 +209,7 @@ class AudioTrack:
         return av.AudioResampler(context.format, context.layout, context.rate, frame_size)
 
     def _converted(self) -> Iterator[av.AudioFrame]:
-        """Decoded sound in the encoder's format, also where its own changes midway, as broadcasts do."""
+        """Decoded sound in the encoder's format, even if its own changes midway, as in broadcasts."""
         convert: av.AudioResampler | None = None
         before: tuple[str, str, int] | None = None
         for frame in self._decoded():
@@ -229,7 +229,7 @@ class AudioTrack:
             try:
                 frames = packet.decode()
             except av.FFmpegError:
-                self._damaged += 1  # leaves a gap, and the times of what follows stay right
+                self._damaged += 1  # leaves a gap; later times stay right
                 continue
             for frame in frames:
                 piece = self._piece(frame) if self._cuts and frame.pts is not None else frame
@@ -237,7 +237,7 @@ class AudioTrack:
                     yield piece
 
     def _piece(self, frame: av.AudioFrame) -> av.AudioFrame | None:
-        """What of decoded sound belongs to the picture's time, on a clock of samples."""
+        """The part of decoded sound within the picture's time, counted in samples."""
         rate = frame.sample_rate
         seconds = (frame.pts or 0) * (frame.time_base or Fraction(1, rate))
         start = self._clock.place(seconds, frame.samples, rate)
@@ -254,13 +254,13 @@ class AudioTrack:
 
 
 class _SampleClock:
-    """Counts samples, so that times which a container has rounded, as Matroska's to a millisecond, do not move them."""
+    """Counts samples, so that rounded times, such as Matroska's milliseconds, do not move them."""
 
     def __init__(self) -> None:
         self._due: int | None = None
 
     def place(self, seconds: Fraction, count: int, rate: int) -> int:
-        """The number of the first of ``count`` samples that are said to begin then."""
+        """The number of the first of ``count`` samples with that time."""
         start = round(seconds * rate)
         if self._due is not None and abs(start - self._due) <= rate * _ROUNDING:
             start = self._due
@@ -269,14 +269,14 @@ class _SampleClock:
 
 
 def open_sounds(url: str, out: av.container.OutputContainer, span: Span = None) -> list[AudioTrack]:
-    """Add every audio stream of ``url`` that FFmpeg knows to ``out``, in their order; the file may have none."""
+    """Add every audio stream of ``url`` that FFmpeg knows to ``out``, in their order."""
     with open_container(url) as container:
         known = [stream.index for stream in container.streams.audio if stream.codec_context is not None]
     return [AudioTrack(url, index, out, span) for index in known]
 
 
 def _size_of_a_sample(codec: str) -> int:
-    """Bytes of one sample of one channel in a packet; 0 of what is not PCM."""
+    """Bytes of one sample of one channel; 0 for anything but PCM."""
     if not codec.startswith("pcm_"):
         return 0
     bits = re.search(r"\d+", codec)

@@ -1,4 +1,4 @@
-"""The pixels of a cut-out, as a writer stores them."""
+"""A cut-out's pixels, as writers store them."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 AlphaKind = Literal["straight", "premultiplied"]
 Content = Literal["plate", "matte", "foreground", "above", "beside"]
-"""What of a cut-out is stored: colours with alpha (or over a background), the alpha alone in grey, the straight colours
-alone (the fill), or both in one picture, the fill above its matte or to the left of it."""
+"""The stored part of a cut-out: colours with alpha (or over a background), the alpha alone in grey, the straight
+colours alone (the fill), or both in one picture, the fill above its matte or to the left of it."""
 
 
 class Background(Protocol):
-    """What a cut-out is laid over; see :func:`streammatte.media.background.open_background`."""
+    """A background for cut-outs; see :func:`streammatte.media.background.open_background`."""
 
     @property
     def lost(self) -> str | None:
-        """What of its clip could not be decoded, in one line; known once the clip has run to its end."""
+        """The damage of its clip, in one line; known at the clip's end."""
         ...
 
     @property
     def has_alpha(self) -> bool:
-        """Its picture or clip has one, which nothing heeds."""
+        """Its picture or clip has an alpha, which is ignored."""
         ...
 
     def frame(self, cutout: Cutout) -> Tensor:
@@ -46,7 +46,7 @@ class Background(Protocol):
 
 
 def told_of(background: Background | None) -> str:
-    """What to add to the description of a finished output: damage of the background, and alpha that it has."""
+    """What a finished output's description says about its background: damage, and an ignored alpha."""
     if background is None:
         return ""
     damage = f" (the background is damaged: {background.lost})" if background.lost else ""
@@ -54,7 +54,7 @@ def told_of(background: Background | None) -> str:
 
 
 def says(content: Content, alpha: AlphaKind, *, composite: bool) -> str:
-    """What is stored, in words; this is what files and summaries state of the alpha."""
+    """The contents in words, as files and summaries state them."""
     if content == "matte":
         return "matte"
     if composite:
@@ -130,13 +130,13 @@ class IntegerPictures:
 def picture(
     cutout: Cutout, content: Content, alpha: AlphaKind, background: Background | None, *, curve: int | None = None
 ) -> Samples:
-    """(H, W, 3) RGB to be stored: uint8 if the frame's own 8-bit colours are what is asked for, else uint16.
+    """(H, W, 3) RGB to be stored: uint8 if it is the frame's own 8-bit colours, else uint16.
 
-    Of a pair, the picture is twice as high or as wide, with both halves of even size.
+    A pair is twice as high or as wide, with both halves of even size.
 
     Args:
-        content: Anything but a matte.
-        curve: The cut-out is in linear light and is stored by this curve (H.273); ``None`` stores it as it is.
+        content: Anything but ``matte``.
+        curve: H.273 curve for a cut-out in linear light; ``None`` stores it unchanged.
     """
     if curve is not None:
         cutout = encoded(cutout, curve)
@@ -147,15 +147,15 @@ def picture(
 
 
 def colors(cutout: Cutout, alpha: AlphaKind, background: Background | None) -> Samples:
-    """As :func:`blended`, in integers: uint8 if the frame's own 8-bit colours are what is asked for, else uint16."""
+    """:func:`blended` in integers: uint8 if it is the frame's own 8-bit colours, else uint16."""
     return quantised(blended(cutout, alpha, background))
 
 
 def blended(cutout: Cutout, alpha: AlphaKind, background: Background | None) -> NDArray[Any]:
-    """(H, W, 3) RGB as the frame has it or, where it is computed, in float32.
+    """(H, W, 3) RGB: the frame's own type or, if computed, float32.
 
-    Straight colours are the cut-out's foreground as is; premultiplied ones are multiplied by alpha; with a background
-    they are the composite ``foreground · alpha + background · (1 - alpha)``, in gamma-encoded RGB as players blend.
+    Straight colours are the cut-out's foreground; premultiplied ones are multiplied by alpha; with a background they
+    are the composite ``foreground · alpha + background · (1 - alpha)``, in gamma-encoded RGB as players blend.
     """
     rgb = cutout.frame.rgb if cutout.foreground is None else cutout.foreground
     if background is None and alpha == "straight":
@@ -172,7 +172,7 @@ def blended(cutout: Cutout, alpha: AlphaKind, background: Background | None) -> 
 
 
 def encoded(cutout: Cutout, curve: int) -> Cutout:
-    """A cut-out in linear light, as video and pictures of integers hold it."""
+    """A cut-out in linear light, gamma-encoded for video and integer pictures."""
     import torch
 
     def by_curve(rgb: Tensor) -> Tensor:
@@ -183,7 +183,7 @@ def encoded(cutout: Cutout, curve: int) -> Cutout:
 
 
 def _paired(rgb: Samples, alpha: NDArray[np.float32], layout: Content) -> Samples:
-    """Fill and matte in one uint16 picture. An odd edge is continued by one pixel, so that no chroma spans both."""
+    """Fill and matte in one uint16 picture, an odd edge repeated once, so that no chroma sample spans both."""
     fill = at_depth(rgb, 16)
     matte: Samples = cv2.merge([stepped(alpha, 65535).astype(np.uint16)] * 3)
     height, width = alpha.shape
@@ -200,7 +200,7 @@ def size_of(content: Content, width: int, height: int) -> tuple[int, int]:
 
 
 def at_depth(rgb: Samples, bits: int) -> Samples:
-    """In 8 or 16 bits. White stays white: 8 bits are repeated into 16, 16 are divided by 257 and rounded."""
+    """In 8 or 16 bits, white staying white: a factor of 257."""
     if bits == 8 and rgb.dtype == np.uint16:
         return ((rgb.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if bits == 16 and rgb.dtype == np.uint8:
@@ -209,7 +209,7 @@ def at_depth(rgb: Samples, bits: int) -> Samples:
 
 
 def pixels_of(rgb: Tensor) -> NDArray[Any]:
-    """(3, H, W) as a contiguous (H, W, 3) array; free for frames as they are decoded, which lie so in memory."""
+    """(3, H, W) as a contiguous (H, W, 3) array; free for decoded frames, which have that layout in memory."""
     rgb = rgb.detach().cpu()
     picture: NDArray[Any] = rgb.permute(1, 2, 0).numpy()
     if picture.flags.c_contiguous:

@@ -1,4 +1,4 @@
-"""What a run writes: every file that was asked for, the set of a delivery, and the note that goes along with it."""
+"""The files that a run writes: those that were named, and the set and the note of a delivery."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Target:
     """One output.
 
     Attributes:
-        path: Its name, as asked for.
-        content: What of the cut-outs it holds.
-        background: What it is composed over, if it is.
-        shown_by: Of a delivery's file: which programs show what of it.
+        path: Its name.
+        content: The part of the cut-outs that it holds.
+        background: The background of a composite.
+        shown_by: For a delivery, which programs show the file.
     """
 
     path: str
@@ -38,7 +38,7 @@ class Target:
 
 
 def targets_of(options: Options) -> list[Target]:
-    """Every file that a run is to write, pages and notes apart."""
+    """Every file that a run will write, except the report and the note."""
     targets = [
         Target(path, options.writing.pair or "plate", options.writing.background) for path in options.writing.outputs
     ]
@@ -69,19 +69,19 @@ def name_of(source: str) -> str:
 def _delivery(folder: Path, name: str, background: str) -> list[Target]:
     editors = "Resolve, Premiere, After Effects, Final Cut and Nuke"
     files: list[tuple[str, Content, str | None, str]] = [
-        (f"{name}.mov", "plate", None, f"the plate, for editing: {editors} read its alpha"),
+        (f"{name}.mov", "plate", None, f"the cut-out, for editing: {editors} read its alpha"),
         (
             f"{name}.webm",
             "plate",
             None,
-            "the plate, for the web: Chrome, Edge, Firefox and OBS show its alpha; Safari ignores it, and so does "
-            "FFmpeg unless it is told -c:v libvpx-vp9 before -i",
+            "the cut-out, for the web: Chrome, Edge, Firefox and OBS show its alpha; Safari ignores it, and so does "
+            "FFmpeg unless -c:v libvpx-vp9 comes before -i",
         ),
         (
             f"{name}.fill.mov",
             "foreground",
             None,
-            "fill: the subject's colours without alpha, carried on beyond its edge",
+            "fill: the subject's colours without alpha, extended past its edge",
         ),
         (
             f"{name}.matte.mov",
@@ -90,17 +90,17 @@ def _delivery(folder: Path, name: str, background: str) -> list[Target]:
             "matte: white is solid, black is clear; with the fill a pair for mixers and programs that read no alpha, "
             "where it is set as the fill's luma matte (the fill is straight)",
         ),
-        (f"{name}.comp.mp4", "plate", background, f"a slap comp over {background}, to look at: any player"),
+        (f"{name}.comp.mp4", "plate", background, f"a slap comp over {background}, for viewing: any player"),
     ]
     return [Target(str(folder / file), content, over, shown) for file, content, over, shown in files]
 
 
 @contextmanager
 def delivery_folder(path: str) -> Iterator[Path]:
-    """The folder of a delivery, made if it is not there, and taken away again if nothing comes into it.
+    """The folder of a delivery, created if it does not exist, and removed again if nothing is written to it.
 
     Raises:
-        WriteFailed: It cannot be made.
+        WriteFailed: It cannot be created.
     """
     folder = Path(path)
     made = not folder.exists()
@@ -108,17 +108,17 @@ def delivery_folder(path: str) -> Iterator[Path]:
         folder.mkdir(exist_ok=True)
     except FileNotFoundError as exc:
         raise WriteFailed(
-            f"there is no folder {folder.parent}", hint=f"create it first: mkdir -p {folder.parent}"
+            f"the folder {folder.parent} does not exist", hint=f"create it first: mkdir -p {folder.parent}"
         ) from exc
     except OSError as exc:
         raise WriteFailed(
-            f"the folder {folder} cannot be made: {(exc.strerror or str(exc)).lower()}", hint="choose another name"
+            f"cannot create the folder {folder}: {(exc.strerror or str(exc)).lower()}", hint="choose another name"
         ) from exc
     try:
         yield folder
     except BaseException:
         if made:
-            with contextlib.suppress(OSError):  # something else lies in it
+            with contextlib.suppress(OSError):  # there are other files in it
                 folder.rmdir()
         raise
 
@@ -126,14 +126,14 @@ def delivery_folder(path: str) -> Iterator[Path]:
 def note_of(
     options: Options, info: StreamInfo, targets: Sequence[Target], writers: Sequence[Writer], frames: int
 ) -> str:
-    """What goes along with a delivery: its files, who shows what of them, and the clip's facts."""
+    """The text that accompanies a delivery: its files, which programs show them, and the clip's facts."""
     lines = [f"{name_of(options.reading.input)}, cut out by streammatte", ""]
     for target, writer in zip(targets, writers, strict=True):
         if target.shown_by is not None:
             lines += [writer.path.name, *_wrapped(writer.description), *_wrapped(target.shown_by), ""]
     alpha = options.writing.alpha or "straight"
     meaning = (
-        "colours are not multiplied by alpha, and go on beyond the edge: interpret as straight (unmatted)"
+        "colours are not multiplied by alpha and extend past the edge: interpret as straight (unmatted)"
         if alpha == "straight"
         else "colours are multiplied by alpha: interpret as premultiplied (matted with black)"
     )
@@ -141,9 +141,9 @@ def note_of(
     stated = f"{rate.numerator}" if rate.denominator == 1 else f"{float(rate):.3f} ({rate})"
     lines += [
         f"Alpha       {alpha}",
-        *_wrapped(f"{meaning}. No flag in these files tells programs so; their comment tells people.", 12),
+        *_wrapped(f"{meaning}. These files have no flag for it; their comment says so.", 12),
         f"Picture     {info.width}×{info.height}, pixel aspect {info.pixel_aspect}",
-        f"Time        {frames} frames at {stated} a second",
+        f"Time        {frames} frames at {stated} fps",
         f"Colour      {_colour(info)}",
     ]
     return "\n".join(lines) + "\n"

@@ -36,9 +36,9 @@ class Encoding:
         options: The encoder's private options.
         container_options: The muxer's.
         quantiser: Fixed quantiser, for ProRes.
-        says_range: The file can say that samples span their whole range. ProRes cannot: MOV's tag for colours has no
-            place for it, and FFmpeg's decoder reports studio swing always.
-        says: What it is, for people.
+        says_range: The file can say that samples span their whole range. ProRes cannot: MOV's colour tag lacks it, and
+            FFmpeg's decoder always reports studio swing.
+        says: The same for people.
     """
 
     container: str
@@ -65,13 +65,12 @@ def encoding_for(
     """The encoding that a file's name asks for.
 
     Args:
-        codec: Of ``.mov``.
-        quality: Of what is lossy.
-        bits: Of what can have several depths: FFV1 8, 10, 12 or 16, PNG in ``.mov`` 8 or 16. By default the source's,
-            of FFV1 10 at least.
+        codec: For ``.mov``.
+        quality: For lossy codecs.
+        bits: FFV1 8, 10, 12 or 16, PNG in ``.mov`` 8 or 16; by default the source's, but at least 10 for FFV1.
 
     Raises:
-        UnsupportedOutput: Nothing is known to write that suffix, or not so.
+        UnsupportedOutput: No encoder writes that suffix, or not with these options.
     """
     suffix = path.suffix.lower()
     what = says(content, alpha, composite=composite)
@@ -88,7 +87,7 @@ def encoding_for(
         if kind == "alpha":
             raise UnsupportedOutput(
                 f"{path} cannot hold alpha: H.264 has none",
-                hint="give a background with --bg, both in one picture with --pair, or write .mov or .webm",
+                hint="write .mov or .webm, or use --bg or --pair",
             )
         return Encoding(
             "mp4",
@@ -110,7 +109,7 @@ _OTHER_VIDEOS = (".avi", ".m4v", ".mxf", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts"
 
 
 def _instead_of(suffix: str) -> str:
-    """What to write in place of a file of that suffix."""
+    """A hint for an unsupported suffix."""
     if suffix in _OTHER_PICTURES:
         return "use .png, .tif, .exr or .webp, which have alpha, or .jpg with --bg"
     if suffix in _OTHER_VIDEOS:
@@ -122,7 +121,7 @@ _Kind = Literal["alpha", "colour", "grey"]
 
 
 def _prores(what: str, kind: _Kind, *, xq: bool, quality: Quality) -> Encoding:
-    # A matte is few bits, and every one of them is asked for.
+    # A matte has few bits and needs all of them.
     quantiser = (XQ_QUANTISERS if xq else PRORES_QUANTISERS)["best" if kind == "grey" else quality]
     name, profile = ("4444 XQ", "4444xq") if xq else ("4444", "4444")
     if kind == "alpha":
@@ -160,13 +159,13 @@ def _vp9(what: str, kind: _Kind, quality: Quality) -> Encoding:
 
 
 def _ffv1(path: Path, what: str, kind: _Kind, bits: int | None, info: StreamInfo) -> Encoding:
-    """Y'CbCr 4:4:4 as the other video has it, so that its samples and tags stay; of an RGB source RGB, in 16 bits."""
+    """Y'CbCr 4:4:4 with the source's samples and tags; for an RGB source RGB in 16 bits."""
     rgb = info.color.matrix == RGB_MATRIX and kind != "grey"
     depths = (16,) if rgb else (8, 10, 12, 16)
     bits = bits or next((depth for depth in depths if max(10, info.color.bit_depth) <= depth), 16)
     if bits not in depths:
         raise UnsupportedOutput(
-            f"{path} cannot have {bits} bits", hint="FFV1 has 8, 10, 12 or 16; of an RGB source, 16 here"
+            f"{path} cannot have {bits} bits", hint="FFV1 has 8, 10, 12 or 16; for an RGB source only 16"
         )
     end = "" if bits == 8 else f"{bits}le"
     if kind == "grey":
@@ -175,7 +174,7 @@ def _ffv1(path: Path, what: str, kind: _Kind, bits: int | None, info: StreamInfo
         pixels = "gbrap16le" if kind == "alpha" else "gbrp16le"
     else:
         pixels = f"yuva444p{end}" if kind == "alpha" else f"yuv444p{end}"
-    # Every frame by itself, in slices that have a checksum each.
+    # Every frame is a keyframe, in slices with a checksum each.
     options = {"level": "3", "slices": "12", "slicecrc": "1", "g": "1"}
     says = f"FFV1 {bits} bit, lossless, {what}"
     return Encoding("matroska", "ffv1", pixels, says, options=options, says_range=True)

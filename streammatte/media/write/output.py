@@ -1,4 +1,4 @@
-"""Files that appear under their final name only when they are whole."""
+"""Output files: checked before any work, renamed when they are complete."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ _NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
-    """Refuse an output that could not be put in its place, before any work is done.
+    """Refuse an output that could not be written, before any work.
 
     Raises:
         WriteFailed: The folder is missing or cannot be written, or the output exists and may not be replaced.
-        UnsupportedOutput: The name is that of a folder.
+        UnsupportedOutput: The name is a folder.
     """
     length = len(os.fsencode(path.name))
     if length > _LONGEST_NAME:
         raise WriteFailed(
-            f"{path} cannot be written: its name has {length} bytes", hint=f"file systems take {_LONGEST_NAME}"
+            f"cannot write {path}: its name has {length} bytes", hint=f"file systems allow {_LONGEST_NAME}"
         )
     try:
         there = _in_the_way(path)
     except OSError as exc:
         raise WriteFailed(
-            f"{path} cannot be written: {exc.strerror}", hint="check its folders, and their permissions"
+            f"cannot write {path}: {exc.strerror}", hint="check its folders and their permissions"
         ) from exc
     except SourceNotFound as exc:  # the folder may be written, and not be looked into for old pictures
-        raise WriteFailed(f"{path} cannot be written: {exc}", hint=exc.hint) from exc
+        raise WriteFailed(f"cannot write {path}: {exc}", hint=exc.hint) from exc
     if there is not None and not overwrite:
         raise _exists(there)
 
 
 def _in_the_way(path: Path) -> Path | None:
-    """What is there already under that name, or under one of its numbers."""
+    """An existing file of that name, or of one of its numbers."""
     folder = path.parent
     try:
         is_folder = stat.S_ISDIR(folder.stat().st_mode)
     except FileNotFoundError as exc:
-        raise WriteFailed(f"there is no folder {folder}", hint=f"create it first: mkdir -p {folder}") from exc
+        raise WriteFailed(f"the folder {folder} does not exist", hint=f"create it first: mkdir -p {folder}") from exc
     if not is_folder:
-        raise WriteFailed(f"{folder} is no folder", hint="check the path")
+        raise WriteFailed(f"{folder} is not a folder", hint="check the path")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise WriteFailed(f"the folder {folder} cannot be written", hint="choose another, or change its permissions")
+        raise WriteFailed(f"cannot write to the folder {folder}", hint="choose another, or change its permissions")
     if path.is_dir():
         raise UnsupportedOutput(f"{path} is a folder", hint=f"name a file in it, such as {path / 'out.mov'}")
     numbered = NumberedName.parse(path)
@@ -62,10 +62,7 @@ def _in_the_way(path: Path) -> Path | None:
 
 
 def through_links(path: Path) -> Path:
-    """Where what is written under that name lands: in what a link leads to, which need not be there yet.
-
-    A loop of links is left as it is.
-    """
+    """The target of a link, which need not exist yet; any other path, and a loop of links, unchanged."""
     if not os.path.islink(path):  # noqa: PTH114 - Path.is_symlink raises on names that are too long
         return path
     end = Path(os.path.realpath(path))
@@ -73,7 +70,7 @@ def through_links(path: Path) -> Path:
 
 
 def same_files(one: str, other: str) -> bool:
-    """Whether two names, either of which may stand for numbered files, mean a file in common."""
+    """Whether two names mean the same file; either may stand for numbered files."""
     one, other = one.removeprefix("file://"), other.removeprefix("file://")
     numbered = NumberedName.parse(one), NumberedName.parse(other)
     if numbered[0] is not None and numbered[1] is not None:
@@ -82,53 +79,53 @@ def same_files(one: str, other: str) -> bool:
     for pattern, name in zip(numbered, (other, one), strict=True):
         if pattern is not None:
             return any(os.path.realpath(pattern.path(n)) == os.path.realpath(name) for n in pattern.numbers())
-    if os.path.realpath(one) == os.path.realpath(other):  # unlike Path.resolve, it bears a loop of links
+    if os.path.realpath(one) == os.path.realpath(other):  # unlike Path.resolve, it survives a loop of links
         return True
     try:
         return Path(one).samefile(other)
-    except OSError:  # one of them is not there, or is no path at all
+    except OSError:  # one of them does not exist, or is not a path
         return False
 
 
 def check_apart(targets: Sequence[str], read: Iterable[tuple[str, str]]) -> None:
-    """Refuse to overwrite what is read, or one output with another, before any work is done.
+    """Refuse to overwrite an input, or one output with another, before any work.
 
     Args:
         targets: Names of outputs.
-        read: Names of what is read, each with what it is.
+        read: Names of inputs, each with a description.
 
     Raises:
-        OutputError: Two of them mean a file in common.
+        OutputError: Two names mean the same file.
     """
     for place, target in enumerate(targets):
         for name, what in read:
             if same_files(target, name):
                 raise OutputError(f"{target} is {what}", hint="choose another name for the output")
         if any(same_files(target, other) for other in targets[:place]):
-            raise OutputError(f"{target} is named twice", hint="every output needs a name of its own")
+            raise OutputError(f"{target} is named twice", hint="give every output its own name")
 
 
 def temporary_beside(path: Path) -> Path:
-    """A hidden, unused name in the same folder, so that renaming it is one step on one file system."""
+    """A hidden, unused name in the same folder, so that renaming is atomic."""
     stem = os.fsencode(path.stem)[:64].decode(errors="ignore")
     return path.with_name(f".{stem}.{uuid4().hex[:12]}.part")
 
 
 def publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
-    """Give a file that is whole its final name.
+    """Give a complete file its final name.
 
     Raises:
         WriteFailed: Without ``overwrite``, the name has been taken since it was checked.
         OSError: The file system refused.
     """
     if overwrite:
-        os.replace(temporary, path)  # noqa: PTH105 - the name says that a target is replaced
+        os.replace(temporary, path)  # noqa: PTH105 - os.replace says that a target is replaced
         return
     try:
-        os.link(temporary, path)  # unlike renaming, this never replaces what is there
+        os.link(temporary, path)  # unlike renaming, this never replaces an existing file
     except FileExistsError as exc:
         raise _exists(path) from exc
-    except OSError:  # FAT and some network folders have no hard links; there, looking and renaming are two steps
+    except OSError:  # FAT and some network folders have no hard links; there, checking and renaming are two steps
         if os.path.lexists(path):
             raise _exists(path) from None
         os.replace(temporary, path)  # noqa: PTH105
@@ -137,10 +134,9 @@ def publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
 
 
 class TextFile:
-    """A text file, in UTF-8, beside the other outputs of a run: all of it or none, renamed when it is left.
+    """A text file in UTF-8, renamed when its context is left; nothing appears without ``write``, or after an exception.
 
-    Bytes of a file's name that are no UTF-8 are written as ``\\udcff``. Nothing appears where ``write`` was not called,
-    or an exception ends it.
+    Bytes of a file's name that are not UTF-8 are written as ``\\udcff``.
     """
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
@@ -149,7 +145,7 @@ class TextFile:
         self._overwrite = overwrite
 
     def write(self, text: str) -> None:
-        """Put all of the text under the temporary name.
+        """Write the text under a temporary name.
 
         Raises:
             WriteFailed: The disk refused.
@@ -175,10 +171,10 @@ class TextFile:
 
 
 def open_text(name: str, endings: Sequence[str], *, overwrite: bool) -> TextFile:
-    """Where a text will be, if the name says what it is.
+    """Open a text file for writing.
 
     Raises:
-        OutputError: It could not be there, or its name has none of these endings.
+        OutputError: It could not be written, or its name has none of these endings.
     """
     path = Path(name)
     if path.suffix.lower() not in endings:
@@ -191,9 +187,9 @@ def open_text(name: str, endings: Sequence[str], *, overwrite: bool) -> TextFile
 
 
 def write_failed(path: Path, exc: Exception) -> WriteFailed:
-    """What an encoder, a muxer or the disk said, as the error that a writer raises."""
+    """The error that a writer raises, from that of an encoder, a muxer or the disk."""
     reason = getattr(exc, "strerror", None) or str(exc)
-    said = getattr(exc, "log", None)  # PyAV's errors bring FFmpeg's last line: level, component, text
+    said = getattr(exc, "log", None)  # FFmpeg's last line: level, component, text
     if said:
         reason = f"{reason} ({said[2].strip()})"
     number = getattr(exc, "errno", None)
@@ -202,8 +198,8 @@ def write_failed(path: Path, exc: Exception) -> WriteFailed:
     elif number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EIO, errno.ENAMETOOLONG):
         hint = f"check {path.parent} and its permissions, or write elsewhere"
     else:
-        hint = "another format may take it, such as name.####.png"
-    return WriteFailed(f"{path} cannot be written: {reason}", hint=hint)
+        hint = "try another format, such as name.####.png"
+    return WriteFailed(f"cannot write {path}: {reason}", hint=hint)
 
 
 def _exists(path: Path) -> WriteFailed:

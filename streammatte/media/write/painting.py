@@ -37,19 +37,17 @@ _EIGHT_IN_SIXTEEN = np.uint16(257)  # white stays white
 
 
 class CutoutPainter:
-    """Turns cut-outs into the frames an encoder takes, in the source's own matrix and, if the file can say so, range.
+    """Turns cut-outs into Y'CbCr frames with the source's own matrix and, if the file can say so, range.
 
-    Where a cut-out's straight colours are the frame's own, they are the source's own samples; elsewhere, and where a
-    source or an output has none that fit, they come from RGB.
+    Where straight colours are the frame's own, the source's samples are copied if they fit; all others come from RGB.
 
     Args:
-        encoding: What the encoder takes.
+        encoding: The encoder's input.
         info: The stream the cut-outs are of.
-        size: (width, height) that the encoder was set up for; a cut-out that is smaller is continued by its last row or
-            column.
+        size: (width, height) of the encoder's frames; a smaller cut-out is extended by its last row or column.
 
     Attributes:
-        full_range: Of the frames' colours; an alpha spans its whole range always, and a matte in grey studio swing.
+        full_range: The colours span the whole range; an alpha always does, a grey matte never.
     """
 
     def __init__(
@@ -71,7 +69,7 @@ class CutoutPainter:
         self._content = content
         self._alpha = alpha
         self._background = background
-        self._curve = BT709 if is_light(info.color) else None  # video is not kept in linear light
+        self._curve = BT709 if is_light(info.color) else None  # video is not stored in linear light
 
     def __call__(self, cutout: Cutout) -> av.VideoFrame:
         if self._content == "matte":
@@ -102,7 +100,7 @@ class CutoutPainter:
         return frame
 
     def _stored(self, cutout: Cutout) -> StoredSamples | None:
-        """The source's own samples, if they mean what is to be written where the cut-out's colours are the frame's."""
+        """The source's own samples, if they can be copied where the cut-out's colours are the frame's."""
         stored, rgb = cutout.frame.samples, cutout.frame.rgb
         if stored is None or rgb.is_floating_point() or self._background is not None:
             return None
@@ -136,7 +134,7 @@ def own_colors(cutout: Cutout, foreground: Samples) -> NDArray[np.uint8]:
     """(H, W), 255 where the cut-out's colours are those of its frame to a 16-bit step, else 0.
 
     Args:
-        cut-out: Its frame's RGB is integers.
+        cutout: Its frame's RGB is integers.
         foreground: (H, W, 3) uint16, the cut-out's colours.
     """
     own = quantised(cutout.frame.rgb)
@@ -146,7 +144,7 @@ def own_colors(cutout: Cutout, foreground: Samples) -> NDArray[np.uint8]:
 
 
 def own_chroma(own: Samples, shape: tuple[int, int]) -> tuple[Samples, Samples]:
-    """The same for two chroma planes: a sample is the source's if all the pixels that it is a mean of are."""
+    """The same for two chroma planes: a sample is the source's if all pixels behind it are."""
     if own.shape != shape:
         own = cv2.inRange(subsampled(own, shape[1], shape[0]), 255, 255)
     return own, own
@@ -155,15 +153,15 @@ def own_chroma(own: Samples, shape: tuple[int, int]) -> tuple[Samples, Samples]:
 def own_planes(
     stored: StoredSamples, chroma: tuple[int, int], bits: int, *, full_range: bool
 ) -> tuple[Samples, Samples, Samples]:
-    """Y', Cb and Cr as an encoder takes them, upright; what is right already is not copied.
+    """Y', Cb and Cr for an encoder, upright; planes that fit are not copied.
 
-    Depth and range are changed by exact scaling about black and the neutral, rounded once. Chroma that lies on the
-    wanted grid stays; other chroma is interpolated to luma's, and from there, if it has to be, filtered down.
+    Depth and range are changed by exact scaling about black and neutral, rounded once. Chroma on the wanted grid
+    stays; other chroma is interpolated to luma's grid and, if needed, filtered down from there.
 
     Args:
-        stored: The source's.
-        chroma: (H, W) of the wanted chroma planes, its samples on even columns and between rows.
-        bits, full_range: Of the wanted code values.
+        stored: The source's samples.
+        chroma: (H, W) of the wanted chroma planes, sited on even columns and between rows.
+        bits, full_range: The wanted code values.
     """
     luma, *others = (
         _scaled(plane, stored, bits, full_range=full_range, chroma=place > 0)
@@ -195,7 +193,7 @@ def _scaled(plane: Samples, stored: StoredSamples, bits: int, *, full_range: boo
 
 
 def _swing(bits: int, *, full_range: bool, chroma: bool) -> tuple[float, float]:
-    """The code value of black or of neutral, and how many there are from black to white or between the extremes."""
+    """The code value of black or neutral, and the number of steps to white or between the extremes."""
     unit = 2 ** (bits - 8)
     span = 2**bits - 1 if full_range else (224 if chroma else 219) * unit
     zero = 128 * unit if chroma else 0 if full_range else 16 * unit

@@ -1,4 +1,4 @@
-"""Where an output grows before it is whole: a hidden folder beside its place."""
+"""The hidden folder in which an output grows until it is complete."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from streammatte.errors import WriteFailed
 from streammatte.media.write.output import publish, write_failed
 
-_LONGEST_OWN_NAME = 200  # bytes: with what is put around it, and around pictures in the folder, still a file's name
+_LONGEST_OWN_NAME = 200  # bytes, so that a prefix and a suffix still fit
 _LOCK = "lock"
 
 
@@ -40,7 +40,7 @@ class Part:
         self._lock: FileLock | None = None
 
     def claim(self) -> None:
-        """Make the folder, and be the only one who writes there.
+        """Create the folder and lock it.
 
         Raises:
             WriteFailed: Another run owns it, or the disk refused.
@@ -66,13 +66,13 @@ class Part:
                 return lock
             except NotImplementedError:
                 return lock  # the file system has no locks
-            except FileNotFoundError:  # another run ended between the two steps, and took the folder along
+            except FileNotFoundError:  # another run ended between the two steps and removed the folder
                 attempts -= 1
                 if not attempts:
                     raise
 
     def begin(self) -> None:
-        """Claim the folder, and clear what a killed run left in it.
+        """Claim the folder, and delete what a killed run left in it.
 
         Raises:
             WriteFailed: Another run owns it, or the disk refused.
@@ -84,7 +84,7 @@ class Part:
             raise write_failed(self.path, exc) from exc
 
     def publish(self, temporary: Path, *, overwrite: bool) -> None:
-        """Give a whole file its final name.
+        """Give a complete file its final name.
 
         Raises:
             WriteFailed: Without ``overwrite``, the name has been taken meanwhile; or the disk refused.
@@ -95,15 +95,15 @@ class Part:
             raise write_failed(self.path, exc) from exc
 
     def leave(self) -> None:
-        """Remove the folder and all that is in it, and let others have it."""
+        """Delete the folder and release it."""
         if self._lock is None:
             return
-        with contextlib.suppress(OSError):  # on Windows, a file that is open stays
+        with contextlib.suppress(OSError):  # Windows keeps open files
             self._clear()
             (self.folder / _LOCK).unlink()
         self._lock.release(force=True)
         self._lock = None
-        with contextlib.suppress(OSError):  # claimed by another run meanwhile
+        with contextlib.suppress(OSError):  # another run has claimed it meanwhile
             self.folder.rmdir()
 
     def _clear(self) -> None:

@@ -17,32 +17,32 @@ from streammatte.media.write.part import Part
 
 
 class PictureEncoder(Protocol):
-    """Encodes a cut-out as one picture. The same cut-out gives the same bytes."""
+    """Encodes a cut-out as one picture; the same cut-out gives the same bytes."""
 
     @property
     def says(self) -> str:
-        """What is written, for people."""
+        """The format, for people."""
         ...
 
     def __call__(self, cutout: Cutout) -> bytes: ...
 
 
 class PictureSequenceWriter:
-    """Writes ``name.####.png`` or alike, one picture a frame, or a single ``name.png``.
+    """Writes numbered pictures such as ``name.####.png``, one for each frame, or a single ``name.png``.
 
-    A frame's number is ``first_number`` plus its index. The pictures are written into a hidden folder beside their
-    place, and moved when the last of them is whole. Where a sequence is replaced, its old pictures beyond the numbers
-    of the new one are removed, so that no two shots are mixed.
+    A frame's number is ``first_number`` plus its index. The pictures are written to a hidden folder, and moved once the
+    last of them is complete. A sequence that is replaced loses its old pictures with other numbers, so that two shots
+    are never mixed.
 
     Args:
         path: The name, with a place for the number or without.
         encoder: Encodes a cut-out as a picture.
-        background: What the encoder composes with, to be closed in the end.
+        background: The encoder's background, to be closed in the end.
         first_number: Number of the frame with index 0.
-        overwrite: Replace what has the name; otherwise a picture that appears there meanwhile is an error.
+        overwrite: Replace existing pictures. Otherwise one that appears meanwhile is an error.
 
     Attributes:
-        description: One line on what is written.
+        description: One line on the contents.
         part: The hidden folder in which the pictures wait.
     """
 
@@ -93,7 +93,7 @@ class PictureSequenceWriter:
         self._written.append(name)
 
     def finish(self) -> None:
-        """Take no more cut-outs; the pictures are whole already. Leaving does it if it was not done.
+        """Take no more cut-outs. Leaving does it otherwise.
 
         Raises:
             WriteFailed: There were no cut-outs.
@@ -129,7 +129,7 @@ class PictureSequenceWriter:
                     if left.name not in written:
                         left.unlink()
         except BaseException as exc:
-            if not self._overwrite:  # all or none; what has been replaced cannot be brought back
+            if not self._overwrite:  # all or none; replaced pictures cannot be restored
                 for picture in published:
                     picture.unlink(missing_ok=True)
             if isinstance(exc, OSError):
@@ -141,7 +141,7 @@ class PictureSequenceWriter:
             return self._numbered.name(self._first_number + index)
         if self._written:
             raise UnsupportedOutput(
-                f"{self.path} holds one frame, and there are more",
+                f"{self.path} is a single image, but there are more frames",
                 hint=f"number them: {self.path.with_suffix('')}.####{self.path.suffix}",
             )
         return self.path.name

@@ -18,21 +18,21 @@ from streammatte.media.write.composing import AlphaKind, IntegerPictures
 if TYPE_CHECKING:
     from streammatte.media.write.encoding import Quality
 
-# zlib's quicker end: level 6 takes three times as long for a tenth less.
+# Level 6 takes three times as long for a tenth less.
 _COMPRESSION = 3
 _AFTER_HEADER = 8 + 25  # a PNG's signature and its IHDR chunk
 _JPEG_QUALITY: dict[Quality, int] = {"draft": 75, "standard": 90, "best": 97}
 _WEBP_QUALITY: dict[Quality, int] = {"draft": 60, "standard": 82, "best": 95}
-_SAMPLED = 1 << 16  # pixels that a palette is made from; more change it little, and take long
+_SAMPLED = 1 << 16  # pixels that a palette is made from; more change it little and take long
 _CLEAR = 255  # the palette's entry that is transparent
 _VISIBLE = 128  # alpha from which a pixel of a GIF is opaque
 
 LARGEST = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383, ".gif": 65535}
-"""Pixels of a side, at most: libjpeg's own limit, and those of the formats."""
+"""Largest width and height in pixels: libjpeg's limit, and those of the formats."""
 
 
 class PngWriter:
-    """Encodes PNG. What the alpha is stands in a comment: the format itself has straight alpha only."""
+    """Encodes PNG. A comment says what the alpha is: the format itself has straight alpha only."""
 
     def __init__(self, pictures: IntegerPictures) -> None:
         self._pictures = pictures
@@ -51,7 +51,7 @@ class PngWriter:
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
-    """As PNG has it (W3C PNG, 5.3)."""
+    """A chunk of PNG (W3C PNG, 5.3)."""
     return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
 
 
@@ -83,7 +83,7 @@ class TiffWriter:
 
 
 class JpegWriter:
-    """Encodes JPEG, grey or RGB, its chroma at full resolution but in a draft. The comment says what it holds."""
+    """Encodes JPEG, grey or RGB; only a draft subsamples chroma. A comment states the contents."""
 
     def __init__(self, pictures: IntegerPictures, quality: Quality) -> None:
         self._pictures = pictures
@@ -99,7 +99,7 @@ class JpegWriter:
 
 
 class WebpWriter:
-    """Encodes WebP: colours are lossy, alpha is exact, and so is a matte in grey."""
+    """Encodes WebP: colours are lossy; alpha, and a grey matte, are exact."""
 
     def __init__(self, pictures: IntegerPictures, quality: Quality, *, grey: bool) -> None:
         self._pictures = pictures
@@ -111,7 +111,7 @@ class WebpWriter:
 
 
 class GifWriter:
-    """Encodes GIF: grey exactly, colours in the picture's own palette, dithered. Pixels of half opacity are opaque."""
+    """Encodes GIF: grey exactly, colours in a palette for each picture, dithered. Alpha from one half on is opaque."""
 
     def __init__(self, pictures: IntegerPictures) -> None:
         self._pictures = pictures
@@ -132,7 +132,7 @@ class GifWriter:
 
 
 def _in_colours(rgb: NDArray[Any], seen: NDArray[Any], count: int) -> Image.Image:
-    """(H, W, 3) uint8 in a palette of at most ``count`` colours that suits ``seen``, (N, 3), by error diffusion."""
+    """(H, W, 3) uint8 in at most ``count`` colours, chosen from ``seen``, (N, 3); by error diffusion."""
     if not len(seen):
         seen = np.zeros((1, 3), np.uint8)
     sample = np.ascontiguousarray(seen[:: -(-len(seen) // _SAMPLED)])

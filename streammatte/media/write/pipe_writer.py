@@ -20,21 +20,21 @@ _PIXELS = {"grey": ("gray", "gray16le"), "RGB": ("rgb24", "rgb48le"), "RGBA": ("
 
 
 class PipeWriter:
-    """Writes NUT with raw frames to standard output: of what FFmpeg can put into a pipe, the one form that has each
-    frame's pts, alpha, and a header by which ffmpeg, ffplay and mpv know it.
+    """Writes NUT with raw frames to standard output: the one piped format that keeps each frame's pts and alpha, and
+    that ffmpeg, ffplay and mpv recognise.
 
-    A clip whose first pts is negative, or which is a part of its footage, is moved so that it begins at 0. Nothing is
-    held back, so that what has been read before an error stays read.
+    A clip whose first pts is negative, and a part of a clip, are moved so that they begin at 0. Nothing is held back:
+    the reader has every frame before an error.
 
     Args:
         info: The stream the cut-outs are of.
-        pictures: What a cut-out's picture is.
-        content, bits: As the pictures have them.
-        background: What they are composed over, to be closed in the end.
-        silent: The footage has no sound that would be left out.
+        pictures: Makes cut-outs into samples.
+        content, bits: The pictures' own.
+        background: The pictures' background, to be closed in the end.
+        silent: The footage has no sound to leave out.
 
     Attributes:
-        description: One line on what is written.
+        description: One line on the contents.
 
     Raises:
         OutputError: Standard output is a terminal.
@@ -53,7 +53,9 @@ class PipeWriter:
         silent: bool = True,
     ) -> None:
         if sys.stdout is not None and sys.stdout.isatty():
-            raise OutputError("-o - would fill the terminal", hint="pipe it: streammatte clip.mp4 -o - | ffplay -")
+            raise OutputError(
+                "-o - would write binary data to the terminal", hint="pipe it: streammatte clip.mp4 -o - | ffplay -"
+            )
         self._info = info
         self._pictures = pictures
         self._size = size_of(content, info.width, info.height)
@@ -70,10 +72,10 @@ class PipeWriter:
         return self
 
     def write(self, cutout: Cutout) -> None:
-        """Hand a cut-out over, waiting until the reader takes it.
+        """Append a cut-out, waiting until the reader takes it.
 
         Raises:
-            WriteFailed: Nobody reads any more.
+            WriteFailed: The reader has closed the pipe.
         """
         if self._finished:
             raise RuntimeError("a writer takes no cut-outs once it is finished")
@@ -85,7 +87,7 @@ class PipeWriter:
         frame.time_base = self._info.time_base
         frame.duration = cutout.frame.duration
         try:
-            if self._container is None:  # not before: a run that fails while it gets ready leaves the reader alone
+            if self._container is None:  # not before: a run that fails early writes nothing
                 self._container = self._open()
             self._container.mux(self._stream.encode(frame))
             self._pipe.check()
@@ -96,7 +98,7 @@ class PipeWriter:
         """Write the rest, and end the stream. Once, after the last cut-out; leaving does it otherwise.
 
         Raises:
-            WriteFailed: Nobody reads any more, or there were no cut-outs.
+            WriteFailed: The reader has closed the pipe, or there were no cut-outs.
         """
         if self._container is None:
             raise WriteFailed("standard output would have no frames", hint="no frames were written")
@@ -131,7 +133,7 @@ class PipeWriter:
 
     def _close(self) -> None:
         container, self._container = self._container, None
-        self._pipe.stop()  # what is half written gets no end that would make it look whole
+        self._pipe.stop()  # half a stream gets no trailer, which would make it look complete
         if container is not None:
             with contextlib.suppress(av.FFmpegError, OSError):
                 container.close()

@@ -1,4 +1,4 @@
-"""Subtitles that go along where the container takes them as they are."""
+"""The source's subtitles, copied if the container supports their format."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from streammatte.media.containers import open_container
 from streammatte.media.read.lane import Lane, carry_tags, only
 
 _TAKEN = {"mov": "mov_text", "mp4": "mov_text", "webm": "webvtt"}
-# FFmpeg ends a timed text where its track seems to lag behind a packet of another, of which it compares ticks, whatever
-# their clocks are; and it aborts where the next text begins before such an end. Fine ticks and no gaps prevent both.
+# FFmpeg ends a timed text whose track seems to lag behind another, comparing ticks of different clocks; and it aborts
+# if the next text begins before such an end. Fine ticks without gaps prevent both.
 _TICK = Fraction(1, 1_000_000)
 _NOTHING = b"\0\0"
-_LONGEST_PAUSE = 1000 * 1_000_000  # ticks; MOV counts how long one is shown in 32 bits
+_LONGEST_PAUSE = 1000 * 1_000_000  # ticks; MOV stores a duration in 32 bits
 _SPOKEN = {"mov_text": "timed text", "subrip": "SubRip", "ass": "ASS", "webvtt": "WebVTT"}
 
 
 class SubtitleTrack:
-    """One subtitle stream, copied alongside the video. What is shown across a cut is shown for the part that is left.
+    """One subtitle stream, copied alongside the video; a subtitle across a cut is shortened.
 
     Args:
         url: The media file.
-        index: Of the stream in it.
-        length: Seconds from the first frame to where the picture is cut; ``None``: as far as there are any.
+        index: The stream's index.
+        length: Seconds from the first frame to the cut; ``None`` for all of them.
     """
 
     def __init__(self, url: str, index: int, out: av.container.OutputContainer, length: Fraction | None) -> None:
@@ -42,12 +42,12 @@ class SubtitleTrack:
         self._lane = Lane(self._packets(), out)
 
     def advance(self, until: Fraction, shift: Fraction) -> None:
-        """As of :class:`~streammatte.media.write.audio.AudioTrack`."""
+        """As in :class:`~streammatte.media.write.audio.AudioTrack`."""
         self._shift = shift
         self._lane.advance(until)
 
     def finish(self, shift: Fraction) -> None:
-        """As of :class:`~streammatte.media.write.audio.AudioTrack`."""
+        """As in :class:`~streammatte.media.write.audio.AudioTrack`."""
         self._shift = shift
         self._lane.finish()
 
@@ -55,7 +55,7 @@ class SubtitleTrack:
         self._source.close()
 
     def _packets(self) -> Iterator[av.Packet[Any]]:
-        """What is shown, one after the other; in MOV and MP4 pauses have packets of their own."""
+        """The subtitles in order; in MOV and MP4 pauses have packets of their own."""
         done = 0
         try:
             for packet in self._source.demux(self._stream):
@@ -75,7 +75,7 @@ class SubtitleTrack:
                 yield self._packet(bytes(packet), begin, end)
                 done = end
         except av.FFmpegError:
-            return  # it is cut off here, which reading the picture tells
+            return  # the file is cut off here, which reading the picture reports
 
     def _packet(self, data: bytes, begin: int, end: int) -> av.Packet[Any]:
         packet: av.Packet[Any] = av.Packet(data)
@@ -89,7 +89,7 @@ class SubtitleTrack:
 def open_subtitles(
     url: str, out: av.container.OutputContainer, length: Fraction | None = None
 ) -> tuple[list[SubtitleTrack], str | None]:
-    """Add the subtitle streams of ``url`` that ``out`` takes; and say what was done with them, if there are any."""
+    """Add the subtitle streams of ``url`` that ``out`` supports; returns them, and a phrase on what was done."""
     names = _names(url)
     takes = _TAKEN.get(out.format.name)
     tracks = [SubtitleTrack(url, index, out, length) for index, name in names.items() if name == takes]

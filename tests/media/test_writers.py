@@ -15,57 +15,13 @@ import numpy as np
 import pytest
 import torch
 from support import clips
+from support.writing import alpha_for, cutouts, decoded, info_for, plane, rgb_of, write
 
 from streammatte.errors import UnsupportedOutput, WriteFailed
-from streammatte.frame import ColorSpec, Cutout, Frame, StreamInfo
+from streammatte.frame import ColorSpec, Cutout, Frame
 from streammatte.media import open_video, open_writer
 
 VIDEO = ["out.mov", "out.webm"]
-
-
-def info_for(size=clips.SIZE, time_base=clips.TIME_BASE, color=None):
-    return StreamInfo(*size, time_base, clips.RATE, None, color or ColorSpec(matrix=6))
-
-
-def alpha_for(index, size=clips.SIZE):
-    """Clear at the left, solid at the right, a ramp between that moves with the frame."""
-    width, height = size
-    row = ((torch.arange(width) - width / 4 - index) / (width / 2)).clamp(0, 1)
-    return row.expand(height, width).contiguous()
-
-
-def cutouts(pts=None, size=clips.SIZE, foreground=False):
-    for index, stamp in enumerate(clips.even_pts() if pts is None else pts):
-        rgb = torch.from_numpy(clips.picture(index, size)).permute(2, 0, 1)
-        yield Cutout(Frame(rgb, stamp, index), alpha_for(index, size), rgb.float() / 255 if foreground else None)
-
-
-def write(path, info=None, made=None, **options):
-    with open_writer(path, info or info_for(), **options) as writer:
-        for cutout in cutouts() if made is None else made:
-            writer.write(cutout)
-    return writer
-
-
-def decoded(path, codec=None):
-    """Frames of the first video stream; VP9's alpha takes libvpx, which is not what FFmpeg picks."""
-    with av.open(str(path)) as file:
-        stream = file.streams.video[0]
-        context = av.CodecContext.create(codec, "r") if codec else stream.codec_context
-        if codec:
-            context.extradata = stream.codec_context.extradata
-        return [frame for packet in file.demux(stream) for frame in context.decode(packet)]
-
-
-def plane(frame, number):
-    view = frame.planes[number]
-    dtype = np.dtype("u1" if frame.format.components[0].bits == 8 else "<u2")
-    return np.frombuffer(view, dtype).reshape(view.height, -1)[:, : view.width].astype(np.float32)
-
-
-def rgb_of(path):
-    with open_video(path) as source:
-        return [np.ascontiguousarray(frame.rgb.permute(1, 2, 0)) for frame in source]
 
 
 def times(path):
@@ -73,7 +29,7 @@ def times(path):
         return [frame.pts * frame.time_base for frame in file.decode(video=0)]
 
 
-SINKS = {
+WRITERS = {
     "prores": ("out.mov", {}),
     "prores premultiplied": ("out.mov", {"alpha": "premultiplied"}),
     "prores composite": ("out.mov", {"background": "white"}),
@@ -99,9 +55,9 @@ SINKS = {
 PICTURES = (".png", ".tif", ".exr")
 
 
-@pytest.mark.parametrize("kind", SINKS)
-def test_plates_in_frames_out_in_order(tmp_path, kind):
-    name, options = SINKS[kind]
+@pytest.mark.parametrize("kind", WRITERS)
+def test_cutouts_in_frames_out_in_order(tmp_path, kind):
+    name, options = WRITERS[kind]
     writer = write(tmp_path / name, **options)
     with open_video(tmp_path / name) as source:
         frames = list(source)
@@ -196,7 +152,7 @@ def test_a_matte_is_white_where_solid_and_black_where_clear(tmp_path, name, code
 @pytest.mark.parametrize("kind", ["prores", "vp9 composite", "h264 composite"])
 @pytest.mark.parametrize("pts", [clips.VARIABLE_PTS, clips.even_pts(first=5120)], ids=["variable", "late"])
 def test_times_are_kept(tmp_path, kind, pts):
-    name, options = SINKS[kind]
+    name, options = WRITERS[kind]
     write(tmp_path / name, made=cutouts(pts), **options)
     expected = [stamp * clips.TIME_BASE for stamp in pts]
     found = times(tmp_path / name)
@@ -220,7 +176,7 @@ def test_a_clock_that_cannot_be_kept_begins_at_zero(tmp_path, name, first):
 
 @pytest.mark.parametrize("kind", ["prores", "prores composite", "vp9", "h264 composite"])
 def test_color_tags_are_carried(tmp_path, kind):
-    name, options = SINKS[kind]
+    name, options = WRITERS[kind]
     write(tmp_path / name, info_for(color=ColorSpec(True, 9, 9, 14, 10)), **options)
     frame = decoded(tmp_path / name)[0]
     found = (frame.color_range, frame.colorspace, frame.color_primaries, frame.color_trc)
@@ -248,9 +204,9 @@ def test_odd_sizes(tmp_path):
     assert rgb_of(tmp_path / "out.mp4")[0].shape == (50, 66, 3)
 
 
-@pytest.mark.parametrize("kind", SINKS)
+@pytest.mark.parametrize("kind", WRITERS)
 def test_an_exception_leaves_nothing(tmp_path, kind):
-    name, options = SINKS[kind]
+    name, options = WRITERS[kind]
     with pytest.raises(KeyboardInterrupt), open_writer(tmp_path / name, info_for(), **options) as writer:
         for cutout in cutouts():
             writer.write(cutout)
@@ -260,8 +216,8 @@ def test_an_exception_leaves_nothing(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["prores", "vp9", "h264 composite", "png"])
-def test_no_plates_is_an_error_that_leaves_nothing(tmp_path, kind):
-    name, options = SINKS[kind]
+def test_no_cutouts_is_an_error_that_leaves_nothing(tmp_path, kind):
+    name, options = WRITERS[kind]
     with pytest.raises(WriteFailed, match="no frames"):
         write(tmp_path / name, made=[], **options)
     assert not list(tmp_path.iterdir())
@@ -269,11 +225,11 @@ def test_no_plates_is_an_error_that_leaves_nothing(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["prores", "vp9", "png"])
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, kind):
-    name, options = SINKS[kind]
+    name, options = WRITERS[kind]
     code = f"""
 import resource, sys
 sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parent.parent)!r}]
-import test_media_sinks as t
+import support.writing as t
 from streammatte.errors import WriteFailed
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 noise = t.torch.randint(0, 256, (3, 48, 64), dtype=t.torch.uint8)
@@ -284,7 +240,7 @@ except WriteFailed as failure:
     print(failure, "|", failure.hint)
 """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "cannot be written" in told.stdout and "room" in told.stdout
+    assert "cannot write" in told.stdout and "room" in told.stdout
     assert not list(tmp_path.iterdir())
 
 
@@ -334,7 +290,7 @@ def test_a_single_picture_takes_one_frame(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["out.png"]
 
 
-def test_plates_are_taken_inside_the_with_statement_only(tmp_path):
+def test_cutouts_are_taken_inside_the_with_statement_only(tmp_path):
     writer = open_writer(tmp_path / "out.mov", info_for())
     with pytest.raises(RuntimeError):
         writer.write(next(cutouts()))
@@ -361,9 +317,9 @@ def test_where_the_pixel_aspect_is_lost_it_is_told(tmp_path):
     assert "aspect" not in write(tmp_path / "square.webm").description
 
 
-@pytest.mark.parametrize("kind", SINKS)
+@pytest.mark.parametrize("kind", WRITERS)
 def test_finish_completes_before_the_name_is_given(tmp_path, kind):
-    name, options = SINKS[kind]
+    name, options = WRITERS[kind]
     with open_writer(tmp_path / name, info_for(), **options) as writer:
         for cutout in cutouts():
             writer.write(cutout)
@@ -381,7 +337,7 @@ def test_finish_completes_before_the_name_is_given(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["prores", "png"])
 def test_an_exception_after_finish_leaves_nothing(tmp_path, kind):
-    name, options = SINKS[kind]
+    name, options = WRITERS[kind]
     with pytest.raises(KeyboardInterrupt), open_writer(tmp_path / name, info_for(), **options) as writer:
         writer.write(next(cutouts()))
         writer.finish()
@@ -470,7 +426,7 @@ except StreammatteError as failure:
     for folder in tmp_path.iterdir():
         folder.chmod(0o700)
     assert ask.split("'")[1].split("/")[0] in told.stdout and "ermission" in told.stdout
-    assert ("open_writer" in ask) == ("cannot be written" in told.stdout)
+    assert ("open_writer" in ask) == ("cannot write" in told.stdout)
 
 
 def test_a_shorter_sequence_replaces_all_of_a_longer_one(tmp_path):
@@ -485,7 +441,7 @@ def test_a_shorter_sequence_replaces_all_of_a_longer_one(tmp_path):
 
 @pytest.mark.parametrize("kind", ["prores", "vp9", "png"])
 def test_a_file_that_appears_meanwhile_is_kept(tmp_path, kind):
-    name, options = SINKS[kind]
+    name, options = WRITERS[kind]
     appearing = tmp_path / name.replace("####", "0007")
     with pytest.raises(WriteFailed, match="exists"), open_writer(tmp_path / name, info_for(), **options) as writer:
         for cutout in cutouts():

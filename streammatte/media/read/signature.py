@@ -1,0 +1,48 @@
+"""What tells one input, or one file of weights, from another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
+
+from streammatte.media.read.sequence import NumberedName
+
+_WHOLE = 64 << 20  # bytes up to which a file is hashed as a whole
+_ENDS = 1 << 20  # bytes of either end that tell a larger file from others of its size
+
+
+def signature(name: str) -> str:
+    """The identity of a file's, a folder's or a numbered sequence's contents; empty for anything else, as a pipe."""
+    try:
+        numbered = NumberedName.parse(name)
+        path = Path(name.removeprefix("file://"))
+        if numbered is not None:
+            return _listed(numbered.files()[0].values())
+        if path.is_dir():
+            return sha256(
+                "".join(_hashed(each) for each in sorted(path.rglob("*")) if each.is_file()).encode()
+            ).hexdigest()
+        return _hashed(path)
+    except (OSError, ValueError):
+        return ""
+
+
+def _hashed(path: Path) -> str:
+    """By size and contents; of a large file, its ends."""
+    digest = sha256()
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        for start, end in ((0, size),) if size <= _WHOLE else ((0, _ENDS), (size - _ENDS, size)):
+            file.seek(start)
+            digest.update(file.read(end - start))
+    return f"{size} {digest.hexdigest()[:32]}"
+
+
+def _listed(paths: Iterable[Path]) -> str:
+    digest = sha256()
+    for path in paths:
+        there = path.stat()
+        digest.update(f"{path.name} {there.st_size} {there.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:32]
