@@ -180,7 +180,7 @@ def lifted(rgb: Picture, alpha: Picture, sheet: Path | None = None) -> list[floa
     """MAD and Grad in the band: of the bilinear stretch, then of the refined matte."""
     small = F.interpolate(torch.from_numpy(alpha)[None, None], MATTE, mode="area")
     soft = F.interpolate(small, alpha.shape, mode="bilinear")[0, 0]
-    sharp = refine_alpha(planes(rgb), soft, MATTE)
+    sharp = refine_alpha(planes(rgb), small[0, 0])
     band = ((soft > 0.01) & (soft < 0.99)).numpy()
     if sheet is not None:
         show_crop([rgb, *(np.repeat(each[..., None], 3, 2) for each in (alpha, soft, sharp))], band, sheet)
@@ -193,7 +193,7 @@ def moving_detail(name: str, frames: int = 8) -> dict[str, float]:
     for rgb, alpha in zip(clip.rgb, clip.alpha, strict=True):
         small = F.interpolate(torch.from_numpy(alpha)[None, None], size, mode="area")
         soft.append(F.interpolate(small, alpha.shape, mode="bilinear")[0, 0].clamp(0, 1))
-        sharp.append(refine_alpha(planes(rgb).float() / 255, soft[-1], size))
+        sharp.append(refine_alpha(planes(rgb).float() / 255, small[0, 0]))
     return {
         kind: round(metrics.dtssd([matte.numpy() for matte in mattes], clip.alpha), 3)
         for kind, mattes in (("bilinear", soft), ("refined", sharp))
@@ -219,12 +219,12 @@ def timing() -> dict[str, object]:
         for kind in ("cutout", "hair"):
             shot = scene(kind, 0, *size)
             rgb, alpha = planes(grained(shot.rgb, 2 / 255)), torch.from_numpy(shot.alpha)
-            soft = F.interpolate(F.interpolate(alpha[None, None], MATTE, mode="area"), size, mode="bilinear")[0, 0]
+            matte = F.interpolate(alpha[None, None], MATTE, mode="area")[0, 0]
             row = {"pymatting, threads: 1": timed(time.process_time, estimate_foreground_ml, shot.rgb, shot.alpha)}
             for threads, clock in ((1, time.process_time), (2, time.perf_counter)):
                 torch.set_num_threads(threads)
                 row[f"foreground, threads: {threads}"] = timed(clock, estimate_foreground, rgb, alpha)
-                row[f"detail, threads: {threads}"] = timed(clock, refine_alpha, rgb, soft, MATTE)
+                row[f"detail, threads: {threads}"] = timed(clock, refine_alpha, rgb, matte)
             torch.set_num_threads(1)
             report[f"{name}, {kind}"] = row
     return report

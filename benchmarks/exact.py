@@ -34,7 +34,7 @@ def main(clip: str, *options: str) -> dict[str, object]:
             raise SystemExit(1)
         matter = streammatte.load_model("birefnet-nano", device="cpu")
         with streammatte.open_video(clip) as source:
-            alphas = [cutout.alpha.numpy() for cutout in streammatte.matte(source, matter)]
+            alphas = [cutout.alpha.numpy() for cutout in streammatte.matte(source, matter, [])]
         original, mov, webm = times(clip), times(outputs[0]), times(outputs[1])
         pictures = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[..., 3] for path in sorted(folder.glob("out.*.png"))]
         return {

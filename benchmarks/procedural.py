@@ -44,7 +44,7 @@ def main() -> None:
     for index in range(given.count):
         rgb, alpha = composer(index, given.side)
         frame = Frame(torch.from_numpy(rgb).permute(2, 0, 1), 0, 0)
-        cutouts = [next(streammatte.matte([frame], matter, stages)) for stages in ([], [ClipColors(matter.size)])]
+        cutouts = [next(streammatte.matte([frame], matter, stages)) for stages in ([], [ClipColors()])]
         mattes = [cutout.alpha.cpu().numpy() for cutout in cutouts]
         for rows, matte in zip(figures.values(), mattes, strict=True):
             rows.append([measure(matte, alpha) for measure in MEASURES.values()])

@@ -34,7 +34,8 @@ import streammatte
 from streammatte.frame import Cutout, Frame, Model
 from streammatte.quality import metrics
 from streammatte.stages import ClipColors
-from streammatte.stages.transparent import refiner as stage
+from streammatte.stages.transparent import keyframes
+from streammatte.stages.transparent.refiner import TransparencyRefiner
 from streammatte.stages.transparent.regions import Box
 from training.cutouts import read_cutouts
 from training.flicker import solid_or_nothing
@@ -118,12 +119,10 @@ def network(clip: SeeThroughClip, matter: Model) -> Mattes:
     return np.stack([cutout.alpha.numpy() for cutout in streammatte.matte(frames, matter, [ClipColors()])])
 
 
-def refined(
-    clip: SeeThroughClip, raw: Mattes, region: Masks | Box | None, *, ahead: bool = True
-) -> tuple[Mattes, list[int]]:
+def refined(clip: SeeThroughClip, raw: Mattes, region: Masks | Box | None) -> tuple[Mattes, list[int]]:
     """The stage's mattes, and which frames were keyframes."""
-    refiner = stage.TransparencyRefiner(
-        lambda frame, _: torch.from_numpy(clip.alpha[frame.index]), every=EVERY, region=region, ahead=ahead
+    refiner = TransparencyRefiner(
+        lambda frame, _: torch.from_numpy(clip.alpha[frame.index]), every=EVERY, region=region
     )
     frames = [Frame(torch.from_numpy(rgb).permute(2, 0, 1), index, index) for index, rgb in enumerate(clip.rgb)]
     cutouts = streammatte.matte(frames, lambda batch: [torch.from_numpy(raw[each.index]) for each in batch], [refiner])
@@ -138,13 +137,12 @@ def measured(clip: SeeThroughClip, raw: Mattes) -> tuple[dict[str, dict[str, flo
     box = max(0, x - 4), max(0, y - 4), min(width, x + w + 4), min(height, y + h + 4)
     ours, keys = refined(clip, raw, Masks(mask))
     rows = {"mask": figure(clip, raw, ours, keys, mask)}
-    usual = stage.LOST, stage.NEW
-    stage.LOST, stage.NEW = 0.0, 1.0
+    usual = keyframes.LOST, keyframes.NEW
+    keyframes.LOST, keyframes.NEW = 0.0, 1.0
     try:
         rows["mask, every 12"] = figure(clip, raw, *refined(clip, raw, Masks(mask)), mask)
     finally:
-        stage.LOST, stage.NEW = usual
-    rows["mask, one-sided"] = figure(clip, raw, *refined(clip, raw, Masks(mask), ahead=False), mask)
+        keyframes.LOST, keyframes.NEW = usual
     rows["box"] = figure(clip, raw, *refined(clip, raw, box))
     rows["found"] = figure(clip, raw, *refined(clip, raw, None))
     count = len(raw)
@@ -220,7 +218,7 @@ def cost(frames: int = 26) -> None:
         truth = [torch.from_numpy(cv2.resize(alpha, (1920, 1080))) for alpha in small.alpha]
         masks = np.stack([cv2.resize(each.astype(np.uint8), (1920, 1080)) > 0 for each in small.region])
         for kind, region in (("mask", Masks(masks)), ("found", None)):
-            refiner = stage.TransparencyRefiner(lambda frame, _: truth[frame.index], every=EVERY, region=region)  # noqa: B023 (used at once)
+            refiner = TransparencyRefiner(lambda frame, _: truth[frame.index], every=EVERY, region=region)  # noqa: B023 (used at once)
             start = time.perf_counter()
             for cutout in large:
                 list(refiner.push(cutout))

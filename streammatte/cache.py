@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from streammatte.frame import Frame, Model
     from streammatte.models.birefnet import BiRefNetModel
     from streammatte.options import Options
-    from streammatte.stages.transparent.refiner import KeyframeMatter
+    from streammatte.stages.transparent.keyframes import KeyframeModel
 
 _MAGIC = b"streammatte mattes 1\n"
 _LONGEST_HEADER = 1 << 16
@@ -266,7 +266,7 @@ class RememberedRegions:
             by then. Nothing is read or stored while it is ``None``.
     """
 
-    def __init__(self, model: KeyframeMatter, cache: MatteCache | None, identity: Callable[[], str | None]) -> None:
+    def __init__(self, model: KeyframeModel, cache: MatteCache | None, identity: Callable[[], str | None]) -> None:
         self._model, self._cache, self._identity = model, cache, identity
         self._known: str | None = None
         self.read = self.computed = 0

@@ -1,6 +1,6 @@
 """How one frame of a shot moves into the next, and how far a picture that was moved along can be believed.
 
-A matte's edge lies where motion breaks off, which is where flow is worst. Three things help. Flow is told down to
+A matte's edge lies where motion breaks off, which is where flow is worst. Three things help. Flow is computed down to
 single pixels (DIS: Kroeger et al., Fast Optical Flow using Dense Inverse Search, ECCV 2016). Where forward and backward
 flow disagree, something is hidden or bared: the flow there is taken from around it, and from the subject first, since
 the edge goes with the subject. And a moved picture is compared with what is there: a difference that grain, half a
@@ -31,13 +31,13 @@ MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)  # the differ
 SLACK = 0.5  # pixels by which flow may be off
 DARK, BRIGHT = 16, 250  # of 255: beyond these, samples may be cut off and tell nothing of the light
 GLIMMER = 0.02  # a change of light below this is left to the tolerance
-SAME_SHOT = 0.4  # of the texture, explained by the frame before: 0.47 and more within a shot, up to 0.32 across a cut
+SAME_SHOT = 0.4  # of the texture, explained by the frame before: 0.57 and more in the samples, to 0.02 across a cut
 SQUARES = np.array([[1, 1, 1, 0]], np.float32) / 255**2  # sums the squared differences of red, green and blue
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """A small picture as motion is told from it.
+    """A small picture, ready for motion estimation.
 
     Attributes:
         rgba: (H, W, 4) uint8, the fourth channel without meaning: four are moved in half the time that three take.
@@ -172,7 +172,7 @@ class Motion:
     """Flow between neighbouring frames, and what it carries along.
 
     Args:
-        fine: Pixels of the longer side up to which flow is told at full size, and beyond that at half.
+        fine: Pixels of the longer side up to which flow is computed at full size, and beyond that at half.
         quick: In two thirds of the time, without the last refinement.
     """
 
@@ -195,7 +195,7 @@ class Motion:
         )
 
     def flow(self, here: NDArray[np.uint8], there: NDArray[np.uint8]) -> Plane:
-        """Where in the one luma each pixel of the other is found, as it is told: nothing is filled in."""
+        """Where in the one luma each pixel of the other is found; nothing is filled in."""
         height, width = here.shape
         self._dis.setFinestScale(0 if max(height, width) <= self._fine else 1)
         room = (0, max(0, LEAST - height), 0, max(0, LEAST - width))  # below, and to the right
@@ -223,7 +223,7 @@ class Motion:
         At an edge the subject decides, since the background behind it may move otherwise; but only for what moves as
         the subject does.
         """
-        difference = cv2.absdiff(_relit(self.moved(there.rgba, flow), here.rgba), here.rgba)
+        difference = cv2.absdiff(relit(self.moved(there.rgba, flow), here.rgba), here.rgba)
         squares = cv2.multiply(difference, difference, dtype=cv2.CV_32F)
         excess = cv2.transform(squares, SQUARES) / here.tolerance
         excess = _near(excess * here.weight) / here.around
@@ -251,7 +251,7 @@ def same_shot(here: Picture, there: Picture, trust: Plane) -> bool:
     return bool((trust * texture).sum() >= SAME_SHOT * texture.sum())
 
 
-def _relit(moved: NDArray[np.uint8], here: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def relit(moved: NDArray[np.uint8], here: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A moved picture in the light of this one: a lamp's flicker, a flash or a camera's exposure is no motion.
 
     By the median of the ratios of green on a sparse grid, which what is new in the picture does not move.

@@ -15,7 +15,7 @@ from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_o
 from streammatte.frame import Cutout, Footage, Frame, StreamInfo, Writer
 from streammatte.options import Options
 from streammatte.refusals import check, check_source, screen_of
-from streammatte.stages.transparent.asking import SeeingThrough
+from streammatte.stages.transparent.asking import Transparency
 from streammatte.summary import STAGES, Clock, Summary, Timed, TimedModel, report_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from streammatte.models.birefnet import BiRefNetModel
     from streammatte.quality.observer import Observer
     from streammatte.quality.plausible import Doubts
-    from streammatte.stages.transparent.refiner import KeyframeMatter
+    from streammatte.stages.transparent.keyframes import KeyframeModel
 
 Guides = dict[str, "list[GuideMatte]"]
 
@@ -215,7 +215,7 @@ class _Chain:
 
     model: TimedModel
     answers: list[Remembered | RememberedRegions]
-    seeing: SeeingThrough
+    seeing: Transparency
     stages: list[Timed]
     decode: Clock = field(default_factory=Clock)
     encode: Clock = field(default_factory=Clock)
@@ -238,13 +238,13 @@ def _chain(
     network = Remembered(model, cache)
     answers: list[Remembered | RememberedRegions] = [network]
 
-    def remember(matted: KeyframeMatter) -> KeyframeMatter:
+    def remember(keyframes: KeyframeModel) -> KeyframeModel:
         device = model.device.type
-        regions = RememberedRegions(matted, cache, lambda: sdmatte_identity(options, device))
+        regions = RememberedRegions(keyframes, cache, lambda: sdmatte_identity(options, device))
         answers.append(regions)
         return regions
 
-    seeing = SeeingThrough(options, model.size, model.device, unions.get("transparent"), display, remember)
+    seeing = Transparency(options, model.size, model.device, unions.get("transparent"), display, remember)
     stages = stages_for(
         model.size,
         options.matting.colors,

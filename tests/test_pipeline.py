@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from streammatte.errors import ModelError
+from streammatte.errors import ModelError, StreammatteError
 from streammatte.frame import Cutout, Frame
 from streammatte.pipeline import matte, prefetch
 from streammatte.stages import stages_for
+
+pytestmark = pytest.mark.unit
 
 
 def frames(count: int) -> list[Frame]:
@@ -20,7 +24,7 @@ def frames(count: int) -> list[Frame]:
 
 
 def brightness(batch: Sequence[Frame]) -> list[Tensor]:
-    """A matter whose alpha says which frame it came from."""
+    """A model whose alpha says which frame it came from."""
     return [frame.as_float()[0] for frame in batch]
 
 
@@ -53,11 +57,11 @@ def test_every_frame_leaves_once_with_its_own_alpha(batch: int, delays: tuple[in
         assert torch.equal(cutout.alpha, cutout.frame.as_float()[0])
 
 
-def test_no_frames_give_no_plates() -> None:
+def test_no_frames_give_no_cutouts() -> None:
     assert list(matte([], brightness)) == []
 
 
-def test_the_batch_is_what_the_matter_sees() -> None:
+def test_the_batch_is_what_the_model_sees() -> None:
     sizes: list[int] = []
 
     def counting(batch: Sequence[Frame]) -> list[Tensor]:
@@ -90,12 +94,86 @@ def test_nothing_is_computed_before_it_is_asked_for() -> None:
     ],
     ids=["too few alphas", "a channel", "NaN"],
 )
-def test_a_matter_that_breaks_its_contract_is_refused(broken) -> None:  # type: ignore[no-untyped-def]
+def test_a_model_that_breaks_its_contract_is_refused(broken) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ModelError):
         list(matte(frames(2), broken, []))
 
 
-def test_a_matter_that_could_be_trained_hinders_no_stage() -> None:
+class Returning:
+    """A stage that does not keep its contract."""
+
+    behind = ahead = 0
+
+    def __init__(self, returned: Any) -> None:
+        self._returned = returned
+
+    def push(self, cutout: Cutout) -> Any:
+        return self._returned(cutout)
+
+    def flush(self) -> Any:
+        return []
+
+
+@pytest.mark.parametrize(
+    ("returned", "named"),
+    [
+        (lambda cutout: cutout.alpha, "Tensor"),
+        (lambda cutout: [cutout.alpha], "Tensor"),
+        (lambda cutout: cutout, "Cutout"),
+        (lambda cutout: None, "NoneType"),
+    ],
+    ids=["tensor", "tensors", "not iterable", "nothing"],
+)
+def test_a_stage_that_returns_no_cutouts_is_an_error_that_says_so(returned: Any, named: str) -> None:
+    with pytest.raises(StreammatteError, match=f"Returning.push returned {named}") as raised:
+        list(matte(frames(2), brightness, [Returning(returned)]))
+    assert raised.value.hint is not None
+
+
+def test_a_small_matte_stays_small_for_the_stages_and_leaves_at_the_frames_size() -> None:
+    sizes = list[tuple[int, ...]]()
+
+    def watched(cutout: Cutout) -> list[Cutout]:
+        sizes.append(tuple(cutout.alpha.shape))
+        return [cutout]
+
+    def answer(batch: Sequence[Frame]) -> list[Tensor]:
+        return [torch.full((2, 2), 0.123456789) for _ in batch]
+
+    cutouts = list(matte(frames(2), answer, [Returning(watched)]))
+    assert sizes == [(2, 2)] * 2
+    assert [tuple(cutout.alpha.shape) for cutout in cutouts] == [(4, 6)] * 2
+    assert cutouts[0].alpha[0, 0].item() == pytest.approx(round(0.123456789 * 65535) / 65535, abs=1e-7), "16 bits"
+
+
+def test_the_commands_own_stages_are_the_default_and_their_options_are_taken() -> None:
+    given = [Frame(torch.randint(256, (3, 48, 64), dtype=torch.uint8), index, index) for index in range(3)]
+    assert all(cutout.foreground is not None for cutout in matte(given, brightness))
+    bare = list(matte(given, brightness, smooth="off", decontaminate=False))
+    assert all(torch.equal(cutout.alpha, cutout.frame.as_float()[0]) for cutout in bare)
+    with pytest.raises(TypeError):
+        matte(given, brightness, [], smooth="off")
+
+
+def test_a_frame_is_seen_once_a_size_whichever_thread_asks() -> None:
+    calls = list[int]()
+
+    def view(rgb: Tensor) -> Tensor:
+        calls.append(1)
+        return 255 - rgb
+
+    frame = Frame(torch.randint(256, (3, 90, 120), dtype=torch.uint8), 0, 0, view=view)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(frame.seen, [(30, 40), (9, 12)] * 40))
+    assert len(calls) == 2 and all(each is found[place % 2] for place, each in enumerate(found))
+    assert found[0].shape == (3, 30, 40) and found[0].dtype == torch.float32
+    assert torch.equal(frame.seen((90, 120)), (255 - frame.rgb).float() / 255)
+    for dtype, largest in ((torch.uint16, 65535), (torch.float32, 1)):
+        other = Frame((frame.rgb.float() / 255 * largest).to(dtype), 0, 0).seen((30, 40))
+        assert (other + found[0] - 1).abs().max() < 1 / 255  # bytes are rounded
+
+
+def test_a_model_that_could_be_trained_hinders_no_stage() -> None:
     weight = torch.tensor(0.5, requires_grad=True)
 
     def trainable(batch: Sequence[Frame]) -> list[Tensor]:
@@ -136,7 +214,7 @@ def test_prefetch_raises_the_threads_exception_after_what_came_before_it() -> No
     assert not prefetching()
 
 
-def test_a_matter_that_raises_leaves_no_thread_and_no_open_source() -> None:
+def test_a_model_that_raises_leaves_no_thread_and_no_open_source() -> None:
     """The exception, whose traceback mentions the generators, is alive while this looks."""
     closed: list[str] = []
 

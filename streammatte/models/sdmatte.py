@@ -1,10 +1,10 @@
-"""SDMatte as a matter of regions: a frame and where its subject can be seen through in, the alpha there out."""
+"""SDMatte as a model of regions: a frame and the area where its subject is transparent in, the alpha there out."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,7 +45,7 @@ class Crop:
 
 
 class SDMatteRefiner:
-    """Mattes what can be seen through in one frame.
+    """Mattes what is transparent in one frame.
 
     Attributes:
         name: What the user knows the checkpoint by.
@@ -79,14 +79,14 @@ class SDMatteRefiner:
 
     @torch.inference_mode()
     def __call__(self, frame: Frame, region: Tensor) -> Tensor:
-        """The alpha of a frame's see-through subject.
+        """The alpha of a frame's transparent subject.
 
-        The network sees a crop around the region alone, at ``size``², is told that its subject can be seen through, and
+        The network sees a crop around the region alone, at ``size``², is told that its subject is transparent, and
         is prompted with the region as a mask and with the corners of the box around it.
 
         Args:
-            frame: Of the colours that a screen shows.
-            region: (H, W) bool: where the subject can be seen through, one pixel at least.
+            frame: Seen as a screen shows it.
+            region: (H, W) bool: where the subject is transparent, one pixel at least.
 
         Returns:
             (H, W) float32 in [0, 1], on the refiner's device; 0 outside of the crop, where nobody looked.
@@ -98,7 +98,7 @@ class SDMatteRefiner:
         crop = crop_around(region)
         rows, columns = crop.rows_columns
         with memory_of(self.device, _HINT, "SDMatte"):
-            picture = Frame(frame.rgb[:, rows, columns].to(self.device), frame.pts, frame.index).as_float()
+            picture = replace(frame, rgb=frame.rgb[:, rows, columns].to(self.device), samples=None).shown()
             image = (
                 F.interpolate(picture[None].clamp(0, 1), (self.size, self.size), mode="bilinear", antialias=True) * 2
                 - 1

@@ -11,7 +11,7 @@ from streammatte.frame import Cutout, Frame
 from streammatte.motion import FINE, Link, Looked, Picture
 
 LONGEST = 640
-"""Pixels of the longer side at which motion is told, at most; what is finer stays each frame's own."""
+"""Pixels of the longer side at which motion is estimated, at most; what is finer stays each frame's own."""
 
 
 def longest_for(size: tuple[int, int] | None) -> int:
@@ -30,7 +30,7 @@ class Linker:
     """Links frames as they come. A link holds its frame and the one before until it is asked for their pictures.
 
     Args:
-        longest: Pixels of the longer side at which motion is told.
+        longest: Pixels of the longer side at which motion is estimated.
     """
 
     def __init__(self, longest: int = LONGEST) -> None:
@@ -48,7 +48,7 @@ class Linker:
 
 
 def picture_of(frame: Frame, longest: int) -> Picture:
-    """A frame as motion is told from it, of at most ``longest`` pixels on the longer side."""
+    """A frame, ready for motion estimation, of at most ``longest`` pixels on the longer side."""
     scale = min(1.0, longest / max(frame.size))
     seen = frame.seen((max(1, round(scale * frame.height)), max(1, round(scale * frame.width))))
     pixels = seen.clamp(0, 1).mul(255).round_().byte().permute(1, 2, 0)

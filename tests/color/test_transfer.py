@@ -11,8 +11,8 @@ from support.clips import write_clip
 
 from streammatte.cli.main import main
 from streammatte.color.curves import light_from_logc3, light_from_slog3, nits_from_pq, srgb_from_light
-from streammatte.color.screen import CURVES, AsShown, displayed, nits_from_hlg, transfer_for, view_of
-from streammatte.frame import ColorSpec, Cutout, Frame
+from streammatte.color.screen import CURVES, displayed, nits_from_hlg, transfer_for, view_of
+from streammatte.frame import ColorSpec, Frame
 from streammatte.media import open_video
 
 ALONE = ["--model", "birefnet-nano", "--device", "cpu", "--precision", "fp32", "--overwrite", "--quiet"]
@@ -62,9 +62,8 @@ def test_white_is_white_black_is_black_and_brighter_is_clipped(curve, dtype):
     peak = 1 if dtype is torch.float32 else 2 ** (8 * dtype.itemsize) - 1
     values = np.array([0.0, white, brighter]) * peak
     rgb = torch.tensor(values if peak == 1 else np.ceil(values)).to(dtype).expand(3, 1, 3)
-    frame = displayed(Frame(rgb, 7, 3), curve)
-    assert frame.rgb.dtype == dtype and (frame.pts, frame.index) == (7, 3)
-    black, *whites = (frame.as_float()[0, 0]).tolist()
+    assert displayed(rgb, curve).dtype == dtype
+    black, *whites = Frame(rgb, 0, 0, view=view_of(curve, None)).shown()[0, 0].tolist()
     assert black < 0.02 and min(whites) > 0.996
 
 
@@ -83,18 +82,6 @@ def test_white_is_white_black_is_black_and_brighter_is_clipped(curve, dtype):
 )
 def test_a_name_is_above_the_tags(named, tag, expected):
     assert transfer_for(named, ColorSpec(transfer=tag)) == expected
-
-
-def test_every_plate_has_its_own_frame_again():
-    frames = [Frame(torch.full((3, 4, 4), 1000 * index, dtype=torch.uint16), index, index) for index in range(4)]
-    shown = AsShown(view_of("linear", None))
-    cutouts = [Cutout(frame, torch.ones(4, 4)) for frame in shown.over(frames)]
-    assert all(
-        cutout.frame.rgb.float().mean() > frame.rgb.float().mean()
-        for cutout, frame in zip(cutouts[1:], frames[1:], strict=True)
-    )
-    own = [found.frame for cutout in cutouts for found in shown.push(cutout)]
-    assert all(found is frame for found, frame in zip(own, frames, strict=True)) and not list(shown.flush())
 
 
 @pytest.mark.parametrize("curve", ["logc3", "linear"])

@@ -281,7 +281,7 @@ def test_outputs_that_can_carry_the_profile_and_the_pixels_and_others_are_in_srg
     srgb = to_srgb(own, ADOBE)
     assert np.abs(srgb.astype(int) - own).max() > 20
     view = view_of(None, info.profile)
-    assert view is not None and np.array_equal(view(frame).rgb.permute(1, 2, 0).numpy(), srgb)
+    assert view is not None and np.array_equal(view(frame.rgb).permute(1, 2, 0).numpy(), srgb)
     expected = {"out.png": own, "out.tif": own, "out.mkv": srgb, "comp.png": srgb, "out.exr": srgb}
     for out, pixels in expected.items():
         with open_writer(tmp_path / out, info, background="green" if out == "comp.png" else None) as writer:

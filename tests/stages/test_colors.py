@@ -1,4 +1,4 @@
-"""The colours of the clip settle what the network leaves open, and leave alone what they cannot know."""
+"""The colours of the picture settle what the network leaves open, and leave alone what they cannot know."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def cutout(rgb: NDArray[np.uint8], alpha: NDArray[np.float32], index: int = 0) -
 def test_what_the_network_left_open_is_settled(subject: NDArray[np.float32]) -> None:
     rgb = picture(subject, np.random.default_rng(0))
     before = vague(subject)
-    (after,) = ClipColors((SIDE, SIDE)).push(cutout(rgb, before))
+    (after,) = ClipColors().push(cutout(rgb, before))
     assert metrics.iou(before, subject) < 0.85
     assert metrics.iou(after.alpha.numpy(), subject) > 0.97
     assert metrics.mad(after.alpha.numpy(), subject) < 0.2 * metrics.mad(before, subject)
@@ -57,7 +57,7 @@ def test_what_the_network_left_open_is_settled(subject: NDArray[np.float32]) -> 
 
 def test_the_same_frame_gives_the_same_matte(subject: NDArray[np.float32]) -> None:
     given = cutout(picture(subject, np.random.default_rng(1)), vague(subject))
-    (one,), (other,) = (ClipColors((SIDE, SIDE)).push(given) for _ in range(2))
+    (one,), (other,) = (ClipColors().push(given) for _ in range(2))
     assert torch.equal(one.alpha, other.alpha)
 
 
@@ -65,45 +65,23 @@ def test_the_same_frame_gives_the_same_matte(subject: NDArray[np.float32]) -> No
 def test_a_flat_matte_is_left_as_it_is(subject: NDArray[np.float32], value: float) -> None:
     alpha = np.full((SIDE, SIDE), value, np.float32)
     given = cutout(picture(subject, np.random.default_rng(2)), alpha)
-    (after,) = ClipColors((SIDE, SIDE)).push(given)
+    (after,) = ClipColors().push(given)
     assert torch.allclose(after.alpha, given.alpha, atol=0.02)
 
 
-def test_frames_leave_at_once_with_their_own_times_and_sizes(subject: NDArray[np.float32]) -> None:
-    stage = ClipColors((64, 96))  # not the frame's own shape
-    rng = np.random.default_rng(3)
+def test_frames_leave_at_once_and_none_has_a_say_in_another(subject: NDArray[np.float32]) -> None:
+    stage, rng = ClipColors(), np.random.default_rng(3)
     for index in range(3):
-        given = cutout(picture(subject, rng), vague(subject), index)
-        (after,) = stage.push(given)
-        assert after.frame is given.frame
-        assert after.alpha.shape == (SIDE, SIDE)
-        assert float(after.alpha.min()) >= 0 and float(after.alpha.max()) <= 1
+        given = cutout(picture(subject if index else 1 - subject, rng), vague(subject), index)
+        (after,), (alone,) = stage.push(given), ClipColors().push(given)
+        assert after.frame is given.frame and torch.equal(after.alpha, alone.alpha)
     assert list(stage.flush()) == []
 
 
-def test_a_frame_is_helped_by_the_frames_before(subject: NDArray[np.float32]) -> None:
-    """The network is blind to the clothes now; the clip has shown before whose they are."""
-    rng = np.random.default_rng(4)
-    blind = vague(subject)
-    blind[52:] = 0.4 * subject[52:] + 0.05
-    alone = next(iter(ClipColors((SIDE, SIDE)).push(cutout(picture(subject, rng), blind))))
-    stage = ClipColors((SIDE, SIDE))
-    for index in range(3):
-        list(stage.push(cutout(picture(subject, rng), vague(subject), index)))
-    (later,) = stage.push(cutout(picture(subject, rng), blind, 3))
-    assert metrics.iou(later.alpha.numpy(), subject) > metrics.iou(alone.alpha.numpy(), subject) + 0.1
-
-
-def test_nothing_is_carried_over_a_cut(subject: NDArray[np.float32]) -> None:
-    """What was the subject's colour before the cut may be the background's after it."""
-    rng = np.random.default_rng(5)
-    stage = ClipColors((SIDE, SIDE))
-    for index in range(3):
-        list(stage.push(cutout(picture(subject, rng), vague(subject), index)))
-    beyond = cutout(picture(1 - subject, rng), vague(subject), 3)
-    (after,), (alone,) = stage.push(beyond), ClipColors((SIDE, SIDE)).push(beyond)
-    assert torch.equal(after.alpha, alone.alpha)
-    assert metrics.iou(after.alpha.numpy(), subject) > 0.9
+def test_it_works_at_the_mattes_own_size(subject: NDArray[np.float32]) -> None:
+    rgb = cv2.resize(picture(subject, np.random.default_rng(4)), (4 * SIDE, 3 * SIDE))
+    (after,) = ClipColors().push(cutout(rgb, vague(subject)))
+    assert after.alpha.shape == (SIDE, SIDE) and metrics.iou(after.alpha.numpy(), subject) > 0.95
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 2), (3, 500), (37, 53)])
@@ -116,7 +94,7 @@ def test_frames_smaller_than_the_network_and_of_any_depth(
     alpha = cv2.resize(vague(subject), (width, height))
     largest = 1 if kind is np.float32 else np.iinfo(kind).max  # type: ignore[type-var]
     given = cutout((rgb.astype(np.float64) / 255 * largest).astype(kind), alpha)
-    (after,) = ClipColors((64, 64)).push(given)
+    (after,) = ClipColors().push(given)
     assert after.alpha.shape == shape and after.alpha.dtype == torch.float32
     assert float(after.alpha.min()) >= 0 and float(after.alpha.max()) <= 1
 
@@ -125,7 +103,7 @@ def test_flat_colours_need_no_grain(subject: NDArray[np.float32]) -> None:
     """A title, a cartoon: GrabCut's mixtures have no spread there, and rule colours out altogether."""
     soft = cv2.GaussianBlur(subject, (0, 0), 1)[..., None]
     rgb = np.rint(np.array([255, 0, 0]) * soft + np.array([0, 0, 255]) * (1 - soft)).astype(np.uint8)
-    (after,) = ClipColors((SIDE, SIDE)).push(cutout(rgb, vague(subject)))
+    (after,) = ClipColors().push(cutout(rgb, vague(subject)))
     assert metrics.iou(after.alpha.numpy(), subject) > 0.97
 
 
@@ -157,11 +135,11 @@ def test_holes_and_stray_pieces_go_unless_the_network_is_certain_of_them(subject
     cv2.circle(lamp, (88, 10), 4, 1, -1)
     rgb[eye > 0], rgb[lamp > 0] = (140, 150, 145), (150, 95, 70)
     matte[eye > 0], matte[lamp > 0] = 0.3, 0.4
-    (after,) = ClipColors((SIDE, SIDE)).push(cutout(rgb, matte))
+    (after,) = ClipColors().push(cutout(rgb, matte))
     assert after.alpha.numpy()[eye > 0].mean() > 0.9
     assert after.alpha.numpy()[lamp > 0].mean() < 0.1
 
     matte[eye > 0], matte[lamp > 0] = 0.0, 1.0
-    (after,) = ClipColors((SIDE, SIDE)).push(cutout(rgb, matte))
+    (after,) = ClipColors().push(cutout(rgb, matte))
     assert after.alpha.numpy()[eye > 0].mean() < 0.2
     assert after.alpha.numpy()[lamp > 0].mean() > 0.8

@@ -16,7 +16,7 @@ from streammatte.cli.main import main
 from streammatte.frame import Cutout, Frame
 from streammatte.quality import metrics
 from streammatte.stages import DetailRefiner, detail
-from streammatte.stages.detail import refine_alpha
+from streammatte.stages.detail import lifted, refine_alpha
 
 SHAPE = (216, 384)
 SIZE = (51, 51)  # squashed, as a network's input is; 4K is to 512 as this shape is to it
@@ -47,17 +47,20 @@ def shot(alpha: Tensor, grain: float = 0.01) -> Tensor:
     return (hair * alpha + wall * (1 - alpha) + grain * noise).clamp(0, 1)
 
 
-def stretched(alpha: Tensor, size: tuple[int, int] = SIZE) -> Tensor:
-    """What becomes of the truth at the network's size: averaged, then stretched bilinearly."""
-    small = F.interpolate(alpha[None, None], size, mode="area")
-    return F.interpolate(small, alpha.shape, mode="bilinear")[0, 0].clamp(0, 1)
+def small(alpha: Tensor, size: tuple[int, int] = SIZE) -> Tensor:
+    """What becomes of the truth at the network's size."""
+    return F.interpolate(alpha[None, None], size, mode="area")[0, 0]
+
+
+def plain(matte: Tensor, shape: tuple[int, int] = SHAPE) -> Tensor:
+    """A small matte, lifted without detail."""
+    return lifted(Cutout(Frame(torch.zeros(3, *shape), 0, 0), matte)).alpha
 
 
 @pytest.mark.parametrize("grain", [0.0, 0.01, 0.04])
 def test_hair_comes_back(grain: float) -> None:
     truth = strands()
-    soft = stretched(truth)
-    found = refine_alpha(shot(truth, grain), soft, SIZE)
+    soft, found = plain(small(truth)), refine_alpha(shot(truth, grain), small(truth))
     band = (soft > 0.01) & (soft < 0.99)
     for measure in (metrics.mad, metrics.grad):
         assert measure(found, truth, band) < 0.6 * measure(soft, truth, band)
@@ -65,8 +68,8 @@ def test_hair_comes_back(grain: float) -> None:
 
 def test_solid_parts_stay_bit_for_bit() -> None:
     truth = strands()
-    soft = 0.002 + 0.996 * stretched(truth)  # networks never say 0 or 1
-    found = refine_alpha(shot(truth), soft, SIZE)
+    matte = 0.002 + 0.996 * small(truth)  # networks never say 0 or 1
+    soft, found = plain(matte), refine_alpha(shot(truth), matte)
     cell = torch.tensor(SHAPE) / torch.tensor(SIZE)
     reach = 2 * int(cell.max().ceil()) * 2 + 1
     far = F.max_pool2d(((soft > 0.005) & (soft < 0.995)).float()[None], reach, 1, reach // 2)[0] == 0
@@ -76,9 +79,9 @@ def test_solid_parts_stay_bit_for_bit() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_a_flat_matte_is_given_back_itself(value: float) -> None:
-    alpha = torch.full(SHAPE, value)
-    assert refine_alpha(shot(alpha, 0.1), alpha, SIZE) is alpha
+def test_a_flat_matte_stays_flat(value: float) -> None:
+    found = refine_alpha(shot(torch.full(SHAPE, value), 0.1), torch.full(SIZE, value))
+    assert found.shape == SHAPE and (found == value).all()
 
 
 @pytest.mark.parametrize("grain", [0.02, 0.08])
@@ -87,7 +90,7 @@ def test_grain_is_no_detail(grain: float) -> None:
     ramp = ((torch.arange(SHAPE[1]) - 120) / 140).clamp(0, 1).expand(SHAPE).contiguous()
     rng = np.random.default_rng(2)
     rgb = 0.5 + grain * torch.from_numpy(rng.standard_normal((3, *SHAPE), np.float32))
-    assert (refine_alpha(rgb.clamp(0, 1), ramp, SIZE) - ramp).abs().max() < 0.02
+    assert (refine_alpha(rgb.clamp(0, 1), small(ramp)) - plain(small(ramp))).abs().max() < 0.02
 
 
 def test_a_soft_edge_keeps_its_softness_over_texture() -> None:
@@ -96,7 +99,7 @@ def test_a_soft_edge_keeps_its_softness_over_texture() -> None:
     weave = torch.from_numpy(rng.integers(0, 2, (3, 72, 128)).astype(np.float32)).repeat_interleave(3, 1)
     weave = 0.15 * weave.repeat_interleave(3, 2)
     rgb = (0.6 * ramp + 0.2 + weave).clamp(0, 1)
-    assert (refine_alpha(rgb, ramp, SIZE) - ramp).abs().mean() < 0.005
+    assert (refine_alpha(rgb, small(ramp)) - plain(small(ramp))).abs().mean() < 0.005
 
 
 def test_detail_at_the_edge_that_has_nothing_to_do_with_alpha_changes_little() -> None:
@@ -107,47 +110,48 @@ def test_detail_at_the_edge_that_has_nothing_to_do_with_alpha_changes_little() -
     coarse = cv2.GaussianBlur(coarse, (0, 0), 6)
     dirt = torch.from_numpy(0.1 * fine + 0.1 * coarse / coarse.std()).permute(2, 0, 1)
     rgb = (0.3 + dirt * ((ramp > 0) & (ramp < 1))).clamp(0, 1)
-    assert (refine_alpha(rgb, ramp, SIZE) - ramp).abs().mean() < 0.005
+    assert (refine_alpha(rgb, small(ramp)) - plain(small(ramp))).abs().mean() < 0.005
 
 
 def test_the_matte_it_came_from_is_kept() -> None:
     truth = strands()
-    found = refine_alpha(shot(truth), stretched(truth), SIZE)
+    found = refine_alpha(shot(truth), small(truth))
     coarse, kept = (F.interpolate(each[None, None], SIZE, mode="area") for each in (truth, found))
     assert (coarse - kept).abs().mean() < 0.0015
 
 
 def test_tiles_leave_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     truth = strands()
-    rgb, soft = shot(truth), stretched(truth)
-    whole = refine_alpha(rgb, soft, SIZE)
+    rgb, matte = shot(truth), small(truth)
+    whole = refine_alpha(rgb, matte)
     monkeypatch.setattr(detail, "TILE", 32)
-    torch.testing.assert_close(refine_alpha(rgb, soft, SIZE), whole, atol=1e-5, rtol=0)
+    torch.testing.assert_close(refine_alpha(rgb, matte), whole, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 90), (51, 51), (97, 61)])
 def test_any_size(shape: tuple[int, int]) -> None:
-    rgb, alpha = torch.rand(3, *shape), torch.rand(shape)
-    found = refine_alpha(rgb, alpha, SIZE)
+    rgb, matte = torch.rand(3, *shape), torch.rand(SIZE)
+    found = refine_alpha(rgb, matte)
     assert found.shape == shape and float(found.min()) >= 0 and float(found.max()) <= 1
-    assert (found is alpha) == (shape[0] <= SIZE[0] and shape[1] <= SIZE[1])
+    assert torch.equal(found, plain(matte, shape)) == (shape[0] <= SIZE[0] and shape[1] <= SIZE[1])
 
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="must be"):
-        refine_alpha(torch.rand(3, 40, 50), torch.rand(50, 40), SIZE)
-    with pytest.raises(ValueError, match="positive"):
-        DetailRefiner((0, 512))
+        refine_alpha(torch.rand(1, 40, 50), torch.rand(50, 40))
+    with pytest.raises(ValueError, match="must be"):
+        refine_alpha(torch.rand(3, 40, 50), torch.rand(1, 50, 40))
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 def test_the_stage_refines_the_alpha_and_nothing_else(dtype: torch.dtype) -> None:
     truth = strands()
     rgb = (255 * shot(truth)).to(dtype) if dtype == torch.uint8 else shot(truth)
-    stage, given = DetailRefiner(SIZE), Cutout(Frame(rgb, 7, 3), stretched(truth))
+    stage, given = DetailRefiner(), Cutout(Frame(rgb, 7, 3), small(truth))
     (made,) = stage.push(given)
     assert made.frame is given.frame and made.foreground is None
-    assert torch.equal(made.alpha, refine_alpha(given.frame.as_float(), given.alpha, SIZE))
+    assert torch.equal(made.alpha, refine_alpha(given.frame.as_float(), given.alpha))
+    assert next(iter(stage.push(made))) is made, "lifted already"
     assert list(stage.flush()) == []
 
 
@@ -167,14 +171,15 @@ def test_the_command_refines_what_large_networks_made(
     cv2.imwrite(str(still), np.full((90, 160, 3), 120, np.uint8))
     common = ["--model", "birefnet-nano", "--device", "cpu", "--offline", "--json"]
     assert main([str(still), "-o", str(tmp_path / "cut.png"), *common, *arguments]) == 0
-    assert ("DetailRefiner" in json.loads(capsys.readouterr().out)["stages"]) == refines
+    stages = json.loads(capsys.readouterr().out)["stages"]
+    assert [name for name in stages if name in ("DetailRefiner", "Lift")] == ["DetailRefiner" if refines else "Lift"]
 
 
 @pytest.mark.gpu
 def test_a_gpu_gives_the_same() -> None:
     truth = strands()
-    rgb, soft = shot(truth), stretched(truth)
-    there = refine_alpha(rgb.cuda(), soft.cuda(), SIZE).cpu()
-    torch.testing.assert_close(there, refine_alpha(rgb, soft, SIZE), atol=1e-3, rtol=0)
-    (cutout,) = DetailRefiner(SIZE, "cuda").push(Cutout(Frame(rgb, 0, 0), soft))
-    assert cutout.alpha.device == soft.device
+    rgb, matte = shot(truth), small(truth)
+    there = refine_alpha(rgb.cuda(), matte.cuda()).cpu()
+    torch.testing.assert_close(there, refine_alpha(rgb, matte), atol=1e-3, rtol=0)
+    (cutout,) = DetailRefiner("cuda").push(Cutout(Frame(rgb, 0, 0), matte))
+    assert cutout.alpha.device == matte.device

@@ -257,7 +257,7 @@ def test_a_matte_alone_takes_no_time_for_colours(tmp_path: Path, capsys: pytest.
     given = write_clip(tmp_path / "clip.mp4", pts=even_pts(2))
     common = ["--model", "birefnet-nano", "--device", "cpu", "--offline", "--despill", "green", "--json"]
     assert main([str(given), "--matte", str(tmp_path / "matte.mov"), *common]) == 0
-    assert json.loads(capsys.readouterr().out)["stages"] == ["ClipColors", "TemporalSmoother"]
+    assert json.loads(capsys.readouterr().out)["stages"] == ["ClipColors", "TemporalSmoother", "Lift"]
     both = ["--matte", str(tmp_path / "matte.mov"), "-o", str(tmp_path / "plate.mov"), "--overwrite"]
     assert main([str(given), *both, *common]) == 0
-    assert json.loads(capsys.readouterr().out)["stages"][2:] == ["ForegroundEstimator", "Despill"]
+    assert json.loads(capsys.readouterr().out)["stages"][3:] == ["ForegroundEstimator", "Despill"]

@@ -6,6 +6,8 @@ import gc
 import json
 import weakref
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,12 @@ from support.clips import even_pts, write_clip
 
 from streammatte.cli.main import main
 from streammatte.frame import Cutout, Frame
-from streammatte.motion import SLACK, Motion, View, _relit, same_shot
+from streammatte.motion import SLACK, Link, Motion, Picture, View, relit, same_shot
+from streammatte.pipeline import matte
 from streammatte.quality.metrics import dtssd, grad, mad
-from streammatte.stages import TemporalSmoother
-from streammatte.stages.temporal import _view, heard, middle
+from streammatte.stages import TemporalSmoother, TransparencyRefiner
+from streammatte.stages.linking import Linker, picture_of
+from streammatte.stages.temporal import heard, middle
 from training.clips import NAMES, make_clip
 from training.flicker import flickering
 
@@ -82,14 +86,14 @@ def alphas(cutouts: Sequence[Cutout]) -> Planes:
 
 @pytest.mark.parametrize("lookahead", [0, 1, 4, None])
 @pytest.mark.parametrize("count", [0, 1, 2, 12])
-def test_every_plate_leaves_once_in_order_with_its_own_frame(count: int, lookahead: int | None) -> None:
+def test_every_cutout_leaves_once_in_order_with_its_own_frame(count: int, lookahead: int | None) -> None:
     cutouts = moving(count)
     after = through(TemporalSmoother(lookahead=lookahead), cutouts)
     assert [each.frame for each in after] == [each.frame for each in cutouts]
 
 
 @pytest.mark.parametrize("lookahead", [0, 2])
-def test_no_more_plates_wait_than_it_looks_ahead(lookahead: int) -> None:
+def test_no_more_cutouts_wait_than_it_looks_ahead(lookahead: int) -> None:
     stage = TemporalSmoother(lookahead=lookahead)
     leaving = [len(list(stage.push(each))) for each in still(0, 8)]
     assert leaving == [0] * lookahead + [1] * (8 - lookahead)
@@ -178,6 +182,8 @@ def test_a_cut_before_the_same_plain_wall_is_one(shade: int) -> None:
     trust = motion.trust(shots[1], shots[0], motion.between(*shots)[1])
     assert trust.mean() > 0.5 and not same_shot(shots[1], shots[0], trust)
     assert same_shot(shots[0], shots[0], motion.trust(shots[0], shots[0], np.zeros((HEIGHT, WIDTH, 2), np.float32)))
+    pictures = [Picture.of_rgb(np.ascontiguousarray(shot.rgba[..., :3])) for shot in shots]
+    assert not Link(pictures[0], lambda: pictures[1]).one_shot and Link(pictures[0], lambda: pictures[0]).one_shot
 
 
 @pytest.mark.parametrize("lookahead", [0, None])
@@ -213,7 +219,6 @@ def test_no_more_is_held_than_the_window_needs() -> None:
         del mine
     gc.collect()
     assert sum(reference() is not None for reference in alive) <= 2 * 2 + 1
-    assert len(stage._window) <= 2 * 2 + 1
 
 
 def test_what_is_finer_than_it_works_at_stays() -> None:
@@ -237,10 +242,57 @@ def test_frames_of_any_size_and_depth(shape: tuple[int, int], kind: type[np.gene
     assert alphas(after).min() > 0.98
 
 
-def test_a_frame_is_compared_at_the_width_that_is_asked() -> None:
-    stage = TemporalSmoother(width=40)
-    list(stage.push(still(0, 1)[0]))
-    assert stage._window[0].view.alpha.shape == (30, 40)
+@pytest.mark.parametrize("size", [(36, 36), (150, 200)])
+def test_a_matte_of_another_size_than_its_frame_keeps_it(size: tuple[int, int]) -> None:
+    """As a network's answer is: smaller or larger, and squashed."""
+    alpha = torch.from_numpy(cv2.resize(disc(WIDTH / 2), size[::-1]))
+    cutouts = [replace(each, alpha=alpha) for each in still(0, 9)]
+    after = through(TemporalSmoother(), spoilt(cutouts, 4, 0.0))
+    assert all(each.alpha.shape == size for each in after)
+    assert mad(after[4].alpha.numpy(), alpha.numpy()) < 20  # of some 180 without
+    assert torch.allclose(after[0].alpha, cutouts[0].alpha, atol=1e-5)
+
+
+@pytest.mark.parametrize("lookahead", [0, 1, None])
+def test_where_a_run_begins_has_no_say_beyond_the_stages_reach(lookahead: int | None) -> None:
+    clip = make_clip("articulated", 96, 72, 14)
+    cutouts = [cutout(*pair, index) for index, pair in enumerate(zip(clip.rgb, flickering(clip.alpha), strict=True))]
+    stage = TemporalSmoother("low", lookahead)
+    whole, start = alphas(through(stage, cutouts)), 3
+    part = alphas(through(TemporalSmoother("low", lookahead), cutouts[start:]))
+    assert np.array_equal(whole[start + stage.behind :], part[stage.behind :])
+    end = len(cutouts) - 4
+    assert np.array_equal(
+        alphas(through(TemporalSmoother("low", lookahead), cutouts[:end]))[: end - stage.ahead],
+        whole[: end - stage.ahead],
+    )
+
+
+def test_motion_is_told_once_a_pair_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two stages that look at motion, and another who asks from many threads."""
+    told: list[Any] = []
+    flow = Motion.flow
+    monkeypatch.setattr(Motion, "flow", lambda self, *pair: (told.append(pair), flow(self, *pair))[1])
+    frames = [each.frame for each in still(0, 6)]
+    refiner = TransparencyRefiner(lambda frame, region: torch.ones(frame.size), every=2, region=(8, 8, 60, 60))
+    cutouts = list(matte(frames, lambda batch: [torch.ones(32, 32) for _ in batch], [refiner, TemporalSmoother()]))
+    assert len(told) == 2 * 5, "there and back for each of five pairs"
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(lambda each: each.link.one_shot, cutouts[1:] * 8))
+    assert len(told) == 2 * 5 and not cutouts[0].link.one_shot
+
+
+def test_a_link_holds_no_frame_but_its_own_and_that_until_it_has_looked() -> None:
+    frames = [replace(each.frame, rgb=each.frame.rgb.clone()) for each in still(0, 3)]
+    alive = [weakref.ref(frame.rgb) for frame in frames]
+    linker = Linker()
+    links = [linker(frame) for frame in frames]
+    del frames
+    gc.collect()
+    assert [reference() is not None for reference in alive] == [False, False, True]
+    assert links[2].one_shot
+    gc.collect()
+    assert alive[2]() is None
 
 
 def test_frames_of_another_size_begin_anew() -> None:
@@ -254,7 +306,7 @@ def test_trust_is_what_its_definition_says() -> None:
     here, there = (View.of(texture(seed), disc(40 + seed)) for seed in (1, 2))
     flow = cv2.GaussianBlur(texture(3)[..., :2].astype(np.float32) / 16 - 8, (0, 0), 4)
     motion = Motion()
-    moved = _relit(motion.moved(there.rgba, flow), here.rgba)[..., :3]
+    moved = relit(motion.moved(there.rgba, flow), here.rgba)[..., :3]
     excess = np.square((moved.astype(np.float64) - here.rgba[..., :3]) / 255).sum(2) / here.tolerance
     weight = np.square(here.alpha) + np.float32(1e-3)
 
@@ -271,14 +323,12 @@ def test_trust_is_what_its_definition_says() -> None:
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
-def test_a_frame_is_worked_on_as_the_means_of_its_pixels(kind: type[np.generic]) -> None:
+def test_motion_is_told_from_a_small_picture_of_any_depth(kind: type[np.generic]) -> None:
     largest = 1 if kind is np.float32 else np.iinfo(kind).max  # type: ignore[type-var]
     rgb = (texture(6, 100, 1280) / 255 * largest).astype(kind)
-    alpha = np.random.default_rng(6).random((100, 1280), np.float32)
-    view = _view(cutout(rgb, alpha))
-    means = [np.asarray(x, np.float64).reshape(50, 2, 640, 2, -1).mean((1, 3)) for x in (rgb / largest * 255, alpha)]
-    assert np.abs(view.rgba[..., :3] - means[0]).max() <= 0.51  # rounded
-    np.testing.assert_allclose(view.alpha, means[1][..., 0], atol=1e-6)
+    found = picture_of(Frame(torch.from_numpy(rgb).permute(2, 0, 1), 0, 0), 640)
+    means = np.asarray(rgb / largest * 255, np.float64).reshape(50, 2, 640, 2, 3).mean((1, 3))
+    assert found.size == (50, 640) and np.abs(found.rgba[..., :3] - means).mean() < 3
 
 
 def test_the_middle_of_what_is_said() -> None:
@@ -333,9 +383,9 @@ def test_clips_are_whole_and_decided_by_their_seed(name: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "stages"),
     [
-        ([], ["TemporalSmoother"]),
-        (["--smooth", "off"], []),
-        (["--smooth", "high", "--lookahead", "0"], ["TemporalSmoother"]),
+        ([], ["TemporalSmoother", "Lift"]),
+        (["--smooth", "off"], ["Lift"]),
+        (["--smooth", "high", "--lookahead", "0"], ["TemporalSmoother", "Lift"]),
     ],
 )
 def test_the_command_smooths_unless_told_not_to(

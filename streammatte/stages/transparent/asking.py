@@ -1,4 +1,4 @@
-"""SDMatte in a run: whether it is asked at all, when it is loaded, and what is told of it."""
+"""SDMatte in a run: whether it is used at all, when it is loaded, and what the user is told."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     from streammatte.models.sdmatte import SDMatteRefiner
     from streammatte.stages import TransparencyRefiner
     from streammatte.stages.mattes import Guide
-    from streammatte.stages.transparent.refiner import KeyframeMatter
+    from streammatte.stages.transparent.keyframes import KeyframeModel
 
-
-_OF_IT = ("sdmatte", "sdmatte_size", "keyframe_every")  # options that mean nothing without it
+_MEANINGLESS_WITHOUT = ("sdmatte", "sdmatte_size", "keyframe_every")
 
 
 class Display(Protocol):
@@ -33,28 +32,27 @@ class Display(Protocol):
     def keyframe(self, index: int | None) -> None: ...
 
 
-class SeeingThrough:
-    """What a run has for what can be seen through; nothing, if it looks for none.
+class Transparency:
+    """What a run does about glass, veils and smoke.
 
-    With ``--transparency on`` SDMatte is loaded at once, and its absence is an error. With ``auto`` it is loaded at
-    once where the user says where to look, and a notice says so if it cannot be had; else it waits until something is
-    found, and is fetched for a GPU only: minutes on a CPU are nothing that a machine should decide on. Where a network
-    of a small input would have to decide where, nobody looks: what it doubts is anything.
+    With ``--transparency on`` SDMatte is loaded at once, and it is an error if it is missing. With ``auto`` it is
+    loaded at once if the user marked an area, and a notice says if it is missing; else it is loaded when something is
+    found, and only fetched for a GPU: on a CPU it takes minutes, which a machine should not decide on. A network with a
+    small input is not trusted to find anything: it is in doubt over all sorts of things.
 
     Args:
-        options: What was asked for.
+        options: The run's.
         size: (H, W) of the network's input.
         device: Where SDMatte computes.
-        mask: The user's, which says where.
+        mask: The user's mask of transparent areas.
         display: Told of loading and of keyframes.
-        remember: Wraps SDMatte, so that what it answered before is not asked again.
+        remember: Wraps SDMatte, so that what it answered before is not computed again.
 
     Raises:
-        ModelError, WeightsMissing, WeightsMismatch: There is no such SDMatte, or none that could be loaded.
+        ModelError, WeightsMissing, WeightsMismatch: There is no such SDMatte, or it could not be loaded.
 
     Attributes:
-        stage: For this run; ``None`` if it looks for nothing.
-        seconds: Spent on keyframes.
+        stage: The run's stage; ``None`` if it has none.
     """
 
     def __init__(
@@ -64,105 +62,128 @@ class SeeingThrough:
         device: torch.device,
         mask: Guide | None,
         display: Display,
-        remember: Callable[[KeyframeMatter], KeyframeMatter] = lambda matted: matted,
+        remember: Callable[[KeyframeModel], KeyframeModel] = lambda model: model,
     ) -> None:
-        import torch
-
         from streammatte.stages import SURE_OF_ITSELF, TransparencyRefiner
 
+        asked = options.transparency
+        _check_name(asked.sdmatte)
         self.stage: TransparencyRefiner | None = None
-        self.seconds = 0.0
-        self._options, self._device, self._display = options, device, display
-        self._refiner: SDMatteRefiner | None = None
-        self._missing = ""
-        self._stopped = threading.Event()
-        self._threads = torch.get_num_threads()  # a run leaves some cores to others; a keyframe has all of them
-        _check_name(options.transparency.sdmatte)
-        where = options.transparency.transparent if mask is None else mask
-        auto = options.transparency.transparency == "auto"
-        if options.transparency.transparency == "off":
+        self._options, self._sdmatte = options, SDMatteOnDemand(options, device, display)
+        where = asked.transparent if mask is None else mask
+        if asked.transparency == "off":
             return
-        if auto and where is None and max(size) < SURE_OF_ITSELF:
-            if options.changed().keys() & set(_OF_IT):
-                display.notice("SDMatte is not asked: this network cannot tell where; --transparent BOX does")
+        if asked.transparency == "on":
+            self._sdmatte.load(offline=options.network.offline)
+        elif where is not None:
+            if not self._sdmatte.try_to_load("", offline=options.network.offline):
+                return
+        elif max(size) < SURE_OF_ITSELF:
+            if options.changed().keys() & set(_MEANINGLESS_WITHOUT):
+                display.notice("SDMatte skipped: mark the area with --transparent")
             return
-        if not auto:
-            self._refiner = self._load(offline=options.network.offline)
-        elif where is not None and not self._can_be_had("", offline=options.network.offline):
-            return
-        self.stage = TransparencyRefiner(
-            remember(self._matted), every=options.transparency.keyframe_every, region=where
-        )
+        self.stage = TransparencyRefiner(remember(self._sdmatte), every=asked.keyframe_every, region=where)
 
     @property
     def frames(self) -> list[int]:
         """Indices of the frames that SDMatte has matted."""
         return [] if self.stage is None else self.stage.keyframes
 
+    @property
+    def seconds(self) -> float:
+        """Spent on keyframes."""
+        return self._sdmatte.seconds
+
     def notes(self) -> list[str]:
-        """What a summary has to say, a line each."""
-        notes = [self._missing] if self._missing else []
+        """Lines for the summary."""
+        notes = [self._sdmatte.missing] if self._sdmatte.missing else []
         if self.stage is not None and self.stage.left is not None:
-            notes.append(f"what was in the box was seen through up to frame {self.stage.left - 1}, where its shot ends")
+            notes.append(f"--transparent was followed up to frame {self.stage.left - 1}, where its shot ends")
         if self._options.transparency.transparency == "on" and not self.frames:
-            where = ": --transparent BOX says where to look"
-            if masks := self._options.transparency.transparent_masks:
-                where = f": {', '.join(masks)} {'has' if len(masks) == 1 else 'have'} no white"
-            notes.append(f"nothing was found that can be seen through{where}")
+            masks = self._options.transparency.transparent_masks
+            why = f"no white in {', '.join(masks)}" if masks else "mark the area with --transparent"
+            notes.append(f"nothing transparent was found: {why}")
         return notes
 
     def stop(self) -> None:
         """The run has ended: a keyframe that is being matted is not worth waiting for."""
-        self._stopped.set()
-        if self._refiner is not None:
-            self._refiner.stop()
+        self._sdmatte.stop()
 
-    def _matted(self, frame: Frame, region: Tensor) -> Tensor | None:
-        """(H, W) alpha of which ``region`` (H, W) counts; ``None`` if SDMatte cannot be had."""
+
+class SDMatteOnDemand:
+    """A keyframe model that loads SDMatte when it is first needed.
+
+    Attributes:
+        missing: Why it could not be loaded; empty otherwise.
+        seconds: Spent on keyframes.
+    """
+
+    def __init__(self, options: Options, device: torch.device, display: Display) -> None:
+        import torch
+
+        self.missing, self.seconds = "", 0.0
+        self._options, self._device, self._display = options, device, display
+        self._net: SDMatteRefiner | None = None
+        self._stopped = threading.Event()
+        self._threads = torch.get_num_threads()  # a run leaves some cores to others; a keyframe has all of them
+
+    def __call__(self, frame: Frame, region: Tensor) -> Tensor | None:
+        """The alpha of a frame's transparent ``region``, (H, W); ``None`` if SDMatte cannot be had."""
         from streammatte.models.device import cores
 
         self._go_on()
         self._display.keyframe(frame.index)
         try:
-            if self._refiner is None and not self._can_be_had(
-                f"frame {frame.index} shows what can be seen through: ",
-                offline=self._options.network.offline or self._device.type == "cpu",
-            ):
+            offline = self._options.network.offline or self._device.type == "cpu"
+            if not self.try_to_load(f"frame {frame.index} shows something transparent: ", offline=offline):
                 return None
-            assert self._refiner is not None
+            assert self._net is not None
             start = time.perf_counter()
             with cores(self._threads):
-                alpha = self._refiner(frame, region)
+                alpha = self._net(frame, region)
             self.seconds += time.perf_counter() - start
             return alpha
         finally:
             self._display.keyframe(None)
 
-    def _can_be_had(self, why: str, *, offline: bool) -> bool:
-        try:
-            self._refiner = self._load(offline=offline)
-        except (ModelError, DeviceError) as exc:
-            if not why and not isinstance(exc, WeightsMissing):  # what the user has asked for is broken
-                raise
-            self._missing = f"{why}goes on without SDMatte, because {exc}"
-            self._display.notice(
-                f"{self._missing}; `streammatte models pull {self._options.transparency.sdmatte}` fetches it"
-            )
-        return self._refiner is not None
+    def stop(self) -> None:
+        """End a call that another thread is in."""
+        self._stopped.set()
+        if self._net is not None:
+            self._net.stop()
 
-    def _load(self, *, offline: bool) -> SDMatteRefiner:
+    def try_to_load(self, why: str, *, offline: bool) -> bool:
+        """Whether SDMatte is loaded. If not, a notice says so; ``why``: what it was needed for, unless the user asked.
+
+        Raises:
+            ModelError, DeviceError: What the user asked for is there, and broken.
+        """
+        try:
+            self.load(offline=offline)
+        except (ModelError, DeviceError) as exc:
+            if not why and not isinstance(exc, WeightsMissing):
+                raise
+            self.missing = f"{why}going on without SDMatte: {exc}"
+            pull = f"streammatte models pull {self._options.transparency.sdmatte}"
+            self._display.notice(f"{self.missing}; `{pull}` fetches it")
+        return self._net is not None
+
+    def load(self, *, offline: bool) -> None:
+        """Load SDMatte, unless it is loaded."""
         from streammatte.models.sdmatte import load_refiner
+
+        if self._net is not None:
+            return
 
         def progress(done: int, total: int | None) -> None:
             self._go_on()
             self._display.fetching(done, total)
 
-        options = self._options
-        return load_refiner(
-            options.transparency.sdmatte,
+        self._net = load_refiner(
+            self._options.transparency.sdmatte,
             device=str(self._device),
-            precision=options.network.precision,
-            size=options.transparency.sdmatte_size,
+            precision=self._options.network.precision,
+            size=self._options.transparency.sdmatte_size,
             offline=offline,
             on_progress=progress,
             on_notice=self._display.notice,
@@ -174,7 +195,7 @@ class SeeingThrough:
 
 
 def _check_name(name: str) -> None:
-    """Refuse what is neither a file or folder that is there, nor a name of the table."""
+    """Refuse a name that is neither an existing file or folder nor a known checkpoint."""
     from streammatte.models.store import find
     from streammatte.models.table import CHECKPOINTS
 
@@ -183,6 +204,6 @@ def _check_name(name: str) -> None:
         return
     if path.suffix in (".safetensors", ".pth") or len(path.parts) > 1:
         raise WeightsMissing(
-            f"there is no checkpoint {name}", hint="check the path; `streammatte models` lists names, such as sdmatte"
+            f"no such checkpoint: {name}", hint="check the path; `streammatte models` lists names, such as sdmatte"
         )
     find(name, "sdmatte")

@@ -1,6 +1,6 @@
 """How a matte that is known in some frames is carried to those between them.
 
-Which motion a see-through thing has, its picture does not tell: inside a bottle moves what lies behind it, turned
+Which motion a transparent thing has, its picture does not tell: inside a bottle moves what lies behind it, turned
 inside out; smoke is everywhere and nowhere. So a matte is carried in three ways, along the flow of the picture, with
 the region as one piece, and not at all. At the next frame whose matte is known, each of them has foretold it, and the
 one that did best there is believed for all frames between.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -20,7 +20,8 @@ from streammatte.motion import Motion, Plane, View
 
 Mask = NDArray[np.bool_]
 
-WAYS = ("flow", "piece", "still")
+Way = Literal["flow", "piece", "still"]
+WAYS: tuple[Way, ...] = ("flow", "piece", "still")
 DOUBTED = 0.05  # what a side counts for that nothing in the picture speaks for: not nothing, as it was seen there once
 LEAST = 24  # pixels, below which a region's motion is not told
 ROUNDS = 4  # of leaving out what moves otherwise
@@ -88,7 +89,7 @@ def step(flow: Plane, region: Mask) -> Step:
     return Step(flow, np.column_stack([turn, middle + np.array([dx, dy]) - turn @ middle]))
 
 
-def foretold(before: Plane, after: Plane, back: Step, region: Mask, motion: Motion) -> dict[str, float]:
+def foretold(before: Plane, after: Plane, back: Step, region: Mask, motion: Motion) -> dict[Way, float]:
     """By way, how far a matte that is carried is from the one that came, over a region: a mean in [0, 1].
 
     Args:
@@ -97,7 +98,7 @@ def foretold(before: Plane, after: Plane, back: Step, region: Mask, motion: Moti
         region: (h, w) of the later, not empty.
     """
     blurred = cv2.GaussianBlur(after, (0, 0), BLURRED)
-    off = {}
+    off: dict[Way, float] = {}
     for way in WAYS:
         moved = cv2.GaussianBlur(motion.moved(before, back.along(way)), (0, 0), BLURRED)
         off[way] = float(np.abs(moved - blurred)[region].mean())

@@ -21,7 +21,7 @@ def joined(cutout: Cutout, region: Mask, said: Plane, crop: Crop) -> Cutout:
     """The cut-out, its alpha within a region what is said there.
 
     Args:
-        cut-out: What it has outside of the region it keeps, bit for bit; and within, where both say solid or nothing.
+        cutout: What it has outside of the region it keeps, bit for bit; and within, where both say solid or nothing.
         region: (H, W).
         said: The crop's alpha.
         crop: Around the region.

@@ -1,4 +1,4 @@
-"""Where a subject can be seen through: as the user says it, or as a matte tells it.
+"""Where a subject is transparent: as the user says it, or as a matte tells it.
 
 A matte tells it in two ways. A network that is in doubt over an area, not along an edge, may be looking at glass or
 smoke. One that takes a place for solid in this frame and for nothing in the next, while the picture there, followed
@@ -7,7 +7,6 @@ along its motion, stays the same, cannot be right in both. Hair, fur, blur and s
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streammatte.errors import InputError
-from streammatte.motion import Motion, Plane
+from streammatte.motion import Link, Motion, Plane
 
 Mask = NDArray[np.bool_]
 Box = tuple[int, int, int, int]
@@ -29,13 +28,10 @@ AGREES = 0.6  # of trust: the picture is the same there
 FADES = 0.92  # of what was seen a frame ago
 HELD = 0.35  # what evidence counts from: it holds for a dozen frames
 TOLD = 2.2  # times that a place must have been told to be a region at all
-SOLID_EDGE = 0.015  # of the longer side: what a keyframe sees through over less of it is an edge
+SOLID_EDGE = 0.015  # of the longer side: a keyframe's doubt over less of it is an edge
 REACH = 0.05  # of the longer side: so far beyond a region a keyframe may tell more of it
 LARGE = 0.003  # of the frame: smaller is none
 MARGIN = 0.012  # of the longer side, around what was found
-
-Link = Callable[[], tuple[Plane, Plane] | None]
-"""Flow to the frame before and trust in it; ``None`` across a cut, and at the beginning."""
 
 
 def checked_box(box: Box, width: int, height: int) -> Box:
@@ -67,12 +63,14 @@ class BoxRegion:
     def __init__(self, box: Box) -> None:
         self.box = box
         self.shift: NDArray[np.float64] = np.zeros(2)
+        self.begun = False
 
     def mask(self, height: int, width: int) -> Mask:
         """(H, W): the box where it is now, as far as it is in the frame.
 
         A side that lay on the frame's border stays there: what is in the box goes on beyond it, and may come in.
         """
+        self.begun = True
         x0, y0, x1, y1 = self.box
         dx, dy = np.rint(self.shift).astype(int)
         left, right = 0 if x0 == 0 else max(0, x0 + dx), width if x1 == width else max(0, x1 + dx)
@@ -97,64 +95,92 @@ class BoxRegion:
 
 
 class Finder:
-    """Tells regions from mattes. Works at a reduced size, in which lengths are shares of the longer side."""
+    """Tells regions from mattes. Works at the motion's size, in which lengths are shares of the longer side.
 
-    def __init__(self, motion: Motion) -> None:
-        self._motion = motion
-        self._evidence: Plane | None = None
+    Evidence fades slowly. So that what was seen long ago, or where a run began, has no say, it is gathered anew from
+    every multiple of ``every`` on, and counts from the next one on.
+    """
+
+    def __init__(self, motion: Motion, every: int) -> None:
+        self._motion, self._every = motion, every
         self._before: Plane | None = None
+        self._block: int | None = None
+        self._now: Plane | None = None  # (h, w), gathered since the block before this one
+        self._next: Plane | None = None  # and since this one began
 
-    def at(self, alpha: Plane, link: Link) -> Mask | None:
-        """(h, w), where something can be seen through; ``None`` if nowhere.
+    def at(self, index: int, alpha: Plane, link: Link) -> Mask | None:
+        """(h, w), where the next frame is transparent; ``None`` if nowhere.
 
         Args:
-            alpha: (h, w), of the next frame.
-            link: Called only where something speaks for a region: flow is what costs most here.
+            index: The frame's.
+            alpha: (h, w), the frame's.
+            link: Asked only where something speaks for a region.
         """
         before, self._before = self._before, alpha
+        if self._block is not None and index // self._every != self._block:
+            self._now, self._next = self._next, None
+        self._block = index // self._every
         side = max(alpha.shape)
         told = _doubtful(alpha, THICK * side).astype(np.float32)
-        turned = None
-        if before is not None and before.shape == alpha.shape:
-            turned = _opened(np.abs(alpha - before) > TURNED, TURNED_THICK * side)
-        old, self._evidence = self._evidence, None
-        if old is not None or (turned is not None and turned.any()):
-            linked = link()
-            if linked is not None and before is not None:
-                flow, trust = linked
-                apart = np.abs(alpha - self._motion.moved(before, flow)) > TURNED
-                told = np.maximum(told, _opened(apart & (trust > AGREES), TURNED_THICK * side))
-                if old is not None:
-                    told = np.asarray(told + FADES * self._motion.moved(old, flow), np.float32)
-            elif before is not None:
-                told *= 3  # there is nothing before this shot to be sure by, and its beginning is seen as well
-        elif before is None:
-            told *= 3
-        if not (told > HELD).any():
-            return None
-        self._evidence = told.clip(0, 4)
-        return _grown(told, side)
+        if before is None or before.shape != alpha.shape or not link.one_shot:
+            told *= 3  # there is nothing before to be sure by, and the beginning of a shot is seen as well
+            self._now = self._next = _kept(told)
+        else:
+            turned = bool(_opened(np.abs(alpha - before) > TURNED, TURNED_THICK * side).any())
+            self._now, self._next = self._gone_on(told, turned, before, alpha, link)
+        return None if self._now is None else _grown(self._now, side)
 
-    def learn(self, answer: Plane, region: Mask) -> None:
-        """What a keyframe sees through beside the region that it was asked for belongs to it from the next frame on.
+    def _gone_on(
+        self, told: Plane, turned: bool, before: Plane, alpha: Plane, link: Link
+    ) -> tuple[Plane | None, Plane | None]:
+        """Both evidences, moved along, faded, and grown by what is told and by what turns where the picture stays."""
+        if not turned and self._now is None and self._next is None:
+            return _kept(told), _kept(told)  # flow is what costs most here
+        assert link.before is not None
+        here, last = link.here.with_alpha(alpha), link.before.with_alpha(before)
+        _, flow = self._motion.mended(last, here, *link.flows)
+        apart = np.abs(alpha - self._motion.moved(before, flow)) > TURNED
+        trusted = apart & (self._motion.trust(here, last, flow) > AGREES)
+        more = np.maximum(told, _opened(trusted, TURNED_THICK * max(alpha.shape)))
+
+        def grown(old: Plane | None) -> Plane | None:
+            if old is not None:
+                return _kept(np.asarray(more + FADES * self._motion.moved(old, flow), np.float32))
+            return _kept(np.asarray(more if turned else told, np.float32))
+
+        return grown(self._now), grown(self._next)
+
+    def learn(self, answer: Plane, region: Mask) -> Mask:
+        """What a keyframe takes for transparent beside the region that it was asked for belongs to it from now on.
+
+        Only to the end of its block: else what one keyframe says would have a say in all that come after.
 
         Args:
             answer: (h, w), the keyframe's alpha.
             region: (h, w).
+
+        Returns:
+            (h, w), the wider region.
         """
-        if self._evidence is None:
-            return
         side = max(answer.shape)
         near = cv2.dilate(region.astype(np.uint8), _disc(2 * REACH * side)) > 0
         more = _doubtful(answer, SOLID_EDGE * side) & np.asarray(near)
-        self._evidence[more] = np.maximum(self._evidence[more], np.float32(TOLD + 1))
+        if self._now is not None:
+            self._now = np.where(more, np.maximum(self._now, np.float32(TOLD + 1)), self._now)
+        return np.asarray(region | more)
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        known = {"evidence": self._evidence, "before": self._before}
-        return {name: np.array(each) for name, each in known.items() if each is not None}
 
-    def restore(self, state: dict[str, NDArray[Any]]) -> None:
-        self._evidence, self._before = state.get("evidence"), state.get("before")
+def resized(mask: Mask, size: tuple[int, ...]) -> Mask:
+    """(h, w), set where half of a pixel is."""
+    if mask.shape == size:
+        return mask
+    way = cv2.INTER_AREA if size[0] < mask.shape[0] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(mask.astype(np.float32), (size[1], size[0]), interpolation=way) >= 0.5)
+
+
+def _kept(evidence: Plane) -> Plane | None:
+    """What is left of it; ``None`` if nothing counts any more."""
+    return evidence.clip(0, 4) if (evidence > HELD).any() else None
 
 
 def _grown(evidence: Plane, side: int) -> Mask | None:

@@ -1,0 +1,123 @@
+"""A frame on its way through the refiner, and one whose matte is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from streammatte.frame import Cutout, Frame
+from streammatte.motion import Link, Motion, Plane, View
+from streammatte.stages.transparent.carrying import Mask, Step, Way, step
+from streammatte.stages.transparent.regions import resized
+
+LOST = 0.5  # of the trust in the first frame after a keyframe: with less, the keyframe tells too little
+NEW = 0.25  # of a region: what has come to it since the keyframe
+SOON = 3  # early keyframes lie at least a third of the usual distance from the one before
+
+
+class KeyframeModel(Protocol):
+    """What mattes transparent things."""
+
+    def __call__(self, frame: Frame, region: Tensor) -> Tensor | None:
+        """(h, w) float32 in [0, 1] of the whole frame; only what lies within ``region``, (H, W) booleans, counts.
+
+        ``None``, to the first question alone: there is nobody who could answer, and no more questions are put.
+        """
+        ...
+
+
+@dataclass(eq=False)
+class Seen:
+    """A frame.
+
+    Attributes:
+        cutout: Its alpha has the grid's size.
+        link: To the frame before.
+        alpha: (h, w), at the motion's size.
+        region, small: Where it is transparent, at the grid's size and the motion's; ``None`` if nowhere.
+        past: From here to the keyframe before; ``None`` at a keyframe.
+        onward: From the frame before to here.
+    """
+
+    cutout: Cutout
+    link: Link
+    alpha: Plane
+    region: Mask | None = None
+    small: Mask | None = None
+    past: Step | None = None
+    onward: Step | None = None
+
+    @property
+    def index(self) -> int:
+        return self.cutout.frame.index
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.cutout.alpha.shape[0], self.cutout.alpha.shape[1]
+
+    @cached_property
+    def view(self) -> View:
+        """What is transparent counts as the subject."""
+        alpha = self.alpha if self.small is None else np.maximum(self.alpha, self.small.astype(np.float32))
+        return self.link.here.with_alpha(alpha)
+
+    def mark(self, region: Mask | None) -> None:
+        """Set the region, of any size."""
+        if region is None or not region.any() or not (small := resized(region, self.link.here.size)).any():
+            return
+        self.region, self.small = resized(region, self.grid), small
+        self.__dict__.pop("view", None)
+
+    def follow(self, last: Seen, motion: Motion) -> None:
+        """Tell the way here from the frame before, which has a region, too, and back to the keyframe."""
+        assert self.small is not None and last.small is not None
+        forward, backward = motion.mended(last.view, self.view, *self.link.flows)
+        self.onward, back = step(forward, last.small), step(backward, self.small)
+        self.past = back if last.past is None else back.then(last.past, motion)
+
+
+@dataclass(slots=True, eq=False)
+class Key:
+    """A keyframe.
+
+    Attributes:
+        index: The frame's.
+        alpha: (H, W), what the model says of the region, and the cut-out's own around it.
+        small: (h, w), the same at the motion's size.
+        region: (h, w).
+        view: The frame's.
+        way: In which its matte is carried.
+        since: Frames since it.
+        first_trust: In it, in the first of these.
+    """
+
+    index: int
+    alpha: Plane
+    small: Plane
+    region: Mask
+    view: View
+    way: Way = "flow"
+    since: int = 0
+    first_trust: float = 1.0
+
+    def is_outdated_by(self, seen: Seen, every: int, motion: Motion) -> bool:
+        """Whether a frame is to be the next keyframe: at a multiple of ``every``, or where this one tells too little.
+
+        Multiples of the absolute index: where a run begins must not decide over what comes long after.
+        """
+        assert seen.past is not None and seen.small is not None
+        trust = float(motion.trust(seen.view, self.view, seen.past.flow)[seen.small].mean())
+        if self.since == 1:
+            self.first_trust = trust
+        if seen.index % every == 0:
+            return True
+        if self.since * SOON < every:
+            return False
+        old = motion.moved(self.region.astype(np.float32), seen.past.flow) > 0.5
+        new = np.count_nonzero(seen.small & ~old)
+        return bool(new > NEW * np.count_nonzero(seen.small)) or trust < LOST * self.first_trust
