@@ -1,4 +1,4 @@
-"""A frame at about 120 rows: light, and the colours about an edge, are smooth, and cost the same there at any size."""
+"""A frame at about 120 rows. Light and edge colours are smooth, and there they cost the same for any frame size."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ class Small:
 
 
 def shrunk(picture: NDArray[Any]) -> Floats:
-    """Float32 in its own range, by area means; as it is if it has no more rows."""
+    """Scaled down to :data:`ROWS` rows by area means, float32 in its own range; unchanged if it has no more."""
     height, width = picture.shape[:2]
     share = min(1.0, ROWS / height)
     while picture.shape[0] >= 4 * ROWS and not (picture.shape[0] % 2 or picture.shape[1] % 2):
-        half = picture.shape[1] // 2, picture.shape[0] // 2  # means of four are several times quicker than others
+        half = picture.shape[1] // 2, picture.shape[0] // 2  # means of four are several times faster than others
         picture = cv2.resize(picture, half, interpolation=cv2.INTER_AREA)
     size = max(1, round(width * share)), max(1, round(height * share))
     return cast(Floats, cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.float32, copy=False))
 
 
 def spread(picture: Floats, sigma: float) -> Floats:
-    """Under a Gaussian of that deviation, in pixels of what is given."""
+    """Blurred by a Gaussian of that sigma, in its own pixels."""
     return cast(Floats, cv2.GaussianBlur(picture, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE))
 
 
 def times(picture: Floats, weight: Floats) -> Floats:
-    """(h, w, 3) by (h, w)."""
+    """(h, w, 3) times (h, w)."""
     return cast(Floats, picture * weight[..., None])
 
 
 def at_size(picture: Floats, like: NDArray[Any]) -> Floats:
-    """Stretched to the rows and columns of another."""
+    """Scaled up to the rows and columns of another."""
     return cast(Floats, cv2.resize(picture, (like.shape[1], like.shape[0]), interpolation=cv2.INTER_LINEAR))
 
 
 def at_places(picture: Floats, like: NDArray[Any], places: NDArray[np.intp]) -> Floats:
-    """(len(places), 3): what :func:`at_size` has at these indices of another's pixels, at 32nds of one."""
+    """(len(places), 3): :func:`at_size` at these indices of flattened pixels only, to 1/32 of a pixel."""
     height, width = like.shape[:2]
     count = len(places)
     padded = np.zeros((2, -(-max(count, 1) // _ROW) * _ROW), np.float32)

@@ -10,44 +10,43 @@ import cv2
 import numpy as np
 
 from streammatte.frame import Cutout, StreamInfo
-from streammatte.live.backgrounds import TRANSPARENT, Behind, open_behind
-from streammatte.live.contracts import Captured, Shown
-from streammatte.live.controls import Controls
-from streammatte.live.edge import STEP, feathered, firm, own_colors
-from streammatte.live.light import LightMatch, toned, wrap
-from streammatte.live.small import Floats, Picture, Small, at_places, at_size, shrunk
+from streammatte.live.contracts import Controls, Shown
+from streammatte.live.light_wrap import LightMatch, toned, wrap
+from streammatte.live.live_backgrounds import TRANSPARENT, Behind, open_behind
+from streammatte.live.small_picture import Floats, Picture, Small, at_places, at_size, shrunk
+from streammatte.live.subject_edge import STEP, feathered, firm, own_colors
 from streammatte.media.write.composing import at_depth, opacity, quantised
 
-_CARD = 40  # the level of the plain card that stands for what may not be shown
+_CARD = 40  # the grey level of the plain card that replaces the room
 
 
 def rounds(backgrounds: Sequence[str]) -> tuple[str, ...]:
-    """What the key for backgrounds goes round: those given or, of a single one, it and a plain card.
+    """The backgrounds that the key cycles through: those given or, if there is only one, it and a plain card.
 
-    ``blur`` is not added to another one, because it shows the room.
+    ``blur`` is never added, because it shows the room.
     """
     return tuple(backgrounds) if len(backgrounds) > 1 else (*backgrounds, f"{_CARD},{_CARD},{_CARD}")
 
 
 class Look:
-    """Lays cut-outs over a background; a context manager, for what it holds open.
+    """Lays cut-outs over a background. A context manager, for what it holds open.
 
-    Where alpha is none, a picture is its background, and where it is whole, the frame's own pixels, but for the light
-    that is asked for; only what lies between is computed. Nothing of the room can reach a pixel that the alpha gives to
-    the background: but for the frame's mean colour, which decides how bright and warm the subject is shown, all that
-    is taken from the frame is multiplied by alpha. (A background of ``blur`` is the room.)
+    Where alpha is 0 a picture is its background, and where it is 1 the frame's own pixels, but for the light that is
+    asked for; only the pixels between are computed. Everything taken from the frame is multiplied by alpha, so nothing
+    of the room reaches a pixel that the alpha gives to the background. The one exception is the frame's mean colour,
+    which decides how bright and warm the subject becomes. (A background of ``blur`` is the room.)
 
     Args:
-        info: Of the frames.
-        backgrounds: As ``--bg`` names them; the controls tell which is shown.
+        info: The frames' stream.
+        backgrounds: As ``--bg`` names them; the controls say which one is shown.
         controls: Read for every frame.
-        light_wrap: The background's light creeps round the subject's edge.
-        match: The subject takes on some of its brightness and warmth. Neither does anything before a colour, which may
-            be meant for keying, nor before ``blur``, whose light is the subject's already.
-        feather: Pixels that an edge is softened by, inwards.
+        light_wrap: The background's light wraps round the subject's edge.
+        match: The subject takes on some of the background's brightness and warmth. Both apply to pictures and clips
+            only: a colour may be meant for keying, and the light of ``blur`` is on the subject already.
+        feather: Pixels by which edges are softened inwards.
 
     Raises:
-        InputError: A background is none, or cannot be read.
+        InputError: A background cannot be read.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class Look:
         match: bool = True,
         feather: float = 0,
     ) -> None:
-        self._info = info
+        self._size = info.height, info.width
         self._controls = controls
         self._wrap, self._feather = light_wrap, feather
         self._match = LightMatch() if match else None
@@ -68,61 +67,59 @@ class Look:
         self._small_back: tuple[Picture, Floats] | None = None
         self._clear = [spec.strip() == TRANSPARENT for spec in backgrounds]
         self._behinds: list[Behind] = []
+        self._index = 0
         try:
             for spec in backgrounds:
                 self._behinds.append(open_behind(spec, info))
         except BaseException:
             self.close()
             raise
-        self._index = 0
 
     @property
     def alpha(self) -> bool:
-        """Pictures have four channels: one of the backgrounds is ``transparent``."""
+        """Pictures have four channels, because one of the backgrounds is ``transparent``."""
         return any(self._clear)
 
     @property
     def lights(self) -> bool:
-        """The background that is shown gives light or colours to the subject."""
+        """The background that is shown lights the subject."""
         return (self._wrap or self._match is not None) and self._behinds[self._index].light
 
-    def __call__(self, captured: Captured, cutout: Cutout) -> Shown:
-        """What is shown for a frame; the last picture again while it is frozen."""
+    def __call__(self, cutout: Cutout, at: float) -> Shown:
+        """The picture of a frame that was captured ``at``; the last picture again while it is frozen."""
         if self._controls.frozen and self._last is not None:
-            return replace(self._last, at=captured.at, held=True)
+            return replace(self._last, at=at, held=True)
         rgb: Picture = at_depth(quantised(cutout.frame.rgb), 8)
         alpha = opacity(cutout)
         if self._controls.mirror:
             rgb, alpha = cast(Picture, cv2.flip(rgb, 1)), cast(Floats, cv2.flip(alpha, 1))
         self._turn()
-        picture = self._composed(captured.at, rgb, alpha)
-        self._last = Shown(picture, captured.frame.index, captured.at)
+        picture = self._composed(at, rgb, alpha)
+        self._last = Shown(picture, cutout.frame.index, at)
         return self._last
 
     def empty(self, at: float) -> Picture:
-        """What is shown where there is no cut-out: nothing of the room.
+        """The picture without anybody: nothing of the room is in it.
 
         Args:
-            at: As ``Captured.at``.
+            at: As in a call.
         """
         self._turn()
-        size = self._info.height, self._info.width
         if self._clear[self._index]:
-            return np.zeros((*size, 4), np.uint8)
+            return np.zeros((*self._size, 4), np.uint8)
         behind = self._behinds[self._index]
         if behind.alone:
-            nothing = np.zeros((*size, 3), np.uint8), np.zeros(size, np.float32)
-            rgb = behind.picture(at, *nothing)
+            rgb = behind.picture(at, np.zeros((*self._size, 3), np.uint8), np.zeros(self._size, np.float32))
         else:
-            rgb = np.full((*size, 3), _CARD, np.uint8)
-        return _with_alpha(rgb, np.full(size, 255, np.uint8)) if self.alpha else rgb.copy()
+            rgb = np.full((*self._size, 3), _CARD, np.uint8)
+        return _with_alpha(rgb, np.full(self._size, 255, np.uint8)) if self.alpha else rgb.copy()
 
     def close(self) -> None:
         for behind in self._behinds:
             behind.close()
 
     def _turn(self) -> None:
-        """Take the background that the controls ask for."""
+        """Switch to the background that the controls ask for."""
         index = self._controls.background % len(self._behinds)
         if index != self._index and self._match is not None:
             self._match.reset()

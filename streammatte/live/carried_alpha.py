@@ -1,7 +1,7 @@
-"""What the picture before says of this one: its alpha, moved along, and how far that can be believed.
+"""The last alpha carried along with the picture's motion, and how far it can be trusted.
 
-One look back and nothing else: what is shown is the picture's own alpha or waits for nobody. Flow and belief are told
-from a small picture; the alpha that is moved may be larger.
+It looks one frame back and none ahead. Motion and trust come from a small picture; the alpha may be larger. It computes
+its own forward flow, at half the cost of ``Link``'s two, because a live frame has no time for more.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from streammatte.motion import Motion, Plane, View, same_shot
 
 WIDTH = 320
-"""Pixels of the longer side at which motion is told, at most."""
+"""Pixels of the longer side at which motion is measured, at most."""
 
-NEAR = 15  # pixels about the subject, in which doubt is counted
-UNEXPLAINED = 0.1  # trust below this says that a pixel shows something else
-BELIEVED = 0.3  # trust from which a moved alpha is shown as it is
-CALM, QUICK = 2.0, 4.0  # pixels, moved since the network ran: from the one to the other, belief begins to matter
-ABOUT = 9  # pixels about what moves, in which it may have bared something
+NEAR = 15  # pixels around the subject in which doubt counts
+UNEXPLAINED = 0.1  # trust below which a pixel shows something else
+BELIEVED = 0.3  # trust from which a moved alpha is shown unchanged
+CALM, QUICK = 2.0, 4.0  # pixels moved since the network ran, between which trust begins to matter
+ABOUT = 9  # pixels around what moves, in which it may have bared the room
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,12 +33,12 @@ class Moved:
         alpha: (H, W) in [0, 1], of the size that was kept.
         trust: (h, w) in [0, 1], of the small picture's size: how well the pictures since the network ran explain this
             one, each the next.
-        shown: (h, w) in [0, 1]: what of the alpha may be shown as it is. Less than 1 is where something moved far and
-            the pictures do not explain this one: it may be the room that is bared there.
-        travel: Pixels that the subject has moved since the network ran, in its mean.
-        doubt: How much on the subject and about it the picture before does not explain, as a share of the subject. What
-            the alpha is off by is about half of that (on clips with known alpha; their correlation is 0.9).
-        strange: (h, w) booleans: where this picture shows something that was not there.
+        shown: (h, w) in [0, 1]: how much of the alpha may be shown. It is below 1 where something moved far and the
+            pictures do not explain this one: the room may be bared there.
+        travel: Pixels that the subject has moved since the network ran, on average.
+        doubt: How much on and around the subject the picture before does not explain, as a share of the subject. The
+            alpha's error is about half of it (correlation 0.9, on clips with known alpha).
+        strange: (h, w) booleans: where this picture shows something new.
     """
 
     alpha: Plane
@@ -51,11 +51,10 @@ class Moved:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Kept:
-    """A picture that was shown: its view, its alpha at that size and as it was given, and what came of moving it."""
+    """A picture that was shown: its view, its alpha as it was given, and what has added up since the network ran."""
 
     view: View
     alpha: Plane
-    kept: Plane
     carried: _Carried | None
 
 
@@ -72,8 +71,8 @@ class _Carried:
     travel: Plane
 
 
-class Trail:
-    """Remembers one picture and its alpha. ``look`` at each picture, then ``keep`` what its alpha came to."""
+class CarriedAlpha:
+    """Remembers one picture and its alpha: ``look`` at each picture, then ``keep`` its alpha."""
 
     def __init__(self) -> None:
         self._motion = Motion(0, quick=True)
@@ -82,7 +81,7 @@ class Trail:
         self._last: _Kept | None = None
 
     def look(self, rgb: NDArray[np.uint8]) -> Moved | None:
-        """What is known of a picture before its alpha is; ``None`` if nothing is: the first one, or a cut.
+        """What is known about a picture in advance; ``None`` for the first one and after a cut.
 
         Args:
             rgb: (H, W, 3).
@@ -93,7 +92,8 @@ class Trail:
         if self._last is None or self._last.view.luma.shape != (height, width):
             self._here = View.of(small, np.zeros((height, width), np.float32))
             return None
-        last, alpha, kept = self._last.view, self._last.alpha, self._last.kept
+        last, kept = self._last.view, self._last.alpha
+        alpha = shrunk(kept, WIDTH)
         luma = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
         flow = self._motion.flow(luma, last.luma)
         here = View.of(small, self._along(alpha, flow))
@@ -114,9 +114,9 @@ class Trail:
         return Moved(moved, trust, _shown(trust, travel), far, doubt, strange)
 
     def keep(self, alpha: Plane, *, own: bool) -> None:
-        """The alpha, (H, W), that the picture last looked at is shown with; ``own``: the network had its word in it."""
+        """The alpha, (H, W), of the picture last looked at; ``own``: the network ran for it."""
         assert self._here is not None, "look comes first"
-        self._last = _Kept(self._here, shrunk(alpha, WIDTH), alpha, None if own else self._carried)
+        self._last = _Kept(self._here, alpha, None if own else self._carried)
 
     def _along(self, alpha: Plane, flow: Plane) -> Plane:
         return np.asarray(self._motion.moved(alpha, flow, sharp=True).clip(0, 1), np.float32)
@@ -129,7 +129,7 @@ def _shown(trust: Plane, travel: Plane) -> Plane:
 
 
 def shrunk(picture: NDArray[Any], longest: int) -> NDArray[Any]:
-    """A picture or plane whose longer side is ``longest`` pixels at most, each the mean of what it covers."""
+    """A picture or plane scaled down by area means to at most ``longest`` pixels on its longer side."""
     height, width = picture.shape[:2]
     if max(height, width) <= longest:
         return picture
@@ -139,10 +139,11 @@ def shrunk(picture: NDArray[Any], longest: int) -> NDArray[Any]:
 
 
 def stretched(plane: Plane, shape: tuple[int, ...]) -> Plane:
-    """(h, w) or a flow (h, w, 2) at another (H, W); a flow's pixels become that size's."""
+    """(h, w), or a flow (h, w, 2), scaled to another (H, W); a flow's vectors are scaled, too."""
     if plane.shape[:2] == shape[:2]:
         return plane
-    large = np.asarray(cv2.resize(plane, shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+    method = cv2.INTER_AREA if shape[0] < plane.shape[0] else cv2.INTER_LINEAR
+    large = np.asarray(cv2.resize(plane, shape[1::-1], interpolation=method), np.float32)
     if plane.ndim == 3:
         large *= np.array([shape[1] / plane.shape[1], shape[0] / plane.shape[0]], np.float32)
     return large

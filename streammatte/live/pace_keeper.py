@@ -1,8 +1,8 @@
-"""Which of its settings a matter can keep up with: fed with what frames took, it looks at no clock and no machine.
+"""The pace keeper: chooses the setting at which a model keeps up. It is fed with times, and reads no clock itself.
 
-Late for two windows of frames, it goes down a step, and far too late for one, as many as it takes. Up again it goes
-when the step above should fit with room to spare, for as long as its patience says. A step up that had to be taken back
-doubles that patience, and one that held halves it: so what nearly fits is tried ever more seldom.
+After two windows of late frames it goes down a step, and after one that is far too late as many steps as it takes. It
+goes up when the step above has seemed to fit, with room to spare, for as long as its patience lasts. A step up that had
+to be taken back doubles that patience and one that held halves it, so what nearly fits is tried ever less often.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from dataclasses import dataclass
 
 from streammatte.models.birefnet import MULTIPLE
 
-SMALL = 512  # pixels: below, a smaller input wins a fortieth of the time and may take the room for the subject
-STEPS_SMALL = ((1.0, 1), (1.0, 2), (1.0, 3), (1.0, 4))  # share of the model's own size, every n-th frame
+SMALL = 512  # pixels: below it, a smaller input saves a fortieth of the time and may take the room for the subject
+STEPS_SMALL = ((1.0, 1), (1.0, 2), (1.0, 3), (1.0, 4))  # share of the model's own size, and every n-th frame
 STEPS = ((1.0, 1), (1.0, 2), (0.75, 2), (0.75, 3), (0.5, 3), (0.5, 4))
 
-WINDOW = 12  # frames that a judgement rests on: every "every" divides it
-FAR_TOO_LATE = 1.5  # of the interval: one window of that is enough
-ROOM = 0.85  # of the interval: what a better setting may be expected to take
-PATIENCE = 60  # frames of room before a step up, at first
+WINDOW = 12  # frames to judge by: every `every` divides it
+FAR_TOO_LATE = 1.5  # intervals: one such window is enough
+ROOM = 0.85  # intervals that a better setting may be expected to take
+PATIENCE = 60  # frames with room to spare before a step up, at first
 MOST_PATIENCE = 3840
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How a matter computes.
+    """How a model computes.
 
     Attributes:
         size: (H, W) of the network's input.
-        every: It is run on every n-th frame at least, and between these where motion does not explain the picture.
+        every: The network runs on every n-th frame, and in between where motion does not explain the picture.
     """
 
     size: tuple[int, int]
@@ -41,16 +41,16 @@ class Setting:
 
 
 def ladder(size: tuple[int, int]) -> tuple[Setting, ...]:
-    """The settings of a model whose own input is (H, W), from the best to the cheapest."""
+    """The settings of a model with an input of (H, W), from the best to the cheapest."""
     steps = STEPS_SMALL if max(size) < SMALL else STEPS
     return tuple(Setting((_share(size[0], share), _share(size[1], share)), every) for share, every in steps)
 
 
 def settings_for(quality: str | tuple[tuple[int, int], int], size: tuple[int, int]) -> tuple[Setting, ...]:
-    """What may be chosen from: all of the ladder for ``auto``, else the one that is asked for.
+    """The whole ladder for ``auto``, otherwise the one setting that was asked for.
 
     Args:
-        quality: As ``arguments.quality`` gives it: a name, or (H, W) and every how many frames.
+        quality: A name, or the input (H, W) and how many frames apart the network runs.
         size: (H, W) of the model's own input.
     """
     if not isinstance(quality, str):
@@ -59,39 +59,39 @@ def settings_for(quality: str | tuple[tuple[int, int], int], size: tuple[int, in
     return {"auto": steps, "high": steps[:1], "medium": steps[1:2], "low": steps[-1:]}[quality]
 
 
-class Controller:
+class PaceKeeper:
     """Chooses among settings.
 
     Args:
-        settings: From the best to the cheapest; one alone is pinned.
+        settings: From the best to the cheapest; a single one is pinned.
         interval: Seconds that a frame may take.
 
     Attributes:
-        setting: The one for the next frame.
-        exhausted: It is late, and there is nothing cheaper.
+        exhausted: It is late, and nothing is cheaper.
     """
 
     def __init__(self, settings: Sequence[Setting], interval: float) -> None:
         self._settings, self._interval = settings, interval
         self._place = 0
         self._patience = PATIENCE
-        self._tried: int | None = None  # frames since the last step up, while it has to prove itself
+        self._tried: int | None = None  # frames since the last step up, while it is on trial
         self.exhausted = False
         self._frames: list[tuple[float, bool]] = []
-        self._late = self._room = 0  # windows that were late, and frames that left room
+        self._late = self._room = 0  # windows that were late, and frames with room to spare
 
     @property
     def setting(self) -> Setting:
+        """For the next frame."""
         return self._settings[self._place]
 
     def took(self, busy: float, *, ran: bool) -> None:
-        """A frame's matte took ``busy`` seconds; ``ran``: the network had a part in it."""
+        """A frame took ``busy`` seconds; ``ran``: the network ran for it."""
         self._frames.append((busy, ran))
         if self._tried is not None:
             self._tried += 1
             if self._tried > 2 * self._patience:  # the step holds
                 self._patience, self._tried = max(PATIENCE, self._patience // 2), None
-        # Seconds a frame are judged by fewer of them, or it would take minutes to notice.
+        # Frames that take seconds are judged in smaller windows, or it would take minutes to notice.
         long = sum(took for took, _ in self._frames) > 2 * WINDOW * self._interval
         if len(self._frames) >= WINDOW or (long and len(self._frames) >= self.setting.every):
             self._judge()
@@ -108,7 +108,7 @@ class Controller:
             return
         if not self._late:
             self.exhausted = False
-        if self._place == 0 or self._expected(self._settings[self._place - 1]) > ROOM:
+        if self._place == 0 or self.expected(self._settings[self._place - 1]) > ROOM:
             self._room = 0
             return
         self._room += len(self._frames)
@@ -121,19 +121,16 @@ class Controller:
         elif self._tried is not None:  # a step up that did not hold
             self._patience, self._tried = min(MOST_PATIENCE, 2 * self._patience), None
         self._place += by
-        self._begin_anew()
-
-    def _begin_anew(self) -> None:
         self._frames.clear()
         self._late = self._room = 0
 
     def _fitting(self) -> int:
-        """The first cheaper setting that may be quick enough, or the last."""
+        """The first cheaper setting that may be fast enough, or the last."""
         places = range(self._place + 1, len(self._settings))
-        return next((place for place in places if self._expected(self._settings[place]) <= 1), places[-1])
+        return next((place for place in places if self.expected(self._settings[place]) <= 1), places[-1])
 
-    def _expected(self, other: Setting) -> float:
-        """The load of a setting, told from what the present one takes. Rather too little: trying it tells."""
+    def expected(self, other: Setting) -> float:
+        """The load of a setting, estimated from the present one: rather too low, since it can be tried."""
         ran = [took for took, ran in self._frames if ran]
         light = [took for took, ran in self._frames if not ran]
         if not ran:
@@ -142,9 +139,9 @@ class Controller:
         network = max(0.0, sum(ran) / len(ran) - between)
         ratio = max(other.size) / max(self.setting.size)
         if ratio < 1:
-            ratio **= 2  # at most; of small inputs, most of the cost is the same for every size
+            ratio **= 2  # at most; small inputs cost nearly the same at every size
         share = len(ran) / len(self._frames)
-        # Where motion explains too little, it runs more often than it has to; more seldom if it is asked to.
+        # Where motion explains too little, the network runs more often than every n-th frame.
         share = max(1 / other.every, share) if other.every < self.setting.every else 1 / other.every
         return (between + share * ratio * network) / self._interval
 

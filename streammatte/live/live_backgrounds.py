@@ -1,4 +1,4 @@
-"""What lies behind the subject, in the 8 bits that are shown, and at the time that is shown."""
+"""Backgrounds of a live run: colours, pictures, clips and blur, in 8 bits, at the time that is shown."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ import torch
 
 from streammatte.errors import StreammatteError
 from streammatte.frame import Cutout, Frame, StreamInfo
-from streammatte.live.small import Floats, Picture, spread, times
+from streammatte.live.small_picture import Floats, Picture, spread, times
 from streammatte.media.background import Clip, blur_radius, open_background, parse_color
 from streammatte.media.write.composing import Background, pixels_of
 
 TRANSPARENT = "transparent"
 _CLOCK = Fraction(1, 1_000_000)
-_LET_GO_WITHIN = 0.5  # seconds; a server that says nothing may hold a clip for longer, and is left behind
-_LONGEST_STEP = 0.1  # seconds a clip moves on at once: one that decodes too slowly plays slowly, and holds nobody up
+_LET_GO_WITHIN = 0.5  # seconds; a silent server may hold a clip for longer, and is left behind
+_LONGEST_STEP = 0.1  # seconds that a clip advances at once: one that decodes too slowly plays slowly
 
 
 class Behind(Protocol):
     """One background of a live run.
 
     Attributes:
-        alone: It is a picture without a frame, and has nothing of the room.
-        light: Light falls from it onto the subject: it is a place, not a colour to be keyed, nor the room itself.
+        alone: It needs no frame, and has nothing of the room.
+        light: It lights the subject: it is a place, not a colour for keying, nor the room itself.
     """
 
     alone: bool
@@ -38,7 +38,7 @@ class Behind(Protocol):
         """(H, W, 3), not to be written into.
 
         Args:
-            at: Seconds, on any clock that goes on.
+            at: Seconds, on any steady clock.
             rgb: (H, W, 3), the frame.
             alpha: (H, W) in [0, 1].
         """
@@ -48,10 +48,10 @@ class Behind(Protocol):
 
 
 def open_behind(spec: str, info: StreamInfo) -> Behind:
-    """What ``--bg`` names, at the size of ``info``.
+    """The background that ``--bg`` names, at the size of ``info``.
 
     Raises:
-        InputError: It is no background, or cannot be read.
+        InputError: It is not a background, or cannot be read.
     """
     text = spec.strip()
     if text == "blur" or text.startswith("blur:"):
@@ -69,7 +69,7 @@ def open_behind(spec: str, info: StreamInfo) -> Behind:
 
 
 def _shown(background: Background, info: StreamInfo, ticks: int) -> Picture:
-    """The picture at that time of :data:`_CLOCK`; for what needs no frame to know it."""
+    """A background that needs no frame, at that time of :data:`_CLOCK`."""
     nothing = torch.empty(0)
     rgb = pixels_of(background.frame(Cutout(Frame(nothing, ticks, 0), nothing)))
     return cast(Picture, cv2.multiply(rgb, (255.0,) * 4, dtype=cv2.CV_8U))  # type: ignore[call-overload]
@@ -90,7 +90,7 @@ class _Still:
 
 
 class _Moving:
-    """A clip, looped, decoded in a thread of its own: a frame is never kept waiting for its background."""
+    """A looped clip, decoded in a thread of its own, so that no frame waits for its background."""
 
     alone = light = True
 
@@ -121,9 +121,6 @@ class _Moving:
             self._asked.notify()
         self._thread.join(_LET_GO_WITHIN)
 
-    def _is_asked(self) -> bool:
-        return self._stopping or self._wanted > self._now
-
     def _read(self) -> None:
         try:
             self._play()
@@ -133,7 +130,7 @@ class _Moving:
     def _play(self) -> None:
         while True:
             with self._asked:
-                self._asked.wait_for(self._is_asked)
+                self._asked.wait_for(lambda: self._stopping or self._wanted > self._now)
                 if self._stopping:
                     return
                 self._now = min(self._wanted, self._now + _LONGEST_STEP)
@@ -145,7 +142,7 @@ class _Moving:
 
 
 class _Blurred:
-    """The room, out of focus, without the subject: as in file mode, in fewer bits and on a coarser grid."""
+    """The room out of focus, without the subject: as for files, but in fewer bits and on a coarser grid."""
 
     alone = light = False
 
@@ -157,7 +154,7 @@ class _Blurred:
         step = max(1, int(self._radius / 2.5))
         size = max(1, -(-width // step)), max(1, -(-height // step))
         room = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-        # The darkest of the neighbours: an edge that the matte misses by a little is the subject's, and would glow.
+        # The darkest neighbour: an edge that the matte misses by a little belongs to the subject, and would glow.
         clear = cv2.erode(cv2.resize(1 - alpha, size, interpolation=cv2.INTER_AREA), np.ones((3, 3), np.uint8))
         weight = cast(Floats, np.square(clear) + np.float32(1e-4))
         sigma = self._radius / step

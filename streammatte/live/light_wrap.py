@@ -1,4 +1,4 @@
-"""The light of a place on who stands before it: how bright and how warm, and what creeps round the edge."""
+"""The background's light on the subject: light wrap round the edge, and a match of brightness and warmth."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import cast
 import cv2
 import numpy as np
 
-from streammatte.live.small import Floats, Picture, Small, spread, times
+from streammatte.live.small_picture import Floats, Picture, Small, spread, times
 
-WRAP_REACH = 1 / 60  # of the height: the deviation of the Gaussian that light spreads by; it ends at four times that
+WRAP_REACH = 1 / 60  # of the height: the sigma of the Gaussian that light spreads by; it ends at four times that
 _WRAP_STRENGTH = 0.6
 
-_EXPOSURE_SHARE, _MOST_EXPOSURE = 0.3, 0.25  # how much of the way, and the logarithm of the exponent at most
+_EXPOSURE_SHARE, _MOST_EXPOSURE = 0.3, 0.25  # share of the difference, and the limit of the exponent's logarithm
 _WARMTH_SHARE, _MOST_WARMTH = 0.3, 0.12
-_LEAST_ROOM = 0.02  # of the picture: from less of it, nothing is told about the room's light
-_DEAD_BAND = 0.02  # a goal stays until the measured one is farther from it: grain and gestures change no light
+_LEAST_ROOM = 0.02  # of the picture: less of it does not show the room's light
+_DEAD_BAND = 0.02  # a goal stays until the measured one is farther away: grain and gestures do not change the light
 _SETTLED = 0.002
 _SECONDS = 1.5  # time constant of adaptation
 
 
 def wrap(small: Small, behind: Floats) -> Floats:
-    """Light of the background that spreads from where it is seen, past the subject's edge.
+    """The background's light, spread from where it is visible past the subject's edge.
 
     Args:
         small: The frame.
-        behind: (h, w, 3), its background of the same size, in [0, 255].
+        behind: (h, w, 3) in [0, 255], the background.
 
     Returns:
         (h, w, 3) float32, from 0 to 255 × the wrap's strength.
@@ -38,7 +38,7 @@ def wrap(small: Small, behind: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class _Light:
-    """Of one place against another: logarithms of brightness and of red over blue."""
+    """One place's light against another's: logarithms of brightness and of red over blue."""
 
     exposure: float = 0.0
     warmth: float = 0.0
@@ -53,14 +53,14 @@ class _Light:
 
 
 class LightMatch:
-    """Gives the subject some of the background's light, in place of as much of its room's.
+    """Replaces some of the room's light on the subject with the background's.
 
-    What the two places' light is like is told from their mean colours, of the room where it is seen around the subject:
-    the subject's own colours (a black coat, a face) tell nothing of the light. Light of days and lamps goes from blue
-    to orange, and so does the change; green is a colour of things, and is never cast on a face. Tones move by a power
-    for each of red, green and blue, so that black and white stay.
+    Both are judged by mean colours, the room's where it is visible around the subject: the subject's own colours, a
+    black coat or a face, say nothing about the light. Daylight and lamps range from blue to orange, and so does the
+    change; green is a colour of things, and is never cast on a face. Tones change by a power for each of red, green and
+    blue, which leaves black and white alone.
 
-    The change follows slowly, and rests where the measured one moves little: on a still clip it is one table.
+    The change follows slowly and ignores small differences: on a still clip it is constant.
     """
 
     def __init__(self) -> None:
@@ -70,11 +70,11 @@ class LightMatch:
         self._curves = _curves(self._light)
 
     def reset(self) -> None:
-        """Take the next measured light at once: another background is there."""
+        """Adopt the next measured light at once, since the background has changed."""
         self._goal = None
 
     def __call__(self, at: float, small: Small, behind: Floats) -> Picture:
-        """(1, 256, 3): what each value of red, green and blue becomes.
+        """A lookup table, (1, 256, 3), for each value of red, green and blue.
 
         Args:
             at: Seconds.
@@ -117,5 +117,5 @@ def _curves(light: _Light) -> Picture:
 
 
 def toned(rgb: Picture, curves: Picture) -> Picture:
-    """(H, W, 3) by the curves of a match."""
+    """(H, W, 3), passed through a match's lookup table."""
     return cast(Picture, cv2.LUT(rgb, curves))

@@ -1,4 +1,4 @@
-"""A live picture: exact where alpha is, without the room, in a light that does not flicker."""
+"""A live picture: exact where alpha is solid, without the room, in a light that does not flicker."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from support import clips
 
 from streammatte.errors import InputError
 from streammatte.frame import ColorSpec, Cutout, Frame, StreamInfo
-from streammatte.live.contracts import Captured
-from streammatte.live.controls import Controls
-from streammatte.live.look import Look, rounds
+from streammatte.live.contracts import Controls
+from streammatte.live.over_background import Look, rounds
+
+pytestmark = pytest.mark.unit
 
 WIDTH, HEIGHT = 320, 180
 INFO = StreamInfo(WIDTH, HEIGHT, Fraction(1, 1000), Fraction(30), None, ColorSpec())
@@ -37,7 +38,7 @@ def cutout(rgb: np.ndarray = ROOM, alpha: np.ndarray | None = None, index: int =
 
 
 def shown(look: Look, which: Cutout, at: float = 1.0) -> np.ndarray:
-    return look(Captured(which.frame, at), which).rgb
+    return look(which, at).rgb
 
 
 @pytest.fixture
@@ -84,15 +85,15 @@ def test_nothing_of_the_room_is_left_with_everything_on(opened, beach):
     assert np.array_equal(two[alpha == 1], same[alpha == 1])
 
 
-def test_a_haze_of_the_room_is_none(opened):
+def test_a_haze_of_the_room_is_removed(opened):
     picture = shown(opened("0,0,0"), cutout(alpha=np.full((HEIGHT, WIDTH), 0.05, np.float32)))
     assert not picture.any()
 
 
-@pytest.mark.parametrize("color", ["#00b140", "white", "checker"])
-def test_what_has_no_light_sheds_none(opened, color):
-    lit, plain = opened(color), opened(color, light_wrap=False, match=False)
-    assert np.array_equal(shown(lit, cutout()), shown(plain, cutout()))
+def test_colours_shed_no_light(opened):
+    for color in ("#00b140", "white", "checker"):
+        lit, plain = opened(color), opened(color, light_wrap=False, match=False)
+        assert np.array_equal(shown(lit, cutout()), shown(plain, cutout()))
 
 
 def test_wrapped_light_stays_about_the_edge(opened, beach):
@@ -220,7 +221,7 @@ def test_a_clip_is_behind_and_goes_round(opened, tmp_path):
     assert seen == [step % 5 for step in range(16)]
 
 
-def test_what_is_shown_before_a_plate_has_nothing_of_the_room(opened, beach):
+def test_before_the_first_matte_nothing_of_the_room_is_shown(opened, beach):
     controls = Controls()
     look = opened(beach, "blur", "green", controls=controls)
     assert np.array_equal(look.empty(0.0), BEACH)
@@ -235,28 +236,28 @@ def test_what_is_shown_before_a_plate_has_nothing_of_the_room(opened, beach):
 def test_frozen_stays(opened, beach):
     controls = Controls()
     look = opened(beach, controls=controls)
-    first = look(Captured(cutout().frame, 1.0), cutout())
+    first = look(cutout(), 1.0)
     controls.frozen = True
     moved = cutout(255 - ROOM, index=1)
-    held = look(Captured(moved.frame, 2.0), moved)
+    held = look(moved, 2.0)
     assert np.array_equal(held.rgb, first.rgb)
     assert (held.held, held.index, held.at) == (True, 0, 2.0)
     controls.frozen = False
-    assert look(Captured(moved.frame, 3.0), moved).index == 1
+    assert look(moved, 3.0).index == 1
 
 
 def test_sixteen_bits_are_shown_in_eight(opened):
     wide = replace(cutout().frame, rgb=torch.from_numpy(ROOM.astype(np.uint16) * 257).permute(2, 0, 1))
-    picture = opened("black")(Captured(wide, 1.0), Cutout(wide, torch.ones(HEIGHT, WIDTH))).rgb
+    picture = opened("black")(Cutout(wide, torch.ones(HEIGHT, WIDTH)), 1.0).rgb
     assert picture.dtype == np.uint8 and np.array_equal(picture, ROOM)
 
 
-def test_what_the_key_goes_round():
+def test_the_key_cycles_through_two_backgrounds_at_least():
     assert rounds(["a.png", "b.png"]) == ("a.png", "b.png")
     assert len(rounds(["a.png"])) == 2 and "blur" not in rounds(["a.png"])
 
 
-@pytest.mark.parametrize("name", ["nowhere.png", "#12", "blur:x", "blurr"])
-def test_what_is_no_background_is_refused(name):
-    with pytest.raises(InputError, match=name):
-        Look(INFO, [name], Controls())
+def test_what_is_not_a_background_is_refused():
+    for name in ("nowhere.png", "#12", "blur:x", "blurr"):
+        with pytest.raises(InputError, match=name):
+            Look(INFO, [name], Controls())

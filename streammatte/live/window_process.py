@@ -1,12 +1,12 @@
-"""The process that a window lives in: pictures come in on standard input, what was drawn and pressed goes out.
+"""The process that a window lives in: it reads pictures from standard input and prints what was drawn and pressed.
 
-A window has a process to itself because Qt, which draws OpenCV's on Linux, ends a process that has no display; because
-PyAV's and OpenCV's wheels each bring an X library, and one process bears the one that came first; and because window
-systems want a process's main thread. Run as ``python -P screen.py NAME WIDTH HEIGHT``, so that nothing of the
-folder it is started in is imported; it imports nothing of the package either.
+A window has a process to itself because Qt, which draws OpenCV's windows on Linux, ends a process that has no display;
+because PyAV's and OpenCV's wheels each bring an X library, and one process can bear only one; and because window
+systems need a process's main thread. It is run as ``python -P window_process.py NAME WIDTH HEIGHT``, so that nothing is
+imported from the current folder; it imports nothing of the package either.
 
-In: for each picture its height and width as two little-endian 32-bit numbers, and its pixels, BGR in 8 bits. Out: a
-line each, ``open``, ``drawn``, ``key N`` and ``closed``.
+Input: for each picture its height and width as two little-endian 32-bit numbers, and its pixels, BGR in 8 bits. Output:
+lines of ``open``, ``drawn``, ``key N`` and ``closed``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 
 HEAD = struct.Struct("<II")
-_WAIT = 10  # milliseconds for keys
+_WAIT = 10  # milliseconds to wait for a key
 
 
 def _read(pictures: queue.Queue[np.ndarray | None], stream: BinaryIO) -> None:
@@ -36,7 +36,7 @@ def _read(pictures: queue.Queue[np.ndarray | None], stream: BinaryIO) -> None:
 
 
 def main(name: str, width: int, height: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which closes the window
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the run, which closes the window
     cv2.namedWindow(name, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
     cv2.resizeWindow(name, width, height)
     print("open", flush=True)
