@@ -14,7 +14,7 @@ import av
 import numpy as np
 import torch
 
-from streammatte.color.ycbcr import RGB_MATRIX
+from streammatte.color.codes import RGB_MATRIX
 from streammatte.errors import InputError, UnsupportedOutput, WriteFailed
 from streammatte.frame import UNSPECIFIED, Cutout, Frame, StreamInfo
 from streammatte.live.contracts import Shown

@@ -15,7 +15,7 @@ import numpy as np
 from av.codec.context import Flags
 from numpy.typing import NDArray
 
-from streammatte.color.ycbcr import STUDIO, matrix_for
+from streammatte.color.codes import STUDIO, matrix_for
 from streammatte.errors import OutputError, UnsupportedOutput, WriteFailed
 from streammatte.frame import StreamInfo
 from streammatte.live.contracts import Shown
