@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from streammatte.errors import ModelError
 from streammatte.frame import Cutout, Frame, Model
-from streammatte.live.carried_alpha import CarriedAlpha, Moved, shrunk, stretched
+from streammatte.live.carried_alpha import WIDTH, CarriedAlpha, Moved, shrunk, stretched
 from streammatte.live.pace_keeper import PaceKeeper, Setting, settings_for
 from streammatte.live.subject_region import NOT_BEYOND, Box, beyond, choose, lost, newcomer, subject_box, touches
 from streammatte.media.write.composing import at_depth, quantised
@@ -73,6 +73,8 @@ class AdaptiveModel:
     Attributes:
         runs: How often the network has run.
     """
+
+    size = (WIDTH // 2, WIDTH // 2)  # `matte()` makes links for twice that size: small, as nobody here asks for them
 
     def __init__(
         self, model: ResizableModel, quality: str | tuple[tuple[int, int], int] = "auto", rate: Fraction = Fraction(30)
