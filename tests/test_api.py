@@ -364,3 +364,13 @@ def test_importing_is_quick_and_a_photograph_needs_few_libraries(photo: Path, tm
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
+
+
+def test_the_default_model_is_loaded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    black = np.zeros((24, 32, 3), np.uint8)
+    assert sm.remove(black).shape == sm.remove(black).shape == (24, 32, 4)
+    notices = [record.getMessage() for record in caplog.records if record.name == "streammatte"]
+    assert len(notices) == 1 and "streammatte models" in notices[0]
