@@ -119,7 +119,7 @@ def test_a_mask_of_another_length(folder: Path, tmp_path: Path, capsys: pytest.C
 def test_without_weights_auto_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path / "auto.mkv", "--transparent", SHOWN) == 0
     said = capsys.readouterr().err
-    assert said.count("goes on without SDMatte") == 1
+    assert said.count("without SDMatte") == 1
     assert "streammatte models pull sdmatte" in said
     assert run(tmp_path / "off.mkv", "--transparency", "off") == 0
     assert np.array_equal(alphas(tmp_path / "auto.mkv"), alphas(tmp_path / "off.mkv"))
@@ -137,21 +137,21 @@ def test_on_says_that_it_found_nothing(folder: Path, tmp_path: Path, capsys: pyt
     assert run(tmp_path / "out.mkv", "--transparency", "on", "--sdmatte", str(folder), "--json", last=1) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["keyframes"] == []
-    assert any("nothing was found" in note for note in told["notes"])
+    assert any("nothing transparent was found" in note for note in told["notes"])
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["--transparent", "0,0,641,360"], "not within the frame"),
-        (["--transparent", SHOWN, "--transparency", "off"], "--transparency is off"),
+        (["--transparent", SHOWN, "--transparency", "off"], "--transparency off"),
         (["--transparent", SHOWN, "--transparent-mask", GLASS], "mutually exclusive"),
         (["--transparent", SHOWN, "--transparency", "on", "--sdmatte", "birefnet-lite"], "mattes whole frames"),
         (
             ["--transparent", SHOWN, "--transparency", "on", "--sdmatte", "nowhere.safetensors"],
-            "there is no checkpoint",
+            "nowhere.safetensors",
         ),
-        (["--transparent", SHOWN, "--sdmatte", "nowhere.pth"], "there is no checkpoint"),
+        (["--transparent", SHOWN, "--sdmatte", "nowhere.pth"], "nowhere.pth"),
         (["--transparent", SHOWN, "--sdmatte", "sdmate"], "did you mean sdmatte"),
         (["--transparent-mask", "nowhere.mov"], "nowhere.mov"),
     ],
@@ -168,7 +168,7 @@ def test_refused(arguments: list[str], says: str, tmp_path: Path, capsys: pytest
 def test_no_box(box: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         run(tmp_path / "out.mkv", f"--transparent={box}")
-    assert "is not a box" in capsys.readouterr().err
+    assert "--transparent" in capsys.readouterr().err
 
 
 def test_a_truncated_checkpoint(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -235,7 +235,7 @@ def test_who_looks(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         told = json.loads(capsys.readouterr().out)
         assert ("TransparencyRefiner" in told["stages"]) is looks
     assert run(tmp_path / "none.mkv", "--sdmatte", str(folder), last=0) == 0
-    assert "SDMatte is not asked" in capsys.readouterr().err
+    assert "SDMatte skipped" in capsys.readouterr().err
 
 
 def test_killed_with_a_box_and_resumed(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -280,6 +280,6 @@ def test_a_matte_that_is_no_numbers(tmp_path: Path, capsys: pytest.CaptureFixtur
     small = ["--sdmatte", str(folder), "--sdmatte-size", "256"]
     assert run(tmp_path / "out.webm", *small, "--transparent", SHOWN, last=0) == 1
     said = capsys.readouterr().err
-    assert "no numbers" in said
+    assert "NaN" in said
     assert "--precision fp32" in said
     assert not list(tmp_path.glob("*out*"))

@@ -190,7 +190,7 @@ def test_a_network_that_breaks_is_told_of_and_its_frame_leaves_no_trace() -> Non
     live = pinned(1, matter)
     alphas(live, [scene((100, 90, 40))[0]])
     matter.broken = True
-    with pytest.raises(ModelError, match="no matte"):
+    with pytest.raises(ModelError):
         live(captured(scene((110, 90, 40))[0]))
     matter.broken = False
     picture, truth = scene((220, 90, 40))

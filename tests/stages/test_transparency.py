@@ -215,11 +215,11 @@ def test_where_a_run_begins_has_no_say_beyond_the_stages_reach(kind: str, start:
     regions: dict[str, Any] = {"mask": Drawn(mask), "found": None}
 
     def made(given: Sequence[Cutout]) -> tuple[dict[int, Planes], TransparencyRefiner]:
-        stage = TransparencyRefiner(Known(clip.alpha), every=5, region=regions[kind])
+        stage = TransparencyRefiner(Known(clip.alpha), every=3, region=regions[kind])
         return {each.frame.index: each.alpha.numpy() for each in through(stage, given)}, stage
 
     (whole, stage), (part, _) = made(cutouts), made(cutouts[start:])
-    assert stage.keyframes and stage.ahead == 5
+    assert stage.keyframes and stage.ahead == 3 and start + stage.behind < len(cutouts)
     for index in range(start + stage.behind, len(cutouts)):
         assert np.array_equal(whole[index], part[index]), index
 

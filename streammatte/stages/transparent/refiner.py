@@ -30,6 +30,7 @@ from streammatte.stages.transparent.regions import Box, BoxRegion, Finder, check
 GRID = 1024
 """Pixels of the longer side at which mattes are joined, at most: what SDMatte sees."""
 
+FOUND = 2  # keyframe distances over which evidence of a region is gathered; more would be kept for longer
 BETTER = 0.8  # of the flow's error: another way must do as well as that to be taken
 
 
@@ -67,7 +68,7 @@ class TransparencyRefiner:
         if isinstance(region, tuple):
             self._box, self.behind = BoxRegion(region), sys.maxsize
         elif region is None:
-            self._finder = Finder(self._motion, every)
+            self._finder, self.behind = Finder(self._motion, FOUND * every), (2 * FOUND + 2) * every
         else:
             self._guide = region
         self._key: Key | None = None
