@@ -32,20 +32,15 @@ def check(options: Options) -> None:
 
 
 def check_source(options: Options, source: Footage) -> None:
-    """Raise what only the opened source tells: its alpha, size, frame rate and number of frames.
+    """Raise what only the opened source tells: its alpha, size and number of frames.
 
     Raises:
         InputError, UnsupportedOutput: An option does not fit this source.
     """
     reading, transparency = options.reading, options.transparency
-    named = without_secrets(reading.input)
-    if reading.frame_rate is not None and source.info.frame_rate != reading.frame_rate:
-        raise InputError(
-            f"--fps is for numbered pictures; {named} has its own frame rate", hint=line(options, frame_rate=None)
-        )
     if reading.input_alpha != "ignore" and not source.has_alpha:
         raise InputError(
-            f"--input-alpha {reading.input_alpha} needs alpha, and {named} has none",
+            f"--input-alpha {reading.input_alpha} needs alpha, and {without_secrets(reading.input)} has none",
             hint="give a matte with --core-matte or --garbage-matte instead",
         )
     if transparency.transparent is not None:

@@ -13,8 +13,8 @@ from streammatte.options.field import like, option
 
 @dataclass(frozen=True, slots=True)
 class ModelsOptions:
-    action: Literal["pull"] | None = option(None, metavar="pull", help="download a model's weights")
-    name: str | None = option(None, metavar="NAME", example="birefnet-lite", help="the model to download")
+    action: Literal["pull"] | None = option(None, "pull", help="download a model's weights")
+    name: str | None = option(None, "NAME", example="birefnet-lite", help="the model to download")
     json: bool = like(TerminalOptions, "json", section="", help="print the list as one JSON array")
 
 

@@ -18,35 +18,24 @@ class LiveOptions:
 
     camera: str | None = option(
         None,
-        "--camera",
-        metavar="CAMERA",
+        "--camera CAMERA",
         section="camera",
         help="a number, name or device (default: the first), an address (rtsp, udp, rtmp, http), or a file or "
         "lavfi:PATTERN, played once in real time",
     )
     size: tuple[int, int] | None = option(
         None,
-        "--size",
-        metavar="WxH",
-        parse=values.size,
-        example="1280x720",
+        "--size WxH",
         help="picture size to ask the camera for; other sizes are scaled and cropped to it (default: 1280x720)",
     )
     rate: Fraction | None = option(
-        None,
-        "--rate",
-        parse=values.rate,
-        example="30",
-        help="frame rate to ask the camera for, or the most to take from a stream (default: 30)",
+        None, "--rate", help="frame rate to ask the camera for, or the most to take from a stream (default: 30)"
     )
     backgrounds: tuple[str, ...] = option(
         ("blur",),
-        "--bg",
-        "--background",
-        metavar="BG",
+        "--bg, --background BG",
         section="picture",
         example="blur",
-        repeat="join",
         help="colour, picture, clip, checker, blur[:RADIUS] or transparent; repeat it, and a key steps through them",
     )
     mirror: bool = option(False, "--mirror", help="flip the camera's picture left to right")
@@ -59,11 +48,9 @@ class LiveOptions:
     )
     outputs: tuple[str, ...] = option(
         (),
-        "--to",
-        metavar="TARGET",
+        "--to TARGET",
         section="output",
         example="window",
-        repeat="join",
         help="camera[:DEVICE], window, a file (mp4, webm, mov, mkv), an address (udp, tcp, rtsp, rtmp, or srt if "
         "FFmpeg has it) or -; repeat for several at once (default: camera)",
     )
@@ -80,8 +67,7 @@ class LiveOptions:
     precision: Literal["auto", "fp32", "fp16", "bf16"] = like(Network, "precision")
     quality: str | tuple[tuple[int, int], int] = option(
         "auto",
-        "--quality",
-        metavar="Q",
+        "--quality Q",
         parse=values.live_quality,
         example="high",
         help="auto adapts to keep the frame rate; high, medium, low or WxH[/N] (network input, run on every Nth frame) "

@@ -7,12 +7,23 @@ import difflib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from fractions import Fraction
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from streammatte.errors import InputError
-from streammatte.options.values import one_of, written
+from streammatte.options.values import box, one_of, rate, size, whole, written
 
 T = TypeVar("T")
+
+_KINDS: dict[Any, tuple[Callable[[Any], Any], str]] = {
+    int: (whole(0), "1"),
+    float: (float, "1"),
+    Fraction: (rate, "25"),
+    tuple[int, int]: (size, "1024x1024"),
+    tuple[int, int, int, int]: (box, "320,80,480,300"),
+}
+"""How a field's type is read, and an example."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,27 +98,28 @@ class Group:
 
 def option(
     default: Any,
-    *flags: str,
+    typed: str,
+    *,
     help: str,
-    metavar: str = "",
     parse: Callable[[Any], Any] | None = None,
     example: str = "",
-    repeat: Literal["refuse", "join"] = "refuse",
     common: bool = False,
     section: str = "",
 ) -> Any:
-    """A dataclass field that is an option; ``default`` may be ``MISSING``. See :class:`Option` for the others."""
-    about = {
-        "flags": flags,
-        "help": help,
-        "metavar": metavar,
-        "parse": parse,
-        "example": example,
-        "repeat": repeat,
-        "common": common,
-        "section": section,
-    }
-    return dataclasses.field(default=default, metadata=about)
+    """A dataclass field that is an option; ``default`` may be ``MISSING``.
+
+    Args:
+        typed: Its flags and what follows them: ``-o, --output OUTPUT``; without flags, it is told by its place.
+        parse: If the field's type does not tell. See :class:`Option` for the others.
+    """
+    *flags, last = typed.split(", ")
+    if last.startswith("-"):
+        last, _, metavar = last.partition(" ")
+        flags.append(last)
+    else:
+        metavar = last
+    about = {"flags": tuple(flags), "help": help, "metavar": metavar, "parse": parse, "example": example}
+    return dataclasses.field(default=default, metadata={**about, "common": common, "section": section})
 
 
 def like(other: type, name: str, **changes: Any) -> Any:
@@ -166,26 +178,36 @@ def build(cls: type[T], given: Mapping[str, Any]) -> T:
         except ValueError as exc:
             raise InputError(f"{name}: {exc}") from exc
     hints = get_type_hints(cls)
-    whole: dict[str, Any] = {}
+    filled: dict[str, Any] = {}
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         if "title" in field.metadata:
             nested = hints[field.name]
-            whole[field.name] = nested(**{name: values[name] for name in options_of(nested) if name in values})
+            filled[field.name] = nested(**{name: values[name] for name in options_of(nested) if name in values})
         elif field.name in values:
-            whole[field.name] = values[field.name]
-    return cls(**whole)
+            filled[field.name] = values[field.name]
+    return cls(**filled)
 
 
 def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
     about = dict(field.metadata)
-    choices = _choices(hint)
-    about["metavar"] = about["metavar"] or ("PATH" if about["parse"] is None else "N")
-    about["parse"] = about["parse"] or (one_of(choices) if choices else str)
-    about["help"] += _stated(field.default, about["help"])
-    plain = "1" if about["metavar"] == "N" else about["metavar"]
-    usual = (*choices, plain if field.default in (MISSING, None, ()) else field.default)
-    about["example"] = about["example"] or written(usual[0])
-    return Option(name=field.name, default=field.default, choices=choices, **about)
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)  # the others are None
+    choices = get_args(kinds[0]) if get_origin(kinds[0]) is Literal else ()
+    parse, example = _KINDS.get(kinds[0], (str, ""))
+    parse = about["parse"] or (one_of(choices) if choices else parse)
+    about["metavar"] = about["metavar"] or ("PATH" if parse is str else "N")
+    usual = example or about["metavar"] if field.default in (MISSING, None, ()) else field.default
+    return Option(
+        name=field.name,
+        default=field.default,
+        choices=choices,
+        repeat="join" if get_args(hint)[-1:] == (...,) else "refuse",
+        **about
+        | {
+            "parse": parse,
+            "example": about["example"] or written((*choices, usual)[0]),
+            "help": about["help"] + _stated(field.default, about["help"]),
+        },
+    )
 
 
 def _stated(default: Any, help: str) -> str:
@@ -193,10 +215,3 @@ def _stated(default: Any, help: str) -> str:
     if default is False or default in (MISSING, None, ()) or "(default: " in help:
         return ""
     return f" (default: {written(default)})"
-
-
-def _choices(hint: Any) -> tuple[Any, ...]:
-    """What ``Literal[…]`` lists, alone or with ``None``."""
-    if get_origin(hint) is Literal:
-        return get_args(hint)
-    return next((get_args(part) for part in get_args(hint) if get_origin(part) is Literal), ())

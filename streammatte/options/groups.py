@@ -12,30 +12,20 @@ from streammatte.options.field import option
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    input: str = option(MISSING, metavar="INPUT", common=True, help="video, picture, numbered plate.####.png, or -")
+    input: str = option(MISSING, "INPUT", common=True, help="video, picture, numbered plate.####.png, or -")
     mark_in: str | None = option(
-        None, "--in", metavar="MARK", example="3s", common=True, help="first frame to take: 75, 3s, 1:02.5, 01:00:00:00"
+        None, "--in MARK", example="3s", common=True, help="first frame to take: 75, 3s, 1:02.5, 01:00:00:00"
     )
     mark_out: str | None = option(
-        None, "--out", metavar="MARK", example="10s", common=True, help="last frame to take, itself included"
+        None, "--out MARK", example="10s", common=True, help="last frame to take, itself included"
     )
     handles: int = option(
-        0,
-        "--handles",
-        parse=values.whole(0),
-        help="extra frames before --in and after --out; outputs begin with the first of them",
+        0, "--handles", help="extra frames before --in and after --out; outputs begin with the first of them"
     )
     frame_rate: Fraction | None = option(
-        None,
-        "--fps",
-        metavar="RATE",
-        parse=values.rate,
-        example="25",
-        help="frame rate of numbered pictures: 25, 23.976, 30000/1001 (default: 24)",
+        None, "--fps RATE", help="frame rate of numbered pictures: 25, 23.976, 30000/1001 (default: 24)"
     )
-    layer: str | None = option(
-        None, "--layer", metavar="NAME", help="layer or part of an OpenEXR file (default: the main layer)"
-    )
+    layer: str | None = option(None, "--layer NAME", help="layer or part of an OpenEXR file (default: the main layer)")
     input_transfer: Literal["srgb", "rec709", "linear", "logc3", "slog3", "pq", "hlg"] | None = option(
         None,
         "--input-transfer",
@@ -57,10 +47,7 @@ class Reading:
 class Writing:
     outputs: tuple[str, ...] = option(
         (),
-        "-o",
-        "--output",
-        metavar="OUTPUT",
-        repeat="join",
+        "-o, --output OUTPUT",
         common=True,
         help="file to write; its suffix sets the format: .mov .webm .mkv .mp4 .gif .webp .jpg, or numbered "
         "name.####.png, .tif, .exr; - is a pipe (NUT); repeat for more files",
@@ -81,16 +68,13 @@ class Writing:
     )
     deliver: str | None = option(
         None,
-        "--deliver",
-        metavar="DIR",
+        "--deliver DIR",
         help="write the whole set to a folder: ProRes 4444, WebM, fill, matte, a comp over a checkerboard or --bg, "
         "and a note",
     )
     background: str | None = option(
         None,
-        "--bg",
-        "--background",
-        metavar="WHAT",
+        "--bg, --background WHAT",
         example="green",
         common=True,
         help="compose over a colour (green, #00b140), picture, clip (looped), checker or blur[:RADIUS]",
@@ -116,7 +100,6 @@ class Writing:
     start_number: int | None = option(
         None,
         "--start-number",
-        parse=values.whole(0),
         example="1001",
         help="number of the first picture of a numbered output (default: the input's own, or 1)",
     )
@@ -147,30 +130,19 @@ class Writing:
 class Network:
     model: str = option(
         "auto",
-        "--model",
-        metavar="NAME",
+        "--model NAME",
         example="birefnet-lite",
         common=True,
         help="a name from `streammatte models`; auto: the best one that is here or can be fetched",
     )
     weights: str | None = option(
-        None, "--weights", metavar="FILE", help="a checkpoint file, .safetensors or .pth; --model names its network"
+        None, "--weights FILE", help="a checkpoint file, .safetensors or .pth; --model names its network"
     )
     size: tuple[int, int] | None = option(
-        None,
-        "--size",
-        metavar="WxH",
-        parse=values.size,
-        example="1024x1024",
-        help="size of the network's input (default: the model's own)",
+        None, "--size WxH", help="size of the network's input (default: the model's own)"
     )
     device: str | None = option(
-        None,
-        "--device",
-        metavar="NAME",
-        example="cpu",
-        common=True,
-        help="cpu, cuda, cuda:1, mps (default: the best one)",
+        None, "--device NAME", example="cpu", common=True, help="cpu, cuda, cuda:1, mps (default: the best one)"
     )
     precision: Literal["auto", "fp32", "fp16", "bf16"] = option(
         "auto", "--precision", help="number format on the device; auto: the fastest safe one"
@@ -191,24 +163,17 @@ class Matting:
         "medium", "--smooth", common=True, help="temporal smoothing, motion-compensated over 5, 9 or 17 frames"
     )
     lookahead: int | None = option(
-        None,
-        "--lookahead",
-        parse=values.whole(0),
-        help="how many of these frames may lie ahead; 0 looks back only (default: half of them)",
+        None, "--lookahead", help="how many of these frames may lie ahead; 0 looks back only (default: half of them)"
     )
     detail: Literal["auto", "on", "off"] = option(
         "auto",
         "--detail",
         help="sharpen the matte to the footage's own edges; auto: on for networks of 512 pixels or more",
     )
-    garbage_mattes: tuple[str, ...] = option(
-        (), "--garbage-matte", example="rig.png", repeat="join", help="white is removed: alpha 0"
-    )
-    core_mattes: tuple[str, ...] = option(
-        (), "--core-matte", example="core.png", repeat="join", help="white is kept: alpha 1"
-    )
+    garbage_mattes: tuple[str, ...] = option((), "--garbage-matte", example="rig.png", help="white is removed: alpha 0")
+    core_mattes: tuple[str, ...] = option((), "--core-matte", example="core.png", help="white is kept: alpha 1")
     holdout_mattes: tuple[str, ...] = option(
-        (), "--holdout-matte", example="pole.png", repeat="join", help="white marks objects in front of the subject"
+        (), "--holdout-matte", example="pole.png", help="white marks objects in front of the subject"
     )
     choke: float = option(
         0.0, "--choke", parse=values.pixels, help="move the edge N pixels inwards, or outwards if N is negative"
@@ -225,8 +190,7 @@ class Edges:
     )
     despill: str | None = option(
         None,
-        "--despill",
-        metavar="COLOUR",
+        "--despill COLOUR",
         example="green",
         help="remove a screen's light from the subject: green, blue or #00b140",
     )
@@ -242,10 +206,7 @@ class Transparency:
     )
     transparent: tuple[int, int, int, int] | None = option(
         None,
-        "--transparent",
-        metavar="BOX",
-        parse=values.box,
-        example="320,80,480,300",
+        "--transparent BOX",
         help="where something transparent is: LEFT,TOP,RIGHT,BOTTOM in pixels of the first frame; it is followed to "
         "the end of the shot",
     )
@@ -253,7 +214,6 @@ class Transparency:
         (),
         "--transparent-mask",
         example="glass.png",
-        repeat="join",
         help="the same as a matte: white is transparent; a single picture is not followed",
     )
     keyframe_every: int = option(
@@ -264,8 +224,7 @@ class Transparency:
     )
     sdmatte: str = option(
         "sdmatte",
-        "--sdmatte",
-        metavar="NAME|FILE",
+        "--sdmatte NAME|FILE",
         example="sdmatte-lite",
         help="sdmatte, sdmatte-plus, sdmatte-lite, a checkpoint, or a folder laid out as on the hub",
     )
@@ -281,18 +240,15 @@ class Transparency:
 class Reporting:
     report: str | None = option(
         None,
-        "--report",
-        metavar="PAGE.html",
+        "--report PAGE.html",
         example="out.html",
         help="write a page: frames over several backgrounds, steadiness, edge colours, the worst frames",
     )
     limits: tuple[tuple[str, float], ...] = option(
         (),
-        "--fail-on",
-        metavar="NAME=LIMIT",
+        "--fail-on NAME=LIMIT",
         parse=values.limit,
         example="flicker=0.5",
-        repeat="join",
         help="exit with 1 if a score exceeds its limit: flicker=0.5, contamination=0.8, mended=0.1 (share of frames), "
         "audio=0.1 (seconds); everything is written all the same",
     )

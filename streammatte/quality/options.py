@@ -12,24 +12,20 @@ from streammatte.options.field import like, option
 class EvaluationOptions:
     """See ``streammatte evaluate --help``."""
 
-    pred: str = option(MISSING, metavar="PRED", help="the cut-out or matte to judge")
-    truth: str = option(MISSING, metavar="TRUTH", help="the ground truth")
+    pred: str = option(MISSING, "PRED", help="the cut-out or matte to judge")
+    truth: str = option(MISSING, "TRUTH", help="the ground truth")
     source: str | None = option(
-        None, "--source", metavar="CLIP", help="the footage, shown on the page (default: PRED's own colours)"
+        None, "--source CLIP", help="the footage, shown on the page (default: PRED's own colours)"
     )
     foreground: str | None = option(
         None,
-        "--foreground",
-        metavar="CLIP",
+        "--foreground CLIP",
         help="the true colours, straight; PRED's are compared with them wherever TRUTH is above 0",
     )
-    json: str | None = option(
-        None, "--json", metavar="FILE", example="scores.json", help="write all figures, each frame's too"
-    )
+    json: str | None = option(None, "--json FILE", example="scores.json", help="write all figures, each frame's too")
     html: str | None = option(
         None,
-        "--html",
-        metavar="FILE",
+        "--html FILE",
         example="scores.html",
         help="write a page: figures over time, the worst frames, where the matte flickers",
     )

@@ -365,7 +365,7 @@ def test_an_interruption_leaves_nothing(number: signal.Signals, sample: Path, tm
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     signal.signal(number, before)
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".out.webm.*")):  # being written
+    while len(list(tmp_path.glob(".out.webm.part/*"))) < 2:  # the lock, and the file being written
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)

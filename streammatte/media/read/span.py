@@ -61,6 +61,11 @@ def frame_at(mark: str, option: str, clip: Timeline) -> int:
                 hint="times count from the clip's first frame",
             )
         return index
+    if ":" not in mark:
+        raise InputError(
+            f"{option} {mark} is not a frame number, a time or timecode",
+            hint="write it as 75, 3s, 1:02.5 or 01:00:00:00",
+        )
     code = Timecode.parse(mark, clip.rate, drop=clip.start is not None and clip.start.drop)
     begin = clip.start or Timecode(0, code.counting, code.drop)
     if code.drop != begin.drop:
