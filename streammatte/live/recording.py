@@ -14,7 +14,7 @@ UNBROKEN = {
         "use_editlist": "0",
         "flush_packets": "1",
     },
-    "mov": {"movflags": "+hybrid_fragmented+frag_keyframe", "flush_packets": "1"},
+    "mov": {"movflags": "+hybrid_fragmented+frag_keyframe", "use_editlist": "0", "flush_packets": "1"},
     "matroska": {"cluster_time_limit": "1", "flush_packets": "1"},
     "webm": {"cluster_time_limit": "1000", "flush_packets": "1"},
 }

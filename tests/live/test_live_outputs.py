@@ -421,7 +421,9 @@ def killed(path: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.parametrize(("name", "hidden"), [("out.mp4", "video.mp4"), ("out.mkv", "video.matroska")])
+@pytest.mark.parametrize(
+    ("name", "hidden"), [("out.mp4", "video.mp4"), ("out.mov", "video.mov"), ("out.mkv", "video.matroska")]
+)
 def test_what_a_killed_run_leaves_plays_from_its_beginning_and_is_put_aside_by_the_next(
     tmp_path, children, name, hidden
 ):

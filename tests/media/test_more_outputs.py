@@ -379,10 +379,10 @@ def test_a_pipe_with_tags_in_another_alphabet_opens(tmp_path: Path, monkeypatch:
         (["-o", "{out}", "--in", "1"], "--in needs a file"),
         (["-o", "{out}", "--out", "1"], "--out needs a file"),
         (["-o", "{out}", "--resume"], "--resume needs a file"),
-        (["-o", "{out}", "--garbage-matte", "invert:-"], "only INPUT"),
-        (["-o", "{out}", "--bg", "-"], "only INPUT"),
+        (["-o", "{out}", "--garbage-matte", "invert:-"], "guide matte cannot be -"),
+        (["-o", "{out}", "--bg", "-"], "--bg cannot be -"),
         (["-o", "-", "--matte", "-"], "only one output"),
-        (["-o", "-", "--json"], "use one or the other"),
+        (["-o", "-", "--json"], "--json"),
     ],
 )
 def test_what_pipes_cannot_do_is_refused(
