@@ -196,6 +196,11 @@ def test_errors_say_which(photo: Path, model: BiRefNetModel, tmp_path: Path) -> 
     for stages in (None, []):
         with pytest.raises(TypeError, match="smoth"):
             sm.matte([], model, stages, smoth="high")
+    for wrong_option in ({"mark_inn": 3}, {"input_alpha": "core"}):
+        with pytest.raises(TypeError, match=next(iter(wrong_option))):
+            sm.open_video(photo, **wrong_option)
+    with pytest.raises(sm.InputError, match="interlaced"):
+        sm.open_video(photo, interlaced="perhaps")
     with pytest.raises(TypeError, match="device"):
         sm.matte_video(photo, tmp_path / "out.png", model=model, device="cpu")
     with pytest.raises(sm.InputError, match="smooth"):
