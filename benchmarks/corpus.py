@@ -1,10 +1,10 @@
-"""Read a folder of pictures of all kinds, compare with Pillow, and print a table: python -m benchmarks.corpus DIR.
+"""Compare every picture in a folder with Pillow and print a table: python -m benchmarks.corpus DIR.
 
-The folder is meant to be ``Tests/images`` of Pillow's source distribution (``pip download --no-binary pillow --no-deps
-pillow``), which holds pictures of every kind and many broken ones. Files are read in processes of their own, a few in
-each, so that a crash of the interpreter is seen and told; garbage is collected after each file.
+The folder should be ``Tests/images`` of Pillow's source distribution (``pip download --no-binary pillow --no-deps
+pillow``), which has pictures of every kind and many broken ones. A few files at a time are read in a process of their
+own, so that a crash of the interpreter is noticed; garbage is collected after each file.
 
-A picture is compared where Pillow has 8 bits of grey, palette or RGB of it: its first frame, upright, in 1/255.
+Pictures are compared where Pillow reads them as 8-bit grey, palette or RGB: the first frame, upright, in 1/255.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from PIL import Image, ImageOps
 import streammatte
 from streammatte.errors import StreammatteError
 
-CHUNK = 40  # files a process
-PATIENCE = 300  # seconds for them
+CHUNK = 40  # files per process
+PATIENCE = 300  # seconds per process
 COMPARED = ("1", "L", "P", "PA", "LA", "RGB", "RGBA", "RGBX")
 LIMIT = 1.0
 
@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def in_a_process(folder: Path, files: list[Path]) -> list[dict[str, Any]]:
-    """What became of each; after a crash, the others in a process of their own."""
+    """Results by file; after a crash, the remaining files get another process."""
     results: list[dict[str, Any]] = []
     while left := files[len(results) :]:
         command = [sys.executable, "-m", "benchmarks.corpus", str(folder), "--files", *map(str, left)]
@@ -66,7 +66,7 @@ def in_a_process(folder: Path, files: list[Path]) -> list[dict[str, Any]]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What Pillow and streammatte make of a file."""
+    """Read a file with Pillow and with streammatte."""
     kind, theirs = by_pillow(path)
     result: dict[str, Any] = {"kind": kind, "pillow": theirs is not None, "difference": None}
     try:
@@ -85,7 +85,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def by_pillow(path: Path) -> tuple[str, np.ndarray[Any, Any] | bool | None]:
-    """The format, and (H, W, 3) if it is comparable, ``True`` if it is opened all the same, ``None`` if not."""
+    """The format, and (H, W, 3) if comparable, ``True`` if Pillow opens it, ``None`` if not."""
     kind = "none of Pillow's"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -104,7 +104,7 @@ def by_pillow(path: Path) -> tuple[str, np.ndarray[Any, Any] | bool | None]:
 
 
 def report(results: list[dict[str, Any]]) -> int:
-    """Print the table and what is wrong; 1 if anything is."""
+    """Print the table and all faults; returns 1 if there are any."""
     kinds: dict[str, Counter[str]] = defaultdict(Counter)
     worst: dict[str, float] = defaultdict(float)
     wrong = []

@@ -1,9 +1,9 @@
-"""Five hundred damaged and mutated inputs over all formats, each through the real command: what came of them.
+"""Five hundred damaged and mutated inputs in all formats, each through the real command.
 
     python -m benchmarks.damaged [--each 19] [--seed 1] [--processes 1] [--kinds exr avif]
 
-The command must not crash, show a traceback, hang, or leave part of a file. Writes a table by format, and what was
-wrong, to benchmarks/results/damaged.json; exits with 1 if anything was.
+The command must not crash, show a traceback, hang, or leave a partial file. Writes a table by format and all faults to
+benchmarks/results/damaged.json; exits with 1 if there are any.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))  # where the mutations are, which the tests share
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))  # the tests use the same mutations
 
 from support.damaging import complaints, runs
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--each", type=int, default=19, help="files of each format (default: %(default)s)")
+    parser.add_argument("--each", type=int, default=19, help="files per format (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--kinds", nargs="*", default=(), help="formats (default: all)")

@@ -1,4 +1,4 @@
-"""Pictures whose alpha and foreground are known exactly, with edges as footage has them: for ``benchmarks.edges``."""
+"""Composites with exact alpha and foreground and realistic edges, for ``benchmarks.edges``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from training.backgrounds import drawn, fractal
 Picture = NDArray[np.float32]
 
 CUTOUTS = Path(__file__).parent.parent / "samples" / "cutouts"
-PHOTOS = ("coffee", "chelsea", "rocket", "astronaut")  # that come with scikit-image
+PHOTOS = ("coffee", "chelsea", "rocket", "astronaut")  # from scikit-image
 KINDS = ("hair", "tufts", "discs", "polygons", "soft", "cutout")
 
 
@@ -35,9 +35,9 @@ class Scene:
 
 
 def scene(kind: str, seed: int, height: int, width: int) -> Scene:
-    """A subject of that kind before a photograph.
+    """A subject of that kind in front of a photograph.
 
-    ``hair``: a disc with curved strands of one to four pixels; ``tufts``: the same, thinner and half see-through;
+    ``hair``: a disc with curved strands of one to four pixels; ``tufts``: the same, thinner and half transparent;
     ``discs`` and ``polygons``: crisp, antialiased; ``soft``: out of focus, the edge 20 to 60 pixels wide;
     ``cutout``: a rendered figure of 320 pixels, stretched to the frame's height.
     """
@@ -57,7 +57,7 @@ def scene(kind: str, seed: int, height: int, width: int) -> Scene:
 
 
 def grained(rgb: Picture, grain: float, seed: int = 0) -> Picture:
-    """With a sensor's noise of that standard deviation."""
+    """With sensor noise of that standard deviation."""
     noise = np.random.default_rng(seed).standard_normal(rgb.shape, np.float32)
     return (rgb + np.float32(grain) * noise).clip(0, 1)
 
@@ -68,7 +68,7 @@ def composed(fore: Picture, alpha: Picture, back: Picture) -> Picture:
 
 
 def photo(rng: np.random.Generator, height: int, width: int) -> Picture:
-    """A photograph at one or two pixels for one of its own, mirrored until it fills the frame."""
+    """A photograph at 1:1 or 2:1, mirrored until it fills the frame."""
     picture = getattr(data, PHOTOS[int(rng.integers(len(PHOTOS)))])()[..., :3]
     if rng.random() < 0.5:
         picture = cv2.resize(picture, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
@@ -78,7 +78,7 @@ def photo(rng: np.random.Generator, height: int, width: int) -> Picture:
 
 
 def stretched_cutout(rng: np.random.Generator, height: int, width: int) -> tuple[Picture, Picture]:
-    """A rendered figure's colours and alpha, at the frame's height, in its middle."""
+    """Colours and alpha of a rendered figure, centred, at the frame's height."""
     fore, alpha = cutout(rng)
     left = (width - height) // 2
     fore, alpha = (cv2.resize(plane, (height, height), interpolation=cv2.INTER_CUBIC) for plane in (fore, alpha))

@@ -1,20 +1,20 @@
-"""Colours and detail at the edge: how good, how steady, how long.
+"""Colours and detail at the edge: quality, stability, speed.
 
     python -m benchmarks.edges [--photos DIR] [--json FILE] [--sheets DIR]
 
-- **foreground**: rendered cut-outs, whose colours are exact, over drawn places and photographs; with --photos, which
-  holds lemur.png and lemur_alpha.png, a photographed animal as well: its colours as closed-form estimation has them
-  (Levin et al. 2006), put over other places, so that here, too, the truth is known. Mean squared error × 1000 in the
-  band 0 < alpha < 1 of the frame's own colours, of pymatting's estimate_foreground_ml, and of ours; the same weighted
-  by alpha², which is what a composite shows of it; and milliseconds of one core.
-- **flicker**: grain over a still and over a moving clip; root mean square of what changes in the band from frame to
-  frame beyond the truth, over that of the frame's own colours.
-- **detail**: frames of 3840×2160 (see edge_scenes.py), their exact alpha averaged to 512×512 and lifted again; MAD
-  and Grad over a bilinear stretch's, where that is neither 0 nor 1, by kind of edge, and with coarse grain.
-- **detail over time**: dtSSD of the stretched and of the refined matte of moving clips of 1280×720, matted at 256×256.
-- **time**: at 1920×1080 and 3840×2160: milliseconds of one core with one thread, and those that pass with two.
+- **foreground**: rendered cut-outs with exact colours over drawn places and photographs; with --photos, which holds
+  lemur.png and lemur_alpha.png, also a photographed animal, whose colours from closed-form estimation (Levin et al.
+  2006) are composed over other places and serve as ground truth. Mean squared error × 1000 where 0 < alpha < 1, for the
+  frame's own colours, pymatting's estimate_foreground_ml and ours; the same weighted by alpha², as a composite shows
+  it; and milliseconds on one core.
+- **flicker**: grain over a still and a moving clip; RMS change from frame to frame in that band beyond the ground
+  truth's, relative to the frame's own colours.
+- **detail**: frames of 3840×2160 (see edge_scenes.py), their exact alpha averaged to 512×512 and lifted again; MAD and
+  Grad relative to a bilinear stretch, where that is neither 0 nor 1, by kind of edge, and with coarse grain.
+- **detail over time**: dtSSD of the stretched and the refined matte of moving clips of 1280×720, matted at 256×256.
+- **time**: at 1920×1080 and 3840×2160, milliseconds of CPU time with one thread, and wall time with two.
 
-Needs scikit-image and pymatting. Everything is decided by fixed seeds.
+Needs scikit-image and pymatting. All seeds are fixed.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ MATTE = (512, 512)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=Path, metavar="DIR", help="holds lemur.png and lemur_alpha.png")
-    parser.add_argument("--cutouts", type=int, default=24, help="how many (%(default)s)")
-    parser.add_argument("--scenes", type=int, default=2, help="of each kind of edge, in 4K (%(default)s)")
+    parser.add_argument("--photos", type=Path, metavar="DIR", help="folder with lemur.png and lemur_alpha.png")
+    parser.add_argument("--cutouts", type=int, default=24, help="number of cut-outs (%(default)s)")
+    parser.add_argument("--scenes", type=int, default=2, help="4K scenes per kind of edge (%(default)s)")
     parser.add_argument("--json", type=Path, default=RESULTS, metavar="FILE")
-    parser.add_argument("--sheets", type=Path, metavar="DIR", help="pictures to look at")
+    parser.add_argument("--sheets", type=Path, metavar="DIR", help="write pictures for inspection")
     given = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -78,7 +78,7 @@ def ours(rgb: Picture, alpha: Picture) -> Picture:
 
 
 def planes(rgb: Picture) -> Tensor:
-    """(3, H, W), as it lies in memory after decoding."""
+    """(3, H, W), with the memory layout of a decoded frame."""
     return torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)
 
 
@@ -97,14 +97,14 @@ def read_lemur(folder: Path) -> tuple[Picture, Picture]:
 
 
 def foreground(count: int, lemur: tuple[Picture, Picture] | None) -> dict[str, object]:
-    """The figures of each set of composites."""
+    """Figures for each set of composites."""
     rng = np.random.default_rng(0)
     sets = {"cut-outs": [(*cutout(rng), place(rng, 320)) for _ in range(count)]}
     if lemur is not None:
         fore = estimate_foreground_cf(*(plane.astype(np.float64) for plane in lemur)).astype(np.float32)
         height, width = lemur[1].shape
         sets["lemur"] = [(fore, lemur[1], place(rng, width)[:height]) for _ in range(4)]
-    estimate_foreground_ml(np.zeros((8, 8, 3)), np.zeros((8, 8)))  # compiled before it is timed
+    estimate_foreground_ml(np.zeros((8, 8, 3)), np.zeros((8, 8)))  # compiles it before timing
     report: dict[str, object] = {}
     for name, composites in sets.items():
         rows = {method: [measured(METHODS[method], *composite) for composite in composites] for method in METHODS}
@@ -121,7 +121,7 @@ def foreground(count: int, lemur: tuple[Picture, Picture] | None) -> dict[str, o
 def measured(
     method: Callable[[Picture, Picture], Picture], fore: Picture, alpha: Picture, back: Picture
 ) -> tuple[float, float, float]:
-    """Error in the band, the same weighted, and milliseconds."""
+    """Error in the band, weighted error, and milliseconds."""
     rgb = composed(fore, alpha, back)
     start = time.process_time()
     found = method(rgb, alpha)
@@ -132,7 +132,7 @@ def measured(
 
 
 def flicker(count: int, frames: int = 6, grain: float = 4 / 255) -> dict[str, object]:
-    """Of either clip and each method, over that of the frame's own colours."""
+    """For both clips and each method, relative to the frame's own colours."""
     report: dict[str, object] = {}
     for clip, speed in (("still", 0), ("moving", 3)):
         rng = np.random.default_rng(1)
@@ -146,7 +146,7 @@ def flicker(count: int, frames: int = 6, grain: float = 4 / 255) -> dict[str, ob
                 shifted, matte = (np.roll(plane, speed * t, 1) for plane in (fore, alpha))
                 clean = composed(shifted, matte, back)
                 rgb = grained(clean, grain, t)
-                # Where nothing moves, the frame's own colours err steadily, and grain alone flickers.
+                # Where nothing moves, the error of the frame's own colours is steady, and only grain flickers.
                 for method, each in METHODS.items():
                     truth = clean if method == "the frame's own" and not speed else shifted
                     errors[method].append(each(rgb, matte) - truth)
@@ -161,7 +161,7 @@ def flicker(count: int, frames: int = 6, grain: float = 4 / 255) -> dict[str, ob
 
 
 def detail(count: int, sheets: Path | None) -> dict[str, object]:
-    """Of each kind of edge, the refined matte's figures over the stretched one's; and over all."""
+    """By kind of edge and in total, the refined matte's figures relative to the stretched one's."""
     report: dict[str, object] = {}
     totals: dict[str, list[list[float]]] = {"all": [], "all, with coarse grain": []}
     for kind in KINDS:
@@ -177,7 +177,7 @@ def detail(count: int, sheets: Path | None) -> dict[str, object]:
 
 
 def lifted(rgb: Picture, alpha: Picture, sheet: Path | None = None) -> list[float]:
-    """MAD and Grad in the band: of the bilinear stretch, then of the refined matte."""
+    """MAD and Grad in the band, for the bilinear stretch and the refined matte."""
     small = F.interpolate(torch.from_numpy(alpha)[None, None], MATTE, mode="area")
     soft = F.interpolate(small, alpha.shape, mode="bilinear")[0, 0]
     sharp = refine_alpha(planes(rgb), small[0, 0])
@@ -219,19 +219,19 @@ def timing() -> dict[str, object]:
         for kind in ("cutout", "hair"):
             shot = scene(kind, 0, *size)
             rgb, alpha = planes(grained(shot.rgb, 2 / 255)), torch.from_numpy(shot.alpha)
-            matte = F.interpolate(alpha[None, None], MATTE, mode="area")[0, 0]
+            small = F.interpolate(alpha[None, None], MATTE, mode="area")[0, 0]
             row = {"pymatting, threads: 1": timed(time.process_time, estimate_foreground_ml, shot.rgb, shot.alpha)}
             for threads, clock in ((1, time.process_time), (2, time.perf_counter)):
                 torch.set_num_threads(threads)
                 row[f"foreground, threads: {threads}"] = timed(clock, estimate_foreground, rgb, alpha)
-                row[f"detail, threads: {threads}"] = timed(clock, refine_alpha, rgb, matte)
+                row[f"detail, threads: {threads}"] = timed(clock, refine_alpha, rgb, small)
             torch.set_num_threads(1)
             report[f"{name}, {kind}"] = row
     return report
 
 
 def timed(clock: Callable[[], float], function: Callable[..., object], *arguments: object, repeats: int = 5) -> float:
-    """Median milliseconds, after one call that does not count."""
+    """Median milliseconds, after a warm-up."""
     spent = []
     for _ in range(repeats + 1):
         start = clock()
@@ -245,7 +245,7 @@ def mean(values: Iterable[float]) -> float:
 
 
 def show_crop(pictures: list[Picture], band: NDArray[np.bool_], path: Path, side: int = 480) -> None:
-    """1:1 where there is most of an edge: picture, truth, stretched, refined."""
+    """A 1:1 crop with most of the edge: picture, ground truth, stretched, refined."""
     half = side // 2
     most = cv2.boxFilter(band.astype(np.float32), -1, (side, side))[half:-half, half:-half]
     y, x = np.unravel_index(most.argmax(), most.shape)

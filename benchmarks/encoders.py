@@ -1,8 +1,8 @@
-"""ProRes 4444, way by way: python -m benchmarks.encoders [--clip CLIP] [--frames N] [-o FILE]
+"""Ways to encode ProRes 4444: python -m benchmarks.encoders [--clip CLIP] [--frames N] [-o FILE]
 
-The same 1080p cut-outs with a soft alpha, one generated and one of a clip, are encoded by every way FFmpeg has: its
-defaults, the ways that streammatte takes, and the ones beside them. Reported as JSON: frames a second, megabits a
-second at 25 frames each, and the PSNR of colours and of alpha against what was handed over.
+Encodes the same 1080p cut-outs with soft alpha, one generated and one from a clip, in every way FFmpeg offers: its
+defaults, the ways streammatte uses, and their alternatives. Prints JSON: frames per second, megabits per second at 25
+fps, and the PSNR of colours and alpha against the input.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Planes = tuple[NDArray[np.uint16], ...]
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to encode: encoder, its options, which threads, and a fixed quantiser if there is one."""
+    """Encoder, options, threading, and a fixed quantiser if any."""
 
     codec: str = "prores_ks"
     profile: str = "4444"
@@ -43,7 +43,7 @@ class Way:
         return f"{self.codec} {self.profile}{fixed}, {self.threads.lower()} threads"
 
 
-DEFAULTS = Way(threads="SLICE")  # as FFmpeg and PyAV have it: no option but the profile
+DEFAULTS = Way(threads="SLICE")  # defaults of FFmpeg and PyAV, apart from the profile
 STANDARD = PRORES_QUANTISERS["standard"]
 WAYS = [
     DEFAULTS,
@@ -57,9 +57,9 @@ WAYS = [
 
 
 def main() -> None:
-    """Measure, print, and write what was asked for."""
+    """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clip", type=Path, help="footage for the second kind of plates, scaled to 1080p")
+    parser.add_argument("--clip", type=Path, help="footage for the second kind of cut-outs, scaled to 1080p")
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args()
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def measured(way: Way, cutouts: list[Planes]) -> dict[str, float]:
-    """Encode into a file, decode it, compare."""
+    """Encode, decode and compare."""
     frames = [_frame(planes, index) for index, planes in enumerate(cutouts)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "out.mov"
@@ -123,7 +123,7 @@ def _frame(planes: Planes, index: int) -> av.VideoFrame:
 
 
 def _errors(decoded: av.VideoFrame, planes: Planes) -> NDArray[np.float64]:
-    """Mean squared errors of the three colour planes together, and of alpha, in shares of the largest value."""
+    """Mean squared errors of colours and alpha, relative to the largest value."""
     bits = decoded.format.components[0].bits
     found = [plane_view(plane, bits).astype(np.float32) / 2 ** (bits - 10) for plane in decoded.planes[:3]]
     colour = np.mean([np.square((a - b) / 1023).mean() for a, b in zip(found, planes[:3], strict=True)])
@@ -132,7 +132,7 @@ def _errors(decoded: av.VideoFrame, planes: Planes) -> NDArray[np.float64]:
 
 
 def _decibel(error: float) -> float:
-    """PSNR; 999 stands for equal, which JSON has no number for."""
+    """PSNR; 999 means identical, as JSON has no infinity."""
     return 999.0 if error == 0 else round(float(-10 * np.log10(error)), 2)
 
 
@@ -155,7 +155,7 @@ def generated(frames: int) -> Iterator[Planes]:
 
 
 def of_clip(path: Path, frames: int) -> Iterator[Planes]:
-    """A clip's pictures at 1080p, with an alpha of their own making: what is lighter than its surroundings, softly."""
+    """A clip's frames at 1080p; alpha is soft and marks what is lighter than its surroundings."""
     with av.open(str(path)) as file:
         for frame, _ in zip(file.decode(video=0), range(frames), strict=False):
             rgb = cv2.resize(frame.to_ndarray(format="rgb24"), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)

@@ -1,7 +1,7 @@
-"""Whether a clip's cut-outs keep what the clip had: python -m benchmarks.exact CLIP [streammatte's options]
+"""Whether outputs preserve timing, audio and alpha: python -m benchmarks.exact CLIP [streammatte's options]
 
-Writes ProRes, VP9 and PNG in one pass, decodes them, and prints as JSON: frames, whether every pts and every audio
-packet is the source's own, and how far the decoded alpha is from what the library computes for the same frames.
+Writes ProRes, VP9 and PNG in one pass, decodes them, and prints JSON: frames, whether every pts and audio packet equals
+the source's, and how far the decoded alpha is from what the library computes for the same frames.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from streammatte.color.ycbcr import plane_view
 
 
 def main(clip: str, *options: str) -> dict[str, object]:
-    """The figures for one clip, matted by the embedded model on the CPU."""
+    """Figures for one clip with the bundled model on the CPU."""
     bare = ("--colors", "off", "--smooth", "off", "--decontaminate", "off")
     network = ("--model", "birefnet-nano", "--device", "cpu", *bare)
     with tempfile.TemporaryDirectory() as name:
@@ -32,9 +32,9 @@ def main(clip: str, *options: str) -> dict[str, object]:
         asked = [argument for path in outputs for argument in ("-o", str(path))]
         if command([clip, *asked, *network, "--quiet", *options]) != 0:
             raise SystemExit(1)
-        matter = streammatte.load_model("birefnet-nano", device="cpu")
+        model = streammatte.load_model("birefnet-nano", device="cpu")
         with streammatte.open_video(clip) as source:
-            alphas = [cutout.alpha.numpy() for cutout in streammatte.matte(source, matter, [])]
+            alphas = [cutout.alpha.numpy() for cutout in streammatte.matte(source, model, [])]
         original, mov, webm = times(clip), times(outputs[0]), times(outputs[1])
         pictures = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[..., 3] for path in sorted(folder.glob("out.*.png"))]
         return {
@@ -68,7 +68,7 @@ def packets(path: str | Path) -> list[tuple[bytes, Fraction]]:
 
 
 def alpha_planes(path: Path, codec: str | None = None) -> list[NDArray[np.float32]]:
-    """Decoded alpha in [0, 1], by a decoder that knows it where FFmpeg's own choice does not."""
+    """Decoded alpha in [0, 1], by a decoder that supports it where FFmpeg's default does not."""
     with av.open(str(path)) as file:
         stream = file.streams.video[0]
         decoder = av.CodecContext.create(codec, "r") if codec else stream
@@ -79,12 +79,12 @@ def alpha_planes(path: Path, codec: str | None = None) -> list[NDArray[np.float3
 
 
 def farthest(decoded: list[NDArray[np.float32]], computed: list[NDArray[np.float32]], steps: int) -> float:
-    """The largest difference of any pixel of any frame, in steps."""
+    """Largest difference of any pixel, in steps."""
     return max(float(np.abs(a - b).max()) * steps for a, b in zip(decoded, computed, strict=True))
 
 
 def mean(decoded: list[NDArray[np.float32]], computed: list[NDArray[np.float32]], steps: int) -> float:
-    """The mean difference, in steps."""
+    """Mean difference, in steps."""
     return float(np.mean([np.abs(a - b).mean() * steps for a, b in zip(decoded, computed, strict=True)]))
 
 

@@ -1,4 +1,4 @@
-"""Generated clips, and the command run on them in a process of its own. Imports neither torch nor the networks."""
+"""Generated clips, and the command in a process of its own. Imports neither torch nor the networks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-# A process's peak, as the system reports it, begins with what its parent held when it was forked. So the command gets
-# a parent that holds nothing.
+# The system counts what the parent held at the fork toward a process's peak, so the command gets an empty parent.
 LAUNCHER = """
 import pathlib, resource, subprocess, sys
 code = subprocess.call(sys.argv[2:])
@@ -23,7 +22,7 @@ MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
 
 
 def write_clip(path: Path, size: tuple[int, int], frames: int, *, pixels: str = "yuv420p") -> Path:
-    """An H.264 clip of ``size`` (width, height), 25 frames a second: a disc over a moving texture with camera noise."""
+    """An H.264 clip of ``size`` (width, height) at 25 fps: a disc over a moving texture with camera noise."""
     import av
     import numpy as np
 
@@ -53,11 +52,11 @@ def run_command(*arguments: str, timeout: float = 1800) -> dict[str, Any]:
     """Run ``streammatte`` with these arguments.
 
     Returns:
-        What ``--json`` prints, with ``wall_seconds`` (starting Python and loading the model included) and ``peak_mib``,
-        the most main memory that the process held.
+        What ``--json`` prints, with ``wall_seconds`` (including the start of Python and loading the model) and
+        ``peak_mib``, the peak of main memory.
 
     Raises:
-        RuntimeError: It failed; the message is its own, or the last line of its traceback.
+        RuntimeError: It failed; with its error message, or the last line of its traceback.
     """
     with tempfile.TemporaryDirectory() as folder:
         peak = Path(folder) / "peak"
@@ -77,7 +76,7 @@ def run_command(*arguments: str, timeout: float = 1800) -> dict[str, Any]:
 
 
 def figures(summary: dict[str, Any]) -> dict[str, object]:
-    """The part of ``run_command``'s result that is worth keeping, rounded."""
+    """The part of ``run_command``'s result to report, rounded."""
     kept = {key: summary[key] for key in ("model", "device", "precision", "size", "frames")}
     kept["file"] = [output["description"] for output in summary["outputs"]]
     kept["fps"] = round(summary["frames"] / summary["seconds"], 2)

@@ -1,4 +1,4 @@
-"""What needs a GPU: correctness first, then speed. See README.md; ``gpu.sh`` runs all sections in order."""
+"""Measurements that need a GPU: correctness first, then speed. ``gpu.sh`` runs all sections in order; see README.md."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ from streammatte.models.nets.deform import deform_conv2d
 GOLDENS = (("swin_t", "a", (1, 3, 256, 256)), ("swin_t", "b", (2, 3, 192, 320)), ("swin_l", "a", (1, 3, 256, 256)))
 LIMIT_FP32 = 1e-4  # largest |Δ sigmoid|
 LIMIT_HALF = 0.05  # mean |Δ sigmoid| / the matte's standard deviation; on a CPU bf16 gives 0.011, fp16 0.0015
-LIMIT_MIB = 11_000  # of device memory for SDMatte at 1024²: a card of 12 GB keeps some for itself
+LIMIT_MIB = 11_000  # device memory of SDMatte at 1024²: a 12 GB card reserves some
 LIMIT_DEFORM = 1e-3  # largest |Δ| / largest |value|, in fp32
 FILLED = "filled from names, not trained: the matte is noise, the work is the same"
 
 
 @dataclass(frozen=True)
 class Run:
-    """How large, how long and where.
+    """Device, sizes and time limit.
 
     Attributes:
         device: As torch names it.
-        small: Tiny pictures and few networks, to try the code itself.
+        small: Tiny pictures and few networks, to test the benchmark itself.
         folder: For checkpoints and clips.
-        until: ``time.monotonic()`` after which nothing new is begun.
+        until: ``time.monotonic()`` after which nothing new starts.
     """
 
     device: str
@@ -65,7 +65,7 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """To spend on one timing."""
+        """Seconds per timing."""
         return 0.01 if self.small else 1.0
 
     def shape(self, name: str, batch: int = 1) -> tuple[int, int, int, int]:
@@ -78,7 +78,7 @@ class Run:
 
 
 def main() -> int:
-    """Run one section; 1 if anything in it failed."""
+    """Run one section; returns 1 if anything in it failed."""
     sections: dict[str, Callable[[Run, Report], None]] = {
         "correctness": correctness,
         "speed": speed,
@@ -89,11 +89,11 @@ def main() -> int:
     }
     parser = argparse.ArgumentParser(prog="benchmarks.gpu", description=__doc__)
     parser.add_argument("section", choices=sections)
-    parser.add_argument("--json", type=Path, required=True, help="the report; added to if it is there")
-    parser.add_argument("--folder", type=Path, required=True, help="for checkpoints and clips, 1 GB")
-    parser.add_argument("--seconds", type=float, default=120, help="begin nothing new after these (%(default)s)")
+    parser.add_argument("--json", type=Path, required=True, help="the report; extended if it exists")
+    parser.add_argument("--folder", type=Path, required=True, help="folder for checkpoints and clips, 1 GB")
+    parser.add_argument("--seconds", type=float, default=120, help="start nothing new after this time (%(default)s)")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--small", action="store_true", help="tiny sizes, to try the code itself")
+    parser.add_argument("--small", action="store_true", help="tiny sizes, to test the benchmark itself")
     given = parser.parse_args()
     if given.device != "cpu" and not torch.cuda.is_available():
         print("benchmarks: error: torch sees no CUDA device; --device cpu --small tries the code", file=sys.stderr)
@@ -108,7 +108,7 @@ def main() -> int:
 
 
 def gpu(device: str) -> dict[str, object]:
-    """The device's name, memory, driver and libraries."""
+    """Device name, memory, driver and libraries."""
     if device == "cpu":
         return {"device": "cpu"}
     properties = torch.cuda.get_device_properties(device)
@@ -128,7 +128,7 @@ def gpu(device: str) -> dict[str, object]:
 
 @torch.inference_mode()
 def correctness(run: Run, report: Report) -> None:
-    """The networks against the goldens, the CPU and lower precision; the deformable convolution against torchvision."""
+    """Networks against goldens, CPU and lower precision; deformable convolution against torchvision."""
     strict_fp32(run.device)
     for name, golden, shape in GOLDENS:
         with report.entry("fp32", f"{name} {golden}") as entry:
@@ -148,7 +148,7 @@ def correctness(run: Run, report: Report) -> None:
 
 
 def precision(run: Run, report: Report, name: str) -> None:
-    """What fp16, bf16 and TF32 cost, at the network's own size: 16-bit coordinates would show at large ones only."""
+    """Error of fp16, bf16 and TF32 at the network's own size: 16-bit coordinates only show at large sizes."""
     with report.entry("precision", name) as entry:
         image = picture(run.shape(name), run.device)
         net = network(name, run.folder, run.device)
@@ -182,7 +182,7 @@ def deformable(run: Run, report: Report, kernel: int) -> None:
             if dtype == "fp32":
                 entry["max_to_cpu"] = relative(ours.cpu(), deform_conv2d(x, offset, modulator, weight))
             else:
-                # Offsets are rounded too, as they are in the network: most of this is that, not the sampling.
+                # Offsets are rounded, too, as in the network: that is most of the error, not the sampling.
                 entry["max_to_fp32"] = relative(ours, deform_conv2d(*arguments))
             if theirs is None or dtype == "bf16":
                 entry["torchvision"] = why_not or "has no bf16 kernel"
@@ -195,7 +195,7 @@ def deformable(run: Run, report: Report, kernel: int) -> None:
 
 
 def measure(run: Run, entry: dict[str, Any], whose: str, call: Callable[[], Tensor]) -> Tensor:
-    """Note time and memory of a call; returns its result."""
+    """Record time and memory of a call; returns its result."""
     forget_peak(run.device)
     out = call()
     entry[f"{whose}_mib"] = peak_mib(run.device)
@@ -204,12 +204,12 @@ def measure(run: Run, entry: dict[str, Any], whose: str, call: Callable[[], Tens
 
 
 def torchvision_deform() -> tuple[Callable[..., Tensor] | None, str | None]:
-    """torchvision's operator with the arguments of ours, or why there is none."""
+    """torchvision's operator with our arguments, or why it is missing."""
     try:
         from torchvision.ops import deform_conv2d as operator  # type: ignore[import-not-found]  # not a dependency
     except ImportError:
         return None, "not installed"
-    except RuntimeError as exc:  # made for another build of torch
+    except RuntimeError as exc:  # built for another torch
         return None, f"does not load: {exc}"
 
     def call(x: Tensor, offset: Tensor, modulator: Tensor, weight: Tensor) -> Tensor:
@@ -234,7 +234,7 @@ def relative(value: Tensor, expected: Tensor) -> float:
 
 @torch.inference_mode()
 def speed(run: Run, report: Report) -> None:
-    """The networks alone, as written: frames a second and device memory."""
+    """Eager networks: frames per second and device memory."""
     for name in run.names:
         for dtype in ("fp16", "bf16", "fp32", "tf32"):
             kind = DTYPES.get(dtype, torch.float32)
@@ -254,9 +254,9 @@ def speed(run: Run, report: Report) -> None:
 
 @torch.inference_mode()
 def compiled(run: Run, report: Report) -> None:
-    """The networks through ``torch.compile``: the same output, graph breaks, time to compile, and speed.
+    """``torch.compile``: equality of outputs, graph breaks, compile time and speed.
 
-    What tells most comes first: compiling takes long, and what is left over when time is up is noted as such.
+    The most informative comes first, as compiling is slow; what is skipped for lack of time is recorded.
     """
     strict_fp32(run.device)
     plan = [("nano", "fp32", 1, "default"), ("nano", "fp16", 1, "default")]
@@ -276,13 +276,13 @@ def compiled(run: Run, report: Report) -> None:
 
 
 def compile_one(run: Run, entry: dict[str, Any], net: BiRefNet, image: Tensor, mode: str, *, exact: bool) -> float:
-    """Fill the entry; returns the seconds that compiling took."""
+    """Fill the entry; returns the compile time in seconds."""
     from torch._dynamo.utils import counters
 
     expected = net(image)  # eager, and first: it leaves the shift masks behind, which a compiled graph takes as given
     torch.compiler.reset()
     counters.clear()
-    # Inductor's C++ takes a CPU ten minutes; what it is given, and what breaks the graph, is known without it.
+    # Inductor's C++ takes ten minutes on a CPU; its input and the graph breaks are known without it.
     quick = torch.compile(net, backend="aot_eager") if run.small else torch.compile(net, mode=mode)
     start = time.perf_counter()
     out = quick(image).clone()
@@ -308,7 +308,7 @@ def compile_one(run: Run, entry: dict[str, Any], net: BiRefNet, image: Tensor, m
 
 @torch.inference_mode()
 def sdmatte(run: Run, report: Report) -> None:
-    """SDMatte against its goldens, then a key frame at 1024² in each type: seconds, memory, and how far from fp32."""
+    """SDMatte against its goldens, then a keyframe at 1024² in each type: seconds, memory, distance from fp32."""
     from benchmarks import sdmatte as own
     from streammatte.models.nets.sdmatte import load_sdmatte
     from streammatte.models.nets.sdmatte_config import read_config
@@ -384,7 +384,7 @@ def footage(run: Run, report: Report) -> None:
 
 
 def live(run: Run, report: Report) -> None:
-    """A generated camera of 1080p at 30 frames a second, to a file over a colour, whose encoding takes its part."""
+    """A generated 1080p camera at 30 fps over a colour, encoded to a file."""
     width, height = (128, 96) if run.small else (1920, 1080)
     for name in ("nano",) if run.small else ("swin_t", "swin_l"):
         with report.entry("live", name) as entry:
@@ -403,7 +403,7 @@ def live(run: Run, report: Report) -> None:
 
 
 def weights(run: Run, name: str) -> tuple[str, ...]:
-    """Arguments that make the command take a filled checkpoint at its size."""
+    """Arguments for the command to use a filled checkpoint at its size."""
     height, width = run.shape(name)[2:]
     return "--weights", str(checkpoint(name, run.folder)), "--size", f"{width}x{height}"
 

@@ -1,10 +1,10 @@
-"""Which levels a clip has, and which its cut-outs have: python -m benchmarks.levels CLIP|ramp [streammatte's options]
+"""Which code values a clip and its cut-outs have: python -m benchmarks.levels CLIP|ramp [streammatte's options]
 
-Writes ProRes, VP9 and PNG of the frame's own colours in one pass, and a composite over green as H.264, decodes them and
-prints as JSON, for the source and each output: the tags; of luma how many distinct codes there are and, of 10 bits and
-more, the share of pixels whose code is no multiple of 4, which nothing that went through 8 bits has; how many are
-beyond black and white; how far the RGB is from the source's. Of ``ramp``, a clip of all 1024 levels of 10 bits,
-how far luma and alpha of ProRes 4444 are from it, by quantiser.
+Writes ProRes, VP9 and PNG with the frame's own colours in one pass, and a composite over green as H.264, and decodes
+them. Prints JSON for the source and each output: tags; the number of distinct luma codes; for 10 bits and more, the
+share of pixels whose code is not a multiple of 4, which is 0 for anything that went through 8 bits; pixels beyond
+black and white; and the distance of the RGB from the source's. For ``ramp``, a clip with all 1024 levels of 10 bits,
+the error of luma and alpha in ProRes 4444 by quantiser.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from streammatte.media.write.video_writer import VideoWriter
 
 
 def main(clip: str, *options: str) -> dict[str, object]:
-    """The figures for one clip; the matte does not matter, and is the embedded model's."""
+    """Figures for one clip, with the bundled model, as the matte does not matter."""
     network = ("--model", "birefnet-nano", "--size", "64x64", "--device", "cpu", "--colors", "off", "--smooth", "off")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -90,7 +90,7 @@ def ramp() -> dict[str, object]:
 
 
 def levels(path: str) -> dict[str, object]:
-    """Of every frame's first plane (luma, or green): what is stored."""
+    """Code values of every frame's first plane (luma or green)."""
     planes = []
     with av.open(path) as file:
         for frame in file.decode(video=0):
@@ -124,13 +124,13 @@ def levels(path: str) -> dict[str, object]:
 
 
 def rgb_of(path: str) -> list[np.ndarray]:
-    """Every frame as float RGB in [0, 1], as the library reads it."""
+    """Every frame as the library reads it, float RGB in [0, 1]."""
     with streammatte.open_video(path) as source:
         return [frame.as_float().numpy() for frame in source]
 
 
 def farther(found: list[np.ndarray], wanted: list[np.ndarray]) -> dict[str, float]:
-    """How far RGB is from the source's, in 8-bit steps."""
+    """Distance of the RGB from the source's, in 8-bit steps."""
     off = np.stack([np.abs(one - other) for one, other in zip(found, wanted, strict=True)]) * 255
     return {"mean difference of RGB × 255": round(float(off.mean()), 3), "largest": round(float(off.max()), 2)}
 

@@ -11,7 +11,7 @@ hold is named under ``error``, and the exit code is 1.
 ``privacy``    ``talking`` and ``walk`` before a colour and a picture, live and as files: pixels where the truth says
                background and the picture something else. And what is shown beside frames.
 ``steps``      ``fast``, ``still``, ``walk`` and ``talking`` with each setting of ``auto``, pinned, frame by frame.
-``breaking``   What a file holds after a matter broke.
+``breaking``   What a file holds after a model broke.
 ``vanishing``  A camera that is killed three times for five seconds.
 
 Ctrl-C ends a part early; what was measured till then is on file.
@@ -24,9 +24,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,15 +37,14 @@ from benchmarks.live_privacy import DIFFERS, breaking, in_real_time, step_by_ste
 from benchmarks.live_run import Keyed, Log, Watched, free_port, nano, of_room, played
 from benchmarks.live_scene import LOOP, SIZE, STRIP, Mask, Picture, Scene, overlap, read_number, small
 from benchmarks.report import ROOT, CheckFailed, Report, machine, require
-from streammatte.frame import Cutout
-from streammatte.live.capture import Capture
-from streammatte.live.contracts import Captured, LiveMatter, Shown
-from streammatte.live.controls import Controls
-from streammatte.live.look import Look
-from streammatte.live.matting import AdaptiveMatter
-from streammatte.live.outputs import Outputs
+from streammatte.frame import Frame
+from streammatte.live.adaptive_model import AdaptiveModel
+from streammatte.live.contracts import Controls, LiveModel, Shown
+from streammatte.live.over_background import Look
+from streammatte.live.reconnecting import Capture
 from streammatte.live.session import Session, signals_heeded
 from streammatte.live.source import LiveSource
+from streammatte.live.targets import Outputs
 from streammatte.models.device import cores_left_to
 
 SAMPLES = ROOT / "samples"
@@ -58,30 +56,31 @@ MORE_MEMORY = 0.05  # of what it was at the first minute
 
 
 class WithStrip:
-    """A matter that keeps the strip, too, so that the number is shown.
+    """A model that keeps the strip, too, so that the number is shown.
 
     Args:
         shifted: Give each frame the alpha of the one before, which is wrong.
     """
 
-    def __init__(self, matter: LiveMatter, *, shifted: bool = False) -> None:
-        self._matter, self._shifted = matter, shifted
+    def __init__(self, model: LiveModel, *, shifted: bool = False) -> None:
+        self._model, self._shifted = model, shifted
+        self.took = model.took
         self._before: torch.Tensor | None = None
 
     @property
     def setting(self) -> str:
-        return self._matter.setting
+        return self._model.setting
 
     @property
     def exhausted(self) -> bool:
-        return self._matter.exhausted
+        return self._model.exhausted
 
-    def __call__(self, captured: Captured) -> Cutout:
-        cutout = self._matter(captured)
-        alpha = cutout.alpha.clone()
+    def __call__(self, frames: Sequence[Frame]) -> list[torch.Tensor]:
+        (alpha,) = self._model(frames)
+        alpha = alpha.clone()
         alpha[: STRIP[0], : STRIP[1]] = 1
         before, self._before = self._before, alpha
-        return replace(cutout, alpha=before if self._shifted and before is not None else alpha)
+        return [before if self._shifted and before is not None else alpha]
 
 
 class Pairing:
@@ -140,10 +139,11 @@ def pairing(minutes: float, folder: Path, stopped: Callable[[], bool], *, shifte
         sending = stack.enter_context(outputs)
         stack.enter_context(cores_left_to(1))
 
-        def load() -> LiveMatter:
-            return WithStrip(AdaptiveMatter(nano()), shifted=shifted)
+        def load() -> LiveModel:
+            return WithStrip(AdaptiveModel(nano()), shifted=shifted)
 
-        session = Session(capture, load, look, cast(Outputs, Watched(check, sending)), source.info, log)
+        watched = cast(Outputs, Watched(check, sending))
+        session = Session(capture, load, look, watched, log, float(source.info.frame_rate))
         computed = time.process_time()
         with closing(session):
             session.run(seconds=60 * minutes, stopped=stopped)
@@ -278,7 +278,7 @@ def main() -> int:
                     for setting, share in list(entry.items()):
                         check_no_more(share, entry["as_a_file"], setting)
         if "breaking" in given.parts:
-            with report.entry("breaking", "a matter that breaks") as entry:
+            with report.entry("breaking", "a model that breaks") as entry:
                 entry.update(breaking(folder))
                 require(entry["pixels_of_the_room"], 0, "pixels of the room")
                 if entry["ended_by"] != "broken on purpose" or entry["frames_shown"] != 10:

@@ -22,9 +22,8 @@ import torch
 from benchmarks.report import ROOT, machine
 from streammatte import open_video
 from streammatte.frame import ColorSpec, Cutout, Frame, StreamInfo
-from streammatte.live.contracts import Captured
-from streammatte.live.controls import Controls
-from streammatte.live.look import Look
+from streammatte.live.contracts import Controls
+from streammatte.live.over_background import Look
 from streammatte.media.write.composing import opacity, pixels_of
 
 SIZES = ((640, 360), (1280, 720), (1920, 1080))
@@ -69,7 +68,7 @@ def measured(background: str, options: dict[str, Any], given: list[Cutout]) -> d
     try:
         for index, cutout in enumerate(given + given):
             begin, worked = time.perf_counter(), time.thread_time()
-            look(Captured(cutout.frame, index / 30), cutout)
+            look(cutout, index / 30)
             took.append(1000 * (time.perf_counter() - begin))
             busy.append(1000 * (time.thread_time() - worked))
     finally:

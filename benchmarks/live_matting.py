@@ -5,7 +5,7 @@
 
 The clips are the samples that have a truth, and those that `training.clips` makes; the network is the
 embedded one. `leak` is what is shown of the room: the sum of alpha where the truth is 0, in thousandths of the picture.
-Times are of the matter alone, in one thread, and mean something on a quiet machine only.
+Times are of the model alone, in one thread, and mean something on a quiet machine only.
 `--look` lays frames over green: each row a frame, first the picture, then file mode, then each setting.
 """
 
@@ -26,9 +26,8 @@ import streammatte
 from benchmarks.report import machine
 from benchmarks.temporal import CUTOUTS, SUBJECTS
 from streammatte.frame import Frame
-from streammatte.live.contracts import Captured
-from streammatte.live.controller import ladder
-from streammatte.live.matting import AdaptiveMatter
+from streammatte.live.adaptive_model import AdaptiveModel
+from streammatte.live.pace_keeper import ladder
 from streammatte.quality import metrics
 from streammatte.stages import stages_for
 from training.clips import NAMES, make_clip
@@ -49,9 +48,9 @@ def main() -> None:
     parser.add_argument("-o", "--output", metavar="PNG")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    matter = streammatte.load_model("birefnet-nano", device="cpu")
+    model = streammatte.load_model("birefnet-nano", device="cpu")
     if given.look:
-        rows = [row for clip in given.look for row in look(read(Path(clip)), matter)]
+        rows = [row for clip in given.look for row in look(read(Path(clip)), model)]
         cv2.imwrite(given.output, np.vstack(rows)[..., ::-1])
         return
     facts = machine()
@@ -60,7 +59,7 @@ def main() -> None:
         frames, truth = clip_of(name)
         figures[name] = {
             method: {measure: round(value, 3) for measure, value in (scores(alphas, truth) | cost).items()}
-            for method, alphas, cost in methods(frames, matter)
+            for method, alphas, cost in methods(frames, model)
         }
         for method, row in figures[name].items():
             print(
@@ -71,19 +70,19 @@ def main() -> None:
 
 
 def methods(
-    frames: list[Frame], matter: streammatte.models.BiRefNetModel
+    frames: list[Frame], model: streammatte.models.BiRefNetModel
 ) -> Iterable[tuple[str, Mattes, dict[str, float]]]:
     """What each makes of the frames: its name, (N, H, W), and what it cost."""
-    matter.size = OWN
+    model.size = OWN
     stages = stages_for(OWN, decontaminate=False)
-    yield "file mode", np.stack([cutout.alpha.numpy() for cutout in streammatte.matte(frames, matter, stages)]), {}
+    yield "file mode", np.stack([cutout.alpha.numpy() for cutout in streammatte.matte(frames, model, stages)]), {}
     for setting in ladder(OWN):
-        matter.size = OWN
-        live = AdaptiveMatter(matter, (setting.size, setting.every))
+        model.size = OWN
+        live = AdaptiveModel(model, (setting.size, setting.every))
         alphas, times, busy = [], [], []
         for frame in frames:
             begin, before = time.perf_counter(), time.process_time()
-            alphas.append(live(Captured(frame, begin)).alpha.numpy())
+            alphas.append(live([frame])[0].numpy())
             times.append(1000 * (time.perf_counter() - begin))
             busy.append(1000 * (time.process_time() - before))
         timed = times[WARM_UP:]
@@ -120,10 +119,10 @@ def read(path: Path) -> list[Frame]:
         return list(source)
 
 
-def look(frames: list[Frame], matter: streammatte.models.BiRefNetModel, count: int = 6) -> Iterable[NDArray[np.uint8]]:
+def look(frames: list[Frame], model: streammatte.models.BiRefNetModel, count: int = 6) -> Iterable[NDArray[np.uint8]]:
     """Rows of a contact sheet: frames one after the other, as what one does wrong goes on to the next."""
     middle = len(frames) // 2
-    shown = [alphas for _, alphas, _ in methods(frames, matter)]
+    shown = [alphas for _, alphas, _ in methods(frames, model)]
     for at in range(middle, min(len(frames), middle + count)):
         rgb = frames[at].rgb.permute(1, 2, 0).numpy()
         tiles = [rgb] + [alphas[at][..., None] * rgb + (1 - alphas[at][..., None]) * GREEN for alphas in shown]

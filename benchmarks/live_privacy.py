@@ -1,13 +1,14 @@
-"""What of the room reaches the picture: live against file mode on the same frames, and when a matter breaks."""
+"""What of the room reaches the picture: live against file mode on the same frames, and when a model breaks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 import streammatte
@@ -15,16 +16,15 @@ from benchmarks.live_matting import OWN, clip_of
 from benchmarks.live_run import Keyed, nano, of_room, played
 from benchmarks.live_scene import Mask, Picture
 from benchmarks.report import ROOT
-from streammatte.frame import Cutout, Frame
-from streammatte.live.capture import Capture
-from streammatte.live.contracts import Captured, Shown
-from streammatte.live.controller import ladder
-from streammatte.live.controls import Controls
-from streammatte.live.look import Look
-from streammatte.live.matting import AdaptiveMatter
-from streammatte.live.outputs import Outputs
+from streammatte.frame import Frame
+from streammatte.live.adaptive_model import AdaptiveModel
+from streammatte.live.contracts import Controls, Shown
+from streammatte.live.over_background import Look
+from streammatte.live.pace_keeper import ladder
+from streammatte.live.reconnecting import Capture
 from streammatte.live.session import Session
 from streammatte.live.source import LiveSource
+from streammatte.live.targets import Outputs
 from streammatte.media.background import open_background
 from streammatte.media.write.composing import at_depth, colors
 from streammatte.stages import stages_for
@@ -39,6 +39,7 @@ class _Quiet:
     def notice(self, text: str) -> None: ...
     def fetching(self, done: int, total: int | None) -> None: ...
     def status(self, status: object) -> None: ...
+    def ended(self, status: object) -> None: ...
 
 
 def in_real_time(name: str, background: str, stopped: Callable[[], bool]) -> dict[str, Any]:
@@ -65,7 +66,7 @@ def in_real_time(name: str, background: str, stopped: Callable[[], bool]) -> dic
         else:
             kept[shown.index] = shown.rgb.copy()
 
-    played(source, lambda: AdaptiveMatter(nano()), keep, stopped, background=background)
+    played(source, lambda: AdaptiveModel(nano()), keep, stopped, background=background)
     as_file = dict(enumerate(in_file_mode(frames, background, clip)))
     return {
         "frames": len(kept),
@@ -81,28 +82,27 @@ def step_by_step(name: str) -> dict[str, Any]:
     clip = SAMPLES / "talking.mp4"
     with closing(LiveSource(str(clip), size=tuple(frames[0].rgb.shape[1:]))) as source:
         info = source.info
-    matter = nano()
+    model = nano()
     with closing(Look(info, ["0,177,64"], Controls())) as look:
         behind = look.empty(0.0)
         shares: dict[str, Any] = {
             "as_a_file": share_of_room(dict(enumerate(in_file_mode(frames, "0,177,64", clip, info))), truth, behind)
         }
         for setting in ladder(OWN):
-            matter.size = OWN
-            live = AdaptiveMatter(matter, (setting.size, setting.every))
+            model.size = OWN
+            live = AdaptiveModel(model, (setting.size, setting.every))
             pictures = {}
-            for index, frame in enumerate(frames):
-                captured = Captured(frame, index / 30)
-                pictures[index] = look(captured, live(captured)).rgb
+            for index, cutout in enumerate(streammatte.matte(frames, live, ())):
+                pictures[index] = look(cutout, index / 30).rgb
             shares[str(setting)] = share_of_room(pictures, truth, behind)
     return shares
 
 
 def in_file_mode(frames: list[Frame], background: str, clip: Path, info: Any = None) -> Iterable[Picture]:
-    matter = nano()
+    model = nano()
     with streammatte.open_video(clip) as source:
         behind = open_background(background, info or source.info)
-    for cutout in streammatte.matte(frames, matter, stages_for(matter.size)):
+    for cutout in streammatte.matte(frames, model, stages_for(model.size)):
         yield cast(Picture, at_depth(colors(cutout, "straight", behind), 8))
 
 
@@ -128,15 +128,15 @@ class Breaking(Keyed):
     def __init__(self) -> None:
         self._count = 0
 
-    def __call__(self, captured: Captured) -> Cutout:
+    def __call__(self, frames: Sequence[Frame]) -> list[torch.Tensor]:
         self._count += 1
         if self._count > 10:
             raise RuntimeError("broken on purpose")
-        return super().__call__(captured)
+        return super().__call__(frames)
 
 
 def breaking(folder: Path) -> dict[str, Any]:
-    """What is in the file when the matter fails midway: told from the file, as it was sent."""
+    """What is in the file when the model fails midway: told from the file, as it was sent."""
     address = "lavfi:color=c=0xff00ff:size=320x180:rate=30,drawbox=x=60:y=40:w=80:h=80:color=white:t=fill,format=gbrp"
     path, error = folder / "breaking.mkv", ""
     controls = Controls()
@@ -144,7 +144,7 @@ def breaking(folder: Path) -> dict[str, Any]:
     with closing(Capture(source)) as capture, closing(Look(source.info, ["0,177,64"], controls)) as look:
         try:
             with Outputs([str(path)], source.info, controls) as outputs:
-                session = Session(capture, Breaking, look, outputs, source.info, _Quiet())
+                session = Session(capture, Breaking, look, outputs, _Quiet(), float(source.info.frame_rate))
                 with closing(session):
                     session.run(seconds=20, stopped=lambda: False)
         except RuntimeError as exc:

@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, cast
@@ -16,15 +16,14 @@ import torch
 
 import streammatte
 from benchmarks.live_scene import ROOM, Picture
-from streammatte.frame import Cutout, Frame
-from streammatte.live.capture import Capture
-from streammatte.live.contracts import Captured, LiveMatter, Shown
-from streammatte.live.controls import Controls
-from streammatte.live.look import Look
-from streammatte.live.outputs import Outputs
+from streammatte.frame import Frame
+from streammatte.live.contracts import Controls, LiveModel, Shown
+from streammatte.live.over_background import Look
+from streammatte.live.reconnecting import Capture
 from streammatte.live.session import Session
 from streammatte.live.source import LiveSource
 from streammatte.live.status import Status
+from streammatte.live.targets import Outputs
 from streammatte.models.birefnet import BiRefNetModel
 
 
@@ -39,6 +38,8 @@ class Log:
         print(f"  {text}", file=sys.stderr, flush=True)
 
     def fetching(self, done: int, total: int | None) -> None: ...
+
+    def ended(self, status: Status) -> None: ...
 
     def status(self, status: Status) -> None:
         now = time.monotonic()
@@ -77,17 +78,16 @@ class Watched:
 
 
 class Keyed:
-    """The room is one colour, and the matter knows it: whatever of it is shown is the session's fault."""
+    """The room has one colour, and the model knows it: whatever of it is shown is the session's fault."""
 
     exhausted = False
     setting = "by colour"
 
-    def __call__(self, captured: Captured) -> Cutout:
-        return Cutout(captured.frame, loud_alpha(captured.frame))
+    def __call__(self, frames: Sequence[Frame]) -> list[torch.Tensor]:
+        room = torch.tensor(ROOM)[:, None, None]
+        return [((frame.rgb.int() - room).abs().amax(0) > 120).float() for frame in frames]
 
-
-def loud_alpha(frame: Frame) -> torch.Tensor:
-    return ((frame.rgb.int() - torch.tensor(ROOM)[:, None, None]).abs().amax(0) > 120).float()
+    def took(self, seconds: float) -> None: ...
 
 
 def of_room(rgb: Picture) -> int:
@@ -96,7 +96,7 @@ def of_room(rgb: Picture) -> int:
 
 def played(
     source: LiveSource,
-    load: Callable[[], LiveMatter],
+    load: Callable[[], LiveModel],
     look_at: Callable[[Shown], None],
     stopped: Callable[[], bool] = lambda: False,
     *,
@@ -105,7 +105,8 @@ def played(
 ) -> Session:
     """A session over a background until the source ends, or it is stopped."""
     with closing(Capture(source)) as capture, closing(Look(source.info, [background], Controls())) as look:
-        session = Session(capture, load, look, cast(Outputs, Watched(look_at)), source.info, Log())
+        watched = cast(Outputs, Watched(look_at))
+        session = Session(capture, load, look, watched, Log(), float(source.info.frame_rate))
         with closing(session):
             session.run(seconds=None, stopped=stopped if script_of is None else lambda: script_of(session))
         return session

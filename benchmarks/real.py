@@ -1,15 +1,14 @@
-"""How well a checkpoint does on real pictures: figures, and a contact sheet to look at.
+"""Score a checkpoint on real pictures, with a contact sheet.
 
-    python benchmarks/real.py --photos DIR --clips DIR -o sheet.png [--json FILE] [--weights FILE] [--size N]
-    python benchmarks/real.py --clips DIR --only astronaut cat --before OLD.safetensors -o sheet.png
-    python benchmarks/real.py --contact CLIP [--every N] -o sheet.png
+    python -m benchmarks.real --photos DIR --clips DIR -o sheet.png [--json FILE] [--weights FILE] [--size N]
+    python -m benchmarks.real --clips DIR --only astronaut cat --before OLD.safetensors -o sheet.png
+    python -m benchmarks.real --contact CLIP [--every N] -o sheet.png
 
-The pictures are not ours and not in the repository: photographs that scikit-image carries in its wheel (`pip install
-scikit-image pymatting`, which nothing else here needs), and photographs and clips in folders of yours; what is not
-found is named and left out. What is ours is `benchmarks/real/*.json`: for each picture, what its subject is, drawn by
-hand. The truth is the closed-form matte (Levin et al. 2008, by pymatting) inside the band around that outline. It is
-worth what its drawing is worth: about a pixel at edges, less in fur and whiskers. So the overlap (IoU) and MAD tell
-more here than Grad and Conn do.
+The pictures are not in the repository: photographs from scikit-image's wheel (`pip install scikit-image pymatting`,
+only needed here), and photographs and clips from your folders; missing ones are named and skipped.
+`benchmarks/real/*.json` outlines the subject of each picture by hand. Ground truth is the closed-form matte (Levin et
+al. 2008, by pymatting) in a band around that outline. It is as accurate as the drawing: about a pixel at edges, less
+in fur and whiskers. IoU and MAD are therefore more reliable here than Grad and Conn.
 """
 
 from __future__ import annotations
@@ -33,9 +32,9 @@ from streammatte.stages import stages_for
 
 DRAWN = Path(__file__).parent / "real"
 MEASURES = {"iou": metrics.iou, "mad": metrics.mad, "mse": metrics.mse, "grad": metrics.grad, "conn": metrics.conn}
-LARGEST = 640  # side at which larger pictures are scored, as Grad and Conn are sums and grow with a picture
+LARGEST = 640  # longest side for scoring, as Grad and Conn grow with the picture
 GREEN = np.array([0.25, 0.6, 0.3], np.float32)
-HEIGHT = 240  # of a row of the sheet
+HEIGHT = 240  # pixels, of a row of the sheet
 GAP = 4
 
 Colors = Literal["auto", "on", "off"]
@@ -43,18 +42,18 @@ Colors = Literal["auto", "on", "off"]
 
 @dataclass(frozen=True)
 class Picture:
-    """One frame with what its subject is.
+    """A frame and the drawing of its subject.
 
     Attributes:
-        name: That of its drawing.
+        name: The name of its drawing.
         file: A photograph or a clip.
-        index: Of the frame in it.
+        index: The frame's index in it.
         drawing: The JSON. Coordinates are pixels, x before y, of the picture at its own size:
-            ``outline``: polygons whose union is the subject; ``holes``: polygons that are not;
-            ``band``: pixels inside and outside of the outline within which the closed-form matte decides;
-            ``unknown``: polygons where it decides besides; ``background``: polygons where it must not, after all;
-            ``ignored``: polygons that a person might or might not count as subject, and that are not scored.
-            Or, in place of all these, ``alpha``: a file beside the photograph that holds the truth.
+            ``outline``: polygons whose union is the subject; ``holes``: polygons to cut out;
+            ``band``: pixels on both sides of the outline where the closed-form matte decides;
+            ``unknown``: polygons where it decides, too; ``background``: polygons where it must not;
+            ``ignored``: ambiguous polygons, which are not scored.
+            Or, instead, ``alpha``: a file with the ground truth beside the photograph.
     """
 
     name: str
@@ -66,24 +65,24 @@ class Picture:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", required=True, metavar="PNG")
-    parser.add_argument("--photos", type=Path, metavar="DIR", help="where the drawings' photographs are")
-    parser.add_argument("--clips", type=Path, metavar="DIR", help="where the drawings' clips are")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="of the drawings; otherwise all")
-    parser.add_argument("--before", metavar="FILE", help="a checkpoint whose mattes, without colours, stand before")
-    parser.add_argument("--whole", action="store_true", help="matte clips from their beginning, as the command does")
-    parser.add_argument("--contact", type=Path, metavar="CLIP", help="only look: a whole clip's mattes over green")
-    parser.add_argument("--every", type=int, default=5, metavar="N", help="of the frames of --contact (%(default)s)")
+    parser.add_argument("--photos", type=Path, metavar="DIR", help="folder of the photographs")
+    parser.add_argument("--clips", type=Path, metavar="DIR", help="folder of the clips")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="drawings to use (default: all)")
+    parser.add_argument("--before", metavar="FILE", help="a checkpoint to compare with")
+    parser.add_argument("--whole", action="store_true", help="matte clips from their beginning")
+    parser.add_argument("--contact", type=Path, metavar="CLIP", help="only a sheet of a clip's mattes over green")
+    parser.add_argument("--every", type=int, default=5, metavar="N", help="frame step of --contact (%(default)s)")
     parser.add_argument("--model", default="birefnet-nano")
     parser.add_argument("--weights")
-    parser.add_argument("--colors", choices=("auto", "on", "off"), default="auto", help="as the command has it")
+    parser.add_argument("--colors", choices=("auto", "on", "off"), default="auto", help="as in the command")
     parser.add_argument("--size", type=int, metavar="N", help="side of the network's input")
     given = parser.parse_args()
 
     size = (given.size, given.size) if given.size else None
-    matter = streammatte.load_model(given.model, weights=given.weights, size=size, offline=True)
+    model = streammatte.load_model(given.model, weights=given.weights, size=size, offline=True)
     if given.contact:
-        cv2.imwrite(given.output, contact(given.contact, given.every, matter, given.colors)[..., ::-1])
+        cv2.imwrite(given.output, contact(given.contact, given.every, model, given.colors)[..., ::-1])
         return
 
     before = given.before and streammatte.load_model(given.model, weights=given.before, size=size, offline=True)
@@ -94,7 +93,7 @@ def main() -> None:
     for picture in pictures(given.photos, given.clips):
         if given.only and picture.name not in given.only:
             continue
-        rgb, matte = matted(picture, matter, given.colors, whole=given.whole)
+        rgb, matte = matted(picture, model, given.colors, whole=given.whole)
         truth, counted = scored(picture, rgb)
         matte = fitted(matte, truth)
         figures[picture.name] = {name: measure(matte, truth, counted) for name, measure in MEASURES.items()}
@@ -108,7 +107,7 @@ def main() -> None:
     if given.json:
         said = {
             "weights": Path(given.weights or given.model).name,
-            "size": f"{matter.size[1]}x{matter.size[0]}",
+            "size": f"{model.size[1]}x{model.size[0]}",
             "whole": given.whole,
             "colors": given.colors,
         }
@@ -117,7 +116,7 @@ def main() -> None:
 
 
 def pictures(photos: Path | None, clips: Path | None) -> Iterator[Picture]:
-    """Those whose file is there, by name; the others are named on stderr."""
+    """Pictures whose file exists, by name; others are reported on stderr."""
     folders = {"skimage": skimage_data(), "photo": photos, "clip": clips}
     for path in sorted(DRAWN.glob("*.json")):
         drawing = json.loads(path.read_text())
@@ -139,25 +138,25 @@ def skimage_data() -> Path | None:
 
 
 def matted(
-    picture: Picture, matter: BiRefNetModel, colors: Colors, *, whole: bool
+    picture: Picture, model: BiRefNetModel, colors: Colors, *, whole: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The picture, (H, W, 3), and its matte, (H, W), in [0, 1].
 
     Args:
-        picture: Which.
-        matter: Whose matte.
-        colors: As the command has it.
-        whole: Matte all frames up to this one, for what looks at more than one frame; otherwise this one alone.
+        picture: The picture.
+        model: The model.
+        colors: As in the command.
+        whole: Matte all frames up to this one, for stages that use several frames.
     """
     with streammatte.open_video(picture.file) as source:
         frames = (frame for frame in source if whole or frame.index == picture.index)
-        cutouts = streammatte.matte(frames, matter, stages_for(matter.size, colors))
+        cutouts = streammatte.matte(frames, model, stages_for(model.size, colors))
         cutout = next(cutout for cutout in cutouts if cutout.frame.index == picture.index)
     return cutout.frame.as_float().permute(1, 2, 0).numpy(), cutout.alpha.cpu().numpy()
 
 
 def scored(picture: Picture, rgb: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The truth in [0, 1] and which of its pixels count, both (h, w): the picture's, or smaller."""
+    """Ground truth in [0, 1] and the pixels to count, both (h, w), perhaps shrunk."""
     drawing, (height, width) = picture.drawing, rgb.shape[:2]
     scale = min(1.0, LARGEST / max(height, width))
     if "alpha" in drawing:
@@ -176,7 +175,7 @@ def scored(picture: Picture, rgb: NDArray[np.float32]) -> tuple[NDArray[np.float
 
 
 def fitted(matte: NDArray[np.float32], truth: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A matte at the truth's size, which is no larger."""
+    """A matte shrunk to the ground truth's size."""
     resized = cv2.resize(matte, (truth.shape[1], truth.shape[0]), interpolation=cv2.INTER_AREA)
     return np.asarray(resized.clip(0, 1), np.float32)
 
@@ -203,7 +202,7 @@ def painted(polygons: list[list[list[float]]], height: int, width: int) -> NDArr
 
 
 def closed_form(rgb: NDArray[np.float32], trimap: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The closed-form matte, solved where the trimap leaves something open and a little around it."""
+    """The closed-form matte, solved in and near the trimap's unknown band."""
     try:
         from pymatting import estimate_alpha_cf
     except ImportError:
@@ -222,7 +221,7 @@ def row(
     mattes: list[NDArray[np.float32]],
     counted: NDArray[np.bool_],
 ) -> NDArray[np.uint8]:
-    """Picture, truth (red where it is not scored), each matte, then the truth and each matte over green."""
+    """Picture, ground truth (red where not scored), each matte, then ground truth and mattes over green."""
     height, width = truth.shape
     rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
     shown = np.repeat(truth[..., None], 3, axis=2)
@@ -247,17 +246,17 @@ def labelled(picture: NDArray[np.uint8], text: str) -> None:
 
 
 def stacked(rows: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Rows one below the other, filled up to the widest."""
+    """Rows below each other, padded to the widest."""
     widest = max(row.shape[1] for row in rows)
     padded = [np.pad(r, ((0, GAP), (0, widest - r.shape[1]), (0, 0)), constant_values=255) for r in rows]
     return np.concatenate(padded)
 
 
-def contact(clip: Path, every: int, matter: BiRefNetModel, colors: Colors, columns: int = 6) -> NDArray[np.uint8]:
-    """Every ``every``-th frame of a clip over green, with its number; the whole clip is matted, as the command does."""
+def contact(clip: Path, every: int, model: BiRefNetModel, colors: Colors, columns: int = 6) -> NDArray[np.uint8]:
+    """Every ``every``-th frame of a clip over green, with its number; the whole clip is matted."""
     shown = []
     with streammatte.open_video(clip) as source:
-        for cutout in streammatte.matte(source, matter, stages_for(matter.size, colors)):
+        for cutout in streammatte.matte(source, model, stages_for(model.size, colors)):
             if cutout.frame.index % every:
                 continue
             rgb = cutout.frame.as_float().permute(1, 2, 0).numpy()

@@ -1,4 +1,4 @@
-"""A benchmark's results as one JSON file that is whole at every moment, whatever breaks while it is being filled."""
+"""Benchmark results as a JSON file that is complete at every moment, whatever fails while it is filled."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ ROOT = Path(__file__).parents[1]
 UNFINISHED = "did not finish: killed, or out of time"
 
 
-class CheckFailed(Exception):  # noqa: N818 - named after what happened
-    """A measured value is outside what is allowed."""
+class CheckFailed(Exception):  # noqa: N818 - reads as what happened
+    """A measured value exceeds its limit."""
 
 
 class Report:
-    """Entries by section and name, saved as they come.
+    """Entries by section and name, saved immediately.
 
     Args:
-        path: The JSON file. One that is there already is added to, so that several processes can share it.
+        path: The JSON file; extended if it exists, so that several processes can share it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,15 +35,15 @@ class Report:
         self._data: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
 
     def facts(self, **facts: object) -> None:
-        """Note what the numbers were measured on and with."""
+        """Record the machine and versions."""
         self._data.setdefault("facts", {}).update(facts)
         self._save()
 
     @contextmanager
     def entry(self, section: str, name: str) -> Iterator[dict[str, Any]]:
-        """A dictionary to fill. An exception is noted under ``error`` and goes no further: the next entry goes on.
+        """A dictionary to fill. An exception is recorded under ``error`` and does not stop the benchmark.
 
-        The error is on file before the entry has begun: if the process is killed, it tells where.
+        An error is on file before the entry starts, so a killed process leaves a trace.
         """
         entry: dict[str, Any] = {"error": UNFINISHED}
         self._data.setdefault(section, {})[name] = entry
@@ -51,7 +51,7 @@ class Report:
         del entry["error"]
         try:
             yield entry
-        except Exception as exc:  # the very point: one broken part must not take the others with it
+        except Exception as exc:  # one failed part must not stop the others
             frames = traceback.extract_tb(exc.__traceback__)
             own = [frame for frame in frames if ROOT in Path(frame.filename).parents and frame.filename != __file__]
             last = (own or frames)[-1]
@@ -70,13 +70,13 @@ class Report:
 
 
 def require(value: float, limit: float, what: str) -> None:
-    """Raise ``CheckFailed`` unless ``value <= limit``; not-a-number never is."""
+    """Raise ``CheckFailed`` unless ``value <= limit``, which NaN never is."""
     if not value <= limit:
         raise CheckFailed(f"{what} is {value:.3g}, more than {limit:.3g}")
 
 
 def machine() -> dict[str, object]:
-    """Date, commit, versions, processor and its load. Imports nothing heavy."""
+    """Date, commit, versions, processor and load. Imports nothing heavy."""
     versions: dict[str, str | None] = {}
     for package in (
         "torch",
@@ -107,7 +107,7 @@ def machine() -> dict[str, object]:
 
 
 def output_of(*command: str) -> str | None:
-    """The first line that a program prints; ``None`` if it is not here or fails."""
+    """The first line a program prints; ``None`` if it is missing or fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):

@@ -1,6 +1,7 @@
-"""SDMatte: how far it is from the published network, and what one key frame costs. See README.md.
+"""SDMatte: distance from the published network, and the cost of a keyframe. See README.md.
 
-The network is the released one's shape, filled from its tensors' names: 5.2 GB in fp32, written once into ``--folder``.
+The network has the released shape with weights derived from tensor names: 5.2 GB in fp32, written once into
+``--folder``.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ GOLDENS = tuple((network, golden) for network in ("small", "full") for golden in
 
 
 def main() -> int:
-    """Run what was asked for; 1 if a limit was passed."""
+    """Run the benchmark; returns 1 if a limit was exceeded."""
     parser = argparse.ArgumentParser(prog="benchmarks.sdmatte", description=__doc__)
-    parser.add_argument("--parity", type=Path, metavar="FOLDER", help="compare with the goldens in there alone")
+    parser.add_argument("--parity", type=Path, metavar="FOLDER", help="only compare with the goldens in this folder")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/sdmatte.json"), help="the report")
-    parser.add_argument("--folder", type=Path, help="for the filled checkpoint; by default one that is removed")
-    parser.add_argument("--size", type=int, default=1024, help="the side of the network's square (%(default)s)")
+    parser.add_argument("--folder", type=Path, help="folder for the checkpoint (default: a temporary one)")
+    parser.add_argument("--size", type=int, default=1024, help="side of the network's input (%(default)s)")
     parser.add_argument("--precisions", nargs="+", choices=DTYPES, default=["fp32", "bf16"])
-    parser.add_argument("--repeat", type=int, default=2, help="timings of each (%(default)s)")
+    parser.add_argument("--repeat", type=int, default=2, help="timings each (%(default)s)")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure:
@@ -61,7 +62,7 @@ def main() -> int:
 
 
 def checkpoint(folder: Path, config: SDMatteConfig = SDMATTE, name: str = "sdmatte") -> Path:
-    """A whole checkpoint, every tensor filled from its name; written once."""
+    """A checkpoint with weights derived from names; written once."""
     path = folder / f"{name}.safetensors"
     if not path.is_file():
         with torch.device("meta"):
@@ -90,7 +91,7 @@ def parity(report: Report, goldens: Path, folder: Path, device: str) -> None:
 
 
 def inputs(golden: str, expected: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What a golden was made from: the picture, the box as a mask, the box, and whether it can be seen through."""
+    """The inputs of a golden: picture, box mask, box, and whether it is transparent."""
     side, box = expected["alpha"].shape[-1], expected["box"]
     image = torch.from_numpy(fill.image(f"sdmatte-{golden}", (1, 3, side, side)))
     x0, y0, x1, y1 = (round(float(bound) * side) for bound in box)
@@ -100,7 +101,7 @@ def inputs(golden: str, expected: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def measured(report: Report, folder: Path, precision: str, size: int, repeat: int) -> None:
-    """One precision, in a process of its own, whose peak of memory is its own."""
+    """One precision, in a process of its own for its own memory peak."""
     checkpoint(folder)
     with report.entry("sdmatte_keyframe", f"{precision} {size}x{size}") as entry:
         command = [sys.executable, "-m", "benchmarks.sdmatte", "--measure", precision, "--folder", str(folder)]
@@ -110,9 +111,9 @@ def measured(report: Report, folder: Path, precision: str, size: int, repeat: in
 
 
 def keyframe(folder: Path, precision: str, size: int, repeat: int, device: str) -> dict[str, float | int | None]:
-    """Seconds for a key frame of 1080p footage, preparing it included, and the most memory that it took.
+    """Seconds for a keyframe of 1080p footage, including preparation, and peak memory.
 
-    In fp32 on a CPU the weights are the file's own pages, which count as the process's as far as they have been read.
+    In fp32 on a CPU the weights are mapped from the file, and only pages that were read count.
     """
     start = time.perf_counter()
     net = load_sdmatte(checkpoint(folder))
@@ -143,7 +144,7 @@ def keyframe(folder: Path, precision: str, size: int, repeat: int, device: str) 
 
 
 def scene() -> tuple[Frame, Tensor]:
-    """A 1080p frame and a region of it, whose crop is 900 pixels wide and high."""
+    """A 1080p frame and a region of 900×900 pixels."""
     frame = Frame(torch.from_numpy(fill.image("benchmark", (1, 3, 1080, 1920))[0] / 2 + 0.5), pts=0, index=0)
     region = torch.zeros(1080, 1920, dtype=torch.bool)
     region[300:900, 700:1200] = True
@@ -151,13 +152,13 @@ def scene() -> tuple[Frame, Tensor]:
 
 
 def _forget_resident() -> None:
-    """Begin a new measurement for ``_resident_mib``, on a Linux that allows it."""
+    """Start a new measurement for ``_resident_mib``, where Linux allows it."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def _resident_mib() -> int:
-    """The most that this process has had in memory since; where nobody tells, since it began."""
+    """Peak memory of this process since then, or since its start if unknown."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

@@ -1,4 +1,4 @@
-"""Speed and memory on a CPU, as the project's README quotes them: ``python -m benchmarks.speed``. See README.md."""
+"""Speed and memory on a CPU, as quoted in the README: ``python -m benchmarks.speed``. See README.md."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from streammatte.models.hub import locate
 from streammatte.models.nets.birefnet import load_birefnet
 from streammatte.models.table import BUNDLED, find
 
-LIMIT_GROWTH = 5  # percent, of the peak memory for a clip ten times longer
+LIMIT_GROWTH = 5  # percent, of peak memory for a clip ten times as long
 
 
 @dataclass(frozen=True)
 class Run:
-    """How large, and where.
+    """Sizes and folder.
 
     Attributes:
-        small: Tiny pictures and few frames, to try the code itself.
+        small: Tiny pictures and few frames, to test the benchmark itself.
         folder: For checkpoints and clips.
     """
 
@@ -34,17 +34,17 @@ class Run:
     folder: Path
 
     def weights(self, name: str) -> Path:
-        """A checkpoint of that shape: the embedded one for "nano" if it is there, otherwise one that is filled."""
+        """A checkpoint of that shape: the bundled one for "nano" if it exists, otherwise a filled one."""
         return (locate(find(BUNDLED)) if name == "nano" else None) or checkpoint(name, self.folder)
 
 
 def main() -> int:
-    """Run everything; 1 if anything in it failed."""
+    """Run everything; returns 1 if anything failed."""
     parser = argparse.ArgumentParser(prog="benchmarks.speed", description=__doc__)
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks" / "results" / "speed.json", help="the report")
-    parser.add_argument("--skip-large", action="store_true", help="leave out Swin-T at 1024x1024: minutes")
-    parser.add_argument("--small", action="store_true", help="tiny sizes, to try the code itself")
-    parser.add_argument("--only", choices=("memory", "footage", "network"), help="one part; name another --json for it")
+    parser.add_argument("--skip-large", action="store_true", help="leave out Swin-T at 1024x1024, which takes minutes")
+    parser.add_argument("--small", action="store_true", help="tiny sizes, to test the benchmark itself")
+    parser.add_argument("--only", choices=("memory", "footage", "network"), help="one part; choose another --json")
     given = parser.parse_args()
     given.json.unlink(missing_ok=True)
     report = Report(given.json)
@@ -65,7 +65,7 @@ def main() -> int:
 
 
 def memory(run: Run, report: Report) -> None:
-    """Peak memory of the command for a clip, and for one ten times longer."""
+    """Peak memory of the command for a clip, and for one ten times as long."""
     frames = 8 if run.small else 60
     size = (128, 96) if run.small else (640, 360)
     for output in ("out.mov", "out.webm", "out.mp4"):
@@ -75,7 +75,7 @@ def memory(run: Run, report: Report) -> None:
                 clip = run.folder / f"memory-{count}.mp4"
                 if not clip.is_file():
                     write_clip(clip, size, count)
-                arguments = (*command(run, clip, output), "--size", "64x64")  # the network is not what could grow
+                arguments = (*command(run, clip, output), "--size", "64x64")  # the network's memory cannot grow
                 peaks[count] = run_command(*arguments, *(("--bg", "green") if output == "out.mp4" else ()))["peak_mib"]
             growth = 100 * (peaks[10 * frames] / peaks[frames] - 1)
             entry.update(size=size, peak_mib=peaks, growth_percent=growth)
@@ -83,7 +83,7 @@ def memory(run: Run, report: Report) -> None:
 
 
 def footage(run: Run, report: Report) -> None:
-    """The whole command with the embedded weights on a generated 720p clip."""
+    """The whole command with the bundled weights on a generated 720p clip."""
     size, frames = ((128, 96), 5) if run.small else ((1280, 720), 75)
     clip = run.folder / "clip.mp4"
     for output, more in (("out.mov", ()), ("out.webm", ()), ("out.mp4", ("--bg", "green")), ("out.####.png", ())):
@@ -95,7 +95,7 @@ def footage(run: Run, report: Report) -> None:
 
 
 def command(run: Run, clip: Path, output: str) -> tuple[str, ...]:
-    """The command's arguments, whether or not the embedded weights are there yet."""
+    """The command's arguments, whether or not the bundled weights exist."""
     if locate(find(BUNDLED)):
         model: tuple[str, ...] = ("--model", BUNDLED, "--offline")
     else:
@@ -106,7 +106,7 @@ def command(run: Run, clip: Path, output: str) -> tuple[str, ...]:
 
 @torch.inference_mode()
 def network(run: Run, report: Report, name: str) -> None:
-    """One network alone, at the size it is for, with one thread and with two."""
+    """One network at its own size, with one thread and with two."""
     net = load_birefnet(run.weights(name))
     size = (64, 64) if run.small else SIZES[name]
     threads_before = torch.get_num_threads()
@@ -116,7 +116,7 @@ def network(run: Run, report: Report, name: str) -> None:
         for threads in (1, 2):
             with report.entry("network", f"{name} {dtype} {threads} threads") as entry:
                 torch.set_num_threads(threads)
-                # A large network is timed three times whatever the budget; a small one for long enough to be steady.
+                # Large networks are timed three times; small ones until the figure is steady.
                 seconds = median_seconds(partial(net, image), "cpu", 0.01 if run.small else 5.0)
                 entry.update(size=size, ms=1000 * seconds, fps=1 / seconds)
     torch.set_num_threads(threads_before)

@@ -1,17 +1,16 @@
-"""How steady mattes become over time, on clips whose alpha is known.
+"""Temporal stability of mattes, on clips with known alpha.
 
     python -m benchmarks.temporal [--json FILE] [-o OUT.png] [--clips NAME ...] [--no-network] [--weights FILE]
     python -m benchmarks.temporal --cost
 
-The clips are those that `training.clips` makes. Each has three raw mattes: its truth as
-`training.flicker` spoils it, the same at half the strength, and what the embedded network says of every
-frame. They are handed to the simple methods, to a plain median along the flow, and to the stage, offline and looking
-back only; the network's also to all stages that the command has for it. They are scored by dtSSD, MAD and Grad; the
-table gives each as a share of the raw matte's. MESSDdt is there since an error that travels with the subject, as a
-network's mostly do, is flicker to dtSSD, and no smoothing over time can take it away.
-Clips are 384 × 216: a fifth of 1080p, in size as in speed, so that 30 pixels a frame there are 6 here.
-Subjects are cut-outs of `samples/cutouts` that training leaves out, people mostly: of what the embedded network does
-not find at all there is nothing to steady. All of it is decided by `--seed`.
+Clips come from `training.clips`. Each has three raw mattes: its ground truth degraded by `training.flicker`, the same
+at half strength, and the bundled network's matte of every frame. They go through simple methods, a plain median along
+the flow, and our stage with and without lookahead; the network's also through all stages of the command. Scores are
+dtSSD, MAD and Grad, relative to the raw matte's, and MESSDdt, because dtSSD counts an error that travels with the
+subject, like most of a network's, as flicker, which no temporal smoothing can remove.
+Clips are 384 × 216, a fifth of 1080p in size and speed: 30 pixels a frame there are 6 here.
+Subjects are held-out cut-outs of `samples/cutouts`, mostly people, since a subject that the network misses cannot be
+made steady. `--seed` decides everything.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ from training.flicker import flickering
 
 Mattes = NDArray[np.float32]
 CUTOUTS = Path(__file__).parents[1] / "samples/cutouts"
-SUBJECTS = (149, 155, 233, 240, 335, 343, 569, 609, 905, 994)  # held out from training; people, mostly, and whole
+SUBJECTS = (149, 155, 233, 240, 335, 343, 569, 609, 905, 994)  # held out from training; mostly people, complete
 MEASURES = ("dtSSD", "MESSDdt", "MAD", "Grad")
 NETWORK_SIZE = NANO_SIZE[0]
 
@@ -53,18 +52,18 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=36)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--smooth", choices=("low", "medium", "high"), default="medium")
-    parser.add_argument("--no-network", action="store_true", help="the noise model alone")
-    parser.add_argument("--weights", help="a checkpoint file (default: the embedded one)")
-    parser.add_argument("--cost", action="store_true", help="instead, the stage's milliseconds a frame at 1920 × 1080")
+    parser.add_argument("--no-network", action="store_true", help="only the noise model")
+    parser.add_argument("--weights", help="a checkpoint file (default: the bundled one)")
+    parser.add_argument("--cost", action="store_true", help="only measure the stage's time per frame at 1920 × 1080")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("-o", "--output", metavar="PNG", help="the worst frames: picture, truth, raw, ours")
     given = parser.parse_args()
     if given.cost:
         return cost()
 
-    matter = None
+    model = None
     if not given.no_network:
-        matter = streammatte.load_model("birefnet-nano", weights=given.weights, offline=True, device="cpu")
+        model = streammatte.load_model("birefnet-nano", weights=given.weights, offline=True, device="cpu")
     cutouts = read_cutouts([CUTOUTS / f"{number:06}.webp" for number in SUBJECTS])
     figures: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
     sheet = []
@@ -74,16 +73,16 @@ def main() -> None:
             "noise model": flickering(clip.alpha, seed=given.seed),
             "half the noise": flickering(clip.alpha, seed=given.seed, strength=0.5),
         }
-        if matter is not None:
-            raws["network"] = matted(clip, matter)
+        if model is not None:
+            raws["network"] = matted(clip, model)
         for kind, raw in raws.items():
             results = {"raw": raw} | {rule.__name__.replace("_", " "): rule(raw) for rule in RULES}
             results["flow median"] = flow_median(clip, raw)
             results["ours"] = matted(clip, known(raw), [TemporalSmoother(given.smooth)])
             results["ours, causal"] = matted(clip, known(raw), [TemporalSmoother(given.smooth, lookahead=0)])
-            if matter is not None and kind == "network":
+            if model is not None and kind == "network":
                 results["the command"] = matted(
-                    clip, known(raw), stages_for(matter.size, smooth=given.smooth, decontaminate=False)
+                    clip, known(raw), stages_for(model.size, smooth=given.smooth, decontaminate=False)
                 )
             figures.setdefault(kind, {})[name] = {method: scores(clip, matte) for method, matte in results.items()}
             print_row(kind, name, figures[kind][name])
@@ -101,7 +100,7 @@ def main() -> None:
 
 
 def running_average(raw: Mattes) -> Mattes:
-    """Half of each frame, half of all before it."""
+    """Half of each frame, half of the average before it."""
     result = raw.copy()
     for before, here in pairwise(result):
         here[:] = (before + here) / 2
@@ -115,7 +114,7 @@ def median_of_three(raw: Mattes) -> Mattes:
 
 
 def one_frame_delay(raw: Mattes) -> Mattes:
-    """Where the neighbours agree and a frame does not, their mean (MODNet: Ke et al. 2022, section 3.4)."""
+    """The neighbours' mean where they agree and the frame does not (MODNet: Ke et al. 2022, section 3.4)."""
     before, here, after = raw[:-2], raw[1:-1], raw[2:]
     near = np.abs(before - after) <= 0.1
     odd = near & (np.abs(here - before) > 0.1) & (np.abs(here - after) > 0.1)
@@ -125,7 +124,7 @@ def one_frame_delay(raw: Mattes) -> Mattes:
 
 
 def bilinear(raw: Mattes) -> Mattes:
-    """At the embedded network's size, and back."""
+    """To the bundled network's size and back."""
     height, width = raw.shape[1:]
     small = [cv2.resize(matte, (NETWORK_SIZE, NETWORK_SIZE), interpolation=cv2.INTER_AREA) for matte in raw]
     return np.stack([cv2.resize(matte, (width, height), interpolation=cv2.INTER_LINEAR) for matte in small])
@@ -135,7 +134,7 @@ RULES: tuple[Callable[[Mattes], Mattes], ...] = (running_average, median_of_thre
 
 
 def flow_median(clip: Clip, raw: Mattes) -> Mattes:
-    """Seven frames' mattes moved along the flow, their median weighted by how well their pictures then agree."""
+    """Median of seven mattes moved along the flow, weighted by how well their pictures agree."""
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     lumas = [cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) for rgb in clip.rgb]
     places = np.dstack(np.meshgrid(*map(np.arange, clip.alpha.shape[:0:-1]))).astype(np.float32)
@@ -158,9 +157,9 @@ def flow_median(clip: Clip, raw: Mattes) -> Mattes:
     return result
 
 
-def matted(clip: Clip, matter: Model, stages: Iterable[Stage] = ()) -> Mattes:
+def matted(clip: Clip, model: Model, stages: Iterable[Stage] = ()) -> Mattes:
     frames = [Frame(torch.from_numpy(rgb).permute(2, 0, 1), index, index) for index, rgb in enumerate(clip.rgb)]
-    return np.stack([cutout.alpha.numpy() for cutout in streammatte.matte(frames, matter, stages)])
+    return np.stack([cutout.alpha.numpy() for cutout in streammatte.matte(frames, model, stages)])
 
 
 def known(mattes: Mattes) -> Model:
@@ -168,7 +167,7 @@ def known(mattes: Mattes) -> Model:
 
 
 def scores(clip: Clip, mattes: Mattes) -> dict[str, float]:
-    """dtSSD and MESSDdt over the clip's pairs of frames, MAD and Grad over its frames, MAD of those next to a cut."""
+    """dtSSD and MESSDdt over pairs of frames, MAD and Grad over frames, and MAD next to cuts."""
     pairs = list(zip(mattes, clip.alpha, strict=True))
     differences = np.array([metrics.mad(*pair) for pair in pairs])
     result = {
@@ -183,7 +182,7 @@ def scores(clip: Clip, mattes: Mattes) -> dict[str, float]:
 
 
 def summary(clips: dict[str, dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
-    """Of each method, the mean over the clips of each measure's share of the raw matte's."""
+    """For each method, the mean over the clips of each metric relative to the raw matte's."""
     methods = next(iter(clips.values()))
     return {
         method: {
@@ -203,7 +202,7 @@ def print_row(kind: str, name: str, rows: dict[str, dict[str, float]]) -> None:
 
 
 def cost(frames: int = 30) -> None:
-    """Prints the mean time a frame takes with a full window; a quiet machine is up to whoever measures."""
+    """Print the mean time per frame with a full window; needs a quiet machine."""
     small = make_clip("articulated", 960, 540, frames)
     planes = [torch.from_numpy(cv2.resize(picture, (1920, 1080))).permute(2, 0, 1) for picture in small.rgb]
     mattes = [torch.from_numpy(cv2.resize(matte, (1920, 1080))) for matte in small.alpha]
@@ -220,7 +219,7 @@ def cost(frames: int = 30) -> None:
 
 
 def worst(clip: Clip, raw: Mattes, ours: Mattes) -> NDArray[np.uint8]:
-    """The two frames that ours does worst and the one that it improves least, each between its truth and its raw."""
+    """Our two worst frames and the least improved one, with ground truth and raw matte."""
     error = np.abs(ours - clip.alpha).mean((1, 2))
     picks = [*np.argsort(error)[-2:], int(np.argmax(error - np.abs(raw - clip.alpha).mean((1, 2))))]
     rows = []

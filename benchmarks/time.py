@@ -1,8 +1,7 @@
-"""Whether time drifts over ten minutes: python -m benchmarks.time [--minutes 10]
+"""Whether timing drifts over ten minutes: python -m benchmarks.time [--minutes 10]
 
-Frames of random durations, 64×48, with noise as PCM and as AAC, go through source and writers without a network. Prints
-as JSON how far any frame, or the end of the last one, is from its time, and by how many samples sound is late on the
-way. Nothing is timed.
+Frames of random durations, 64×48, with noise as PCM and AAC audio, pass from source to writers without a network.
+Prints JSON: the largest timing error of any frame and of the end, and how many samples audio lags. Measures no speed.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ from streammatte.frame import Cutout
 SIZE = (64, 48)
 TIME_BASE = Fraction(1, 90000)
 RATE = 48000
-LOOKED_AT = RATE // 2  # samples, at each of eleven places
+LOOKED_AT = RATE // 2  # samples compared, at each of eleven places
 
 
 def main(minutes: float = 10) -> dict[str, Any]:
-    """The figures."""
+    """Figures for every output."""
     chance = random.Random(1)
     lasts: list[int] = []
     while sum(lasts) * TIME_BASE < 60 * minutes:
@@ -48,7 +47,7 @@ def main(minutes: float = 10) -> dict[str, Any]:
 
 
 def write(path: Path, lasts: list[int], codec: str) -> Path:
-    """A clip of ProRes, each frame of which lasts as told, and noise."""
+    """A ProRes clip with the given frame durations and noise as audio."""
     with av.open(str(path), "w") as out:
         video = out.add_stream("prores_ks", rate=25)
         assert isinstance(video, av.VideoStream)
@@ -80,7 +79,7 @@ def write(path: Path, lasts: list[int], codec: str) -> Path:
 
 
 def noise(begin: int, end: int) -> NDArray[np.float32]:
-    """Noise that is the same wherever it is cut."""
+    """Noise that does not depend on where it is cut."""
     first = begin // RATE
     seconds = [np.random.default_rng(second).normal(0, 0.1, RATE) for second in range(first, end // RATE + 1)]
     smooth = np.convolve(np.concatenate(seconds), np.hanning(16) / 8, mode="same")
@@ -88,7 +87,7 @@ def noise(begin: int, end: int) -> NDArray[np.float32]:
 
 
 def through(clip: Path, out: Path) -> None:
-    """Every frame with a constant alpha."""
+    """Every frame, with constant alpha."""
     alpha = torch.full(SIZE[::-1], 0.5)
     with (
         streammatte.open_video(clip) as source,
@@ -99,7 +98,7 @@ def through(clip: Path, out: Path) -> None:
 
 
 def compared(clip: Path, out: Path) -> dict[str, Any]:
-    """How far what was written is from what was read."""
+    """Distance of the output from the input."""
     before, after = times(clip), times(out)
     one, other = heard(clip), heard(out)
     places = [round(part * (one.size - 2 * LOOKED_AT) / 10) + LOOKED_AT // 2 for part in range(11)]
@@ -112,7 +111,7 @@ def compared(clip: Path, out: Path) -> dict[str, Any]:
 
 
 def times(path: Path) -> list[Fraction]:
-    """When each frame begins, and when the last one ends, in seconds."""
+    """Start of each frame and end of the last, in seconds."""
     with av.open(str(path)) as file:
         stream = file.streams.video[0]
         found = [(frame.pts, frame.duration) for frame in file.decode(stream)]
@@ -121,7 +120,7 @@ def times(path: Path) -> list[Fraction]:
 
 
 def heard(path: Path) -> NDArray[np.float32]:
-    """All samples, from 0 on."""
+    """All audio samples, from time 0."""
     with av.open(str(path)) as file:
         frames = list(file.decode(audio=0))
     assert frames[0].pts == 0
@@ -130,7 +129,7 @@ def heard(path: Path) -> NDArray[np.float32]:
 
 
 def lag(one: NDArray[np.float32], other: NDArray[np.float32], place: int, reach: int = 256) -> int:
-    """By how many samples the second is late there: where the two correlate most."""
+    """Samples by which the second lags, at the peak of their correlation."""
     here = one[place : place + LOOKED_AT]
     around = other[place - reach : place + LOOKED_AT + reach]
     return int(np.argmax(np.correlate(around, here, mode="valid"))) - reach

@@ -1,8 +1,7 @@
-"""What a network makes of log, linear and HDR pictures: python -m benchmarks.transfer CLIP [--frames N] [options]
+"""Mattes of log, linear and HDR pictures: python -m benchmarks.transfer CLIP [--frames N] [options]
 
-Takes frames of a clip for what a screen shows, encodes them as 16-bit PNG in each curve, runs the command over each
-with and without ``--input-transfer``, and prints as JSON how far the matte is from that of the frames as they were: the
-mean absolute difference × 1000.
+Encodes frames of a clip as 16-bit PNG with each transfer curve, runs the command on each with and without
+``--input-transfer``, and prints JSON: the MAD × 1000 of the matte from that of the original frames.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ CODES = np.arange(65536) / 65535
 
 
 def main(clip: str, *options: str, frames: int = 5) -> dict[str, object]:
-    """The figures for one clip."""
+    """Figures for one clip."""
     with streammatte.open_video(clip) as source:
         shown = [np.ascontiguousarray(frame.as_float().permute(1, 2, 0)) for frame in islice(source, frames)]
     with tempfile.TemporaryDirectory() as name:
@@ -43,13 +42,13 @@ def main(clip: str, *options: str, frames: int = 5) -> dict[str, object]:
 
 
 def encode(shown: np.ndarray, curve: str) -> np.ndarray:
-    """sRGB in [0, 1] as code values of the curve in [0, 1], found in the curve's own table."""
+    """sRGB in [0, 1] → code values in [0, 1], by inverting the curve's table."""
     light = np.where(shown <= 0.04045, shown / 12.92, ((shown + 0.055) / 1.055) ** 2.4)
     return np.interp(light, CURVES[curve](CODES), CODES)
 
 
 def mattes(folder: Path, pictures: list[np.ndarray], *options: str) -> np.ndarray:
-    """(N, H, W) float mattes that the command makes of pictures in [0, 1]."""
+    """(N, H, W) float mattes from the command, of pictures in [0, 1]."""
     folder.mkdir(exist_ok=True)
     for number, picture in enumerate(pictures, 1):
         cv2.imwrite(str(folder / f"in.{number:04d}.png"), np.rint(picture[..., ::-1] * 65535).astype(np.uint16))

@@ -1,18 +1,18 @@
-"""How well a see-through matte that is known in keyframes is carried to all frames, on clips whose alpha is known.
+"""How well a transparent matte known at keyframes is carried to all frames, on clips with known alpha.
 
     python -m benchmarks.transparency [--json FILE] [-o OUT.png] [--clips NAME ...] [--seeds N ...] [--no-network]
     python -m benchmarks.transparency --cost
 
-The clips are a bottle, a veil and smoke (`training.see_through`), and the sample `glass.mp4`. Each has two
-mattes to begin with: its truth with the see-through parts solid or nothing, by turns (`solid_or_nothing`), and what the
-embedded network says, settled by the clip's colours as in the command. Keyframes are answered from the truth, so that
-what is measured is their choice, the carrying and the joining alone. The region is given as a mask (the true one, three
-pixels wider), as a box around it in the first frame, and not at all. Beside the stage stand keyframes every 12 frames
-and no others, the last keyframe held, and two keyframes blended without motion, within the same mask.
+The clips are a bottle, a veil and smoke (`training.see_through`), and the sample `glass.mp4`. Each starts from two
+mattes: its ground truth with transparent parts alternately solid and empty (`solid_or_nothing`), and the bundled
+network's, with the clip's colours as in the command. Keyframes take the ground truth, so only their choice, the
+carrying and the joining are measured. The region is given as a mask (the true one, three pixels wider), as a box in
+the first frame, and not at all. The stage is compared with keyframes every 12 frames only, with holding the last
+keyframe, and with blending two keyframes without motion, within the same mask.
 
-MAD is counted where the subject can be seen through, dtSSD over the whole frame; both as a share of the matte's that
-was begun with. `changed outside` counts the pixels of all frames outside of the mask that are not the old ones, bit for
-bit; `changed solid`, as a share, those of the mask's in which the old matte and the truth are 1.
+MAD is measured where the subject is transparent, dtSSD over the whole frame, both relative to the first matte's.
+`changed outside` counts pixels outside the mask that are not bit-identical to the first matte; `changed solid` is the
+share of pixels inside that changed although both the first matte and the ground truth are 1.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ from training.flicker import solid_or_nothing
 from training.see_through import SEE_THROUGH, SeeThroughClip, make_see_through
 
 SAMPLES = Path(__file__).parents[1] / "samples"
-SUBJECTS = (149, 155, 233, 240, 335, 343, 569, 609, 905, 994)  # as of benchmarks.temporal
+SUBJECTS = (149, 155, 233, 240, 335, 343, 569, 609, 905, 994)  # those of benchmarks.temporal
 EVERY = 12
 Mattes = NDArray[np.float32]
 
 
 @dataclass
 class Masks:
-    """A guide of one mask for each frame."""
+    """A guide with one mask per frame."""
 
     planes: NDArray[np.bool_]
 
@@ -61,21 +61,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", nargs="+", choices=(*SEE_THROUGH, "glass"), default=(*SEE_THROUGH, "glass"))
     parser.add_argument("--seeds", nargs="+", type=int, default=(0, 3))
-    parser.add_argument("--no-network", action="store_true", help="the model of how networks fail alone")
-    parser.add_argument("--cost", action="store_true", help="instead, the stage's milliseconds a frame at 1920 × 1080")
+    parser.add_argument("--no-network", action="store_true", help="only the noise model")
+    parser.add_argument("--cost", action="store_true", help="only measure the stage's time per frame at 1920 × 1080")
     parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("-o", "--output", metavar="PNG", help="picture, matte, ours, truth, composites; a file a clip")
+    parser.add_argument("-o", "--output", metavar="PNG", help="a sheet per clip: picture, mattes, truth, composites")
     given = parser.parse_args()
     if given.cost:
         return cost()
-    matter = None if given.no_network else streammatte.load_model("birefnet-nano", offline=True, device="cpu")
+    model = None if given.no_network else streammatte.load_model("birefnet-nano", offline=True, device="cpu")
     figures: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
     for name in given.clips:
         for seed in (0,) if name == "glass" else given.seeds:
             clip = read_glass() if name == "glass" else drawn(name, seed)
             kinds = {"failure model": solid_or_nothing(clip.alpha, clip.region, seed=seed)}
-            if matter is not None:
-                kinds["network"] = network(clip, matter)
+            if model is not None:
+                kinds["network"] = network(clip, model)
             for kind, raw in kinds.items():
                 rows, ours = measured(clip, raw)
                 figures.setdefault(kind, {})[name if name == "glass" else f"{name} {seed}"] = rows
@@ -103,7 +103,7 @@ def drawn(name: str, seed: int) -> SeeThroughClip:
 
 
 def read_glass() -> SeeThroughClip:
-    """The sample; what can be seen through is told from its truth: in between, and no edge."""
+    """The sample; it is transparent where its true alpha is between 0 and 1 away from edges."""
     with streammatte.open_video(str(SAMPLES / "glass.mp4")) as source:
         rgb = np.stack([frame.rgb.permute(1, 2, 0).numpy() for frame in source])
     with streammatte.open_video(str(SAMPLES / "glass.alpha.mkv")) as source:
@@ -114,9 +114,9 @@ def read_glass() -> SeeThroughClip:
     return SeeThroughClip(rgb, alpha, np.zeros_like(rgb, np.float32), (), (np.stack(near) & between) > 0)
 
 
-def network(clip: SeeThroughClip, matter: Model) -> Mattes:
+def network(clip: SeeThroughClip, model: Model) -> Mattes:
     frames = [Frame(torch.from_numpy(rgb).permute(2, 0, 1), index, index) for index, rgb in enumerate(clip.rgb)]
-    return np.stack([cutout.alpha.numpy() for cutout in streammatte.matte(frames, matter, [ClipColors()])])
+    return np.stack([cutout.alpha.numpy() for cutout in streammatte.matte(frames, model, [ClipColors()])])
 
 
 def refined(clip: SeeThroughClip, raw: Mattes, region: Masks | Box | None) -> tuple[Mattes, list[int]]:
@@ -130,7 +130,7 @@ def refined(clip: SeeThroughClip, raw: Mattes, region: Masks | Box | None) -> tu
 
 
 def measured(clip: SeeThroughClip, raw: Mattes) -> tuple[dict[str, dict[str, float]], Mattes]:
-    """Of each method its figures; and the stage's mattes."""
+    """Figures by method, and the stage's mattes."""
     mask = np.stack([cv2.dilate(each.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0 for each in clip.region])
     x, y, w, h = cv2.boundingRect(mask[0].astype(np.uint8))
     height, width = raw.shape[1:]
@@ -177,7 +177,7 @@ def figure(
 
 
 def summary(clips: dict[str, dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
-    """Of each method, the mean over the clips and the worst of them."""
+    """For each method, the mean over the clips and the worst clip."""
     first: dict[str, dict[str, Any]] = next(iter(clips.values()))
     rows: dict[str, dict[str, float]] = {}
     for method in first:
@@ -189,7 +189,7 @@ def summary(clips: dict[str, dict[str, dict[str, float]]]) -> dict[str, dict[str
 
 
 def sheet(clip: SeeThroughClip, raw: Mattes, ours: Mattes) -> NDArray[np.uint8]:
-    """Across time: picture, old matte, ours, truth, and the last two over a checkerboard, in the subject's colours."""
+    """Over time: picture, first matte, ours, ground truth, and the last two over a checkerboard."""
     height, width = raw.shape[1:]
     y, x = np.mgrid[:height, :width] // 16
     board = np.where(((x + y) % 2)[..., None] > 0, np.float32([0.2, 0.7, 0.3]), np.float32([0.75, 0.85, 0.75]))
@@ -204,7 +204,7 @@ def sheet(clip: SeeThroughClip, raw: Mattes, ours: Mattes) -> NDArray[np.uint8]:
 
 
 def cost(frames: int = 26) -> None:
-    """Prints the mean time of a frame, the keyframe's matter apart; a quiet machine is up to whoever measures."""
+    """Print the mean time per frame without the keyframe's model; needs a quiet machine."""
     for name in SEE_THROUGH:
         small = make_see_through(name, 480, 270, frames)
         raw = solid_or_nothing(small.alpha, small.region)

@@ -95,23 +95,37 @@ class View(Picture):
         return Picture.of_rgb(rgb).with_alpha(alpha)
 
 
+class Looked:
+    """A picture that is made when first asked for, and only then. Any thread may ask.
+
+    Args:
+        look: Makes it. Called at most once, and forgotten then.
+    """
+
+    def __init__(self, look: Callable[[], Picture]) -> None:
+        self._look: Callable[[], Picture] | None = look
+        self._picture: Picture | None = None
+        self._asking = threading.Lock()
+
+    def __call__(self) -> Picture:
+        with self._asking:
+            if self._picture is None:
+                assert self._look is not None
+                self._picture, self._look = self._look(), None
+            return self._picture
+
+
 class Link:
     """The motion between a frame and the one before it, told once, when first asked for. Any thread may ask.
 
     Args:
         before: The picture of the frame before; ``None`` for the first.
-        look: Makes this frame's picture. Called at most once, and forgotten then.
+        look: This frame's picture.
         fine: Of :class:`Motion`.
-
-    Attributes:
-        before: As given.
     """
 
-    def __init__(self, before: Picture | None, look: Callable[[], Picture], fine: int = FINE) -> None:
-        self.before = before
-        self._fine = fine
-        self._look: Callable[[], Picture] | None = look
-        self._here: Picture | None = None
+    def __init__(self, before: Looked | None, look: Looked, fine: int = FINE) -> None:
+        self._before, self._look, self._fine = before, look, fine
         self._flows: tuple[Plane, Plane] | None = None
         self._one_shot: bool | None = None
         self._asking = threading.RLock()
@@ -119,11 +133,12 @@ class Link:
     @property
     def here(self) -> Picture:
         """This frame's picture."""
-        with self._asking:
-            if self._here is None:
-                assert self._look is not None
-                self._here, self._look = self._look(), None
-            return self._here
+        return self._look()
+
+    @property
+    def before(self) -> Picture | None:
+        """The picture of the frame before; ``None`` for the first."""
+        return None if self._before is None else self._before()
 
     @property
     def one_shot(self) -> bool:
@@ -145,7 +160,7 @@ class Link:
         return self._flows
 
     def _tell(self) -> bool:
-        before, here = self.before, self.here
+        before, here = None if self._before is None else self._before(), self.here
         if before is None or before.luma.shape != here.luma.shape:
             return False
         motion = Motion(self._fine)

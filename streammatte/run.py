@@ -347,7 +347,7 @@ def _tell_of_outputs(summary: Summary, options: Options, targets: Sequence[Targe
 def _tell_of_quality(
     summary: Summary, options: Options, source: Footage, writers: Sequence[Writer], watchers: _Watchers
 ) -> None:
-    from streammatte.quality.streams import lengths_of_all
+    from streammatte.quality.observer import lengths_of_all
 
     summary.doubt = watchers.doubts.line()
     if watchers.observer is not None:

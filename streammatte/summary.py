@@ -100,26 +100,33 @@ class Summary:
 
 def report_of(summary: Summary, options: Options, observer: Observer) -> str:
     """The run's report, as HTML."""
+    from streammatte.options.field import options_of
     from streammatte.options.values import written
-    from streammatte.quality.sheet import report_page
+    from streammatte.quality.report import report_page
 
     assert summary.findings is not None
     height, width = summary.size
-    about = {
-        "outputs": ", ".join(f"{output['path']} ({output['description']})" for output in summary.outputs) or "none",
-        "frames written": str(summary.frames),
-        "lost": summary.lost or "nothing",
-        "model": f"{summary.model}, {width}×{height}, {summary.precision} on {summary.device}",
-        "stages": ", ".join(STAGES.get(name, name) for name in summary.stages) or "none",
-        "speed": f"{summary.rate:.1f} fps",
-    }
-    about |= {
-        f"option {name}": written(value)
-        for name, value in options.changed().items()
-        if name not in ("outputs", "report")
-    }
-    lines = [*summary.crossed, *([summary.doubt] if summary.doubt else [])]
-    return report_page(options.reading.input, about, observer, summary.findings, lines)
+    fields = options_of(type(options))
+    outputs = ", ".join(f"{output['path']} ({output['description']})" for output in summary.outputs)
+    return report_page(
+        options.reading.input,
+        observer,
+        summary.findings,
+        run={
+            "model": summary.model,
+            "network input": f"{width}×{height}",
+            "precision": summary.precision,
+            "device": summary.device,
+            "stages": ", ".join(STAGES.get(name, name) for name in summary.stages) or "none",
+            "frames": str(summary.frames),
+            "lost": summary.lost or "nothing",
+            "speed": f"{summary.rate:.1f} frames/s",
+            "outputs": outputs or "none",
+        },
+        options={fields[name].shown: written(value) for name, value in options.changed().items()},
+        limits=dict(options.reporting.limits),
+        warnings=[*summary.crossed, *([summary.doubt] if summary.doubt else [])],
+    )
 
 
 class Clock:

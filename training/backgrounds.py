@@ -1,7 +1,7 @@
-"""What stands behind a subject: views into panoramas, and rooms, shelves, streets and foliage that are drawn.
+"""Backgrounds: views into panoramas, and drawn rooms, shelves, streets and foliage.
 
-Pictures here are (H, W, 3) float32 RGB in [0, 1], gamma-encoded. Everything is drawn from the generator it is handed
-and from nothing else, so that a seed gives a picture again.
+Pictures are (H, W, 3) float32 RGB in [0, 1], gamma-encoded. They depend only on the generator, so a seed reproduces
+them.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from streammatte.train.camera import noise
 from streammatte.train.picture import Picture, as_picture, clip, resize
 
 VIEW_SIZE = 320
-"""Side in pixels of a stored view: a panorama of 1024 × 512 holds no more detail at these angles."""
+"""Side of a stored view in pixels: a 1024 × 512 panorama has no more detail at these angles."""
 
 
 def read_panorama(path: Path) -> Picture:
     """An equirectangular panorama as linear RGB, (H, 2H, 3), any range.
 
     Raises:
-        DecodeFailed: The file is missing or is not a picture OpenCV reads.
+        DecodeFailed: OpenCV cannot read the file.
     """
     bgr = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if bgr is None:
-        raise DecodeFailed(f"cannot read the panorama {path}", hint="Radiance .hdr files are expected")
+        raise DecodeFailed(f"cannot read the panorama {path}", hint="expected a Radiance .hdr file")
     return np.ascontiguousarray(bgr[..., 2::-1], dtype=np.float32)
 
 
 def perspective_view(panorama: Picture, yaw: float, pitch: float, fov: float, size: int) -> Picture:
-    """What a pinhole camera sees of a panorama (gnomonic projection).
+    """A pinhole camera's view into a panorama (gnomonic projection).
 
     Args:
         panorama: (H, 2H, 3), equirectangular.
-        yaw, pitch: Where the camera looks, in radians; positive pitch looks up.
+        yaw, pitch: Viewing direction in radians; positive pitch looks up.
         fov: Angle from edge to edge, in radians, below π.
         size: Side of the square view in pixels.
 
@@ -59,7 +59,7 @@ def perspective_view(panorama: Picture, yaw: float, pitch: float, fov: float, si
 
 
 def tone_map(linear: Picture, exposure: float) -> Picture:
-    """Linear light to a gamma-encoded picture as a camera would: the mean at ``exposure``, highlights rolled off."""
+    """Linear light → a gamma-encoded picture with its mean at ``exposure`` and highlights rolled off."""
     scaled = np.clip(linear, 0, None) * (
         exposure / max(float(np.mean(np.minimum(linear, 4 * np.median(linear)))), 1e-4)
     )
@@ -69,9 +69,9 @@ def tone_map(linear: Picture, exposure: float) -> Picture:
 
 
 def panorama_views(paths: Sequence[Path], count: int, seed: int) -> NDArray[np.uint8]:
-    """``count`` views, dealt evenly over the panoramas, (count, VIEW_SIZE, VIEW_SIZE, 3) uint8 RGB.
+    """``count`` views, spread evenly over the panoramas, (count, VIEW_SIZE, VIEW_SIZE, 3) uint8 RGB.
 
-    Made once and kept in memory: a projection costs more than the whole rest of a background.
+    Made once and kept in memory, as a projection costs more than the rest of a background.
     """
     rng = np.random.default_rng([seed, 1])
     views = np.empty((count, VIEW_SIZE, VIEW_SIZE, 3), np.uint8)
@@ -85,7 +85,7 @@ def panorama_views(paths: Sequence[Path], count: int, seed: int) -> NDArray[np.u
 
 
 def color(rng: np.random.Generator) -> Picture:
-    """One colour, (3,): mostly muted, as things in a room are, now and then vivid."""
+    """One colour, (3,): mostly muted, sometimes vivid."""
     saturation = rng.beta(1.0, 2.0)
     value = rng.beta(1.3, 1.5)
     tint = rng.uniform(0, 1, 3)
@@ -93,7 +93,7 @@ def color(rng: np.random.Generator) -> Picture:
 
 
 def fractal(rng: np.random.Generator, size: int, cells: int, octaves: int, roughness: float = 0.55) -> Picture:
-    """Sum of ``noise`` at doubling frequencies, (size, size, 1), deviation near 1."""
+    """Sum of ``noise`` at doubling frequencies, (size, size, 1), standard deviation near 1."""
     total, weight = np.zeros((size, size, 1), np.float32), 0.0
     for octave in range(octaves):
         gain = roughness**octave
@@ -111,7 +111,7 @@ def _gradient(rng: np.random.Generator, size: int) -> Picture:
 
 
 def _rectangle(picture: Picture, rng: np.random.Generator, x: float, y: float, w: float, h: float) -> None:
-    """A framed, filled rectangle in units of the picture's side: a window, a poster, a screen, a cupboard."""
+    """A framed, filled rectangle, such as a window or poster; coordinates relative to the picture's side."""
     size = picture.shape[0]
     corner = (int(x * size), int(y * size))
     opposite = (int((x + w) * size), int((y + h) * size))
@@ -143,7 +143,7 @@ def _clutter(rng: np.random.Generator, size: int) -> Picture:
 
 
 def scatter(rng: np.random.Generator, picture: Picture, count: int) -> Picture:
-    """Strew ``count`` shapes over a picture, in place: nothing that could pass for a subject, much that is sharp."""
+    """Scatter ``count`` sharp shapes over a picture, in place; none could pass for a subject."""
     size = picture.shape[0]
     for _ in range(count):
         x, y = (int(v) for v in rng.integers(-size // 10, size + size // 10, 2))
@@ -214,7 +214,7 @@ def _foliage(rng: np.random.Generator, size: int) -> Picture:
 
 
 def texture(rng: np.random.Generator, size: int) -> Picture:
-    """Stripes, checks, bricks or stone, (size, size, 3): wallpaper, tiles, and the cloth of a subject."""
+    """Stripes, checks, bricks or stone, (size, size, 3), for walls and clothes."""
     ramp = np.arange(size, dtype=np.float32) / size
     angle = rng.choice([0, np.pi / 2, rng.uniform(0, np.pi)])
     across = ramp[None, :] * np.cos(angle) + ramp[:, None] * np.sin(angle)
@@ -252,11 +252,11 @@ KINDS: tuple[tuple[Callable[[np.random.Generator, int], Picture], float], ...] =
     (texture, 0.09),
     (_lights, 0.05),
 )
-"""What is drawn, and how often."""
+"""Kinds of drawn backgrounds and their shares."""
 
 
 def drawn(rng: np.random.Generator, size: int) -> Picture:
-    """A drawn background, (size, size, 3) in [0, 1], of a random kind, unevenly lit."""
+    """A drawn background of a random kind, unevenly lit, (size, size, 3) in [0, 1]."""
     kinds, odds = zip(*KINDS, strict=True)
     picture = kinds[int(rng.choice(len(kinds), p=odds))](rng, size)
     if rng.random() < 0.6:
@@ -275,30 +275,33 @@ def _view(rng: np.random.Generator, views: NDArray[np.uint8], size: int, aspect:
     return resize(as_picture(view[y : y + h, x : x + w]) / np.float32(255), size, size)
 
 
-def background(rng: np.random.Generator, views: NDArray[np.uint8], size: int, aspect: float) -> Picture:
-    """A background for a frame of the given aspect ratio, squashed to a square as the network is fed it.
+def background(
+    rng: np.random.Generator, views: NDArray[np.uint8], size: int, aspect: float, drawn_share: float = 0.35
+) -> Picture:
+    """A background for a frame of the given aspect ratio, squashed to a square like the network's input.
 
     Args:
-        rng: Decides everything.
-        views: From ``panorama_views``; may be empty, then all is drawn.
+        rng: The only source of randomness.
+        views: From ``panorama_views``; if empty, all backgrounds are drawn.
         size: Side in pixels.
         aspect: Width over height of the frame before it is squashed.
+        drawn_share: Share of backgrounds drawn although there are views.
 
     Returns:
         (size, size, 3) float32 in [0, 1].
     """
-    if len(views) and rng.random() < 0.65:
+    if len(views) and rng.random() >= drawn_share:
         picture = _view(rng, views, size, aspect)
-        if rng.random() < 0.2:  # two places meet at a wall's corner or a door: a dozen panoramas must stand for many
+        if rng.random() < 0.2:  # two places side by side, as a dozen panoramas must do for many
             other = _view(rng, views, size, aspect)
             ramp = np.arange(size, dtype=np.float32)
             slant = ramp[None, :] + np.float32(rng.normal(0, 0.1)) * ramp[:, None]
             beyond = np.clip(slant - np.float32(size * rng.uniform(0.1, 0.9)), 0, 1)[..., None]
             picture = picture + beyond * (other - picture)
-        if rng.random() < 0.3:  # other paint, other light
+        if rng.random() < 0.3:  # other colours
             share = np.float32(rng.uniform(0.2, 1))
             picture = picture + share * (picture[..., rng.permutation(3)] - picture)
-        # A 1k panorama is soft; without this, sharpness alone would give the subject away.
+        # A 1k panorama is soft: without grain, sharpness alone would reveal the subject.
         if rng.random() < 0.3:
             grain = fractal(rng, size, size // 5, 3, 0.9)
             picture *= 1 + grain * np.float32(rng.uniform(0, 0.08))

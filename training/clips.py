@@ -1,8 +1,8 @@
-"""Short clips whose alpha and foreground are known: what moves in them is drawn and placed by code.
+"""Short generated clips with exact alpha and foreground.
 
-Each shows one thing that is hard to keep steady: joints, hair, a pan, speed, something passing in front, a cut, nothing
-at all, a subject that can be seen through. Textures are everywhere and fine, as there must be something for motion to
-be told by; there is grain, and a shutter that is open for half of each frame.
+Each shows one difficulty for temporal stability: joints, hair, a pan, speed, an occlusion, a cut, stillness, or a
+transparent subject. Everything has fine textures for optical flow to follow, there is grain, and the shutter is open
+for half of each frame.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from training.backgrounds import drawn, fractal
 from training.cutouts import Element, furry_figure
 
 Motion = Callable[[float], Picture]
-"""What stands in the frame at a time in frames: (H, W, 3) if opaque, else premultiplied (H, W, 4)."""
+"""A time in frames → the picture, opaque (H, W, 3) or premultiplied (H, W, 4)."""
 
-SHUTTER = (-0.2, -0.1, 0.0, 0.1, 0.2)  # moments of a frame, in frames, that a moving subject is the mean of
-GRAIN = 0.008  # deviation, of 1
-FINE = 2  # subjects are drawn so many times larger, and shrunk
-FAST = 30  # pixels a frame, in 1920 of width
+SHUTTER = (-0.2, -0.1, 0.0, 0.1, 0.2)  # moments, in frames, averaged into a frame
+GRAIN = 0.008  # standard deviation
+FINE = 2  # oversampling of subjects
+FAST = 30  # pixels per frame at a width of 1920
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clip:
-    """A clip and its truth.
+    """A clip and its ground truth.
 
     Attributes:
         rgb: (N, H, W, 3) uint8.
@@ -46,7 +46,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What a shot is drawn with: the size of its frames, its length, and the generator that decides the rest."""
+    """Size and length of a shot, its subjects, and its source of randomness."""
 
     width: int
     height: int
@@ -55,7 +55,7 @@ class Stage:
     cutouts: Sequence[Element]
 
     def figure(self) -> Picture:
-        """A cut-out, or a drawn figure where there are none: premultiplied (h, w, 4), nearly as tall as the frame."""
+        """A cut-out, or a drawn figure if there are none: premultiplied (h, w, 4), nearly as tall as the frame."""
         if self.cutouts:
             rgba = self.cutouts[int(self.rng.integers(len(self.cutouts)))].rgba
         else:
@@ -66,12 +66,12 @@ class Stage:
         return as_picture(cv2.resize(straight, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
 
     def cloth(self, side: int) -> Picture:
-        """A texture to follow, (side, side, 3)."""
+        """A texture for optical flow, (side, side, 3)."""
         tint = self.rng.uniform(0.2, 0.8, 3).astype(np.float32)
         return clip(tint * np.exp(np.float32(0.35) * fractal(self.rng, side, max(2, side // 24), 4, 0.8)))
 
     def place(self, sprite: Picture, x: float, y: float, angle: float = 0.0, scale: float = 1.0) -> Picture:
-        """Premultiplied (H, W, 4) with a sprite's middle at (x, y) in pixels, turned by ``angle`` in radians."""
+        """Premultiplied (H, W, 4) with a sprite centred at (x, y) in pixels, rotated by ``angle`` radians."""
         h, w = sprite.shape[:2]
         turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         shift = FINE * np.array([x, y]) - turn @ [w / 2, h / 2]
@@ -84,10 +84,10 @@ class Stage:
         return self.place(figure, x, 1.06 * self.height - figure.shape[0] / (2 * FINE), angle)
 
     def wall(self, vx: float = 0.0, vy: float = 0.0) -> Motion:
-        """An opaque background that moves by (vx, vy) pixels a frame."""
+        """An opaque background that moves by (vx, vy) pixels per frame."""
         side = int(max(self.width, self.height) + self.frames * max(abs(vx), abs(vy))) + 8
         picture = drawn(self.rng, side)
-        picture = blur(picture, self.width / 200)  # out of focus, as what lies behind mostly is
+        picture = blur(picture, self.width / 200)  # out of focus, like most backgrounds
         picture = clip(picture * np.exp(np.float32(0.06) * fractal(self.rng, side, side // 16, 4, 0.8)))
         x0, y0 = (-4 - max(0.0, v) * self.frames for v in (vx, vy))
 
@@ -104,7 +104,7 @@ def over(above: Picture, below: Picture) -> Picture:
 
 
 def _capsule(stage: Stage, length: float, width: float) -> Picture:
-    """A limb, hanging down from the middle of the sprite: premultiplied, FINE times too large."""
+    """A limb hanging from the centre of the sprite: premultiplied, oversampled by FINE."""
     length, width = FINE * length, FINE * width
     side = int(2 * (length + width)) + 4
     mask = np.zeros((side, side), np.float32)
@@ -145,7 +145,7 @@ def articulated(stage: Stage) -> tuple[Motion, Motion, None]:
 
 
 def hair(stage: Stage) -> tuple[Motion, Motion, None]:
-    """A head with single hairs that sway."""
+    """A head with single swaying hairs."""
     h, rng = stage.height, stage.rng
     head = _capsule(stage, 0.12 * h, 0.36 * h)
     shoulders = _capsule(stage, 0.3 * h, 0.7 * h)
@@ -177,7 +177,7 @@ def hair(stage: Stage) -> tuple[Motion, Motion, None]:
 
 
 def pan(stage: Stage) -> tuple[Motion, Motion, None]:
-    """The camera follows a figure, and does not keep up."""
+    """A camera follows a figure and lags behind."""
     figure, speed = stage.figure(), stage.width / 160
     return (
         stage.wall(-speed),
@@ -187,7 +187,7 @@ def pan(stage: Stage) -> tuple[Motion, Motion, None]:
 
 
 def fast(stage: Stage) -> tuple[Motion, Motion, None]:
-    """A figure that crosses the frame at :data:`FAST`, and back."""
+    """A figure crosses the frame at :data:`FAST`, and back."""
     figure = stage.figure()
     step, span = FAST * stage.width / 1920, 0.45 * stage.width
 
@@ -200,7 +200,7 @@ def fast(stage: Stage) -> tuple[Motion, Motion, None]:
 
 
 def occlusion(stage: Stage) -> tuple[Motion, Motion, Motion]:
-    """A post passes in front of a figure; it is not the subject."""
+    """A post, not part of the subject, passes in front of a figure."""
     figure = stage.figure()
     post = _capsule(stage, 2.4 * stage.height, 0.16 * stage.height)
 
@@ -220,7 +220,7 @@ def still(stage: Stage) -> tuple[Motion, Motion, None]:
 
 
 def see_through(stage: Stage) -> tuple[Motion, Motion, None]:
-    """A figure behind a tinted pane that it carries: the pane is its too."""
+    """A figure carries a tinted pane, which is part of the subject."""
     figure, side = stage.figure(), int(FINE * 0.5 * stage.height)
     thick = clip(0.4 + 0.12 * fractal(stage.rng, side, 6, 3))
     pane = np.dstack([stage.cloth(side) * thick, thick])
@@ -243,11 +243,11 @@ def make_clip(
     """One of :data:`NAMES`; ``cut`` is half a ``pan`` and half ``see_through``.
 
     Args:
-        name: Of :data:`NAMES`.
+        name: One of :data:`NAMES`.
         width, height: In pixels. Speeds and shapes scale with them.
         frames: Length.
-        seed: Decides everything that the name does not.
-        cutouts: Subjects to choose from; figures are drawn where there are none.
+        seed: Decides everything else.
+        cutouts: Subjects to choose from; if empty, figures are drawn.
     """
     if name == "cut":
         half = frames // 2

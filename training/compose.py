@@ -1,7 +1,7 @@
-"""Pictures with exact alpha: subjects over backgrounds, as footage would show them.
+"""Composes subjects over backgrounds into pictures with exact alpha.
 
-Every picture comes from ``default_rng([seed, index])`` alone, so any one of them can be made again, in any order and
-in any process. Pictures are squashed to a square the way the network is fed: a 16:9 frame loses 44 % of its width.
+Every picture depends only on ``[seed, index]``, so it can be made in any order and process. Pictures are squashed to a
+square like the network's input: a 16:9 frame loses 44 % of its width.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ASPECT_ODDS = (0.5, 0.2, 0.12, 0.12, 0.06)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layers:
-    """A picture before a camera has had its way with it.
+    """A picture before ``expose``.
 
     Attributes:
         foreground: (S, S, 3) float32 in [0, 1], premultiplied.
@@ -49,10 +49,10 @@ class Layers:
 
 
 def _recolor(rng: np.random.Generator, rgb: Picture) -> Picture:
-    """Other cloth, other light, other white balance: renders are pale and few, so each must stand for many."""
+    """Other clothes, light and white balance: renders are few and pale, so each must do for many."""
     height, width = rgb.shape[:2]
     side = max(height, width)
-    if rng.random() < 0.16:  # printed or woven cloth from the chest down, or all over
+    if rng.random() < 0.16:  # printed or woven cloth, on all or the lower part
         cloth = resize(texture(rng, 128), width, height)
         start = rng.uniform(-0.1, 0.6)
         ramp = np.linspace(0, 1, height, dtype=np.float32)
@@ -62,7 +62,7 @@ def _recolor(rng: np.random.Generator, rgb: Picture) -> Picture:
     if rng.random() < 0.25:
         gains = noise(rng, side, int(rng.integers(1, 4)), 3 if rng.random() < 0.3 else 1)[:height, :width]
         rgb = rgb * np.exp(gains * np.float32(rng.uniform(0, 0.25)))
-    if rng.random() < 0.25:  # pores, weave, dirt: a render without textures is too clean
+    if rng.random() < 0.25:  # renders without textures are too clean
         grain = fractal(rng, side, max(2, side // 5), 3, 0.9)[:height, :width]
         rgb = rgb * (1 + grain * np.float32(rng.uniform(0, 0.08)))
     rgb = as_picture(np.clip(rgb, 1e-3, 1))
@@ -75,7 +75,7 @@ def _recolor(rng: np.random.Generator, rgb: Picture) -> Picture:
 
 
 def _toward(rgb: Picture, weight: Picture, goal: Picture, amount: float) -> Picture:
-    """Move the weighted mean and spread of colours toward those of ``goal``: Reinhard et al. 2001, in RGB."""
+    """Move mean and spread of the colours toward those of ``goal`` (Reinhard et al. 2001, in RGB)."""
     total = float(weight.sum()) + 1e-6
     mean = (rgb * weight[..., None]).sum((0, 1)) / total
     spread = np.sqrt((((rgb - mean) ** 2) * weight[..., None]).sum((0, 1)) / total) + 0.02
@@ -89,12 +89,12 @@ def place(
     """Put a cut-out into a frame.
 
     Args:
-        rng: Decides flip, rotation, recolouring and the exact place.
-        cutout: The subject. Where its own picture cut it off, the frame's edge will too.
+        rng: Decides flip, rotation, colours and exact position.
+        cutout: The subject. Where its own picture cut it off, the frame's edge does, too.
         size: Side in pixels of the squashed frame.
         aspect: Width over height of the frame before it is squashed.
-        height: Of the subject, in frame heights; beyond 1 it is cut off.
-        center: Where it stands across the frame, 0 left to 1 right, unless an edge holds it.
+        height: Height of the subject relative to the frame; above 1 it is cut off.
+        center: Horizontal position, 0 left to 1 right, unless an edge cuts it off.
 
     Returns:
         (size, size, 4) float32 in [0, 1], premultiplied.
@@ -103,7 +103,7 @@ def place(
     left, right = cutout.left, cutout.right
     if rng.random() < 0.5:
         rgba, left, right = rgba[:, ::-1], right, left
-    # In units of the frame's height, before squashing.
+    # All lengths are relative to the frame's height, before squashing.
     unit = height / rgba.shape[0]
     if (left and right) and rng.random() < 0.6:
         unit = max(unit, min(aspect * rng.uniform(1, 1.1) / rgba.shape[1], 2.2 / rgba.shape[0]))
@@ -120,19 +120,19 @@ def place(
     else:
         x = aspect * center - wide / 2
 
-    # Shrink by area first: an affine warp alone would alias.
+    # Shrink by area first, as an affine warp alone would alias.
     shrink = min(1.0, unit * size)
     if shrink < 0.85:
         small = (max(2, round(rgba.shape[1] * shrink)), max(2, round(rgba.shape[0] * shrink)))
         rgba = resize(np.ascontiguousarray(rgba), *small, cv2.INTER_AREA)
         unit = tall / rgba.shape[0]
     rgb, alpha = _recolor(rng, np.ascontiguousarray(rgba[..., :3])), rgba[..., 3:]
-    if rng.random() < 0.02:  # a veil, smoke: see-through in places
+    if rng.random() < 0.02:  # veils, smoke: partly transparent
         field = fractal(rng, max(rgba.shape[:2]), 3, 3)[: rgba.shape[0], : rgba.shape[1]]
         alpha = alpha * np.clip(0.6 + 0.3 * field, 0.1, 1)
     layer = as_picture(np.dstack([rgb * alpha, alpha]))
 
-    # The last vertical squash is what `size` per frame height means; the horizontal one is `size / aspect`.
+    # From frame heights to pixels of the square.
     angle = np.radians(rng.normal(0, 4) if rng.random() < 0.9 else rng.uniform(-30, 30))
     cos, sin = np.cos(angle) * unit, np.sin(angle) * unit
     half_w, half_h = rgba.shape[1] / 2, rgba.shape[0] / 2
@@ -150,7 +150,7 @@ def place(
 
 
 def _motion_blur(layer: Picture, length: float, angle: float) -> Picture:
-    """Smear along a straight line of ``length`` pixels; premultiplied layers stay consistent."""
+    """Blur a premultiplied layer along a straight line of ``length`` pixels."""
     side = int(length) | 1
     kernel = np.zeros((side, side), np.float32)
     dx, dy = np.cos(angle) * side / 2, np.sin(angle) * side / 2
@@ -166,17 +166,25 @@ class Composer:
     Args:
         cutouts: Rendered subjects; at least one.
         views: From ``panorama_views``; may be empty.
-        seed: With a picture's index, all that decides what is in it.
-        figures: Share of subjects that are drawn rather than rendered.
+        seed: With a picture's index, decides the picture.
+        figures: Share of subjects drawn rather than rendered.
+        drawn: Share of backgrounds drawn rather than taken from ``views``.
     """
 
     def __init__(
-        self, cutouts: Sequence[Element], views: NDArray[np.uint8], seed: int, *, figures: float = 0.12
+        self,
+        cutouts: Sequence[Element],
+        views: NDArray[np.uint8],
+        seed: int,
+        *,
+        figures: float = 0.12,
+        drawn: float = 0.35,
     ) -> None:
         self.cutouts = cutouts
         self.views = views
         self.seed = seed
         self.figures = figures
+        self.drawn = drawn
 
     def __call__(self, index: int, size: int) -> tuple[NDArray[np.uint8], Picture]:
         """Picture number ``index``: (S, S, 3) uint8 RGB, and its alpha, (S, S) float32 in [0, 1]."""
@@ -185,17 +193,17 @@ class Composer:
         return expose(rng, layers.over(), layers.alpha)
 
     def layers(self, rng: np.random.Generator, size: int) -> Layers:
-        """Subjects and background, before grading and the camera."""
+        """Subjects and background, before ``expose``."""
         aspect = float(rng.choice(ASPECTS, p=ASPECT_ODDS))
-        behind = background(rng, self.views, size, aspect)
+        behind = background(rng, self.views, size, aspect, self.drawn)
         empty = rng.random() < 0.02
         least = 0.35  # height of a subject
-        if rng.random() < 0.2 and not empty:  # people behind, out of focus: not the subject
+        if rng.random() < 0.2 and not empty:  # people in the background, out of focus, are not subjects
             for _ in range(int(rng.integers(1, 4))):
                 layer = self._subject(rng, size, aspect, rng.uniform(0.2, 0.8), rng.uniform(0, 1))
                 behind = behind * (1 - layer[..., 3:]) + layer[..., :3]
             behind = blur(behind, size * rng.uniform(0.01, 0.03))
-        elif rng.random() < 0.12 and not empty:  # a busy place: many smaller things, in focus or nearly so
+        elif rng.random() < 0.12 and not empty:  # a busy place with many small things, more or less in focus
             for _ in range(int(rng.integers(3, 12))):
                 layer = self._subject(rng, size, aspect, rng.uniform(0.08, 0.4), rng.uniform(0, 1))
                 behind = behind * (1 - layer[..., 3:]) + layer[..., :3]
@@ -207,7 +215,7 @@ class Composer:
         if not empty:
             for layer in self._subjects(rng, size, aspect, behind, least):
                 front = front * (1 - layer[..., 3:]) + layer
-        if rng.random() < 0.25:  # light stopped by the subject
+        if rng.random() < 0.25:  # the subject's shadow
             reach = size * rng.uniform(0.01, 0.06)
             shift = np.array([[1, 0, rng.normal(0, reach * 1.5)], [0, 1, rng.uniform(0, reach * 2)]])
             shadow = blur(as_picture(cv2.warpAffine(front[..., 3], shift, (size, size))), reach)
@@ -229,19 +237,19 @@ class Composer:
         kin = np.float32(rng.uniform(0.2, 0.6)) if rng.random() < 0.06 else np.float32(0)
         layers = []
         for center in centers:
-            # Triangular: most subjects fill the frame, a few are small, a few are close-ups.
+            # Most subjects fill the frame, a few are small or close-ups.
             height = rng.triangular(least, 1.0 if count == 1 else 0.9, 1.7 if count == 1 else 1.1)
             if count == 1 and rng.random() < 0.2:
                 height = rng.uniform(1.4, 2.8)  # fills the frame, cut off on several sides
             layer = self._subject(rng, size, aspect, height, float(center))
-            while layer[..., 3].mean() > 0.85:  # nothing left to tell it from
+            while layer[..., 3].mean() > 0.85:  # hardly any background is left
                 height *= 0.7
                 layer = self._subject(rng, size, aspect, height, float(center))
             alpha = layer[..., 3]
-            if kin:  # as hard to tell from the background as real clothes are
+            if kin:  # similar to the background, as clothes can be
                 straight = as_picture(layer[..., :3] / np.maximum(alpha, np.float32(1e-3))[..., None])
                 layer[..., :3] = _toward(straight, alpha, behind, float(kin)) * alpha[..., None]
-            elif rng.random() < 0.02:  # no known material at all: the outline must be enough
+            elif rng.random() < 0.02:  # an impossible material: only the outline tells
                 layer[..., :3] = (0.4 + 0.6 * gray(layer[..., :3])) * drawn(rng, size) * alpha[..., None]
             if rng.random() < 0.12:
                 layer = _motion_blur(layer, rng.uniform(0.01, 0.06) * size, rng.uniform(0, np.pi))

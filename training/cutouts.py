@@ -1,6 +1,6 @@
-"""Subjects: rendered cut-outs from a folder, and furry figures that are drawn.
+"""Subjects: rendered cut-outs from a folder, and drawn furry figures.
 
-A cut-out is straight RGBA; its colours are meaningful wherever its alpha is above zero.
+A cut-out is straight RGBA, with meaningful colours wherever alpha is above zero.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from streammatte.train.picture import Picture, as_picture, blur
 from training.backgrounds import color, fractal
 
 HELD_OUT_SHARE = 12
-"""One cut-out of so many, told by its name, is never trained on."""
+"""One in so many cut-outs, by a hash of its name, is never trained on."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Element:
-    """A subject cut to the box that holds it.
+    """A subject cropped to its bounding box.
 
     Attributes:
         rgba: (h, w, 4) uint8, straight.
-        left, right, bottom: Whether the picture it came from cut it off there, so that the frame's edge must again.
+        left, right, bottom: Whether its picture cut it off there, so that the frame's edge must do so, too.
     """
 
     rgba: NDArray[np.uint8]
@@ -39,7 +39,7 @@ class Element:
 
 
 def crop_to_subject(rgba: NDArray[np.uint8], least_area: float = 0.01) -> Element | None:
-    """Cut a straight RGBA picture to its subject; ``None`` if that covers less than ``least_area`` of it."""
+    """Crop straight RGBA to its subject; ``None`` if that covers less than ``least_area`` of the picture."""
     solid = rgba[..., 3] > 12
     if solid.mean() < least_area:
         return None
@@ -55,31 +55,28 @@ def crop_to_subject(rgba: NDArray[np.uint8], least_area: float = 0.01) -> Elemen
 
 
 SUFFIXES = (".png", ".webp")
-"""Of files that may hold a cut-out."""
+"""Suffixes of cut-outs."""
 
 
 def read_cutout(path: Path) -> Element | None:
-    """A cut-out from a PNG or WebP with alpha; ``None`` if hardly anything is on it.
+    """A cut-out from a PNG or WebP with alpha; ``None`` if it is almost empty.
 
     Raises:
-        DecodeFailed: It is no picture, or one without alpha.
+        DecodeFailed: It is not a picture with alpha.
     """
     bgra = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if bgra is None or bgra.ndim != 3 or bgra.shape[2] != 4 or bgra.dtype != np.uint8:
-        raise DecodeFailed(f"not a picture with 8-bit alpha: {path}", hint="straight RGBA, as PNG or WebP, is expected")
+        raise DecodeFailed(f"not a picture with 8-bit alpha: {path}", hint="expected straight RGBA, as PNG or WebP")
     return crop_to_subject(np.ascontiguousarray(bgra[..., [2, 1, 0, 3]]))
 
 
 def is_held_out(path: Path) -> bool:
-    """Whether a file is kept for evaluation.
-
-    Depends on its name without the ending alone: neither a growing folder nor another format reshuffles.
-    """
+    """Whether a file is kept for evaluation; it depends only on the stem, not on format or other files."""
     return zlib.crc32(f"{path.stem}.png".encode()) % HELD_OUT_SHARE == 0
 
 
 def list_files(folders: Iterable[Path], *suffixes: str) -> list[Path]:
-    """All files of those suffixes, folder by folder, sorted by name.
+    """All files with these suffixes, by folder and name.
 
     Raises:
         SourceNotFound: A folder does not exist, or all are empty.
@@ -95,21 +92,14 @@ def list_files(folders: Iterable[Path], *suffixes: str) -> list[Path]:
 
 
 def read_cutouts(paths: Sequence[Path]) -> list[Element]:
-    """All cut-outs that hold a subject worth the name."""
+    """All cut-outs that are not almost empty."""
     return [cutout for path in paths if (cutout := read_cutout(path)) is not None]
 
 
 def furry_figure(rng: np.random.Generator, size: int = 224) -> Element:
-    """Draw an animal-like figure: rounded parts, shaded like solids, two-coloured, with or without fur.
+    """Draw an animal-like figure of rounded, shaded parts, with or without fur; it may be cut off at the bottom.
 
-    No render of ours has animals in it; this teaches that a subject need not be a person.
-
-    Args:
-        rng: Decides everything.
-        size: Side of the canvas in pixels.
-
-    Returns:
-        A cut-out, perhaps cut off at the bottom.
+    The renders hold no animals; this teaches that subjects need not be people.
     """
     body: Picture = np.zeros((size, size), np.float32)
     parts: Picture = np.zeros((size, size), np.float32)
@@ -139,7 +129,7 @@ def furry_figure(rng: np.random.Generator, size: int = 224) -> Element:
         ellipse(hx, hy + head * 0.4, head * rng.uniform(0.3, 0.6), head * rng.uniform(0.25, 0.5), 0, 1.0)
     alpha = body
     if rng.random() < 0.75:
-        # Fur: the outline read through a fine displacement, so that it frays into tufts.
+        # Fur: a fine displacement frays the outline into tufts.
         reach = size * rng.uniform(0.004, 0.018)
         core = cv2.erode(body, np.ones((5, 5), np.uint8), iterations=max(1, int(reach * 0.8)))
         grid_y, grid_x = np.mgrid[:size, :size].astype(np.float32)
@@ -150,7 +140,7 @@ def furry_figure(rng: np.random.Generator, size: int = 224) -> Element:
         body = as_picture(np.maximum(body, core))
         alpha = blur(body, rng.uniform(0.5, 1.5))
 
-    # Shading: the distance to the outline stands for height, its slope for the surface's normal.
+    # Shading: the distance to the outline serves as height, whose slope gives the surface normal.
     height = cv2.distanceTransform((body > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
     height = blur(as_picture(np.sqrt(height)), size / 60) * np.float32(4)
     slope_y, slope_x = np.gradient(height)

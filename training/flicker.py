@@ -1,4 +1,4 @@
-"""What networks do to a matte when they look at each frame by itself, as a model with a seed."""
+"""A seeded model of how networks that see single frames make a matte flicker."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from numpy.typing import NDArray
 
 from streammatte.train.picture import Picture, as_picture, blur, clip
 
-JITTER = 0.4  # pixels, deviation: an edge is elsewhere in each frame
-BREATHING = 0.4  # pixels: an edge moves out and in
-PERIOD = 22  # frames of a breath
-BOIL = 0.05  # deviation, of an alpha of one half
-HOLES = 0.2  # chance of a hole, in each frame
-DROPOUT = 18  # one of so many frames is lost as a whole
-DRIFT = 0.15  # of what lumps of a see-through body are taken for: so much is new in each frame
+JITTER = 0.4  # pixels, standard deviation of an edge's position in each frame
+BREATHING = 0.4  # pixels by which an edge slowly moves out and in
+PERIOD = 22  # frames per breath
+BOIL = 0.05  # standard deviation of alpha where it is 0.5
+HOLES = 0.2  # chance of a hole in a frame
+DROPOUT = 18  # one in so many frames is lost
+DRIFT = 0.15  # share of a transparent body's misjudgement that is new in each frame
 FLIPS = 0.08  # chance that most of such a body is lost for one to three frames
 
 
 def flickering(alpha: Picture, *, seed: int = 0, strength: float = 1.0) -> Picture:
-    """Edge jitter and boil, single-frame holes, slow breathing and whole-frame dropouts on a true alpha.
+    """Add edge jitter and boil, single-frame holes, slow breathing and lost frames to a true alpha.
 
     Args:
-        alpha: (N, H, W) in [0, 1]; meant for some 384 pixels of width, as lengths here are in pixels.
-        seed: Decides all of it.
-        strength: Of jitter, boil and breathing.
+        alpha: (N, H, W) in [0, 1], about 384 pixels wide, as lengths are in pixels.
+        seed: Decides everything.
+        strength: Strength of jitter, boil and breathing.
 
     Returns:
         (N, H, W) float32 in [0, 1].
@@ -57,18 +57,18 @@ def flickering(alpha: Picture, *, seed: int = 0, strength: float = 1.0) -> Pictu
 
 
 def _lumps(rng: np.random.Generator, height: int, width: int, size: float) -> Picture:
-    """Smooth noise of mean 0 and deviation 1, (height, width), lumps of some ``size`` pixels."""
+    """Smooth noise, (height, width), with blobs of about ``size`` pixels; mean 0, standard deviation 1."""
     lumps = blur(as_picture(rng.standard_normal((height, width))), size)
     return lumps * np.float32(2 * np.sqrt(np.pi) * size)
 
 
 def solid_or_nothing(alpha: Picture, region: NDArray[np.bool_], *, seed: int = 0) -> Picture:
-    """What networks make of what can be seen through: lumps of it are solid, the others nothing, and they change sides.
+    """How networks misjudge transparency: blobs of it become solid, others vanish, and they change over time.
 
     Args:
         alpha: (N, H, W) in [0, 1].
-        region: (N, H, W), where the subject can be seen through; elsewhere the alpha is left as it is.
-        seed: Decides all of it.
+        region: (N, H, W), where the subject is transparent; alpha stays the same elsewhere.
+        seed: Decides everything.
 
     Returns:
         (N, H, W) float32 in [0, 1].

@@ -1,4 +1,4 @@
-"""What a network is measured on: composed pictures of subjects and places that no training has seen."""
+"""The test set: composed pictures of subjects and places that no training has seen."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from training.compose import Composer
 from training.cutouts import SUFFIXES, is_held_out, list_files, read_cutouts
 
 EVALUATION_SEED = 20_000
-"""Of the composer that makes the held-out set; training seeds are small numbers."""
+"""Seed of the test set; training seeds are small numbers."""
 
 
 def held_out(cutouts: Sequence[Path], panoramas: Path) -> Composer:
-    """A composer of what is never trained on: one in twelve of the cut-outs in ``cutouts``, two of the panoramas.
+    """A composer of held-out material: one in twelve of the cut-outs, and two of the panoramas.
 
     Raises:
-        SourceNotFound: A folder is not there or is empty.
+        SourceNotFound: A folder is missing or empty.
     """
     paths = [path for path in list_files(dict.fromkeys(cutouts), *SUFFIXES) if is_held_out(path)]
     views = panorama_views(split_panoramas(panoramas)[0], 60, EVALUATION_SEED)
@@ -34,13 +34,13 @@ def held_out(cutouts: Sequence[Path], panoramas: Path) -> Composer:
 
 
 def split_panoramas(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The two that are held out, and those to train with."""
+    """The two held-out panoramas, and those to train with."""
     paths = sorted(list_files([folder], ".hdr"), key=lambda path: zlib.crc32(path.name.encode()))
     return paths[:2], paths[2:]
 
 
 def predict(net: nn.Module, rgb: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
-    """The matte of one picture, as the network is used: squashed to a square, the matte stretched back.
+    """The matte of a picture that is squashed to a square for the network.
 
     Args:
         net: (1, 3, S, S) normalised → (1, 1, S, S) logits.

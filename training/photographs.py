@@ -1,4 +1,4 @@
-"""Real pictures with a mask: people as they were photographed, and things that were photographed and cut out."""
+"""Photographs with masks: people in their surroundings, and cut-out things."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.cutouts import Element, crop_to_subject
 
 RGBA = NDArray[np.uint8]
 
-# Folders of Debian's tuxpaint-stamps-default that hold drawings, or things that are nobody's subject.
+# Folders of Debian's tuxpaint-stamps-default with drawings, or with things that are not subjects.
 DRAWN = (
     "symbols", "cartoon", "seasonal", "roadsigns", "flags", "space/planets", "space/moon", "clothes", "naturalforces",
     "body_parts",
@@ -24,12 +24,12 @@ DRAWN = (
 
 
 def held_out(path: Path) -> bool:
-    """Whether a photograph is kept for the figures: one in ten, by its name."""
+    """Whether a photograph is kept for the published figures: one in ten, by a hash of its name."""
     return zlib.crc32(path.stem.encode()) % 10 == 0
 
 
 def for_choosing(path: Path) -> bool:
-    """Whether a photograph is kept for watching the training and choosing among checkpoints: one in twenty."""
+    """Whether a photograph is kept for choosing among checkpoints: one in twenty."""
     return zlib.crc32(path.stem.encode()) % 20 == 1
 
 
@@ -42,7 +42,7 @@ def read(path: Path) -> RGBA:
 
 
 def people(folder: Path) -> tuple[list[RGBA], list[RGBA], list[RGBA]]:
-    """Those to train on, those to choose by, and those for the figures."""
+    """Those to train on, those to choose checkpoints by, and those for the published figures."""
     paths = sorted(folder.glob("*.jpg"))
     chosen = [path for path in paths if for_choosing(path)]
     figures = [path for path in paths if held_out(path)]
@@ -51,14 +51,14 @@ def people(folder: Path) -> tuple[list[RGBA], list[RGBA], list[RGBA]]:
 
 
 def cut_out(rgba: RGBA) -> Element | None:
-    """The person alone. Hand-drawn masks are hard and a pixel or two wide: eroded and softened before composing."""
+    """The person alone. The hand-drawn mask is hard and slightly too wide, so it is eroded and softened."""
     mask = cv2.GaussianBlur(cv2.erode(rgba[..., 3], np.ones((3, 3), np.uint8)), (0, 0), 0.8)
     small = np.dstack([rgba[..., :3], mask])
     return crop_to_subject(shrunk(small, 560))
 
 
 def stamps(folder: Path, longest: int = 512) -> Iterator[Element]:
-    """Photographed animals, plants, food, tools, instruments and vehicles with their alpha."""
+    """Photographed animals, plants, food, tools, instruments and vehicles with alpha."""
     for path in sorted(folder.rglob("*.png")):
         bgra = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if any(part in str(path) for part in DRAWN) or bgra is None or bgra.ndim != 3 or bgra.shape[2] != 4:
@@ -71,7 +71,7 @@ def stamps(folder: Path, longest: int = 512) -> Iterator[Element]:
 
 
 def shrunk(rgba: RGBA, longest: int) -> RGBA:
-    """No side longer than that, averaged premultiplied."""
+    """Shrunk to at most ``longest`` pixels a side, averaging premultiplied colours."""
     scale = longest / max(rgba.shape[:2])
     if scale >= 1:
         return rgba
@@ -83,11 +83,11 @@ def shrunk(rgba: RGBA, longest: int) -> RGBA:
 
 
 class AsTheyAre:
-    """Photographs of people in their own places: whole, head and shoulders, or any part; of any frame's aspect.
+    """Photographs of people in their surroundings: whole, head and shoulders, or any part, in common aspect ratios.
 
     Args:
         pictures: (H, W, 4) uint8 each.
-        seed: With a picture's index, all that decides what is in it.
+        seed: With a picture's index, decides the picture.
     """
 
     def __init__(self, pictures: Sequence[RGBA], seed: int) -> None:
@@ -115,20 +115,18 @@ class AsTheyAre:
             h = min(H, W / aspect) * np.exp(rng.uniform(np.log(0.4), 0.02))
             w = h * aspect
             y, x = rng.choice(ys) + rng.normal(0, 0.12) * h, rng.choice(xs) + rng.normal(0, 0.2) * w
-        # The frame stays inside the picture as far as it can; a turn or a rim beyond it mirrors the picture.
+        # The frame stays inside the picture where it can; outside, the picture is mirrored.
         y, x = np.clip(y, h / 2, max(h / 2, H - h / 2)), np.clip(x, w / 2, max(w / 2, W - w / 2))
         angle = np.radians(rng.normal(0, 4) if rng.random() < 0.5 else 0)
         flip = -1 if rng.random() < 0.5 else 1
-        # From output pixels to the picture's, both from their centres.
+        # From output pixels to the picture's, both relative to their centres.
         cos, sin = np.cos(angle), np.sin(angle)
         zoom = max(1.0, min(h, w) / size / 1.5)  # shrink by area first, as a warp alone would alias
         source = rgba if zoom == 1 else cv2.resize(rgba, None, fx=1 / zoom, fy=1 / zoom, interpolation=cv2.INTER_AREA)
         a = np.array([[flip * cos * w, -sin * h], [flip * sin * w, cos * h]]) / size / zoom
         offset = np.array([x, y]) / zoom - a @ np.array([size / 2, size / 2])
-        matrix = np.hstack([a, offset[:, None]])
-        # Twice the size and averaged, so that hard masks come out antialiased.
+        # At twice the size, then averaged, so that hard masks are antialiased.
         fine = np.hstack([a / 2, (offset - a @ np.array([0.25, 0.25]))[:, None]])
-        del matrix
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         crop = cv2.warpAffine(source, fine, (2 * size, 2 * size), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
         crop = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)

@@ -1,4 +1,4 @@
-"""Backgrounds: panoramas, Debian's wallpapers, the photographs' own streets, rooms with pictures on the wall."""
+"""Places: panoramas, Debian's wallpapers, streets without their people, rooms with pictures on the wall, land."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.backgrounds import VIEW_SIZE, panorama_views
+from training.land import country
 from training.photographs import RGBA
 
 Views = NDArray[np.uint8]
 
 
 def wallpapers(folder: Path, rng: np.random.Generator, each: int = 5) -> Iterator[Views]:
-    """Square views of every picture below a folder that is large enough."""
+    """Square views of every large enough picture below a folder."""
     for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")):
         bgr = cv2.imread(str(path))
         if bgr is None or min(bgr.shape[:2]) < 600:
@@ -28,7 +29,7 @@ def wallpapers(folder: Path, rng: np.random.Generator, each: int = 5) -> Iterato
 
 
 def emptied(picture: RGBA, rng: np.random.Generator) -> Views:
-    """A photograph's own place with the person painted over: by what is beside, or by a diffusion inwards."""
+    """A photograph with the person painted over from the surroundings."""
     mask = cv2.dilate((picture[..., 3] > 0).astype(np.uint8), np.ones((13, 13), np.uint8))
     side = picture.shape[1]
     top = int(rng.integers(0, picture.shape[0] - side + 1)) if picture.shape[0] > side else 0
@@ -37,7 +38,7 @@ def emptied(picture: RGBA, rng: np.random.Generator) -> Views:
 
 
 def hung(wall: Views, pictures: Sequence[Views], rng: np.random.Generator) -> Views:
-    """A place with one to four framed pictures on it: they are no subject, whoever is in them."""
+    """A place with one to four framed pictures on it, which are not subjects, whoever they show."""
     wall = wall.copy()
     for _ in range(int(rng.integers(1, 5))):
         picture = pictures[int(rng.integers(len(pictures)))]
@@ -53,8 +54,8 @@ def hung(wall: Views, pictures: Sequence[Views], rng: np.random.Generator) -> Vi
     return wall
 
 
-def views(panoramas: Sequence[Path], wallpaper: Path, people: Sequence[RGBA], seed: int) -> Views:
-    """All of them, (N, VIEW_SIZE, VIEW_SIZE, 3) uint8."""
+def views(panoramas: Sequence[Path], wallpaper: Path, people: Sequence[RGBA], seed: int) -> tuple[Views, Views]:
+    """All places, and open country alone; each (N, VIEW_SIZE, VIEW_SIZE, 3) uint8."""
     rng = np.random.default_rng([seed, 7])
     seen = list(panorama_views(panoramas, 400, seed))
     photographed = list(wallpapers(wallpaper, rng))
@@ -62,7 +63,8 @@ def views(panoramas: Sequence[Path], wallpaper: Path, people: Sequence[RGBA], se
     figures = [scaled(people[i][: people[i].shape[1], :, :3]) for i in rng.permutation(len(people))[:60]]
     walls = [*seen[:200], *streets[:60]]
     rooms = [hung(walls[int(rng.integers(len(walls)))], [*photographed, *figures, *figures], rng) for _ in range(220)]
-    return np.stack([*seen, *photographed, *streets, *rooms])
+    land = np.stack([country(rng, [*seen, *photographed]) for _ in range(600)])
+    return np.stack([*seen, *photographed, *streets, *rooms]), land
 
 
 def scaled(picture: NDArray[np.uint8]) -> Views:

@@ -1,4 +1,4 @@
-"""Scores on photographs of people that were kept out of the training, as the network alone sees them."""
+"""Scores of the network alone on held-out photographs of people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.photographs import RGBA
 
 
 def head_and_shoulders(rgba: RGBA) -> RGBA | None:
-    """A 16:9 frame of the picture's width, the head a seventh below its top; ``None`` where nobody is."""
+    """A 16:9 crop of the full width with the head a seventh below its top; ``None`` without a person."""
     ys = np.flatnonzero((rgba[..., 3] > 128).any(1))
     height = round(rgba.shape[1] * 9 / 16)
     if not len(ys) or height > rgba.shape[0]:
@@ -23,7 +23,7 @@ def head_and_shoulders(rgba: RGBA) -> RGBA | None:
 
 
 def score(net: nn.Module, pictures: Sequence[RGBA], size: int) -> dict[str, float]:
-    """Mean overlap at one half, and mean absolute difference × 1000, at each picture's own size."""
+    """Mean IoU at 0.5 and mean MAD × 1000, at each picture's own size."""
     overlaps, differences = [], []
     for rgba in pictures:
         matte, truth = predict(net, np.ascontiguousarray(rgba[..., :3]), size), rgba[..., 3].astype(np.float32) / 255
@@ -33,7 +33,7 @@ def score(net: nn.Module, pictures: Sequence[RGBA], size: int) -> dict[str, floa
 
 
 def people_scores(net: nn.Module, pictures: Sequence[RGBA], size: int) -> dict[str, float]:
-    """Of full figures, and of head-and-shoulders frames of the same pictures."""
+    """Scores of full figures, and of head-and-shoulders crops of the same pictures."""
     full = score(net, pictures, size)
     heads = score(net, [head for p in pictures if (head := head_and_shoulders(p)) is not None], size)
     return {

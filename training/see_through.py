@@ -1,9 +1,9 @@
-"""Clips of what can be seen through, with exact alpha: a bottle that bends what lies behind it, a veil, smoke.
+"""Generated clips of transparent subjects with exact alpha: a refracting bottle, a veil, smoke.
 
-Alpha says how much of the light at a pixel does not come from behind: ``1 - alpha`` is the share that passes, from
-wherever it comes. A picture of a refracting body is so ``alpha·F + (1 - alpha)·B(x + d)``, where d is by how much the
-body displaces the background and F what it adds of its own: tint, reflections, the dark of its rim. The matting
-equation knows of no d, so a composite by this alpha dims what lies behind the bottle, and does not bend it.
+``1 - alpha`` is the share of background light that passes, wherever it comes from. A refracting body is therefore
+``alpha·F + (1 - alpha)·B(x + d)``, where d is the displacement of the background and F what the body adds: tint,
+reflections, its dark rim. The matting equation has no d, so a composite with this alpha dims the background behind the
+bottle without bending it.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from training.backgrounds import fractal
 from training.clips import GRAIN, SHUTTER, Clip, Stage, over
 from training.cutouts import Element
 
-SEEN_THROUGH = 0.02  # from 0 and from 1: what lies closer is nothing, or solid
-BEND = 0.55  # how far, of its own half width, a bottle's rim looks past itself
-ADVANCE = 0.35  # of its own speed: what smoke's finer part drifts ahead of the coarser
+SEEN_THROUGH = 0.02  # alpha closer than this to 0 or 1 is empty or solid
+BEND = 0.55  # displacement at a bottle's rim, relative to its half width
+ADVANCE = 0.35  # how much faster the fine part of smoke drifts than the coarse
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeeThroughClip(Clip):
-    """A clip, and where in it something can be seen through.
+    """A clip, and where it is transparent.
 
     Attributes:
-        region: (N, H, W) booleans: the see-through body covers it, and what lies behind still shows.
+        region: (N, H, W) booleans, where the transparent body covers a background that still shows.
     """
 
     region: NDArray[np.bool_] = None  # type: ignore[assignment]  # after a field with a default
@@ -38,13 +38,13 @@ class SeeThroughClip(Clip):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moment:
-    """What is drawn of one moment.
+    """The layers of one moment; pictures are premultiplied (H, W, 4).
 
     Attributes:
-        solid: Premultiplied (H, W, 4) of what stands behind the see-through body, and is the subject's, too.
-        body: Premultiplied (H, W, 4) of the body that can be seen through.
-        bend: (H, W, 2) in pixels: where what is seen through it lies, from each pixel.
-        front: Premultiplied (H, W, 4) of what stands before it.
+        solid: The part of the subject behind the transparent body.
+        body: The transparent body.
+        bend: (H, W, 2) in pixels, displacement of the background seen through it.
+        front: The part of the subject in front of it.
     """
 
     solid: Picture
@@ -61,7 +61,7 @@ def _nothing(stage: Stage, channels: int = 4) -> Picture:
 
 
 def bottle(stage: Stage) -> Scene:
-    """A bottle with a cap and a label, carried across by three fingers; it turns what lies behind it inside out."""
+    """A bottle with cap and label, carried across by three fingers; it mirrors the background."""
     h, w, rng = stage.height, stage.width, stage.rng
     y, x = np.mgrid[:h, :w].astype(np.float32)
     tint = rng.uniform(0.25, 0.7, 3).astype(np.float32)
@@ -86,7 +86,7 @@ def bottle(stage: Stage) -> Scene:
         own = tint * (1 - 0.6 * rim[..., None]) * (alpha - shine * mask).clip(0, None)[..., None]
         own = own + (shine * mask)[..., None]
         body = np.dstack([np.minimum(own, alpha[..., None]), alpha])
-        # A full bottle is a lens that shows the other side; a neck of glass alone bends at its rim only.
+        # A full bottle is a lens that mirrors; empty glass only bends at its rim.
         bent = -(2 * liquid * across + BEND * rim * np.sign(across)) * half * 0.42 * h
         bend = np.dstack([bent * np.cos(turn), -bent * np.sin(turn) * -1]) * mask[..., None]
         front = _nothing(stage)
@@ -105,7 +105,7 @@ def bottle(stage: Stage) -> Scene:
 
 
 def veil(stage: Stage) -> Scene:
-    """A figure that sways under fine cloth, whose folds wander."""
+    """A figure sways under fine cloth with moving folds."""
     h, w, rng = stage.height, stage.width, stage.rng
     figure, weave = stage.figure(), stage.cloth(512)
     y, x = np.mgrid[:h, :w].astype(np.float32)
@@ -115,7 +115,7 @@ def veil(stage: Stage) -> Scene:
         sway = 0.05 * h * np.sin(time / 8)
         cx = 0.5 * w + sway
         down = y / h
-        # Cloth hangs: its foot follows later, and more widely.
+        # The lower part of the cloth follows later and swings wider.
         lag = 0.05 * h * np.sin(time / 8 - 1.2 * down) * (0.5 + down) - sway
         u = (x - cx - lag) / h
         half = 0.2 + 0.28 * down + 0.02 * np.sin(11 * down + phases[0] + time / 6)
@@ -133,7 +133,7 @@ def veil(stage: Stage) -> Scene:
 
 
 def smoke(stage: Stage) -> Scene:
-    """A figure in smoke that rises, drifts and curls before and beside it."""
+    """A figure in smoke that rises, drifts and curls around it."""
     h, w, rng = stage.height, stage.width, stage.rng
     figure, side = stage.figure(), 512
     coarse, fine = (fractal(rng, side, cells, 4, 0.6) for cells in (5, 12))
@@ -142,7 +142,7 @@ def smoke(stage: Stage) -> Scene:
     y, x = np.mgrid[:h, :w].astype(np.float32)
 
     def read(field: Picture, u: Picture, v: Picture) -> Picture:
-        """Of an endless field that is mirrored at its borders."""
+        """Sample a field that is mirrored at its borders."""
         place = [as_picture(side - 1 - np.abs((axis * side) % (2 * side - 2) - side + 1)) for axis in (u, v)]
         return _read(field, *place)
 
@@ -170,7 +170,7 @@ SEE_THROUGH = tuple(SCENES)
 def make_see_through(
     name: str, width: int = 384, height: int = 216, frames: int = 36, *, seed: int = 0, cutouts: Sequence[Element] = ()
 ) -> SeeThroughClip:
-    """One of :data:`SEE_THROUGH`; arguments as of :func:`~training.clips.make_clip`."""
+    """One of :data:`SEE_THROUGH`; arguments as for :func:`~training.clips.make_clip`."""
     rng = np.random.default_rng([seed, 100 + SEE_THROUGH.index(name)])
     stage = Stage(width, height, frames, rng, cutouts)
     scene, behind = SCENES[name](stage), stage.wall(0.15)
@@ -181,7 +181,7 @@ def make_see_through(
         light, ours, body = (np.zeros((height, width, *more), np.float32) for more in ((3,), (4,), ()))
         for moment in (scene(time + offset) for offset in SHUTTER):
             place = as_picture(x + moment.bend[..., 0]), as_picture(y + moment.bend[..., 1])
-            # Premultiplied colours and alpha of the subject alone, and the light of the whole scene.
+            # The subject alone, premultiplied, and the light of the whole scene.
             solid = _read(moment.solid, *place)
             far = cv2.remap(wall, *place, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
             mine = over(moment.front, over(moment.body, solid))
@@ -198,10 +198,10 @@ def make_see_through(
 
 
 def _read(picture: Picture, x: Picture, y: Picture) -> Picture:
-    """What a picture holds at places, in its pixels; its border's beyond it."""
+    """A picture sampled at (x, y) in pixels, its border repeated."""
     return as_picture(cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 
 def _sheet(color: Picture, cover: Picture) -> Picture:
-    """Premultiplied (H, W, 4) of straight (H, W, 3) colours and what they cover."""
+    """Straight (H, W, 3) colours and their alpha → premultiplied (H, W, 4)."""
     return np.dstack([color * cover[..., None], cover]).astype(np.float32)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from streammatte.cli.command import Command, TerminalOptions
 from streammatte.cli.parser import instance, parse
-from streammatte.live.options import LiveOptions
+from streammatte.live.live_options import LiveOptions
 from streammatte.options.field import like, option
 
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     if terminal.list_cameras:
         from rich.console import Console
 
-        from streammatte.live.listing import print_cameras
+        from streammatte.live.cameras import print_cameras
 
         print_cameras(Console(), Console(stderr=True), as_json=options.json)
         return 0

@@ -1,38 +1,43 @@
-"""The cameras of this machine: which there are, and how FFmpeg is asked for one."""
+"""The cameras of this machine: listing them, finding one, and finding the same one again after it was unplugged."""
 
 from __future__ import annotations
 
+import json
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 
 from streammatte.errors import SourceNotFound
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 USUAL_SIZE = (720, 1280)
 USUAL_RATE = Fraction(30)
-# (H, W): up to here USB carries 30 uncompressed pictures a second; above, most cameras are quick as MJPEG only.
-_QUICK_UNCOMPRESSED = (480, 640)
+# (H, W): up to here USB carries 30 uncompressed pictures a second; above, most cameras are fast only as MJPEG.
+_FAST_UNCOMPRESSED = (480, 640)
 _FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 
 HOW_TO_LOOK = {
-    "linux": "plug one in, and see `ls /dev/video*`; to read it you must be in the group `video`",
-    "darwin": "System Settings, Privacy & Security, Camera: the terminal must be allowed",
-    "win32": "Settings, Privacy & security, Camera: desktop apps must be allowed",
+    "linux": "plug one in and check `ls /dev/video*`; reading it takes membership of the group `video`",
+    "darwin": "allow the terminal in System Settings, Privacy & Security, Camera",
+    "win32": "allow desktop apps in Settings, Privacy & security, Camera",
 }.get(sys.platform, "give a file, an address or lavfi:PATTERN")
 
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A device that gives pictures.
+    """A camera.
 
     Attributes:
-        index: What ``--camera`` may call it; of ``/dev/videoN``, N.
-        name: What its maker calls it.
+        index: Its number for ``--camera``; N for ``/dev/videoN``.
+        name: Its maker's name for it.
         device: What FFmpeg opens.
-        virtual: No camera, but a place that a program writes to.
+        virtual: It shows what a program writes to it.
     """
 
     index: int
@@ -42,13 +47,13 @@ class Camera:
 
 
 def list_cameras() -> list[Camera]:
-    """Those that FFmpeg finds here; the virtual ones last."""
+    """Those that FFmpeg finds here, virtual ones last."""
     kind = _FORMATS.get(sys.platform)
     if kind is None:
         return []
     try:
         found = av.enumerate_input_devices(kind)
-    except (av.FFmpegError, ValueError):  # it cannot tell, or this FFmpeg has no such devices
+    except (av.FFmpegError, ValueError):  # this FFmpeg cannot list them, or has no such devices
         return []
     cameras: list[Camera] = []
     for each in found:
@@ -61,12 +66,35 @@ def list_cameras() -> list[Camera]:
             index = int(device)
         elif kind == "dshow":
             device = f"video={device}"
-        cameras.append(Camera(index, name, device, _is_virtual(device)))
+        virtual = Path("/sys/devices/virtual/video4linux", Path(device).name).exists()
+        cameras.append(Camera(index, name, device, virtual))
     return sorted(cameras, key=lambda camera: (camera.virtual, camera.index))
 
 
+def print_cameras(console: Console, beside: Console, as_json: bool = False) -> None:
+    """Print the number, name and device of every camera.
+
+    Args:
+        console: Where they go.
+        beside: Where the advice goes if there are none.
+        as_json: Print one JSON array of objects instead of the table.
+    """
+    from rich.table import Table
+
+    cameras = list_cameras()
+    if as_json:
+        console.out(json.dumps([asdict(camera) for camera in cameras], indent=2), highlight=False)
+    elif cameras:
+        table = Table("camera", "name", "device", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for camera in cameras:
+            table.add_row(str(camera.index), camera.name, camera.device + (" (virtual)" if camera.virtual else ""))
+        console.print(table)
+    if not cameras:
+        beside.print(f"no camera found: {HOW_TO_LOOK}", highlight=False, soft_wrap=True)
+
+
 def find_camera(spec: str | None) -> Camera:
-    """The camera that ``spec`` means: number, part of a name, or device; without one, the first real one.
+    """The camera with that number, device or name, or part of a name; by default the first that is not virtual.
 
     Raises:
         SourceNotFound: There is none.
@@ -75,7 +103,7 @@ def find_camera(spec: str | None) -> Camera:
     if spec is None:
         real = next((camera for camera in cameras if not camera.virtual), None)
         if real is None:
-            raise SourceNotFound("there is no camera on this machine", hint=HOW_TO_LOOK)
+            raise SourceNotFound("no camera found", hint=HOW_TO_LOOK)
         return real
     for camera in cameras:
         if spec in (str(camera.index), camera.device, camera.name):
@@ -86,51 +114,44 @@ def find_camera(spec: str | None) -> Camera:
     if spec.startswith("/dev/") and Path(spec).exists():  # by-id names, and what the listing leaves out
         return Camera(-1, spec, spec)
     there = ", ".join(f"{camera.index} ({camera.name})" for camera in cameras)
-    known_by = spec.removeprefix("-").isdecimal() or spec.startswith("/dev/")
-    what = f"camera {spec} is not there" if known_by else f"no camera is a {spec!r}"
-    raise SourceNotFound(what, hint=f"there are: {there}" if there else f"there is none at all: {HOW_TO_LOOK}")
+    raise SourceNotFound(f"no camera matches {spec!r}", hint=f"choose from {there}" if there else HOW_TO_LOOK)
 
 
 def find_again(camera: Camera) -> Camera:
-    """The same camera, plugged in again, whatever its number is now; it is known by its whole name.
+    """The same camera after it was plugged in again, under whatever number; it is recognised by its whole name.
 
     Raises:
-        SourceNotFound: It is not there. Another camera is none that the user has agreed to show.
+        SourceNotFound: It is not there. No other camera is taken instead: the user agreed to show this one.
     """
-    if camera.index < 0:  # by its path alone
+    if camera.index < 0:  # known by its path alone
         found = [camera] if Path(camera.device).exists() else []
     else:
         same = (each for each in list_cameras() if (each.name, each.virtual) == (camera.name, camera.virtual))
         found = sorted(same, key=lambda each: each.device != camera.device)
     if not found:
-        raise SourceNotFound(f"{camera.name} is not there", hint="is it plugged in?")
+        raise SourceNotFound(f"{camera.name} is gone", hint="check that it is plugged in")
     return found[0]
 
 
 def ways_to_open(size: tuple[int, int] | None, rate: Fraction | None) -> list[dict[str, str]]:
-    """FFmpeg's options to try in turn, from what is wanted to whatever it gives.
+    """FFmpeg's options to try in turn, from what is wanted to whatever the camera gives.
 
     Args:
-        size: (H, W); some 720p where nothing is asked for.
-        rate: Frames a second; 30 where nothing is asked for.
+        size: (H, W); by default 720p.
+        rate: Frames a second; by default 30.
     """
     height, width = size or USUAL_SIZE
     pace = rate or USUAL_RATE
     wanted = {"video_size": f"{width}x{height}", "framerate": f"{pace.numerator}/{pace.denominator}"}
     if sys.platform == "darwin":
-        # AVFoundation refuses a rate that is not in its list, and its own default of 29.97 is in few.
+        # AVFoundation refuses a rate that is not in its list, and few lists have its own default of 29.97.
         return [wanted, {"framerate": wanted["framerate"]}, {"framerate": "30"}, {}]
-    compressed = {"vcodec": "mjpeg"} if sys.platform == "win32" else {"input_format": "mjpeg"}
-    jpeg = wanted | compressed
-    small = height <= _QUICK_UNCOMPRESSED[0] and width <= _QUICK_UNCOMPRESSED[1]
+    jpeg = wanted | ({"vcodec": "mjpeg"} if sys.platform == "win32" else {"input_format": "mjpeg"})
+    small = height <= _FAST_UNCOMPRESSED[0] and width <= _FAST_UNCOMPRESSED[1]
     first = [wanted, jpeg] if small else [jpeg, wanted]
     return [*first, {"video_size": wanted["video_size"]}, {}]
 
 
-def format_of_cameras() -> str:
-    """FFmpeg's name of this system's devices."""
+def camera_format() -> str:
+    """FFmpeg's name for this system's devices."""
     return _FORMATS.get(sys.platform, "v4l2")
-
-
-def _is_virtual(device: str) -> bool:
-    return Path("/sys/devices/virtual/video4linux", Path(device).name).exists()

@@ -1,4 +1,4 @@
-"""What passes between the parts of a live run, and what they promise each other."""
+"""The values that pass between the parts of a live run, and their contracts."""
 
 from __future__ import annotations
 
@@ -6,38 +6,39 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
+from streammatte.frame import Model
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from streammatte.frame import Cutout, Frame
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Captured:
-    """A picture as a camera gave it.
+@dataclass(slots=True, eq=False)
+class Controls:
+    """What keys in the window change during a run. One thread sets them and others read them, one value at a time.
 
     Attributes:
-        frame: ``pts`` in the time base of the source's ``info``; ``index`` counts all that it gave, dropped ones, too.
-        at: ``time.monotonic()`` when it was there.
-        worked: Seconds that it took whoever hands it on to come to it: till the frame before was taken away, and for
-            this one's colours. A matter that keeps to a rate has to reckon with them.
+        background: Counts up without end; take it modulo the number of backgrounds.
+        mirror: The camera's picture is flipped left to right; the background is not.
+        frozen: Every output keeps showing the same picture.
+        quit: The run is to end.
     """
 
-    frame: Frame
-    at: float
-    worked: float = 0.0
+    background: int = 0
+    mirror: bool = False
+    frozen: bool = False
+    quit: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
-    """A picture that may leave: nothing of the room is in it but what the alpha keeps.
+    """A picture that may leave: of the room it holds only what the alpha keeps.
 
     Attributes:
-        rgb: (H, W, 3) uint8, or (H, W, 4) with straight alpha if that was asked for.
-        index: ``Frame.index`` of the frame it shows; of a held one, still that.
-        at: ``Captured.at`` of that frame; of a held picture, when it is shown.
-        held: It stands for a frame that did not come.
+        rgb: (H, W, 3) uint8, or (H, W, 4) with straight alpha if the run has a transparent background.
+        index: ``Frame.index`` of the frame that it shows, -1 if there was none.
+        at: ``time.monotonic()`` at the capture of that frame; for a held picture, when it is shown.
+        held: It fills in for a frame that did not come.
     """
 
     rgb: NDArray[np.uint8]
@@ -46,18 +47,21 @@ class Shown:
     held: bool = False
 
 
-class LiveMatter(Protocol):
-    """Frames in order, each by itself, as quick as the machine allows; the alpha is always the frame's own."""
+class LiveModel(Model, Protocol):
+    """A model that keeps up with a rate. It is given frames one at a time, in order."""
 
-    def __call__(self, captured: Captured) -> Cutout: ...
+    def took(self, seconds: float) -> None:
+        """The last frame took that long in all, waiting for the camera excepted."""
+        ...
+
     @property
     def setting(self) -> str:
-        """How it computes at present, in a few words: "192×192, every 2nd"."""
+        """Its present setting, for the status line: "192×192, every 2nd frame"."""
         ...
 
     @property
     def exhausted(self) -> bool:
-        """It is at its lowest setting, and still slower than the frames come."""
+        """It is at its cheapest setting and still too slow."""
         ...
 
 
@@ -66,6 +70,11 @@ class Output(Protocol):
 
     @property
     def description(self) -> str: ...
+    @property
+    def note(self) -> str | None:
+        """What the user should know about it once it is open."""
+        ...
+
     def show(self, shown: Shown) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(

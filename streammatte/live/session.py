@@ -1,4 +1,4 @@
-"""A live run: the newest frame, its alpha, its picture, everywhere it goes."""
+"""A live run: the newest frame, its alpha, its picture, and every output that it goes to."""
 
 from __future__ import annotations
 
@@ -7,32 +7,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from streammatte.errors import OutputError
-from streammatte.live.capture import Capture
-from streammatte.live.contracts import LiveMatter, Shown
-from streammatte.live.controls import Controls
-from streammatte.live.network import Mattes
+from streammatte.live.contracts import Controls, LiveModel
+from streammatte.live.model_thread import ModelThread
+from streammatte.live.privacy import HOLD_FOR, StandIn
+from streammatte.live.reconnecting import Capture
 from streammatte.live.status import Gauge, State, Status
 
 if TYPE_CHECKING:
-    from streammatte.frame import StreamInfo
-    from streammatte.live.look import Look
-    from streammatte.live.options import LiveOptions
-    from streammatte.live.outputs import Outputs
+    from streammatte.live.live_options import LiveOptions
+    from streammatte.live.over_background import Look
+    from streammatte.live.source import LiveSource
+    from streammatte.live.targets import Outputs
 
-_HOLD_AFTER = 0.5  # seconds without a frame, after which the last picture is sent again
-_HOLD_FOR = 10.0  # seconds; then the background alone: nobody stands so still
 _STATUS_EVERY = 0.25  # seconds
 _SAY_AFTER = 1.5  # seconds of silence
-_DAMAGED = "the camera's stream is damaged: from each damage to its next whole keyframe, what was shown last is held"
-_HELD = "the last picture is held for {seconds:.0f} seconds, then the background, until it is back"
 
 
 class Display(Protocol):
-    """What a run tells whoever is watching; from any thread."""
+    """Shows the user how a run goes. Called from any thread."""
 
     def notice(self, text: str) -> None: ...
     def fetching(self, done: int, total: int | None) -> None: ...
@@ -41,249 +36,249 @@ class Display(Protocol):
 
 
 def run_live(options: LiveOptions, display: Display) -> None:
-    """Until the camera's file ends, the time is over, a key or a signal asks for the end.
-
-    Nothing of a frame leaves but through ``Look``, with its own alpha. Until there is one, and when frames have stayed
-    away for ten seconds, the background is shown; in shorter gaps, the last picture.
+    """Run until the camera's file ends, the time is up, or a key or signal asks for the end.
 
     Raises:
-        StreammatteError: No camera, no model, an output that cannot be opened, or the last one that has failed.
+        StreammatteError: There is no camera or model, an output cannot be opened, or the last one has failed.
     """
-    from streammatte.live.look import Look, rounds
-    from streammatte.live.matting import AdaptiveMatter, live_matter
-    from streammatte.live.options import check_network
-    from streammatte.live.outputs import Outputs, check_outputs
-    from streammatte.live.source import LiveSource, path_of
+    from streammatte.live.adaptive_model import AdaptiveModel, load_live_model
+    from streammatte.live.live_options import check_network
+    from streammatte.live.over_background import Look, rounds
+    from streammatte.live.targets import Outputs
     from streammatte.models.device import cores_left_to
 
-    backgrounds = rounds(options.backgrounds)
-    targets = options.outputs or ("camera",)
-    check_outputs(
-        targets,
-        alpha="transparent" in backgrounds,
-        overwrite=options.overwrite,
-        json=options.json,
-        read=[
-            (path_of(options.camera or ""), "the camera itself"),
-            *((name, "the background itself") for name in backgrounds),
-        ],
-    )
+    backgrounds, targets = rounds(options.backgrounds), options.outputs or ("camera",)
+    _check_outputs(options, targets, backgrounds)
     check_network(options)
     session: Session | None = None
     with signals_heeded() as asked_to_stop, ExitStack() as running:
-        waiting = threading.Timer(_SAY_AFTER, display.notice, (f"waiting for {options.camera or 'the camera'}",))
-        waiting.start()
-        try:
-            source = LiveSource(options.camera, size=options.size, rate=options.rate)
-        finally:
-            waiting.cancel()
-        # The threads are entered first, and left last: files are whole before anybody waits for a network.
+        source = _opened(options, display)
+        # The threads are entered first and left last: files are complete before anybody waits for a network.
         capture = running.enter_context(closing(Capture(source)))
-        for note in source.notes:
-            display.notice(note)
-        info = source.info
         controls = Controls(mirror=options.mirror)
-        look = Look(
-            info,
-            backgrounds,
-            controls,
-            light_wrap=options.light_wrap == "on",
-            match=options.match == "on",
-            feather=options.feather,
-        )
+        wrap, match = options.light_wrap == "on", options.match == "on"
+        look = Look(source.info, backgrounds, controls, light_wrap=wrap, match=match, feather=options.feather)
         running.callback(look.close)
 
-        def load() -> LiveMatter:
+        def load() -> LiveModel:
             assert session is not None
-            matter = live_matter(options, on_progress=display.fetching, on_notice=display.notice)
-            session.model, session.device = matter.name, str(matter.device)
-            return AdaptiveMatter(matter, options.quality, info.frame_rate)
+            model = load_live_model(options, on_progress=display.fetching, on_notice=display.notice)
+            session.model, session.device = model.name, str(model.device)
+            return AdaptiveModel(model, options.quality, source.info.frame_rate)
 
         outputs = Outputs(
-            targets, info, controls, alpha=look.alpha, overwrite=options.overwrite, backgrounds=len(backgrounds)
+            targets, source.info, controls, alpha=look.alpha, overwrite=options.overwrite, backgrounds=len(backgrounds)
         )
         try:
-            with noting_what_is_kept(outputs), outputs:
+            with _noting_what_is_kept(outputs), outputs:
                 running.enter_context(cores_left_to(1))
-                session = Session(capture, load, look, outputs, info, display, pinned=options.quality != "auto")
+                rate, pinned = float(source.info.frame_rate), options.quality != "auto"
+                session = Session(capture, load, look, outputs, display, rate, pinned=pinned)
                 running.callback(session.close)
                 session.run(seconds=options.seconds, stopped=asked_to_stop.is_set)
         except OutputError as exc:
             if session is None:
                 raise
             display.ended(session.status("stopped", whole=True))
-            raise session.once_more(exc) from exc
-        session.tell_what_is_left()
+            raise session.notices.once_more(exc) from exc
+        session.notices.of_outputs()
         display.ended(session.status("stopped", whole=True))
 
 
+def _check_outputs(options: LiveOptions, targets: tuple[str, ...], backgrounds: tuple[str, ...]) -> None:
+    from streammatte.live.opening import path_of
+    from streammatte.live.targets import check_outputs
+
+    camera = path_of(options.camera or "")
+    read = [(camera, "the camera"), *((name, "a background") for name in backgrounds)]
+    alpha = "transparent" in backgrounds
+    check_outputs(targets, alpha=alpha, overwrite=options.overwrite, json=options.json, read=read)
+
+
+def _opened(options: LiveOptions, display: Display) -> LiveSource:
+    from streammatte.live.source import LiveSource
+
+    waiting = threading.Timer(_SAY_AFTER, display.notice, (f"waiting for {options.camera or 'the camera'}…",))
+    waiting.start()
+    try:
+        source = LiveSource(options.camera, size=options.size, rate=options.rate)
+    finally:
+        waiting.cancel()
+    for note in source.notes:
+        display.notice(note)
+    return source
+
+
 class Session:
-    """The thread that composes and sends, while another one mattes the frame that comes next.
+    """The thread that composes and sends, while another one mattes the next frame.
 
     Args:
         capture: Frames.
-        load: Makes the matter ready.
-        look: Makes pictures of cut-outs.
+        load: Loads the model.
+        look: Turns cut-outs into pictures.
         outputs: Where they go.
-        info: Of the frames.
-        display: Told how it goes.
-        pinned: The matter's setting was asked for.
+        display: Shows how it goes.
+        rate: Pictures a second that are expected.
+        pinned: The user chose the model's setting.
+
+    Attributes:
+        model, device: The model's name, and where it runs; empty until it is loaded.
+        notices: What the user was told.
     """
 
     def __init__(
         self,
         capture: Capture,
-        load: Callable[[], LiveMatter],
+        load: Callable[[], LiveModel],
         look: Look,
         outputs: Outputs,
-        info: StreamInfo,
         display: Display,
+        rate: float,
         *,
         pinned: bool = False,
     ) -> None:
         self.model, self.device = "", ""
-        self._pinned = pinned
+        self.notices = Notices(display, outputs)
+        self._rate, self._pinned = rate, pinned
         self._capture, self._look, self._outputs, self._display = capture, look, outputs, display
-        self._info = info
-        self._interval = min(1 / float(info.frame_rate), _HOLD_AFTER)
         self._gauge = Gauge()
-        self._last: Shown | None = None
-        self._last_frame_at = time.monotonic()  # when the last frame was shown
-        self._last_at = self._last_frame_at  # when anything was
-        self._told: set[str] = set()
-        self._was_gone = False
-        self._left = self._noted = 0
-        self._mattes = Mattes(capture, load)
+        self._stand_in = StandIn(look.empty, 1 / rate)
+        self._matting = ModelThread(capture, load)
 
     def close(self) -> None:
-        self._mattes.close()
+        self._matting.close()
 
     def run(self, *, seconds: float | None, stopped: Callable[[], bool]) -> None:
-        """Show pictures until there are no more, or an end is asked for; ``seconds`` count from the network's being
-        ready.
+        """Show pictures until there are no more, or the end is asked for.
+
+        Args:
+            seconds: How long, from the moment the model is loaded.
+            stopped: Whether to end.
         """
         begin: float | None = None
         next_status = time.monotonic()
-        self._mattes.start()
+        self._matting.start()
         self._hold()
-        while not (stopped() or self._outputs.ended or self._mattes.ended):
+        while not (stopped() or self._outputs.ended or self._matting.ended):
             now = time.monotonic()
-            if begin is None and self._mattes.matter is not None:
+            if begin is None and self._matting.model is not None:
                 begin = now
             if seconds is not None and begin is not None and now - begin >= seconds:
                 return
-            self._show_next(now)
+            self._show_next()
             if time.monotonic() >= next_status:
                 next_status = time.monotonic() + _STATUS_EVERY
                 self._tell()
 
     def status(self, state: State | None = None, *, whole: bool = False) -> Status:
-        """How it does of late, or did over the whole run."""
+        """How it goes at present, or went over the whole run."""
         latency, p95 = self._gauge.latencies(whole=whole)
+        arrived, shown = self._capture.arrived, self._gauge.shown
         if state is None:
-            state = "lost" if self._capture.state == "lost" else "live" if self._gauge.shown else "starting"
-        matter = self._mattes.matter
+            state = "lost" if self._capture.state == "lost" else "live" if shown.count else "starting"
+        model = self._matting.model
         return Status(
-            state,
-            self._gauge.seconds,
-            self._capture.whole_rate if whole else self._capture.rate,
-            self._gauge.rate(whole=whole),
-            latency,
-            p95,
-            self._gauge.shown,
-            self._capture.dropped,
-            self._outputs.dropped,
-            self._gauge.held,
-            self._mattes.failed,
-            self._capture.damaged,
-            self._capture.reconnections,
-            "" if matter is None else matter.setting,
-            self.model,
-            self.device,
+            state=state,
+            seconds=self._gauge.seconds,
+            rate_in=arrived.overall() if whole else arrived.of_late(),
+            rate_out=shown.overall() if whole else shown.of_late(),
+            latency_ms=latency,
+            latency_p95_ms=p95,
+            shown=shown.count,
+            dropped=self._capture.dropped,
+            dropped_by_outputs=self._outputs.dropped,
+            held=self._gauge.held,
+            failed=self._matting.failed,
+            damaged=self._capture.damaged,
+            reconnections=self._capture.reconnections,
+            setting="" if model is None else model.setting,
+            model=self.model,
+            device=self.device,
         )
 
-    def _show_next(self, now: float) -> None:
-        holding = self._last is None or now - self._last_frame_at > _HOLD_AFTER
-        due = self._last_at + self._interval if holding else self._last_frame_at + _HOLD_AFTER
-        matted = self._mattes.take(max(0.0, min(due - now, _STATUS_EVERY)))
+    def _show_next(self) -> None:
+        due = self._stand_in.due
+        matted = self._matting.take(max(0.0, min(due - time.monotonic(), _STATUS_EVERY)))
         if matted is None:
             if time.monotonic() >= due:
                 self._hold()
             return
-        captured, cutout = matted
-        self._outputs.before(captured.frame)
-        shown = self._look(captured, cutout)
-        self._send(shown)
-        self._last = shown
-        self._last_frame_at = self._last_at
+        self._outputs.before(matted.cutout.frame)
+        shown = self._look(matted.cutout, matted.at)
+        self._outputs.show(shown)
+        self._stand_in.sent(shown, fresh=True)
         if shown.held:  # frozen by a key
             self._gauge.held += 1
         else:
-            self._gauge.picture(captured.at)
+            self._gauge.picture(matted.at)
 
     def _hold(self) -> None:
-        """The last picture once more or, if there is none or it is old, the background."""
-        now = time.monotonic()
-        if self._last is None or now - self._last_frame_at > _HOLD_FOR:
-            index = -1 if self._last is None else self._last.index
-            shown = Shown(self._look.empty(now), index, now, held=True)
-        else:
-            shown = replace(self._last, at=now, held=True)
-        self._send(shown)
+        shown = self._stand_in.picture()
+        self._outputs.show(shown)
+        self._stand_in.sent(shown, fresh=False)
         self._gauge.held += 1
 
-    def _send(self, shown: Shown) -> None:
-        self._outputs.show(shown)
-        self._last_at = time.monotonic()
-
     def _tell(self) -> None:
-        if self._capture.damaged:
-            self._once("damaged", _DAMAGED)
-        gone = self._capture.state == "lost" and not self._capture.broken
-        if gone != self._was_gone:
-            self._was_gone = gone
-            why = self._capture.gone or "the camera gives no pictures"
-            self._display.notice(f"{why}; {_HELD.format(seconds=_HOLD_FOR)}" if gone else "the camera is back")
-        self.tell_what_is_left("; the other outputs go on")
-        if (trouble := self._mattes.trouble) is not None:
-            kind, _, _ = trouble.partition(":")
-            self._once(kind, f"a frame had no matte and was not shown ({trouble})")
-        if self._mattes.matter is not None and self._mattes.matter.exhausted:
-            lights, rate = self._look.lights, float(self._info.frame_rate)
-            self._once("slow", too_slow(self.model, self.device, rate, lights=lights, pinned=self._pinned))
+        self.notices.of_camera(self._capture)
+        self.notices.of_outputs("; the other outputs go on")
+        if (trouble := self._matting.trouble) is not None:
+            # What differs by a frame's number alone is told once.
+            self.notices.once(trouble.partition(":")[0], f"a frame had no matte and was not shown ({trouble})")
+        if self._matting.model is not None and self._matting.model.exhausted:
+            advice = too_slow(self.model, self.device, self._rate, lights=self._look.lights, pinned=self._pinned)
+            self.notices.once("slow", advice)
         self._display.status(self.status())
 
-    def tell_what_is_left(self, after: str = "") -> None:
-        """What outputs have to say that was not said yet."""
-        for failure in self._outputs.failures[self._left :]:
-            self._display.notice(f"{failure}{after}")
-        self._left = len(self._outputs.failures)
-        for note in self._outputs.notes[self._noted :]:
-            self._display.notice(note)
-        self._noted = len(self._outputs.notes)
 
-    def once_more(self, failure: OutputError) -> OutputError:
-        """The error that a run ends with: short, if it was told when it happened."""
-        if failure not in self._outputs.failures[: self._left]:
-            return failure
-        lost = ", ".join(self._outputs.lost)
-        return OutputError(f"the run ended without {lost}, as told above", hint=failure.hint)
+class Notices:
+    """What the user is told during a run, each thing once."""
 
-    def _once(self, kind: str, text: str) -> None:
-        """Say it, if nothing of its kind was said: what differs by a frame's number alone is the same."""
+    def __init__(self, display: Display, outputs: Outputs) -> None:
+        self._display, self._outputs = display, outputs
+        self._told: set[str] = set()
+        self._failures = self._notes = 0
+        self._was_gone = False
+
+    def once(self, kind: str, text: str) -> None:
+        """Unless something of its kind was said."""
         if kind not in self._told:
             self._told.add(kind)
             self._display.notice(text)
+
+    def of_camera(self, capture: Capture) -> None:
+        if capture.damaged:
+            self.once("damaged", "the stream is damaged: after each fault the last picture is held until a keyframe")
+        gone = capture.state == "lost" and not capture.broken
+        if gone != self._was_gone:
+            self._was_gone = gone
+            held = f"the last picture is held for {HOLD_FOR:.0f} seconds, then the background is shown"
+            self._display.notice(f"{capture.gone or 'the camera stopped'}; {held}" if gone else "the camera is back")
+
+    def of_outputs(self, after: str = "") -> None:
+        """What the outputs have to say and has not been said yet."""
+        for failure in self._outputs.failures[self._failures :]:
+            self._display.notice(f"{failure}{after}")
+        self._failures = len(self._outputs.failures)
+        for note in self._outputs.notes[self._notes :]:
+            self._display.notice(note)
+        self._notes = len(self._outputs.notes)
+
+    def once_more(self, failure: OutputError) -> OutputError:
+        """The error that the run ends with: short if the user was told of it when it happened."""
+        if failure not in self._outputs.failures[: self._failures]:
+            return failure
+        lost = ", ".join(self._outputs.lost)
+        return OutputError(f"the run ended without {lost} (see above)", hint=failure.hint)
 
 
 def too_slow(model: str, device: str, rate: float, *, lights: bool, pinned: bool) -> str:
     """What to say, and what would help here.
 
     Args:
-        model, device: The network, and where it computes.
-        rate: Pictures a second that are asked for.
-        lights: The background's light or colours are laid on.
-        pinned: The user has chosen the setting.
+        model, device: The model's name, and where it runs.
+        rate: Pictures a second that are wanted.
+        lights: Light wrap or match is in use.
+        pinned: The user chose the setting.
     """
     helps = ["--quality auto"] if pinned else []
     if device.startswith("cpu"):
@@ -293,13 +288,13 @@ def too_slow(model: str, device: str, rate: float, *, lights: bool, pinned: bool
     helps.append("a smaller --size or --rate")
     if lights:
         helps.append("--light-wrap off and --match off")
-    setting = "with the --quality asked for" if pinned else "even at the lowest setting"
-    return f"this machine is too slow for {rate:.4g} pictures a second, {setting}; what helps: {', or '.join(helps)}"
+    setting = "with this --quality" if pinned else "even at the lowest setting"
+    return f"this machine is too slow for {rate:.4g} fps {setting}; try {', '.join(helps)}"
 
 
 @contextmanager
-def noting_what_is_kept(outputs: Outputs) -> Iterator[None]:
-    """A run that is interrupted says what there is of its files."""
+def _noting_what_is_kept(outputs: Outputs) -> Iterator[None]:
+    """An interrupted run says what is left of its files."""
     try:
         yield
     except KeyboardInterrupt as exc:
@@ -310,9 +305,9 @@ def noting_what_is_kept(outputs: Outputs) -> Iterator[None]:
 
 @contextmanager
 def signals_heeded() -> Iterator[threading.Event]:
-    """The event is set when the process is asked to end, so that files are finished; asked twice, it ends as ever."""
+    """The event is set by the first signal to end, so that files are finished; a second one ends the process."""
     asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # no signal reaches another one
+    if threading.current_thread() is not threading.main_thread():  # signals reach no other thread
         yield asked
         return
     before = {}

@@ -1,4 +1,4 @@
-"""How a live run does: rates, latency, what was dropped; as it goes and in the end."""
+"""The status line of a live run: rates, latency, what was dropped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 _RATE_OVER = 3.0  # seconds
-_LATENCIES = 300  # pictures that the percentiles are of
+_LATENCIES = 300  # pictures that the percentiles are taken over
 _LONGEST = 10_000  # milliseconds that are told apart over a whole run
 
 State = Literal["starting", "live", "lost", "stopped"]
@@ -21,21 +21,21 @@ class Status:
     """One moment of a run.
 
     Attributes:
-        state: ``starting`` before the first picture of somebody; ``lost`` while the camera is gone.
+        state: ``starting`` before the first matte; ``lost`` while the camera is gone.
         seconds: Since the run began.
-        rate_in, rate_out: Frames a second that the camera gave, and pictures of them that were shown, of late; when
-            stopped, from the first to the last.
-        latency_ms, latency_p95_ms: Median and 95th percentile from capture until a picture is handed to the outputs, of
-            late or over the run; ``None`` before there is any. What it waits in an output's queue comes on top.
+        rate_in, rate_out: Frames a second from the camera, and pictures of them that were shown, over the last seconds;
+            when stopped, over the run.
+        latency_ms, latency_p95_ms: Median and 95th percentile from capture until a picture is handed to the outputs,
+            lately or over the run. An output's queue comes on top. ``None`` before the first picture.
         shown: Frames that were shown.
-        dropped: Frames that came while others were worked on.
+        dropped: Frames that came while others were being matted.
         dropped_by_outputs: Pictures that an output had no room for.
         held: Pictures shown in place of frames that did not come.
-        failed: Frames without a matte, not shown.
-        damaged: Packets and pictures of the camera's that were not whole.
+        failed: Frames without a matte, which were not shown.
+        damaged: Packets and pictures that arrived damaged.
         reconnections: How often the camera was lost and found again.
-        setting: How the matte is computed.
-        model, device: With what, and where.
+        setting: The model's setting.
+        model, device: The model's name, and where it runs.
     """
 
     state: State
@@ -56,13 +56,13 @@ class Status:
     device: str
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON, rounded to what can be told."""
+        """For JSON, rounded."""
         return {name: round(value, 2) if isinstance(value, float) else value for name, value in asdict(self).items()}
 
     def line(self) -> str:
         """For people."""
         if self.state == "starting":
-            return f"{self.model or 'the network'} is made ready; what is shown has nothing of the room"
+            return f"loading {self.model or 'the model'}… (showing the background only)"
         parts = [f"{self.rate_in:.1f} in, {self.rate_out:.1f} out"]
         if self.latency_ms is not None and self.latency_p95_ms is not None:
             parts.append(f"{self.latency_ms:.0f} ms (p95 {self.latency_p95_ms:.0f})")
@@ -73,15 +73,51 @@ class Status:
         return f"{self.state}  " + " · ".join(parts)
 
 
-class Gauge:
-    """Counts pictures as they are shown; memory does not grow with the run."""
+class Rate:
+    """How often something happens.
+
+    Attributes:
+        count: How many times so far.
+        last: When it last did, on the monotonic clock; at first, when this was made.
+        gap: Seconds between the last two times.
+    """
 
     def __init__(self) -> None:
-        self.shown = 0
+        self.count = 0
+        self.gap = 0.0
+        self._first = self.last = time.monotonic()
+        self._times: deque[float] = deque()
+
+    def add(self, at: float) -> None:
+        """It happened at that time of the monotonic clock."""
+        if self.count:
+            self.gap = at - self.last
+        else:
+            self._first = at
+        self.count += 1
+        self.last = at
+        self._times.append(at)
+        while self._times[0] < at - _RATE_OVER:
+            self._times.popleft()
+
+    def of_late(self) -> float:
+        """Times a second over the last seconds."""
+        now = time.monotonic()
+        recent = [each for each in self._times.copy() if each >= now - _RATE_OVER]
+        return len(recent) / max(now - recent[0], 1e-3) if len(recent) > 1 else 0.0
+
+    def overall(self) -> float:
+        """Times a second from the first to the last."""
+        return (self.count - 1) / max(self.last - self._first, 1e-3) if self.count > 1 else 0.0
+
+
+class Gauge:
+    """Measures pictures as they are shown. Its memory does not grow with the run."""
+
+    def __init__(self) -> None:
+        self.shown = Rate()
         self.held = 0
         self._begin = time.monotonic()
-        self._first = self._last = self._begin
-        self._times: deque[float] = deque()
         self._recent: deque[float] = deque(maxlen=_LATENCIES)
         self._all = np.zeros(_LONGEST + 1, np.int64)
 
@@ -92,30 +128,17 @@ class Gauge:
     def picture(self, at: float) -> None:
         """One was handed to the outputs; its frame was captured ``at``."""
         now = time.monotonic()
-        self._first = self._first if self.shown else now
-        self.shown += 1
-        self._last = now
-        self._times.append(now)
+        self.shown.add(now)
         late = 1000 * (now - at)
         self._recent.append(late)
         self._all[min(_LONGEST, round(late))] += 1
-        while self._times[0] < now - _RATE_OVER:
-            self._times.popleft()
-
-    def rate(self, *, whole: bool = False) -> float:
-        """Pictures a second, of late or over the run."""
-        if whole:
-            return (self.shown - 1) / max(self._last - self._first, 1e-3) if self.shown > 1 else 0.0
-        now = time.monotonic()
-        recent = [each for each in self._times if each >= now - _RATE_OVER]
-        return len(recent) / max(now - recent[0], 1e-3) if len(recent) > 1 else 0.0
 
     def latencies(self, *, whole: bool = False) -> tuple[float, float] | tuple[None, None]:
         """Median and 95th percentile in milliseconds, of late or over the run."""
-        if not self.shown:
+        if not self.shown.count:
             return None, None
         if not whole:
             recent = np.fromiter(self._recent, float)
             return float(np.median(recent)), float(np.percentile(recent, 95))
-        so_far = np.cumsum(self._all) / self.shown
+        so_far = np.cumsum(self._all) / self.shown.count
         return float(np.searchsorted(so_far, 0.5)), float(np.searchsorted(so_far, 0.95))

@@ -13,21 +13,22 @@ from streammatte.frame import StreamInfo
 from streammatte.live.contracts import Shown
 
 _HOW = {
-    "Linux": "make one: sudo modprobe v4l2loopback exclusive_caps=1 card_label=streammatte (the package "
-    "v4l2loopback-dkms has it)",
-    "Darwin": "make one: install OBS 30 or later, start its virtual camera once, stop it",
-    "Windows": "make one: install OBS, or Unity Capture (github.com/schellingb/UnityCapture)",
+    "Linux": "install v4l2loopback-dkms, then: sudo modprobe v4l2loopback exclusive_caps=1 card_label=streammatte",
+    "Darwin": "install OBS 30 or later, then start and stop its virtual camera once",
+    "Windows": "install OBS, or Unity Capture (github.com/schellingb/UnityCapture)",
 }
 
 
 class VirtualCamera:
-    """Sends pictures to a virtual camera. An odd edge is continued by one pixel, because drivers take even sizes.
+    """Sends pictures to a virtual camera. Odd sizes gain a row or column, because drivers take only even ones.
 
     Args:
-        name: Of the device, as ``/dev/video9``, ``OBS Virtual Camera`` or ``Unity Video Capture``; ``None`` takes the
-            first that is free.
-        info: Of the pictures.
+        name: The device: ``/dev/video9``, ``OBS Virtual Camera``, ``Unity Video Capture``; by default the first
+            that is free.
+        info: The pictures' size and rate.
     """
+
+    note = None
 
     def __init__(self, name: str | None, info: StreamInfo) -> None:
         self._name, self._info = name, info
@@ -35,11 +36,11 @@ class VirtualCamera:
         self.description = f"virtual camera {name}" if name else "virtual camera"
 
     def __enter__(self) -> Self:
-        """Take the device.
+        """Open the device.
 
         Raises:
             UnsupportedOutput: pyvirtualcam is not installed.
-            WriteFailed: There is no such device, or it is taken.
+            WriteFailed: There is no such device, or it is in use.
         """
         try:
             import pyvirtualcam
@@ -51,10 +52,10 @@ class VirtualCamera:
         try:
             self._camera = pyvirtualcam.Camera(width, height, max(float(self._info.frame_rate), 1.0), device=self._name)
         except (RuntimeError, ValueError, OSError) as exc:
-            how = _HOW.get(platform.system(), "pyvirtualcam says which systems have one")
+            how = _HOW.get(platform.system(), "pyvirtualcam's documentation lists the systems that have one")
             if self._name and platform.system() == "Linux":
-                how += "; --to camera takes it then, or --to camera:/dev/videoN: here it goes by its device"
-            raise WriteFailed(f"no {self.description}: {' '.join(str(exc).split())}", hint=how) from exc
+                how += "; then --to camera finds it, as does --to camera:/dev/videoN"
+            raise WriteFailed(f"cannot open the {self.description}: {' '.join(str(exc).split())}", hint=how) from exc
         self.description = f"virtual camera {self._camera.device}"
         return self
 
@@ -70,7 +71,7 @@ class VirtualCamera:
         try:
             self._camera.send(rgb)
         except (RuntimeError, OSError) as exc:
-            raise WriteFailed(f"{self.description} takes nothing any more: {exc}", hint="is it still there?") from exc
+            raise WriteFailed(f"lost the {self.description}: {exc}", hint="check that the device is there") from exc
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None

@@ -1,4 +1,4 @@
-"""A window with keys, on the user's own screen."""
+"""A window with keys on the user's own screen, in a process of its own (``window_process.py``)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from tempfile import TemporaryFile
 from types import TracebackType
@@ -17,10 +18,9 @@ import numpy as np
 
 from streammatte.errors import UnsupportedOutput, WriteFailed
 from streammatte.frame import Frame, StreamInfo
-from streammatte.live import screen
-from streammatte.live.contracts import Shown
-from streammatte.live.controls import Controls
-from streammatte.live.small import Picture
+from streammatte.live import window_process
+from streammatte.live.contracts import Controls, Shown
+from streammatte.live.small_picture import Picture
 from streammatte.media.write.composing import at_depth, pixels_of
 
 NAME = "streammatte"
@@ -31,29 +31,27 @@ _FONT, _DARK, _LIT, _TEXT = cv2.FONT_HERSHEY_SIMPLEX, 0.35, (255, 255, 255), (19
 
 
 class Window:
-    """Shows pictures, and turns keys into controls. It lives in a process of its own; see ``live/screen.py``.
+    """Shows pictures, and turns keys into controls. An output of a run.
 
-    ``r`` shows the raw frame, here alone: nothing of it is in what other outputs get, nor is the line of keys.
-    A picture with alpha lies over a checkerboard.
+    ``r`` shows the raw frame, in the window only: no other output ever contains it, nor the line of keys. Pictures with
+    alpha are shown over a checkerboard.
 
     Args:
-        info: Of the pictures.
+        info: The pictures' size.
         controls: Set by keys.
-        backgrounds: How many the key goes round; with one there is no key for it.
+        backgrounds: How many the key cycles through; with a single one there is no key for it.
     """
+
+    note = None
 
     def __init__(self, info: StreamInfo, controls: Controls, backgrounds: int = 1) -> None:
         self.description = "window"
-        self._info, self._controls = info, controls
+        self._controls = controls
         self._raw: Frame | None = None
-        self._ready, self._gone = threading.Event(), False
-        self._listener = threading.Thread(target=self._listen, name="streammatte-window", daemon=True)
-        self._drawing: queue.SimpleQueue[Picture | None] = queue.SimpleQueue()
-        self._painter = threading.Thread(target=self._paint, name="streammatte-painter", daemon=True)
-        self._until: float | None = None
-        self._before = False
+        self._before = False  # whether the raw frame is shown
         self._legend = True
         self._keys = ("m", "f", "r", "h", "q") if backgrounds < 2 else ("b", "m", "f", "r", "h", "q")
+        self._screen = _Screen(info.width, info.height, self._press, self._closed)
 
     def __enter__(self) -> Self:
         """Open it.
@@ -61,21 +59,7 @@ class Window:
         Raises:
             UnsupportedOutput: There is no display, or OpenCV was built without windows.
         """
-        size = str(self._info.width), str(self._info.height)
-        self._said = TemporaryFile()
-        self._screen = subprocess.Popen(
-            [sys.executable, "-P", screen.__file__, NAME, *size],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            bufsize=0,
-            start_new_session=True,  # what is sent to all of a terminal's processes is for the run, which closes it
-        )
-        self._listener.start()
-        self._painter.start()
-        if not self._ready.wait(_PATIENCE) or self._gone:
-            self._end()
-            raise self._refused()
+        self._screen.open()
         return self
 
     def before(self, frame: Frame) -> None:
@@ -86,85 +70,34 @@ class Window:
         """Draw a picture, unless the one before it is still being drawn.
 
         Raises:
-            WriteFailed: The window has gone without being closed.
+            WriteFailed: The window vanished without being closed.
         """
-        if self._gone and not self._controls.quit:
-            raise WriteFailed("the window is gone", hint="is its display still there?")
-        if self._gone or not self._ready.is_set():
+        if self._screen.gone and not self._controls.quit:
+            raise WriteFailed("the window vanished", hint="check that its display is still there")
+        if self._screen.gone or not self._screen.ready.is_set():
             return
-        raw = self._before and self._raw is not None
-        picture = self._unmatted() if raw else _over_checker(shown.rgb)
+        raw = self._raw if self._before else None
+        picture = _over_checker(shown.rgb) if raw is None else self._unmatted(raw)
         picture = np.ascontiguousarray(picture[..., ::-1])
         if self._legend:
             self._draw_keys(picture)
-        self._ready.clear()
-        self._drawing.put(picture)
+        self._screen.draw(picture)
 
     def finish(self, error: BaseException | None = None) -> None:
-        """Take no more pictures, whatever ends the run; the time it is given to close begins."""
-        if self._until is None:
-            self._until = time.monotonic() + _LET_GO_WITHIN
-            self._drawing.put(None)
+        """Take no more pictures, whatever ended the run; its time to close begins."""
+        self._screen.finish()
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end()
-        self._said.close()
+        self._screen.close()
 
-    def _end(self) -> None:
-        assert self._screen.stdout is not None
-        self.finish()
-        assert self._until is not None
-        try:
-            self._screen.wait(max(0.0, self._until - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self._screen.kill()
-            self._screen.wait()
-        self._painter.join()
-        self._listener.join()
-        self._screen.stdout.close()
+    def _closed(self) -> None:
+        self._controls.quit = True
 
-    def _refused(self) -> UnsupportedOutput:
-        self._said.seek(0)
-        said = [line.strip() for line in self._said.read().decode(errors="replace").splitlines() if line.strip()]
-        self._said.close()
-        if any("not implemented" in line for line in said):
-            return UnsupportedOutput(
-                "OpenCV here was built without windows",
-                hint="pip uninstall opencv-python-headless, then pip install opencv-python",
-            )
-        reason = next((line for line in said if "display" in line), said[-1] if said else "nothing answers")
-        return UnsupportedOutput(
-            f"no window can be opened: {reason}", hint="run it on a desktop, or choose another --to"
-        )
-
-    def _paint(self) -> None:
-        """Hands pictures over, since a process that does not go on would hold up whoever writes to it."""
-        assert self._screen.stdin is not None
-        with suppress(OSError), self._screen.stdin as pipe:
-            while (picture := self._drawing.get()) is not None:
-                pipe.write(screen.HEAD.pack(*picture.shape[:2]))
-                rest = memoryview(picture.data).cast("B")
-                while rest:
-                    rest = rest[pipe.write(rest) :]
-
-    def _listen(self) -> None:
-        assert self._screen.stdout is not None
-        for line in self._screen.stdout:
-            match line.split():
-                case [b"open"] | [b"drawn"]:
-                    self._ready.set()
-                case [b"key", number]:
-                    self._press(int(number))
-                case [b"closed"]:
-                    self._controls.quit = True
-        self._gone = True
-        self._ready.set()
-
-    def _press(self, key: int) -> None:
+    def _press(self, key: str) -> None:
         controls = self._controls
-        match chr(key).lower():
+        match key:
             case "b" if "b" in self._keys:
                 controls.background += 1
             case "m":
@@ -178,18 +111,17 @@ class Window:
             case "q":
                 controls.quit = True
 
-    def _unmatted(self) -> Picture:
-        assert self._raw is not None
-        rgb = cast(Picture, at_depth(pixels_of(self._raw.rgb), 8))
+    def _unmatted(self, frame: Frame) -> Picture:
+        rgb = cast(Picture, at_depth(pixels_of(frame.rgb), 8))
         return cast(Picture, cv2.flip(rgb, 1)) if self._controls.mirror else rgb
 
     def _draw_keys(self, picture: Picture) -> None:
-        """A line of the keys; what is on is bright."""
+        """A line of the keys; those that are switched on are bright."""
         says = {
             "b": ("b background", False),
             "m": ("m mirror", self._controls.mirror),
             "f": ("f freeze", self._controls.frozen),
-            "r": ("r raw, here alone", self._before),
+            "r": ("r raw, only here", self._before),
             "h": ("h hide", False),
             "q": ("q quit", False),
         }
@@ -206,6 +138,111 @@ class Window:
             cv2.putText(picture, text, (left, base), _FONT, scale, _LIT if on else _TEXT, 1, cv2.LINE_AA)
             (length, _), _ = cv2.getTextSize(text + gap, _FONT, scale, 1)
             left += length
+
+
+class _Screen:
+    """The window's process, and the threads that write to it and read from it.
+
+    Args:
+        width, height: Of the window, at first.
+        pressed: Called with each key, in lower case.
+        closed: Called when the user closes the window.
+
+    Attributes:
+        pid: The process.
+        ready: It can take a picture, or is gone.
+        gone: It has ended.
+    """
+
+    def __init__(self, width: int, height: int, pressed: Callable[[str], None], closed: Callable[[], None]) -> None:
+        self.ready, self.gone = threading.Event(), False
+        self._size, self._pressed, self._closed = (width, height), pressed, closed
+        self._drawing: queue.SimpleQueue[Picture | None] = queue.SimpleQueue()
+        self._until: float | None = None
+
+    def open(self) -> None:
+        self._errors = TemporaryFile()  # noqa: SIM115 - closed in close()
+        width, height = self._size
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", window_process.__file__, NAME, str(width), str(height)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            bufsize=0,
+            start_new_session=True,  # a terminal's signals are meant for the run, which closes the window
+        )
+        self.pid = self._process.pid
+        self._threads = [
+            threading.Thread(target=self._listen, name="streammatte-window", daemon=True),
+            threading.Thread(target=self._paint, name="streammatte-painter", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+        if not self.ready.wait(_PATIENCE) or self.gone:
+            self.finish()
+            self._end()
+            raise self._refused()
+
+    def draw(self, picture: Picture) -> None:
+        """(H, W, 3), BGR."""
+        self.ready.clear()
+        self._drawing.put(picture)
+
+    def finish(self) -> None:
+        if self._until is None:
+            self._until = time.monotonic() + _LET_GO_WITHIN
+            self._drawing.put(None)
+
+    def close(self) -> None:
+        self.finish()
+        self._end()
+        self._errors.close()
+
+    def _end(self) -> None:
+        assert self._process.stdout is not None and self._until is not None
+        try:
+            self._process.wait(max(0.0, self._until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for thread in self._threads:
+            thread.join()
+        self._process.stdout.close()
+
+    def _refused(self) -> UnsupportedOutput:
+        with self._errors as errors:
+            errors.seek(0)
+            said = [line.strip() for line in errors.read().decode(errors="replace").splitlines() if line.strip()]
+        if any("not implemented" in line for line in said):
+            return UnsupportedOutput(
+                "this OpenCV was built without windows",
+                hint="pip uninstall opencv-python-headless, then pip install opencv-python",
+            )
+        reason = next((line for line in said if "display" in line), said[-1] if said else "no answer")
+        return UnsupportedOutput(f"cannot open a window: {reason}", hint="use a desktop session, or another --to")
+
+    def _paint(self) -> None:
+        """Writes pictures, since a process that hangs would block whoever writes to it."""
+        assert self._process.stdin is not None
+        with suppress(OSError), self._process.stdin as pipe:
+            while (picture := self._drawing.get()) is not None:
+                pipe.write(window_process.HEAD.pack(*picture.shape[:2]))
+                rest = memoryview(picture.data).cast("B")
+                while rest:
+                    rest = rest[pipe.write(rest) :]
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            match line.split():
+                case [b"open"] | [b"drawn"]:
+                    self.ready.set()
+                case [b"key", number]:
+                    self._pressed(chr(int(number)).lower())
+                case [b"closed"]:
+                    self._closed()
+        self.gone = True
+        self.ready.set()
 
 
 def _over_checker(picture: Picture) -> Picture:

@@ -16,7 +16,7 @@ SCORES = ("flicker", "contamination", "mended", "audio")
 """What a run can be made to fail on; see ``quality.observer.Findings``."""
 
 QUALITIES = ("auto", "high", "medium", "low")
-"""How fine and how often a live matte is computed; see ``live.controller``."""
+"""How fine and how often a live matte is computed; see ``live.pace_keeper``."""
 
 
 def one_of(choices: Sequence[object]) -> Callable[[object], object]:

@@ -1,1 +1,1 @@
-"""How good a matte is: metrics against ground truth, and what a run without it can measure; reports."""
+"""Quality of mattes: metrics against ground truth, scores without it, and the report pages."""

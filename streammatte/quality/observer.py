@@ -1,36 +1,40 @@
-"""Looks at the cut-outs of a run as they are written."""
+"""Scores a run from its own cut-outs, without ground truth, as they are written."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Literal
 
 import numpy as np
 
-from streammatte.frame import Cutout
+from streammatte.frame import Cutout, Writer
 from streammatte.media.lengths import Lengths
+from streammatte.media.read.file_source import FileSource
 from streammatte.media.write.composing import opacity, pixels_of
-from streammatte.motion import Plane, View
-from streammatte.quality.looks import edge, looks
-from streammatte.quality.moments import Moment, Pictures, Spread, offer, thumbnail
-from streammatte.quality.page import grey, signed, small
+from streammatte.media.write.video_writer import VideoWriter
+from streammatte.motion import View
+from streammatte.quality.moments import Alpha, Moment, Pictures, Spread, keep_worst, look_at, thumbnail
+from streammatte.quality.page import heat, signed, small
 from streammatte.quality.scores import SIZE, Flicker, contamination
 
-UNTOLD = {
-    "flicker": "no frame follows another of its shot",
-    "contamination": "no soft edge lies between colours that differ",
-    "mended": "a frame alone has no other to be mended by",
-    "audio": "there is no sound of a stated length to compare",
-}
-"""Why a run may have no such score."""
+Verdict = Literal["pass", "FAIL", "not measured"]
 
-GRID = 640  # pixels of the longer side, at most, that the edge's colours are looked at in: every n-th, as it is
+UNKNOWN = {
+    "flicker": "no two frames of one shot to compare",
+    "contamination": "no soft edge between different colours",
+    "mended": "a single frame cannot be smoothed",
+    "audio": "no audio of known duration to compare",
+}
+"""Why a run may lack a score."""
+
+GRID = 640  # pixels of the longer side at most at which contamination is measured, on every n-th pixel
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A figure of the whole run, and where the worst of it is; a frame has no part in the sound's length."""
+    """The score of a run, and its worst frame; the audio's duration belongs to no frame."""
 
     score: float
     worst: float | None = None
@@ -40,15 +44,15 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the run's own cut-outs tell.
+    """Scores of a run without ground truth.
 
     Attributes:
-        scores: By name: ``flicker`` and ``contamination``, means over the frames (:mod:`streammatte.quality.scores`);
-            ``mended``, the share of frames of which smoothing turned over more than an edge, the worst by how much;
-            ``audio``, the seconds by which sound is longer or shorter than it was. What could not be told is not here.
-        cuts: Frames that begin a shot, the first one left out.
-        mended: Those frames, each with the share of its matte.
-        lengths: By file, the input first, how long its streams are.
+        scores: Those that could be measured. ``flicker`` and ``contamination`` are means over the frames
+            (:mod:`streammatte.quality.scores`); ``mended`` is the share of frames in which smoothing repaired more than
+            an edge; ``audio`` is the largest difference in duration from the input, in seconds.
+        cuts: Frames that begin a shot, but for the first.
+        mended: The repaired frames, each with the share of its matte that changed.
+        lengths: Stream durations by file, the input first.
     """
 
     scores: dict[str, Score]
@@ -56,38 +60,44 @@ class Findings:
     mended: dict[int, float]
     lengths: dict[str, Lengths] = field(default_factory=dict)
 
+    def verdict(self, name: str, limit: float) -> Verdict:
+        """Whether a score keeps its limit."""
+        found = self.scores.get(name)
+        if found is None:
+            return "not measured"
+        return "pass" if found.score <= limit else "FAIL"
+
     def crossed(self, limits: Mapping[str, float]) -> list[str]:
-        """A line for each limit that a score is above, and for each that nothing could be held to."""
-        said = []
+        """A line for each limit that is exceeded, or whose score could not be measured."""
+        lines = []
         for name, limit in limits.items():
-            found = self.scores.get(name)
-            if found is None:
-                said.append(f"{name} could not be measured: {UNTOLD[name]}")
-                continue
-            if found.score <= limit:
-                continue
-            line = f"{name} is {found.score:.3g}, above the limit of {limit:g}"
-            if found.frame is not None:
-                of_what = " of its matte" if name == "mended" else ""
-                line += f"; the worst is frame {found.frame}, at {found.seconds:.2f} s ({found.worst:.3g}{of_what})"
-            said.append(line)
-        return said
+            verdict = self.verdict(name, limit)
+            if verdict == "not measured":
+                lines.append(f"{name} could not be measured: {UNKNOWN[name]}")
+            elif verdict == "FAIL":
+                found = self.scores[name]
+                line = f"{name} is {found.score:.3g}, above the limit of {limit:g}"
+                if found.frame is not None:
+                    of_what = " of its matte" if name == "mended" else ""
+                    line += f"; worst at frame {found.frame}, {found.seconds:.2f} s ({found.worst:.3g}{of_what})"
+                lines.append(line)
+        return lines
 
 
 class Observer:
-    """Takes cut-outs in order; remembers one small picture, a few figures for each, and pictures of a bounded number.
+    """Scores cut-outs in order; keeps one matte, a few numbers a frame, and pictures of a bounded number of frames.
 
     Args:
-        time_base: Seconds that a unit of the frames' pts lasts.
-        mended: What smoothing says it mended, by frame, read while it grows; ``None`` where there is no smoothing.
-        colors: Colours are written, and not a matte alone.
+        time_base: Seconds per unit of the frames' pts.
+        mended: What smoothing repaired, by frame, read as it grows; ``None`` without smoothing.
+        colors: Whether the outputs hold colours, not only a matte.
 
     Attributes:
-        per_frame: By name, a figure for each cut-out; ``None`` where there is none.
-        worst: By name, the frames that stand out, the worst first.
-        spread: Frames evenly spread over the clip.
-        cuts: Frames that begin a shot, the first one left out.
-        flicker: Holds where it flickers.
+        per_frame: A score for each frame by name, ``None`` where there is none.
+        worst: The worst frames by name, the worst first.
+        spread: Frames spread evenly over the clip.
+        cuts: Frames that begin a shot, but for the first.
+        flicker: Where the matte flickers.
     """
 
     def __init__(self, time_base: Fraction, mended: Mapping[int, float] | None, *, colors: bool) -> None:
@@ -101,9 +111,10 @@ class Observer:
         self._time_base = time_base
         self._mended = mended
         self._colors = colors
+        self._before: Alpha | None = None
 
     def write(self, cutout: Cutout) -> None:
-        """Look at the next cut-out."""
+        """Score the next cut-out."""
         alpha, index = opacity(cutout), cutout.frame.index
         seconds = float(cutout.frame.pts * self._time_base)
         view = View.of(thumbnail(cutout.frame, SIZE, SIZE), np.ascontiguousarray(small(alpha, SIZE, SIZE)))
@@ -114,17 +125,17 @@ class Observer:
         mended = None if self._mended is None else self._mended.get(index)
         self._frames.append(index)
         self._seconds.append(seconds)
-        self.per_frame["flicker"].append(flicker)
-        self.per_frame["contamination"].append(dirt)
-        self.per_frame["mended"].append(mended)
+        for name, score in (("flicker", flicker), ("contamination", dirt), ("mended", mended)):
+            self.per_frame[name].append(score)
 
-        self.spread.offer(index, seconds, lambda: looks(cutout))
-        offer(self.worst["flicker"], flicker, index, seconds, lambda: self._change(cutout, view))
-        offer(self.worst["contamination"], dirt, index, seconds, lambda: edge(cutout, where))
-        offer(self.worst["mended"], mended, index, seconds, lambda: looks(cutout))
+        before, self._before = self._before, alpha
+        self.spread.offer(index, seconds, lambda: look_at(cutout))
+        keep_worst(self.worst["flicker"], flicker, index, seconds, lambda: self._jump(cutout, before))
+        keep_worst(self.worst["contamination"], dirt, index, seconds, lambda: _fringe(cutout, where))
+        keep_worst(self.worst["mended"], mended, index, seconds, lambda: look_at(cutout))
 
     def findings(self, lengths: Mapping[str, Lengths]) -> Findings:
-        """What was found; of ``lengths``, the first is the input's."""
+        """The scores; the first of ``lengths`` is the input's."""
         scores = {}
         for name, figures in self.per_frame.items():
             known = [(value, place) for place, value in enumerate(figures) if value is not None]
@@ -146,20 +157,36 @@ class Observer:
         }
         return Findings(scores, self.cuts, mended, dict(lengths))
 
-    def _change(self, cutout: Cutout, view: View) -> Pictures:
-        """What flickers in a frame."""
-        assert self.flicker.before is not None and self.flicker.change is not None
-        return {
-            "frame": thumbnail(cutout.frame),
-            "the matte before": grey(small(self.flicker.before)),
-            "matte": grey(small(view.alpha)),
-            "what jumps: red comes, blue goes": signed(small(self.flicker.change)),
-        }
+    def _jump(self, cutout: Cutout, before: Alpha | None) -> Sequence[Pictures]:
+        """A frame that flickers, beside the matte before it."""
+        change = self.flicker.change
+        assert change is not None, "a score of flicker comes with the change it measures"
+        maps = {"what jumps: red appears, blue disappears": signed(small(change))}
+        return look_at(cutout, np.abs(change), before=before, maps=maps)
 
 
-def _sampled(cutout: Cutout, alpha: Plane) -> tuple[Plane, Plane, Plane]:
-    """Frame, foreground and alpha at every n-th pixel: an average over pixels would mix what an edge keeps apart."""
+def _fringe(cutout: Cutout, where: Alpha) -> Sequence[Pictures]:
+    """A frame where the old background shows in the edge."""
+    strength = np.maximum(where, 0)
+    shown = small(strength / max(float(strength.max()), 1e-6))
+    return look_at(cutout, strength, maps={"where the old background shows": heat(shown)})
+
+
+def _sampled(cutout: Cutout, alpha: Alpha) -> tuple[Alpha, Alpha, Alpha]:
+    """Frame, foreground and alpha at every n-th pixel: averaging would mix the two sides of an edge."""
     step = -(-max(alpha.shape) // GRID)
     rgb = pixels_of(replace(cutout.frame, rgb=cutout.frame.rgb[:, ::step, ::step]).as_float())
     foreground = rgb if cutout.foreground is None else pixels_of(cutout.foreground[:, ::step, ::step])
     return rgb, foreground, np.ascontiguousarray(alpha[::step, ::step])
+
+
+def lengths_of_all(name: str, source: object, writers: Iterable[Writer], *, silent: bool = False) -> dict[str, Lengths]:
+    """Stream durations of the input, called ``name``, and of each finished video.
+
+    Args:
+        silent: The audio is dropped on purpose, so its duration is not compared.
+    """
+    read = source.lengths if isinstance(source, FileSource) else Lengths(None, None)
+    if silent:
+        read = replace(read, audio=None)
+    return {name: read} | {str(writer.path): writer.lengths() for writer in writers if isinstance(writer, VideoWriter)}

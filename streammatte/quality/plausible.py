@@ -1,6 +1,6 @@
-"""Whether a run's mattes can be right at all: one line where they are empty, full, torn, or cut at straight lines.
+"""Notices mattes that cannot be right: empty, full, torn, or cut off along a straight line.
 
-Everything is seen on a shrunken picture and its matte, so that it costs less than a millisecond a frame.
+Everything is measured on a small picture and matte, in less than a millisecond a frame.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from streammatte.media.write.composing import opacity
 from streammatte.motion import Plane
 
 SIZE = 96
-"""Pixels of the longer side of what is looked at."""
+"""Longer side, in pixels, of the small picture."""
 
-SOLID = 0.5  # alpha from which a pixel counts as the subject's
-EMPTY, FULL = 0.001, 0.97  # shares of the frame: less is nothing, more is everything
-MANY = 0.5  # share of the frames that have to be so, for a line about them
+SOLID = 0.5  # alpha from which a pixel belongs to the subject
+EMPTY, FULL = 0.001, 0.97  # of the frame: with less, the matte is empty; with more, full
+MANY = 0.5  # of the frames: more must be implausible for a warning
 
-REACH = 4  # pixels that a subject's edge may move from one frame to the next: it crosses the frame in a second
-STILL = 0.06  # of the picture's range: a place that changes less shows the same as in the frame before
-CUT = 0.15  # mean change of the picture beyond which another shot begins
-TORN = 0.05  # of the subject: comes or goes from a frame to the next where the picture shows no reason
+REACH = 4  # pixels an edge may move between frames: it crosses the frame in a second
+STILL = 0.06  # of the value range: a pixel that changes less counts as unchanged
+CUT = 0.15  # mean change of the picture that means a cut
+TORN = 0.05  # of the subject: share that may appear or vanish without a change in the picture
 
-LONG = 0.3  # of the frame's height or width: the shortest line that counts
-STEEP = 0.5  # change of alpha over three pixels, along all of the line
-STRAIGHT = 0.2  # pixels: standard deviation of where the edge lies; an arm or a hem that hangs straight has 0.35
-SEEN = 0.05  # of the picture's range: a step as straight in the picture explains the line
-MARGIN = 3  # pixels next to the frame's border, or to a black bar's, where a subject may end
+LONG = 0.3  # of the frame's height or width, shortest line that counts
+STEEP = 0.5  # change of alpha over three pixels, all along the line
+STRAIGHT = 0.2  # pixels, standard deviation of the edge's position; a straight arm or hem has 0.35
+SEEN = 0.05  # of the value range: an equally straight step in the picture explains the line
+MARGIN = 3  # pixels from the frame's border or a black bar, where subjects may end
 BLACK = 0.05  # brightest value of a black bar
 
 
 class Doubts:
-    """Looks at cut-outs in order, and says in the end what cannot be right about their mattes.
+    """Takes cut-outs in order; :meth:`line` then says what is implausible about their mattes.
 
     Args:
-        guided: Mattes or a box of the user's shape the alpha, which may end at straight lines for that reason.
-        smoothed: ``--smooth high`` is on, so that it cannot be advised.
+        guided: The user's mattes or box shape the alpha, and may cut it along straight lines.
+        smoothed: ``--smooth high`` is already on, so it is no advice.
     """
 
     def __init__(self, *, guided: bool = False, smoothed: bool = False) -> None:
@@ -54,7 +54,7 @@ class Doubts:
         self._lines: list[Line | None] = []
 
     def write(self, cutout: Cutout) -> None:
-        """Look at the next cut-out."""
+        """Take the next cut-out."""
         picture, alpha = shrunken(cutout)
         self._frames.append(cutout.frame.index)
         self._areas.append(float((alpha >= SOLID).mean()))
@@ -64,7 +64,7 @@ class Doubts:
         self._before = picture, alpha
 
     def line(self) -> str | None:
-        """What is implausible, most of all, and what to try; ``None`` if nothing is."""
+        """The most serious doubt and what to try; ``None`` if there is none."""
         return self._of_areas() or self._of_tears() or self._of_lines()
 
     def _of_areas(self) -> str | None:
@@ -72,13 +72,13 @@ class Doubts:
         full = [frame for frame, area in zip(self._frames, self._areas, strict=True) if area > FULL]
         if len(empty) > MANY * len(self._frames):
             if self._guided:
-                return f"no subject is left{self._where(empty)}: check the mattes you gave"
-            return f"no subject was found{self._where(empty)}: try another --model, or mark it with --core-matte"
+                return f"the matte is empty{self._where(empty)}: check the mattes you gave"
+            return f"no subject found{self._where(empty)}: try another --model, or mark it with --core-matte"
         if len(full) > MANY * len(self._frames):
             advice = "try another --model, or mark the background with --garbage-matte"
             if self._guided:
                 advice = "check the mattes you gave"
-            return f"nearly the whole frame was taken for the subject{self._where(full)}: {advice}"
+            return f"the matte covers nearly the whole frame{self._where(full)}: {advice}"
         return None
 
     def _of_tears(self) -> str | None:
@@ -98,20 +98,20 @@ class Doubts:
         line, frame = max(cut, key=lambda each: each[0].length)
         side = "of the width from the left" if line.upright else "of the height from the top"
         return (
-            f"the subject is cut off at a straight line, {line.place:.0%} {side} in frame {frame}: "
-            "try another --model or --size, or mark the rest with --core-matte"
+            f"the subject is cut off along a straight line {line.place:.0%} {side} in frame {frame}: "
+            "try another --model or --size, or mark the missing part with --core-matte"
         )
 
     def _where(self, frames: list[int]) -> str:
         if len(frames) == len(self._frames):
             return ""
-        return f" in {len(frames)} of {len(self._frames)} frames, the first being frame {frames[0]}"
+        return f" in {len(frames)} of {len(self._frames)} frames, first in frame {frames[0]}"
 
 
 def shrunken(cutout: Cutout) -> tuple[Plane, Plane]:
-    """(h, w, 3) picture and (h, w) alpha in [0, 1], the longer side of ``SIZE`` pixels at most.
+    """(h, w, 3) picture and (h, w) alpha in [0, 1], at most ``SIZE`` pixels long.
 
-    Of large frames only some pixels are read: a mean over all of them would cost more than everything else.
+    Only some pixels of a large frame are read: averaging all of them would cost more than everything else.
     """
     height, width = cutout.alpha.shape
     step = max(1, max(height, width) // (2 * SIZE))
@@ -124,14 +124,14 @@ def shrunken(cutout: Cutout) -> tuple[Plane, Plane]:
 
 
 def torn(picture: Plane, alpha: Plane, before: tuple[Plane, Plane]) -> float | None:
-    """How much of the subject comes or goes from ``before`` where neither its edge moves nor the picture changes.
+    """Pixels of the subject that appear or vanish although neither its edge nor the picture explains it.
 
     Args:
-        picture, alpha: As :func:`shrunken` gives them.
-        before: The same of the frame before.
+        picture, alpha: From :func:`shrunken`.
+        before: The same for the frame before.
 
     Returns:
-        Pixels; ``None`` where another shot begins.
+        ``None`` at a cut.
     """
     earlier, matte = before
     if earlier.shape != picture.shape:
@@ -147,7 +147,7 @@ def torn(picture: Plane, alpha: Plane, before: tuple[Plane, Plane]) -> float | N
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A straight edge of the matte: a column or row, as a share of the frame's width or height, and its length."""
+    """A straight edge of the matte: its column or row and its length, as shares of the frame's width and height."""
 
     upright: bool
     place: float
@@ -155,9 +155,9 @@ class Line:
 
 
 def longest_line(picture: Plane, alpha: Plane) -> Line | None:
-    """The longest straight edge along a row or column that nothing in the picture explains, if it is ``LONG``.
+    """The longest straight edge along a row or column, of at least ``LONG``, that the picture does not explain.
 
-    Edges at the frame's border and at black bars are none: subjects end there.
+    Edges at the frame's border and at black bars do not count, as subjects may end there.
     """
     bars = _bars(picture)
     found = []
@@ -169,9 +169,9 @@ def longest_line(picture: Plane, alpha: Plane) -> Line | None:
 
 
 def _lines(picture: Plane, alpha: Plane, first: int, last: int) -> list[tuple[float, float]]:
-    """Upright ones between two columns: where each is, as a share of the width, and its share of the height."""
+    """Vertical lines between two columns: position as a share of the width, length as a share of the height."""
     height, width = alpha.shape
-    steps = alpha[:, 3:] - alpha[:, :-3]  # over three pixels: column n of it lies between n + 1 and n + 2
+    steps = alpha[:, 3:] - alpha[:, :-3]  # column n spans the pixels n to n + 3
     found = []
     for sign in (1, -1):
         steep = sign * steps > STEEP
@@ -181,7 +181,7 @@ def _lines(picture: Plane, alpha: Plane, first: int, last: int) -> list[tuple[fl
             start, end = _longest_run(steep[:, column])
             if end - start < LONG * height:
                 continue
-            filled = alpha[start:end, column : column + 4].sum(axis=1)  # pixels of these four: where the edge lies
+            filled = alpha[start:end, column : column + 4].sum(axis=1)  # position of the edge in these four pixels
             if float(filled.std()) > STRAIGHT:
                 continue
             sides = picture[start:end, column : column + 4].mean(axis=0)
@@ -192,7 +192,7 @@ def _lines(picture: Plane, alpha: Plane, first: int, last: int) -> list[tuple[fl
 
 
 def _longest_run(values: NDArray[np.bool_]) -> tuple[int, int]:
-    """Where the longest run of true values begins, and the place after its end."""
+    """Start and end (exclusive) of the longest run of true values."""
     edges = np.flatnonzero(np.diff(np.concatenate(([0], values.astype(np.int8), [0]))))
     starts, ends = edges[::2], edges[1::2]
     longest = int((ends - starts).argmax())
@@ -200,7 +200,7 @@ def _longest_run(values: NDArray[np.bool_]) -> tuple[int, int]:
 
 
 def _bars(picture: Plane) -> dict[bool, tuple[int, int]]:
-    """Between which columns (``True``) and rows (``False``) the picture lies, black bars left out."""
+    """The range of columns (``True``) and of rows (``False``) inside black bars."""
     lit = _most(picture) > BLACK
     bars = {}
     for upright in (True, False):
@@ -210,7 +210,7 @@ def _bars(picture: Plane) -> dict[bool, tuple[int, int]]:
 
 
 def _most(picture: NDArray[Any]) -> Plane:
-    """(h, w): the largest of each pixel's three channels."""
+    """(h, w), maximum of the three channels."""
     red, green, blue = cv2.split(picture)
     return np.asarray(cv2.max(cv2.max(red, green), blue), np.float32)
 

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from streammatte.frame import Cutout, Frame
-from streammatte.motion import FINE, Link, Picture
+from streammatte.motion import FINE, Link, Looked, Picture
 
 LONGEST = 640
 """Pixels of the longer side at which motion is estimated, at most; what is finer stays each frame's own."""
@@ -27,7 +27,7 @@ def linked(frames: Iterable[Frame], size: tuple[int, int] | None = None) -> Iter
 
 
 class Linker:
-    """Links frames as they come. It holds the last one until its small picture has been made, and no other.
+    """Links frames as they come. A link holds its frame and the one before until it is asked for their pictures.
 
     Args:
         longest: Pixels of the longer side at which motion is estimated.
@@ -35,13 +35,12 @@ class Linker:
 
     def __init__(self, longest: int = LONGEST) -> None:
         self._longest = longest
-        self._last: Link | None = None
+        self._last: Looked | None = None
 
     def __call__(self, frame: Frame) -> Link:
         """The link of the next frame."""
-        before = None if self._last is None else self._last.here
-        self._last = Link(before, partial(picture_of, frame, self._longest), min(FINE, self._longest - 1))
-        return self._last
+        before, self._last = self._last, Looked(partial(picture_of, frame, self._longest))
+        return Link(before, self._last, min(FINE, self._longest - 1))
 
     def of(self, cutout: Cutout) -> Link:
         """The link that a cut-out brings along, or one of its own if it has none."""

@@ -1,5 +1,4 @@
-"""Pictures with exact alpha, losses, and the training loop; what trains on a user's pairs.
+"""Fine-tuning on a user's own pairs, which ``streammatte train`` runs.
 
-``finetune`` is what ``streammatte train`` runs: the losses and the loop from any checkpoint, on ``pairs``. The
-top-level ``training/`` makes the bundled checkpoint with the same loop, on photographs and what ``compose`` makes.
+The top-level ``training/`` makes the bundled model with the same loop and losses.
 """

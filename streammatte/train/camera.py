@@ -1,4 +1,4 @@
-"""What a camera does to a picture: light, lens, sensor, codec, letterbox."""
+"""Augmentation that imitates a camera: light, lens, sensor, codec, letterbox."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from streammatte.train.picture import Picture, as_picture, blur, clip, gray, res
 
 
 def noise(rng: np.random.Generator, size: int, cells: int, channels: int = 1) -> Picture:
-    """Smooth noise of mean 0 and deviation near 1, (size, size, channels): ``cells`` lumps across."""
+    """Smooth noise, (size, size, channels), with ``cells`` blobs across; mean 0, standard deviation near 1."""
     grid = rng.standard_normal((cells + 2, cells + 2, channels), dtype=np.float32)
     return resize(grid, size, size, cv2.INTER_CUBIC).reshape(size, size, channels)
 
 
 def expose(rng: np.random.Generator, picture: Picture, alpha: Picture) -> tuple[NDArray[np.uint8], Picture]:
-    """What light, lens, sensor, codec and a letterbox do to a composite.
+    """A composite as a camera would record it.
 
     Args:
-        rng: Decides everything.
+        rng: The only source of randomness.
         picture: (S, S, 3) float32 in [0, 1].
-        alpha: (S, S) float32 in [0, 1]; changes under a letterbox's bars alone.
+        alpha: (S, S) float32 in [0, 1]; only changes under the bars of a letterbox.
 
     Returns:
         (S, S, 3) uint8 RGB and (S, S) float32 in [0, 1].
@@ -30,7 +30,7 @@ def expose(rng: np.random.Generator, picture: Picture, alpha: Picture) -> tuple[
     picture = _grade(rng, picture)
     if rng.random() < 0.15:
         picture = picture * np.exp(noise(rng, size, 1) * np.float32(rng.uniform(0, 0.35)))
-    if rng.random() < 0.15:  # shot or stored small
+    if rng.random() < 0.15:  # shot or stored at low resolution
         small = max(72, int(size * rng.uniform(0.5, 0.95)))
         narrow = max(72, int(small * rng.uniform(0.8, 1.2)))
         picture = resize(picture, narrow, small, cv2.INTER_AREA)
@@ -59,12 +59,12 @@ def expose(rng: np.random.Generator, picture: Picture, alpha: Picture) -> tuple[
 
 
 def _grade(rng: np.random.Generator, picture: Picture) -> Picture:
-    """One look over the whole picture.
+    """A colour grade.
 
-    Spread so that luma's mean (0.39), deviation (0.20) and end points, and the mean chroma (0.2) come out as in a dozen
-    photographs and clips.
+    The ranges reproduce the mean (0.39), standard deviation (0.20) and end points of luma, and the mean chroma (0.2),
+    of a dozen photographs and clips.
     """
-    if rng.random() < 0.6:  # as a camera exposes, or a hand grades: hardly anything unused at either end
+    if rng.random() < 0.6:  # cameras and colourists use nearly the whole range
         low, high = np.percentile(gray(picture[::4, ::4]), (1, 99))
         black, white = rng.uniform(0, 0.1), rng.uniform(0.75, 1.05)
         picture = black + (picture - low) * np.float32((white - black) / max(float(high - low), 0.1))

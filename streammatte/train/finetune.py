@@ -1,8 +1,8 @@
-"""``streammatte train``: any BiRefNet checkpoint, trained on with a user's own pairs; may be stopped and resumed.
+"""``streammatte train``: fine-tunes a BiRefNet checkpoint on a user's own pairs; can be stopped and resumed.
 
-The loop and the losses are those that made the embedded checkpoint. What differs is what a trained network needs: batch
-norms keep their statistics (a batch of one or two has none worth the name), and large networks compute the insides
-of their blocks a second time rather than keep them: for Swin-T at 512² that halves what a step adds to the memory.
+Loop and losses are those of the bundled model (top-level ``training/``). A trained network needs two things more: batch
+norms keep their statistics, as batches of one or two have no useful ones; and large networks recompute the insides of
+their blocks on the way back instead of keeping them, which halves the memory of a step for Swin-T at 512².
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import copy
 import json
 import os
 import re
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -38,28 +36,22 @@ from streammatte.quality import metrics
 from streammatte.stages.detail import lifted
 from streammatte.train.loop import Schedule, Trainer, train
 from streammatte.train.options import TuneOptions
-from streammatte.train.pairs import (
-    Pair,
-    Pairs,
-    find_pairs,
-    hold_out,
-    list_pictures,
-    name_hash,
-)
+from streammatte.train.pairs import Pair, Pairs, find_pairs, hold_out, list_pictures, name_hash
+from streammatte.train.stopping import Stop, stoppable
 
 LARGE = 10_000_000
-"""Parameters from which on a network is trained more slowly, and its blocks' insides are computed twice."""
+"""Parameters from which a network is trained at a lower rate, and its blocks are recomputed."""
 MOST_SCORED = 32
-"""Pairs that are held out at most: on a CPU a large network takes seconds for each, before and after."""
+"""Most pairs to hold out: on a CPU, a large network takes seconds for each, before and after."""
 FEW = 5
-"""Pairs held out, below which their scores say little."""
+"""With fewer held-out pairs, scores say little."""
 EVERY_MINUTES = 10.0
 """Between two saved states."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """How far mattes are from their pairs' alphas: mean absolute difference × 1000, and overlap of both cut at 0.5."""
+    """Mean MAD × 1000 and IoU at 0.5."""
 
     mad: float
     iou: float
@@ -67,13 +59,13 @@ class Scores:
 
 @dataclass(slots=True)
 class TuneSummary:
-    """What was done.
+    """The result of a run.
 
     Attributes:
-        trained, held_out: Pairs that were learnt from, and pairs that were kept for scoring.
-        steps: Optimiser steps, those before a resumption included; ``seconds`` likewise.
-        before, after: Scores of the checkpoint begun with and of the result, on the held-out pairs if there are any.
-        interrupted: The signal that stopped the run; nothing is at ``output`` then, and all is in ``state``.
+        trained, held_out: Pairs trained on, and pairs kept for scoring.
+        steps: Optimiser steps, including those before a resumption; ``seconds`` likewise.
+        before, after: Scores of the first and the final checkpoint, on the held-out pairs if there are any.
+        interrupted: The signal that stopped the run; then ``state`` holds it, and ``output`` does not exist.
     """
 
     output: str
@@ -94,7 +86,7 @@ class TuneSummary:
 
 
 class TuneDisplay(Protocol):
-    """What a run tells whoever is watching."""
+    """Receives notices, progress and scores."""
 
     def notice(self, text: str) -> None: ...
     def fetching(self, done: int, total: int | None) -> None: ...
@@ -105,87 +97,44 @@ class TuneDisplay(Protocol):
 
 
 def finetune(options: TuneOptions, display: TuneDisplay) -> TuneSummary:
-    """Train on from a checkpoint, and write the result when all is done.
+    """Fine-tune a checkpoint, and write the result when training is done.
 
     Raises:
-        InputError, ModelError, DeviceError, OutputError: What was asked for cannot be done, or memory ran out.
+        InputError, ModelError, DeviceError, OutputError: The options cannot be satisfied, or memory ran out.
     """
     output = Path(options.output)
     state = output.parent / f"{output.name}.state"
     _check_output(options, output, state)
-    pairs = find_pairs(Path(options.pairs))
-    if options.backgrounds and pairs[0].alpha is not None:
-        raise InputError(f"--backgrounds is for cut-outs, and {options.pairs} has whole pictures", hint="leave it out")
-    backgrounds = list(list_pictures(Path(options.backgrounds)).values()) if options.backgrounds else []
+    pairs, backgrounds = _find(options)
     trained, held = hold_out(pairs, options.holdout, MOST_SCORED)
-
     device = _choose_device(options.device)
     path, known = _start(options, device, display)
     net = load_birefnet(path)
-    large = sum(weight.numel() for weight in net.parameters()) > LARGE
     size = options.size or input_size(net, path, known)
     summary = TuneSummary(options.output, str(state), options.start, str(device), size, len(trained), len(held))
 
-    with _memory_of(device), _stoppable() as stop:
-        before = _matter(copy.deepcopy(net), device, size)  # refuses a size that cannot be, before minutes of reading
+    with _memory_of(device), stoppable() as stop:
+        before = _model(copy.deepcopy(net), device, size)  # refuses a wrong size before minutes of reading
         reading = partial(display.working, "reading pairs")
         seen = Pairs(trained, size, backgrounds=backgrounds, seed=options.seed, on_read=reading)
-        some = backgrounds[:: 1 + len(backgrounds) // MOST_SCORED]  # reading all of them a second time takes minutes
+        some = backgrounds[:: 1 + len(backgrounds) // MOST_SCORED]  # reading all of them again would take minutes
         unseen = Pairs(held or trained[:MOST_SCORED], size, backgrounds=some, seed=options.seed)
         if not held:
-            display.notice("no pair is held out: the scores are of pairs that were trained on")
-        scoring = partial(display.working, "scoring the start")
-        summary.before = score(before, unseen, scoring)
+            display.notice("no pairs are held out: scores are measured on the training pairs")
+        summary.before = score(before, unseen, partial(display.working, "scoring the start"))
         del before
 
-        schedule = Schedule(
-            steps=options.steps,
-            minutes=options.minutes,
-            batch=options.batch or _batch(size, device),
-            sizes=((max(size), 1.0),),
-            rate=options.rate or (1e-5 if large else 1e-4),
-            warm_up=max(1, min(100, options.steps // 10)),
-            decay=0.01,
-        )
-        trainer = Trainer(
-            net.to(device), schedule, bf16=_has_bf16(device), about=_about(options, size, schedule, pairs, backgrounds)
-        )
+        schedule = _schedule(options, net, size, device)
+        about = _about(options, size, schedule, pairs, backgrounds)
+        trainer = Trainer(net.to(device), schedule, bf16=_has_bf16(device), about=about)
         keep_statistics(net)
-        if large:
+        if _is_large(net):
             recompute(net)
         if options.resume:
             trainer.resume(state)
-        average_loss = 0.0
-
-        def log(line: Mapping[str, float]) -> None:
-            nonlocal average_loss
-            average_loss = 0.95 * average_loss + 0.05 * line["loss"] if average_loss else line["loss"]
-            what = f"step {trainer.step}" + ("" if schedule.minutes else f" of {schedule.steps}")
-            display.stepped(what, trainer.progress, average_loss)
-
-        def keep() -> None:
-            trainer.save(state)
-            matter = _matter(trainer.averaged(), device, size)
-            summary.after = score(matter, unseen, partial(display.working, "scoring"), stop)
-            if summary.after is not None:
-                display.scored(trainer.step, average_loss, summary.after)
-
-        length = f"{schedule.minutes:g} minutes" if schedule.minutes else f"{schedule.steps} steps"
-        display.begins(
-            f"{length} of {schedule.batch} pictures at {size[1]}×{size[0]} on {device}, from {len(trained)} pairs; "
-            f"{len(held)} held out" + (": too few to tell much" if 0 < len(held) < FEW else "")
-        )
+        display.begins(_described(schedule, summary))
         stop.listening = True
-        train(
-            trainer,
-            seen,
-            workers=0 if device.type == "cpu" else min(4, os.cpu_count() or 1),
-            every_steps=1,
-            every_minutes=EVERY_MINUTES,
-            log=log,
-            checkpoint=keep,
-            stopping=stop,
-        )
+        _train(trainer, seen, unseen, summary, display, stop)
         summary.steps, summary.seconds = trainer.step, round(trainer.seconds, 1)
         if stop.number is not None:
             trainer.save(state)
@@ -195,20 +144,52 @@ def finetune(options: TuneOptions, display: TuneDisplay) -> TuneSummary:
     trainer.export(output, size=size)
     state.unlink()
     if summary.before and summary.after and summary.after.mad > summary.before.mad:
-        display.notice("it came out worse than it began: more pairs, fewer --steps or a lower --rate may help")
+        display.notice("the result scores worse than the start: try more pairs, fewer --steps or a lower --rate")
     return summary
 
 
+def _train(
+    trainer: Trainer, seen: Pairs, unseen: Pairs, summary: TuneSummary, display: TuneDisplay, stop: Stop
+) -> None:
+    """Run the loop, saving and scoring on the way."""
+    schedule, device = trainer.schedule, trainer.device
+    average_loss = 0.0
+
+    def log(line: Mapping[str, float]) -> None:
+        nonlocal average_loss
+        average_loss = 0.95 * average_loss + 0.05 * line["loss"] if average_loss else line["loss"]
+        what = f"step {trainer.step}" + ("" if schedule.minutes else f" of {schedule.steps}")
+        display.stepped(what, trainer.progress, average_loss)
+
+    def keep() -> None:
+        trainer.save(Path(summary.state))
+        model = _model(trainer.averaged(), device, summary.size)
+        summary.after = score(model, unseen, partial(display.working, "scoring"), stop)
+        if summary.after is not None:
+            display.scored(trainer.step, average_loss, summary.after)
+
+    train(
+        trainer,
+        seen,
+        workers=0 if device.type == "cpu" else min(4, os.cpu_count() or 1),
+        every_steps=1,
+        every_minutes=EVERY_MINUTES,
+        log=log,
+        checkpoint=keep,
+        stopping=stop,
+    )
+
+
 def score(
-    matter: BiRefNetModel,
+    model: BiRefNetModel,
     pairs: Pairs,
     on_scored: Callable[[int, int], None] = lambda done, total: None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Scores | None:
-    """The mean scores over ``pairs``, matted as footage would be; ``None`` if stopped.
+    """Mean scores over ``pairs``, matted like footage; ``None`` if stopped.
 
     Raises:
-        ModelError: The network's weights make no numbers any more.
+        ModelError: The network returned NaN.
     """
     total = len(pairs.pairs)
     mad, iou = [], []
@@ -217,10 +198,10 @@ def score(
             return None
         rgb, truth = pairs.picture(number, np.random.default_rng([pairs.seed, 3, number]))
         frame = Frame(torch.from_numpy(rgb).permute(2, 0, 1), pts=number, index=number)
-        (matte,) = matter([frame])
+        (matte,) = model([frame])
         alpha = lifted(Cutout(frame, matte)).alpha.cpu().numpy()
         if not np.isfinite(alpha).all():
-            raise ModelError("the network's mattes are no numbers", hint="try again with a lower --rate")
+            raise ModelError("the network returned NaN", hint="try again with a lower --rate")
         mad.append(metrics.mad(alpha, truth / 255))
         iou.append(metrics.iou(alpha, truth / 255))
         on_scored(number + 1, total)
@@ -228,49 +209,61 @@ def score(
 
 
 def keep_statistics(net: nn.Module) -> None:
-    """Batch norms use the statistics that they came with; their weights are trained like all others."""
+    """Freeze the statistics of batch norms; their weights are still trained."""
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
 
 
 def recompute(net: nn.Module) -> None:
-    """Keep of each block its input alone, and compute the rest again on the way back (Chen et al. 2016)."""
+    """Keep only the input of each block, and recompute the rest on the way back (Chen et al. 2016)."""
     for module in net.modules():
         if isinstance(module, SwinBlock | DecoderBlock):
             module.forward = partial(recomputed, module.forward, use_reentrant=False)  # type: ignore[method-assign]
 
 
 def _check_output(options: TuneOptions, output: Path, state: Path) -> None:
-    """Refuse a run whose result could not be put in its place, or that would lose another's."""
+    """Refuse a run whose result could not be written, or that would overwrite another's."""
     if output.suffix != ".safetensors":
         named = output.with_suffix(".safetensors") if output.name else "mine.safetensors"
-        raise UnsupportedOutput(f"{options.output!r} is no name for a checkpoint", hint=f"name it {named}")
+        raise UnsupportedOutput(f"a checkpoint must end in .safetensors, got {options.output!r}", hint=f"try {named}")
     if output.exists() and Path(options.start).exists() and output.samefile(options.start):
-        raise OutputError(f"{output} is the checkpoint to begin with", hint="choose another name for the output")
+        raise OutputError(f"{output} is the checkpoint to start from", hint="choose another name for the output")
     check_target(output, overwrite=options.overwrite)
     check_target(output.parent / f".{state.name}.partial", overwrite=True)  # the longest name of all
     if options.resume and not state.is_file():
-        raise InputError(f"there is nothing to resume: no {state}", hint="leave out --resume to start anew")
+        raise InputError(f"nothing to resume: {state} does not exist", hint="leave out --resume to start over")
     if not options.resume and not options.overwrite and state.exists():
         raise WriteFailed(
-            f"{state} exists: a run was stopped there", hint="go on with --resume, or start anew with --overwrite"
+            f"{state} exists: an earlier run was stopped", hint="add --resume to continue, or --overwrite to start over"
         )
 
 
+def _find(options: TuneOptions) -> tuple[list[Pair], list[Path]]:
+    """The pairs, and the pictures to put cut-outs over."""
+    pairs = find_pairs(Path(options.pairs))
+    if not options.backgrounds:
+        return pairs, []
+    if pairs[0].alpha is not None:
+        raise InputError(
+            f"--backgrounds is for cut-outs, but {options.pairs} holds whole pictures", hint="leave it out"
+        )
+    return pairs, list(list_pictures(Path(options.backgrounds)).values())
+
+
 def _choose_device(name: str | None) -> torch.device:
-    """As asked for; of itself, a CUDA GPU or the CPU: nothing here has been trained on another kind yet."""
+    """By default a CUDA GPU or the CPU: training has not been tested on other devices."""
     if name is None or name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     return choose_device(name)
 
 
 def _start(options: TuneOptions, device: torch.device, display: TuneDisplay) -> tuple[Path, Checkpoint | None]:
-    """The file to begin with, and which known checkpoint it is, if it is one: ``--from`` takes either."""
+    """The file to start from, and the known checkpoint that it is, if any: ``--from`` takes either."""
     path = Path(options.start)
     if path.suffix in (".safetensors", ".pth", ".pt") or path.is_file():
         return path, None
-    find(options.start)  # `auto` is no answer: what it stands for may be another one at the resumption
+    find(options.start)  # refuses `auto`, which may mean another checkpoint when the run is resumed
     known, path = resolve(
         options.start,
         device_type=device.type,
@@ -281,19 +274,39 @@ def _start(options: TuneOptions, device: torch.device, display: TuneDisplay) -> 
     return path, known
 
 
-def _matter(net: BiRefNet, device: torch.device, size: tuple[int, int]) -> BiRefNetModel:
+def _model(net: BiRefNet, device: torch.device, size: tuple[int, int]) -> BiRefNetModel:
     return BiRefNetModel(net, name="", device=device, dtype=choose_precision("auto", device), size=size)
 
 
-def _batch(size: tuple[int, int], device: torch.device) -> int:
-    """Pictures a step, unless the user says: what common machines have memory for."""
-    if size[0] * size[1] <= 256**2:
-        return 8
-    return 1 if device.type == "cpu" else 2
+def _is_large(net: BiRefNet) -> bool:
+    return sum(weight.numel() for weight in net.parameters()) > LARGE
+
+
+def _schedule(options: TuneOptions, net: BiRefNet, size: tuple[int, int], device: torch.device) -> Schedule:
+    small_batch = 1 if device.type == "cpu" else 2  # what common machines have memory for
+    return Schedule(
+        steps=options.steps,
+        minutes=options.minutes,
+        batch=options.batch or (8 if size[0] * size[1] <= 256**2 else small_batch),
+        sizes=((max(size), 1.0),),
+        rate=options.rate or (1e-5 if _is_large(net) else 1e-4),
+        warm_up=max(1, min(100, options.steps // 10)),
+        decay=0.01,
+    )
+
+
+def _described(schedule: Schedule, summary: TuneSummary) -> str:
+    height, width = summary.size
+    length = f"{schedule.minutes:g} minutes" if schedule.minutes else f"{schedule.steps} steps"
+    few = " (too few for reliable scores)" if 0 < summary.held_out < FEW else ""
+    return (
+        f"training for {length} on {summary.device}: batches of {schedule.batch} at {width}×{height}, "
+        f"{summary.trained} pairs, {summary.held_out} held out{few}"
+    )
 
 
 def _has_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware; it needs no scaling of the loss, as float16 would."""
+    """Whether the hardware multiplies bfloat16, which, unlike float16, needs no loss scaling."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
     return device.type == "cpu" and torch.cpu._is_amx_tile_supported()
@@ -315,61 +328,16 @@ def _about(
     }
 
 
-class _Stop:
-    """Asked whether to stop; a signal sets it while it is listening."""
-
-    def __init__(self) -> None:
-        self.listening = False
-        self.number: int | None = None
-
-    def __call__(self) -> bool:
-        return self.number is not None
-
-
-@contextmanager
-def _stoppable() -> Iterator[_Stop]:
-    """While the stop is listening, a first signal lets the step end and the state be saved; a second does not wait."""
-    stop = _Stop()
-    if threading.current_thread() is not threading.main_thread():  # no signal reaches another one
-        yield stop
-        return
-    names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
-    here = os.getpid()
-    numbers = [int(getattr(signal, name)) for name in names if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
-    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}  # nohup's stay
-
-    def heard(number: int, frame: object) -> None:
-        if os.getpid() != here:  # a process that makes pictures hears a Ctrl-C too; this one tells it when to end
-            return
-        handler = before[number]
-        if stop.listening and stop.number is None:
-            stop.number = number
-            os.write(2, b"\nstreammatte: ending this step and saving; once more to leave at once\n")
-        elif callable(handler):
-            handler(number, None)
-        else:
-            raise KeyboardInterrupt
-
-    for number in before:
-        signal.signal(number, heard)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 @contextmanager
 def _memory_of(device: torch.device) -> Iterator[None]:
-    """Translates a device's lack of memory, wherever torch notices it."""
+    """Translate running out of memory, wherever torch notices it."""
     try:
         yield
-    except (RuntimeError, MemoryError, OutOfMemory) as exc:  # a GPU's lack has a class of its own, a CPU's a sentence
-        known = isinstance(exc, torch.OutOfMemoryError | MemoryError | OutOfMemory)  # the last one: met while scoring
+    except (RuntimeError, MemoryError, OutOfMemory) as exc:  # on a GPU it has a class of its own, on a CPU a message
+        known = isinstance(exc, torch.OutOfMemoryError | MemoryError | OutOfMemory)  # the last one while scoring
         if not known and not re.search("not enough memory|allocate memory", str(exc)):
             raise
         raise OutOfMemory(
-            f"{device} has too little memory to train this network at this size",
+            f"not enough memory on {device} to train this network at this size",
             hint="try --batch 1, a smaller --size, or --from birefnet-lite or birefnet-nano",
         ) from exc

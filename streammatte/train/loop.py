@@ -1,4 +1,4 @@
-"""The training loop: pictures in, checkpoints out; may be stopped at any time and goes on where it was."""
+"""The training loop; it can be stopped at any time and resumed."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ MEAN = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
 STD = torch.tensor(IMAGENET_STD).view(3, 1, 1)
 
 Maker = Callable[[int, int], tuple[NDArray[np.uint8], NDArray[np.float32]]]
-"""From a picture's number and its side S to (S, S, 3) uint8 RGB and (S, S) float32 alpha, as a ``Composer`` does."""
+"""A picture's number and its side S → (S, S, 3) uint8 RGB and (S, S) float32 alpha."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How long, how large and how fast.
+    """Length, picture size and learning rate.
 
     Attributes:
-        steps: Optimiser steps in all; with ``minutes`` set, no limit but time ends the run.
-        minutes: Training time in all, over every resumption. A run by time anneals on time whatever else the machine
-            does, and is not reproducible to the bit; a run by steps is.
-        batch: Pictures in a step.
-        sizes: Side of the pictures in pixels, and the share of the run it is used for, in order; the shares sum to 1.
-            Small pictures teach more per second, large ones teach detail (Howard et al. 2018, progressive resizing).
+        steps: Optimiser steps in total; ignored if ``minutes`` is set.
+        minutes: Training time in total, across resumptions. Such a run anneals by time, so it always ends on schedule,
+            but is not reproducible bit for bit, as one by steps is.
+        batch: Pictures per step.
+        sizes: Sides of the pictures in pixels, each with its share of the run, in order; the shares sum to 1. Small
+            pictures teach more per second, large ones teach detail (Howard et al. 2018, progressive resizing).
         rate: Peak learning rate.
         warm_up: Steps of linear warm-up.
         decay: Weight decay of matrices; norms and biases have none.
-        backbone: The backbone's rate as a share of the decoder's.
-        ema: Decay of the moving average of the weights that is exported.
+        backbone: Learning rate of the backbone relative to the decoder's.
+        ema: Decay of the moving average of the weights, which is what is exported.
     """
 
     steps: int = 10_000
@@ -61,11 +61,11 @@ class Schedule:
     ema: float = 0.998
 
     def progress(self, step: int, seconds: float) -> float:
-        """How much of the run is done, 0 to 1."""
+        """From 0 to 1."""
         return min(1.0, step / self.steps if self.minutes is None else seconds / (60 * self.minutes))
 
     def size_at(self, progress: float) -> int:
-        """The side of the pictures at that point of the run."""
+        """Side of the pictures at that progress."""
         reached = 0.0
         for size, share in self.sizes:
             reached += share
@@ -80,7 +80,7 @@ class Schedule:
 
 
 class Pictures(Dataset[tuple[Tensor, Tensor]]):
-    """The maker's pictures of one size: (3, S, S) normalised float32, and alpha, (1, S, S) in [0, 1]."""
+    """The maker's pictures at one size: (3, S, S) normalised float32, and (1, S, S) alpha in [0, 1]."""
 
     def __init__(self, maker: Maker, size: int) -> None:
         self.maker = maker
@@ -92,12 +92,12 @@ class Pictures(Dataset[tuple[Tensor, Tensor]]):
 
 
 def normalise(rgb: Tensor) -> Tensor:
-    """(…, 3, H, W) uint8 to what the network expects: ImageNet's mean and deviation taken out."""
+    """(…, 3, H, W) uint8 → the network's input, normalised by ImageNet's mean and standard deviation."""
     return (rgb.float() / 255 - MEAN) / STD
 
 
 def parameter_groups(net: nn.Module, decay: float, backbone: float = 1.0) -> list[dict[str, Any]]:
-    """Matrices and kernels decay; biases, norms and position tables do not. ``share`` is of the schedule's rate."""
+    """Weight decay for matrices and kernels, not for biases, norms and position tables; ``share`` scales the rate."""
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, weight in net.named_parameters():
         plain = weight.ndim < 2 or "position" in name
@@ -106,15 +106,15 @@ def parameter_groups(net: nn.Module, decay: float, backbone: float = 1.0) -> lis
 
 
 class Trainer:
-    """A network, its optimiser, its moving average, and how far they have come.
+    """A network with its optimiser, its moving average and its progress.
 
     Args:
-        net: Trained in place. Its dropout is switched off: a network this small underfits.
-        schedule: How long and how fast.
+        net: Trained in place, without dropout, as small networks underfit.
+        schedule: Length, picture size and learning rate.
         bf16: Run the forward pass under bfloat16 autocast.
-        cores: Threads that share each batch, for a CPU: they meet once a step, where operators of several threads meet
-            at each operator and lose most of their time to whatever else the machine does.
-        about: What the run is of, by name; saved with its state, and a resumed one must agree.
+        cores: CPU threads that share each batch. They synchronise once a step, not at each operator, so they lose
+            little time to other processes.
+        about: Facts by name that a resumed run must agree with; saved with the state.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class Trainer:
                 module.p = 0.0
         self.schedule = schedule
         self.bf16 = bf16
-        # Convolutions alone are quicker with channels last.
+        # Purely convolutional networks are faster with channels last.
         convolves = isinstance(net.config.backbone, EfficientNetConfig)
         self.layout = torch.channels_last if convolves else torch.contiguous_format
         net.to(memory_format=self.layout)  # type: ignore[call-overload]  # torch's stub lacks it
@@ -157,7 +157,7 @@ class Trainer:
         """One step on (B, 3, S, S) normalised pictures and their (B, 1, S, S) alphas; returns the loss.
 
         Raises:
-            ModelError: The loss is no number any more; the weights are those of the step before.
+            ModelError: The loss is NaN or infinite; the weights are unchanged.
         """
         images, alphas = images.to(self.device, memory_format=self.layout), alphas.to(self.device)
         rate = self.schedule.rate_at(self.step, self.progress)
@@ -179,7 +179,7 @@ class Trainer:
         return loss
 
     def _gradients(self, share: float, net: BiRefNet, images: Tensor, alphas: Tensor) -> float:
-        """Leave the gradients of a part of a batch in ``net``; returns its share of the loss."""
+        """Compute the gradients of a part of a batch in ``net``; returns its share of the loss."""
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
             outputs = net.forward_training(images)
         loss = matting_loss(outputs, alphas) * share
@@ -189,7 +189,7 @@ class Trainer:
         return float(loss.detach())
 
     def _average(self) -> None:
-        """Follow the weights and the batch norms' statistics; early on, faster."""
+        """Update the moving average of weights and batch norm statistics, faster in the beginning."""
         keep = min(self.schedule.ema, (1 + self.step) / (10 + self.step))
         for name, value in self.net.state_dict().items():
             if value.is_floating_point():
@@ -198,13 +198,13 @@ class Trainer:
                 self.average[name].copy_(value)
 
     def averaged(self) -> BiRefNet:
-        """A second network in eval mode, on the CPU, that holds the averaged weights."""
+        """A new network with the averaged weights, in eval mode on the CPU."""
         net = BiRefNet(self.net.config)
         net.load_state_dict(self.average)
         return net.eval()
 
     def save(self, path: Path) -> None:
-        """Everything a later ``resume`` needs, written whole or not at all."""
+        """Write the state for :meth:`resume`."""
         state = {
             "net": self.net.state_dict(),
             "average": self.average,
@@ -217,12 +217,12 @@ class Trainer:
         write_whole(path, lambda partial: torch.save(state, partial))
 
     def resume(self, path: Path) -> None:
-        """Take up a run that ``save`` wrote.
+        """Continue from a saved state.
 
         Raises:
-            InputError: The file is not there, or is of another run: another network, or other ``about``.
+            InputError: The file is missing, or belongs to another network or another ``about``.
         """
-        anew = "leave out --resume to start anew"
+        anew = "leave out --resume to start over"
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
             stored = state.get("about", {})
@@ -240,11 +240,11 @@ class Trainer:
             raise InputError(f"cannot resume from {path}: {str(exc).splitlines()[0]}", hint=anew) from exc
 
     def export(self, path: Path, *, size: tuple[int, int] | None = None) -> None:
-        """The averaged weights as a checkpoint: fp16 safetensors under the released checkpoints' key names.
+        """Write the averaged weights as fp16 safetensors, with the key names of the released checkpoints.
 
         Args:
             path: Replaced if it exists.
-            size: (H, W) that the network should be used at, for ``input_size`` to find.
+            size: (H, W) to run the network at, stored for ``input_size``.
         """
         weights = {
             name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
@@ -253,12 +253,12 @@ class Trainer:
         metadata = {"format": "pt", "config": json.dumps(asdict(self.net.config)), "steps": str(self.step)}
         if size is not None:
             metadata["size"] = f"{size[1]}x{size[0]}"
-        # Not save_file: the files that it makes are for their owner's eyes only, whatever the umask says.
+        # save_file would ignore the umask and make the file readable by its owner only.
         write_whole(path, lambda partial: partial.write_bytes(save(weights, metadata)))
 
 
 def twin(net: BiRefNet) -> BiRefNet:
-    """A copy that shares the weights, and has gradients and batch statistics of its own."""
+    """A copy that shares the weights, but has its own gradients and batch statistics."""
     other = copy.deepcopy(net)
     for weight, same in zip(net.parameters(), other.parameters(), strict=True):
         same.data = weight.data
@@ -266,10 +266,10 @@ def twin(net: BiRefNet) -> BiRefNet:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write under a temporary name beside ``path``, then rename.
+    """Write to a temporary name beside ``path``, then rename.
 
     Raises:
-        WriteFailed: The folder or the disk refuses.
+        WriteFailed: The file cannot be written.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -283,10 +283,10 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def batches(maker: Maker, trainer: Trainer, size: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches without end, starting with the pictures that the trainer's step has come to."""
+    """Endless batches, starting at the trainer's step."""
     batch = trainer.schedule.batch
     indices = range(trainer.step * batch, 2**40)
-    # Workers are started afresh for each size; `generator` keeps the loader off the global random state.
+    # A `generator` of its own leaves the global random state alone.
     loader = DataLoader(
         Pictures(maker, size),
         batch_size=batch,
@@ -309,17 +309,17 @@ def train(
     checkpoint: Callable[[], None] = lambda: None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Run until the schedule is done or a stop is asked for.
+    """Train until the schedule is done or ``stopping`` returns true.
 
     Args:
-        trainer: Fresh or resumed.
-        maker: Makes the pictures; their order depends on the trainer's step alone.
-        workers: Processes that compose; 0 composes in this one.
-        every_steps: How often ``log`` is called.
-        every_minutes: How often ``checkpoint`` is called; it is called at the end too.
-        log: Takes a line of the curve: step, progress, mean loss, rate, images per second, size.
-        checkpoint: Saves, exports and evaluates as the caller likes.
-        stopping: Asked after every step; a stop leaves ``checkpoint`` to the caller.
+        trainer: New or resumed.
+        maker: Makes the pictures, in an order that only depends on the trainer's step.
+        workers: Processes that make pictures; 0 makes them in this one.
+        every_steps: Between calls of ``log``.
+        every_minutes: Between calls of ``checkpoint``, which is also called at the end.
+        log: Receives step, progress, mean loss, rate, images per second and size.
+        checkpoint: Saves, exports and evaluates.
+        stopping: Called after every step; ``checkpoint`` is not called after a stop.
     """
     schedule = trainer.schedule
     last_checkpoint = tick = time.monotonic()
@@ -346,7 +346,7 @@ def train(
                 losses, began = [], time.monotonic()
             if time.monotonic() - last_checkpoint > 60 * every_minutes:
                 checkpoint()
-                tick = last_checkpoint = began = time.monotonic()  # scoring is no training
+                tick = last_checkpoint = began = time.monotonic()  # scoring does not count as training time
                 losses = []
             if stopping():
                 return

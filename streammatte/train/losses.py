@@ -1,6 +1,6 @@
-"""What a predicted matte is held to.
+"""Matting losses.
 
-All losses take logits and are zero exactly where the prediction is the target, also for targets between 0 and 1.
+Each is zero exactly where the prediction equals the target, also for targets between 0 and 1.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def bce(logits: Tensor, alpha: Tensor) -> Tensor:
-    """Binary cross-entropy less the target's own entropy (so the Kullback-Leibler divergence), mean over all pixels.
+    """Binary cross-entropy minus the entropy of the target, i.e. the Kullback-Leibler divergence; mean over all pixels.
 
     Args:
         logits: (B, 1, H, W).
@@ -25,10 +25,10 @@ def bce(logits: Tensor, alpha: Tensor) -> Tensor:
 
 
 def soft_iou(matte: Tensor, alpha: Tensor) -> Tensor:
-    """1 − intersection over union of fuzzy sets, mean over the batch; minimum and maximum keep soft targets at zero.
+    """1 − intersection over union, mean over the batch; minimum and maximum make it zero for soft targets, too.
 
     Rahman and Wang 2016, "Optimizing Intersection-Over-Union in Deep Neural Networks for Image Segmentation", with
-    one pixel added to both counts so that an empty frame has a value.
+    one pixel added to both counts so that it is defined for an empty frame.
 
     Args:
         matte: (B, 1, H, W) in [0, 1].
@@ -41,17 +41,17 @@ def soft_iou(matte: Tensor, alpha: Tensor) -> Tensor:
 
 
 def laplacian(matte: Tensor, alpha: Tensor, levels: int = 4) -> Tensor:
-    """L1 between Laplacian pyramids, each level weighted by its scale: edges of every width count.
+    """L1 between Laplacian pyramids, each level weighted by its scale.
 
     Hou and Liu 2019, "Context-Aware Image Matting for Simultaneous Foreground and Alpha Estimation", eq. 2, with 2×2
-    means in place of the Gaussian. The weights 2^level are divided by their sum.
+    means instead of the Gaussian. The weights 2^level are normalised.
 
     Args:
         matte: (B, 1, H, W) in [0, 1]; H and W divisible by 2^levels.
         alpha: As ``matte``.
         levels: Octaves.
     """
-    difference = matte - alpha  # a pyramid is linear, so that of the difference will do
+    difference = matte - alpha  # a pyramid is linear: one of the difference suffices
     total = matte.new_zeros(())
     for level in range(levels):
         coarse = F.avg_pool2d(difference, 2)
@@ -62,14 +62,13 @@ def laplacian(matte: Tensor, alpha: Tensor, levels: int = 4) -> Tensor:
 
 
 def matting_loss(outputs: Sequence[Tensor], alpha: Tensor) -> Tensor:
-    """The sum that is trained on.
+    """The training loss.
 
-    BCE and IoU on every output, as BiRefNet's multi-stage supervision has it (arXiv 2401.03407, section 3.4; its SSIM
-    term is left out for its cost on a CPU), and on the last one what matting adds: L1 and Laplacian pyramid
-    (MODNet, arXiv 2011.11961, eq. 4).
+    BCE and IoU on every output, as in BiRefNet's multi-stage supervision (arXiv 2401.03407, section 3.4; without its
+    SSIM term, which is slow on a CPU), and L1 and Laplacian pyramid on the last one (MODNet, arXiv 2011.11961, eq. 4).
 
     Args:
-        outputs: Logits from coarse to fine, (B, 1, h, w) each; the last has ``alpha``'s size.
+        outputs: Logits from coarse to fine, (B, 1, h, w) each; the last has the size of ``alpha``.
         alpha: (B, 1, H, W) in [0, 1].
     """
     *side, last = (output.float() for output in outputs)

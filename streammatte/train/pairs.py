@@ -1,9 +1,9 @@
-"""A user's own pairs: pictures and their alphas from a folder, checked before hours are spent on them.
+"""A user's own pairs of pictures and alphas, all read and checked before training starts.
 
-A folder holds pairs in one of two ways::
+A folder holds them in one of two layouts::
 
-    PAIRS/images/x.jpg  PAIRS/alphas/x.png    a picture and its alpha share a stem; `masks` will do for `alphas`
-    PAIRS/x.png                               cut-outs: straight RGBA, put over pictures of another folder
+    PAIRS/images/x.jpg  PAIRS/alphas/x.png    a picture and its alpha share a stem; `masks` works instead of `alphas`
+    PAIRS/x.png                               cut-outs: straight RGBA, to be put over pictures from another folder
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 ALPHA_FOLDERS = ("alphas", "masks")
 
 KEPT_BYTES = 1 << 30
-"""Of decoded pairs kept in memory; those beyond are read again each time."""
+"""Most memory for decoded pairs; the others are read again each time."""
 SPARE = 1.6
-"""How much larger than the network's input a pair is kept: what a crop of the smallest size still fills."""
+"""Size at which a pair is kept, relative to the network's input: enough for the smallest crop."""
 SMALLEST_CROP = 0.6
 
 Decoded = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -36,11 +36,11 @@ Decoded = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Where a picture and its alpha are.
+    """The files of a picture and its alpha.
 
     Attributes:
-        picture: RGB; or straight RGBA if ``alpha`` is ``None``.
-        alpha: Its alpha: one channel, or the alpha channel of a picture of that shape.
+        picture: RGB, or straight RGBA if ``alpha`` is ``None``.
+        alpha: A greyscale picture, or one whose alpha channel counts.
     """
 
     picture: Path
@@ -51,10 +51,10 @@ def find_pairs(folder: Path) -> list[Pair]:
     """All pairs of a folder, sorted by name.
 
     Raises:
-        SourceNotFound: No such folder, or no pictures in it.
-        InputError: A picture without an alpha or an alpha without a picture; the first ones are named.
+        SourceNotFound: The folder does not exist or has no pictures.
+        InputError: A picture lacks its alpha, or an alpha its picture.
     """
-    # os.path: where the folder may not be looked into, Path.is_dir raises, and list_pictures says it better.
+    # os.path, as Path.is_dir raises for an unreadable folder, which list_pictures reports better.
     pictures, alphas = (
         next((folder / name for name in names if os.path.isdir(folder / name)), None)  # noqa: PTH112
         for names in (("images",), ALPHA_FOLDERS)
@@ -62,9 +62,9 @@ def find_pairs(folder: Path) -> list[Pair]:
     if pictures is None and alphas is None:
         return [Pair(path) for path in list_pictures(folder).values()]
     if pictures is None:
-        raise SourceNotFound(f"{alphas} is there, and {folder / 'images'} is not", hint=_LAYOUT)
+        raise SourceNotFound(f"{alphas} exists, but {folder / 'images'} does not", hint=_LAYOUT)
     if alphas is None:
-        raise SourceNotFound(f"{pictures} is there, and {folder / 'alphas'} is not", hint=_LAYOUT)
+        raise SourceNotFound(f"{pictures} exists, but {folder / 'alphas'} does not", hint=_LAYOUT)
     ours, theirs = list_pictures(pictures), list_pictures(alphas)
     for some, others, lacking in ((ours, theirs, f"no alpha in {alphas}"), (theirs, ours, f"no picture in {pictures}")):
         alone = [path.name for stem, path in some.items() if stem not in others]
@@ -72,25 +72,25 @@ def find_pairs(folder: Path) -> list[Pair]:
             rest = f" (and {len(alone) - 3} more)" if len(alone) > 3 else ""
             raise InputError(
                 f"{lacking} for {', '.join(alone[:3])}{rest}",
-                hint="a picture and its alpha have one name: images/x.jpg, alphas/x.png",
+                hint="a picture and its alpha must share a name: images/x.jpg, alphas/x.png",
             )
     return [Pair(path, theirs[stem]) for stem, path in ours.items()]
 
 
-_LAYOUT = "pairs are images/x.jpg with alphas/x.png, or cut-outs as straight RGBA x.png with --backgrounds DIR"
+_LAYOUT = "expected images/x.jpg with alphas/x.png, or straight RGBA cut-outs x.png with --backgrounds DIR"
 
 
 def list_pictures(folder: Path) -> dict[str, Path]:
-    """The pictures in a folder by stem, sorted; hidden files and files of other kinds are none.
+    """The pictures in a folder by stem, sorted; hidden files and other kinds are ignored.
 
     Raises:
-        SourceNotFound: No such folder, or no pictures in it.
-        InputError: Two have one stem.
+        SourceNotFound: The folder does not exist or has no pictures.
+        InputError: Two pictures share a stem.
     """
     try:
         paths = sorted(folder.iterdir())
     except OSError as exc:
-        raise SourceNotFound(f"{folder} cannot be read: {exc.strerror}", hint="a folder is expected") from exc
+        raise SourceNotFound(f"cannot read {folder}: {exc.strerror}", hint="expected a folder") from exc
     found: dict[str, Path] = {}
     for path in paths:
         if path.suffix.lower() in PICTURES and not path.name.startswith("."):
@@ -98,15 +98,15 @@ def list_pictures(folder: Path) -> dict[str, Path]:
                 raise InputError(f"{folder} has both {found[path.stem].name} and {path.name}", hint="rename one")
             found[path.stem] = path
     if not found:
-        raise SourceNotFound(f"there are no pictures in {folder}", hint=_LAYOUT)
+        raise SourceNotFound(f"no pictures in {folder}", hint=_LAYOUT)
     return found
 
 
 def read_pair(pair: Pair) -> Decoded:
-    """(H, W, 3) uint8 RGB, turned as its EXIF tag says, and (H, W) uint8 alpha.
+    """(H, W, 3) uint8 RGB, rotated by its EXIF tag, and (H, W) uint8 alpha.
 
     Raises:
-        DecodeFailed: One of them is no picture, or an alpha with more than one channel.
+        DecodeFailed: A file is not a picture, or the alpha has colours.
         InputError: They differ in size, or the alpha is empty.
     """
     if pair.alpha is None:
@@ -119,37 +119,37 @@ def read_pair(pair: Pair) -> Decoded:
         if rgb.shape[:2] != alpha.shape:
             sizes = [f"{shape[1]}×{shape[0]}" for shape in (rgb.shape, alpha.shape)]
             raise InputError(
-                f"{pair.picture} is {sizes[0]}, and its alpha {pair.alpha} is {sizes[1]}",
-                hint="both must be of one size, and turned the same way",
+                f"{pair.picture} is {sizes[0]}, but its alpha {pair.alpha} is {sizes[1]}",
+                hint="both must have the same size and rotation",
             )
     if alpha.max() <= 1:
         marks = bool(alpha.any())
         raise InputError(
-            f"the alpha of {named} is empty" if not marks else f"the alpha of {named} has no value above 1 of 255",
-            hint="multiply it by 255: alphas go from 0 to 255" if marks else "take the pair out: it shows no subject",
+            f"the alpha of {named} is empty" if not marks else f"the alpha of {named} only has values up to 1 of 255",
+            hint="multiply it by 255: alphas go from 0 to 255" if marks else "remove the pair: it has no subject",
         )
     return np.ascontiguousarray(rgb), np.ascontiguousarray(alpha)
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB, turned as its EXIF tag says.
+    """(H, W, 3) uint8 RGB, rotated by its EXIF tag.
 
     Raises:
-        DecodeFailed: It is no picture.
+        DecodeFailed: It is not a picture.
     """
     return np.asarray(_read(path, cv2.IMREAD_COLOR)[..., ::-1], np.uint8)
 
 
 def _read(path: Path, how: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """The file's pixels as OpenCV has them: blue first."""
-    try:  # its bytes, rather than its name: OpenCV reports a file it cannot open on standard error, and as no picture
+    """The file's pixels in OpenCV's order, blue first."""
+    try:  # not imread, which prints a warning for a file it cannot open and does not say why
         pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), how)
     except OSError as exc:
-        raise DecodeFailed(f"{path} cannot be read: {exc.strerror}") from exc
+        raise DecodeFailed(f"cannot read {path}: {exc.strerror}") from exc
     except cv2.error:  # an empty file, or a picture too large for it
         pixels = None
     if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
-        raise DecodeFailed(f"{path} is not a picture of 8 or 16 bits, or is damaged", hint="take it out, or mend it")
+        raise DecodeFailed(f"{path} is damaged or not an 8- or 16-bit picture", hint="remove or repair it")
     return pixels  # type: ignore[return-value] # narrowed by its dtype
 
 
@@ -160,32 +160,31 @@ def _eight_bits(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.ui
 
 
 def _alpha_of(path: Path) -> NDArray[np.uint8]:
-    """An alpha's one plane: its only channel, the alpha channel of a cut-out, or any of three that are the same."""
+    """The only channel, the alpha channel of a cut-out, or one of three equal channels."""
     pixels = _eight_bits(_read(path, cv2.IMREAD_UNCHANGED))
     if pixels.ndim == 3 and pixels.shape[2] == 4 and pixels[..., 3].min() < 255:
         return pixels[..., 3]
     if pixels.ndim == 3:
         if (pixels[..., 0] != pixels[..., 1]).any() or (pixels[..., 0] != pixels[..., 2]).any():
-            raise DecodeFailed(f"the alpha {path} is in colour", hint="a grey picture is expected: white is opaque")
+            raise DecodeFailed(f"the alpha {path} has colours", hint="expected a greyscale picture: white is opaque")
         return pixels[..., 0]
     return pixels
 
 
 class Pairs:
-    """Pairs as the training loop takes them: by number, each time another crop, side and look.
+    """Pairs by number for the training loop, each time cropped, flipped and graded differently.
 
-    Picture number n comes from ``default_rng([seed, n])`` alone, so that a run that was stopped goes on with the
-    pictures that an unbroken one would have seen.
+    A picture depends only on the seed and its number, so a resumed run sees the same pictures as an unbroken one.
 
     Args:
         pairs: At least one.
         size: (H, W) of the network's input, to which pictures are squashed.
-        backgrounds: Pictures to put cut-outs over; needed if there are any.
+        backgrounds: Pictures to put cut-outs over; required if there are cut-outs.
         seed: Decides order and augmentation.
-        on_read: Told how many are read and how many there are, while all are read and checked.
+        on_read: Called with the number of files read and their total.
 
     Raises:
-        DecodeFailed, InputError: A pair cannot be used; it is named.
+        DecodeFailed, InputError: A pair cannot be used.
     """
 
     def __init__(
@@ -199,7 +198,7 @@ class Pairs:
     ) -> None:
         if any(pair.alpha is None for pair in pairs) and not backgrounds:
             folder = pairs[0].picture.parent
-            raise InputError(f"{folder} has no images and alphas, and cut-outs need --backgrounds DIR", hint=_LAYOUT)
+            raise InputError(f"the cut-outs in {folder} need --backgrounds DIR", hint=_LAYOUT)
         self.pairs, self.size, self.backgrounds, self.seed = pairs, size, backgrounds, seed
         self._kept: dict[Path, Decoded] = {}
         room, total = KEPT_BYTES, len(pairs) + len(backgrounds)
@@ -211,12 +210,9 @@ class Pairs:
             on_read(index + 1, total)
 
     def __call__(self, index: int, size: int) -> tuple[NDArray[np.uint8], Picture]:
-        """Picture number ``index``: (H, W, 3) uint8 RGB, and its alpha, (H, W) float32 in [0, 1].
-
-        ``size`` is what the loop's schedule says; the pairs' own decides.
-        """
+        """(H, W, 3) uint8 RGB and (H, W) float32 alpha in [0, 1], at the pairs' own size, whatever ``size`` is."""
         turn, place = divmod(index, len(self.pairs))
-        order = np.random.default_rng([self.seed, 1, turn]).permutation(len(self.pairs))  # each once a turn
+        order = np.random.default_rng([self.seed, 1, turn]).permutation(len(self.pairs))  # every pair once a turn
         rng = np.random.default_rng([self.seed, 2, index])
         rgb, alpha = self.picture(int(order[place]), rng)
         if rng.random() < 0.5:
@@ -224,12 +220,12 @@ class Pairs:
         if rng.random() < 0.7:
             rgb, alpha = _crop(rng, rgb, alpha)
         rgb, alpha = (_squash(plane, *self.size) for plane in (rgb, alpha))
-        if rng.random() < 0.5:  # half of them as they are: they are what the network is to become good at
+        if rng.random() < 0.5:  # the others stay as the network will meet them
             rgb, alpha = self._expose(rng, rgb, alpha)
         return np.ascontiguousarray(rgb), np.ascontiguousarray(as_picture(alpha) / np.float32(255))
 
     def picture(self, number: int, rng: np.random.Generator) -> Decoded:
-        """Pair ``number`` as it was shot, a cut-out over a background of chance: (H, W, 3) RGB and (H, W), uint8."""
+        """Pair ``number`` unchanged, a cut-out over a random background: (H, W, 3) RGB and (H, W) alpha, uint8."""
         rgb, alpha = self._get(number)
         if self.pairs[number].alpha is not None:
             return rgb, alpha
@@ -239,8 +235,8 @@ class Pairs:
         return np.round(rgb * weight + behind * (1 - weight)).astype(np.uint8), alpha
 
     def _expose(self, rng: np.random.Generator, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> Decoded:
-        """Another light, lens, sensor or codec."""
-        side = max(self.size)  # the composer's pictures are square
+        """As another camera would record it."""
+        side = max(self.size)  # `expose` takes squares
         square = as_picture(_squash(rgb, side, side)) / np.float32(255)
         shown, seen = expose(rng, square, as_picture(_squash(alpha, side, side)) / np.float32(255))
         return _squash(shown, *self.size), np.round(_squash(seen, *self.size) * 255).astype(np.uint8)
@@ -250,7 +246,7 @@ class Pairs:
         return self._kept[pair] if pair in self._kept else self._decode(index)[1]
 
     def _decode(self, index: int) -> tuple[Path, Decoded]:
-        """One of the pairs, or, after them, of the backgrounds, made as small as training will do with."""
+        """A pair or, beyond these, a background, shrunk to the size that training needs."""
         if index < len(self.pairs):
             path, decoded = self.pairs[index].picture, read_pair(self.pairs[index])
         else:
@@ -266,7 +262,7 @@ class Pairs:
 
 
 def hold_out(pairs: Sequence[Pair], share: float, most: int) -> tuple[list[Pair], list[Pair]]:
-    """Pairs to train on, and pairs to score on: ``share`` of them by their names' hash, one at least, up to ``most``.
+    """Pairs to train on, and pairs to score on: at least one and at most ``most``, chosen by a hash of their names.
 
     A single pair is never held out.
     """
@@ -277,21 +273,21 @@ def hold_out(pairs: Sequence[Pair], share: float, most: int) -> tuple[list[Pair]
 
 
 def name_hash(paths: Sequence[Path]) -> int:
-    """32 bits that tell lists of names from one another; names need not be UTF-8."""
+    """32-bit hash of the names, which need not be UTF-8."""
     return zlib.crc32(b"\n".join(os.fsencode(path.name) for path in paths))
 
 
 def _squash(plane: NDArray[np.generic], height: int, width: int) -> NDArray[np.uint8]:
-    """To (height, width), averaging where it makes smaller."""
+    """Resize to (height, width), averaging when shrinking."""
     if plane.shape[:2] == (height, width):
-        return plane  # type: ignore[return-value] # the type stays what it was
+        return plane  # type: ignore[return-value]  # the type stays the same
     smaller = height * width < plane.shape[0] * plane.shape[1]
     how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     return cv2.resize(np.ascontiguousarray(plane), (width, height), interpolation=how)  # type: ignore[return-value]
 
 
 def _crop(rng: np.random.Generator, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> Decoded:
-    """A part of the picture with most of its subject; the whole picture if chance finds none."""
+    """A random part with most of the subject; the whole picture if none is found in four tries."""
     height, width = alpha.shape
     whole = float(alpha.sum(dtype=np.float64))
     for _ in range(4):
@@ -305,7 +301,7 @@ def _crop(rng: np.random.Generator, rgb: NDArray[np.uint8], alpha: NDArray[np.ui
 
 
 def _cover(rng: np.random.Generator, picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """A part of a picture, of the frame's shape and size, mirrored or not."""
+    """A random part of a picture, resized to (height, width), possibly mirrored."""
     largest = min(picture.shape[0] / height, picture.shape[1] / width)
     unit = largest * rng.uniform(0.5, 1)
     h, w = max(1, int(height * unit)), max(1, int(width * unit))

@@ -1,4 +1,4 @@
-"""OpenCV's filters with the one type that pictures have here; its own stubs promise arrays of any number type."""
+"""OpenCV's filters, typed for float32 pictures; its own stubs return arrays of any number type."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def gray(rgb: Picture) -> Picture:
 
 
 def as_picture(values: NDArray[Any]) -> Picture:
-    """The same values as float32; not copied if they are that already."""
+    """As float32, without a copy if it already is."""
     return np.asarray(values, np.float32)
 
 
 def clip(values: NDArray[Any]) -> Picture:
-    """Into [0, 1], as float32."""
+    """Clipped to [0, 1], as float32."""
     return as_picture(np.clip(values, 0, 1))
 
 

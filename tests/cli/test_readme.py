@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import shlex
 from pathlib import Path
@@ -12,92 +11,86 @@ import cv2
 import numpy as np
 import OpenEXR
 import pytest
-from conftest import SAMPLES
+from conftest import SAMPLES, unless
 from support.clips import write_clip
 
-from streammatte.cli.main import main
-from streammatte.models.hub import locate
-from streammatte.models.table import find
+from streammatte.cli import matte
+from streammatte.cli.main import COMMANDS, main
+from streammatte.cli.parser import instance, parse
+from streammatte.options import Options
+
+pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
+BUNDLED = ROOT / "streammatte/models/birefnet-nano.safetensors"
 # Made quick, and told to take what is here; what is tested is that each line is a command that works.
-QUICK = ["--size", "64x64", "--device", "cpu", "--offline"]
+QUICK = ["--size", "64x64", "--device", "cpu", "--model", "birefnet-nano"]
 
 
-def commands() -> list[str]:
-    """The lines that begin with the command itself, comments cut off."""
-    lines = (line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines())
-    return [re.split(r"  #| \| ", line)[0].strip() for line in lines if line.startswith("streammatte ")]
+def commands() -> list[list[str]]:
+    """The lines that begin with the command itself, as its arguments; comments and pipes are cut off."""
+    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("streammatte ")]
+    return [shlex.split(re.split(r" +# | \| ", line)[0])[1:] for line in lines]
 
 
 @pytest.fixture
 def footage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that the README's commands name."""
     write_clip(tmp_path / "clip.mp4", audio="aac")
-    write_clip(tmp_path / "office.mp4")
     grey = np.full((36, 64, 3), 128, np.uint8)
-    for name in ("beach.jpg", "photo.jpg", "plate.0001.png", "plate.0002.png"):
+    for name in ("beach.jpg", "photo.jpg"):
         cv2.imwrite(str(tmp_path / name), grey)
+    cv2.imwrite(str(tmp_path / "rig.png"), np.zeros((48, 64), np.uint8))
     for name in ("plate.0001.exr", "plate.0002.exr"):
         with OpenEXR.File({"type": OpenEXR.scanlineimage}, {"RGB": grey.astype(np.float32) / 255}) as exr:
             exr.write(str(tmp_path / name))
-    for name, picture in (("images/a.jpg", grey), ("alphas/a.png", grey[..., 0])):
-        (tmp_path / "pairs" / name).parent.mkdir(parents=True)
-        cv2.imwrite(str(tmp_path / "pairs" / name), picture)
-    for name in ("rig.png", "glass.png"):
-        cv2.imwrite(str(tmp_path / name), np.zeros((48, 64), np.uint8))
+    (tmp_path / "mine.safetensors").symlink_to(BUNDLED)
     (tmp_path / "samples").symlink_to(SAMPLES)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def test_there_are_commands_to_test() -> None:
-    assert len(commands()) >= 10
+    assert len([arguments for arguments in commands() if arguments[0] not in COMMANDS]) >= 15
+    assert {arguments[0] for arguments in commands()} >= {"live", "models", "doctor"}
 
 
-@pytest.mark.parametrize("command", commands())
-def test_command(command: str, footage: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    arguments = shlex.split(command)[1:]
-    if arguments[0] == "doctor":
-        assert main(arguments) == 0
-        assert "torch" in capfd.readouterr().out
-        return
-    if arguments[0] == "live":  # in the tests there is no camera, no virtual one, no screen and nobody who reads
-        for place in reversed(range(len(arguments))):
-            if arguments[place] == "--to" and arguments[place + 1] in ("camera", "window", "-"):
-                del arguments[place : place + 2]
-        name = "out.webm" if "transparent" in arguments else "out.mp4"
-        tried = ["--camera", "clip.mp4", "--to", name, "--model", "birefnet-nano", "--device", "cpu"]
-        assert main([*arguments, *tried]) == 0
-        assert (footage / name).exists()
-        return
-    if arguments[0] == "models":
-        fetching = arguments[1:2] == ["pull"]  # there is no network in the tests; it must say so and no more
-        assert main(arguments) == (1 if fetching else 0)
-        said = capfd.readouterr()
-        assert arguments[2] in said.err if fetching else "birefnet-nano" in said.out
-        return
-    if arguments[0] == "evaluate":
-        (footage / "talking.mov").symlink_to(SAMPLES / "talking.alpha.mkv")  # what an earlier line makes
-        assert main(arguments) == 0
-        assert "IoU" in capfd.readouterr().out
-        assert (footage / "talking.html").stat().st_size > 10_000
-        return
-    quick = [*QUICK, "--steps", "1"] if arguments[0] == "train" else QUICK
-    if "--fail-on" in arguments:  # there must be something to measure
+@pytest.mark.parametrize("arguments", [a for a in commands() if a[0] not in COMMANDS], ids=" ".join)
+def test_matting(arguments: list[str], footage: Path) -> None:
+    if "--in" in arguments:  # a clip of two seconds
         (footage / "clip.mp4").unlink()
         (footage / "clip.mp4").symlink_to(SAMPLES / "talking.mp4")
-        quick = ["--size", "160x160", *quick[2:]]  # at which there is
+    writing = instance(Options, parse(matte.COMMAND, arguments)).writing
     before = set(footage.iterdir())
-    if "--weights" in arguments:  # what an earlier line makes
-        (footage / arguments[arguments.index("--weights") + 1]).symlink_to(locate(find("birefnet-nano")) or "")
-    assert main([*arguments, *quick]) == 0
-    pairs = itertools.pairwise(arguments)
-    outputs = [value for flag, value in pairs if flag in ("-o", "--matte") and value != "-"]
-    written = set(footage.iterdir()) - before
-    for output in outputs:
-        assert any(re.fullmatch(re.escape(output).replace(r"\#\#\#\#", r"\d{4}"), path.name) for path in written)
+    quick = QUICK[:-2] if "--weights" in arguments else QUICK
+    assert main([*arguments, *unless(arguments, quick), "--offline"]) == 0
+    written = {path.name for path in set(footage.iterdir()) - before}
+    outputs = [*writing.outputs, *filter(None, (writing.matte, writing.deliver))]
+    for output in set(outputs) - {"-"}:
+        pattern = re.escape(output).replace(r"\#\#\#\#", r"\d{4}")
+        assert any(re.fullmatch(pattern, name) for name in written), (output, written)
+
+
+@pytest.mark.parametrize("arguments", [a for a in commands() if a[0] == "live"], ids=" ".join)
+def test_live(arguments: list[str], footage: Path) -> None:
+    here = shlex.join(arguments).replace("--to window", "")  # in the tests there is no camera and no screen
+    name = "out.webm" if "transparent" in arguments else "out.mp4"
+    tried = ["--camera", "clip.mp4", "--to", name, *QUICK[2:]]
+    assert main([*shlex.split(here), *tried]) == 0
+    assert (footage / name).exists()
+
+
+def test_other_commands(footage: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for arguments in (a for a in commands() if a[0] in ("models", "doctor")):
+        fetching = arguments[1:2] == ["pull"]  # there is no network in the tests; it must say so and no more
+        assert main(arguments) == (1 if fetching else 0)
+        printed = capfd.readouterr()
+        if fetching:
+            assert arguments[2] in printed.err
+        else:
+            assert "birefnet-nano" in printed.out
 
 
 def test_library_example(footage: Path) -> None:
@@ -105,9 +98,13 @@ def test_library_example(footage: Path) -> None:
     quicker = example.replace('"birefnet-nano")', '"birefnet-nano", device="cpu", size=(64, 64))')
     assert quicker != example
     exec(compile(quicker, "README.md", "exec"), {})
-    with av.open("plate.mov") as made, av.open("samples/talking.mp4") as sample:
-        assert made.streams.video[0].frames == sample.streams.video[0].frames
-        assert made.streams.audio
+    picture = cv2.imread("cut.png", cv2.IMREAD_UNCHANGED)
+    assert picture is not None
+    assert picture.shape == (36, 64, 4)
+    for name in ("talking.mov", "out.mov"):
+        with av.open(name) as made, av.open("samples/talking.mp4") as sample:
+            assert made.streams.video[0].frames == sample.streams.video[0].frames
+            assert made.streams.audio
 
 
 @pytest.mark.parametrize("marker", ["<!-- ci: main job -->", "<!-- ci: tests -->"])
@@ -117,8 +114,3 @@ def test_the_two_commands_are_one_line_each(marker: str) -> None:
     assert lines[0] == "sh"
     assert len(lines) == 2
     assert lines[1].startswith("python3 -m venv .venv && ")
-
-
-def test_every_picture_and_page_it_links_to_is_there() -> None:
-    for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from streammatte.color.codes import TRANSFERS
+from streammatte.color.linear import from_linear, to_linear
 from streammatte.color.ycbcr import RgbReader, plane_view, rgb_to_ycbcr, subsampled, upsampled
 from streammatte.frame import ColorSpec, Cutout, Frame, StreamInfo
 from streammatte.media import open_video, open_writer
@@ -133,3 +135,9 @@ def test_chroma_does_not_move(tmp_path, name, kind, axis):
     slope = np.gradient(before)
     shift = float((slope * (before - after)).sum() / np.square(slope).sum())  # in luma pixels, to the first order
     assert abs(shift) < 0.05, shift
+
+
+def test_every_code_has_a_curve_with_an_inverse():
+    signal = np.linspace(0.01, 1, 200, dtype=np.float32)
+    for code in TRANSFERS:
+        assert np.abs(from_linear(to_linear(signal, code), code) - signal).max() < 2e-3, code

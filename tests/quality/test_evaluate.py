@@ -1,4 +1,4 @@
-"""``streammatte evaluate``, as a user runs it: figures that are those of the pixels, a page, one line on an error."""
+"""``streammatte evaluate`` through the real command: figures, a page, refusals."""
 
 from __future__ import annotations
 
@@ -25,21 +25,24 @@ from streammatte.errors import OutputError
 from streammatte.frame import ColorSpec, Cutout, Frame, StreamInfo
 from streammatte.media import open_writer
 from streammatte.quality import metrics
-from streammatte.quality.evaluate import EvaluationOptions, evaluate
+from streammatte.quality.evaluate import evaluate
+from streammatte.quality.moments import CloseUp
+from streammatte.quality.options import EvaluationOptions
 
+pytestmark = pytest.mark.media
 Alpha = NDArray[np.float32]
 WIDTH, HEIGHT, FRAMES, POP = 64, 48, 24, 15
 
 
 def truths(frames: int = FRAMES) -> list[Alpha]:
-    """A soft disc that wanders, in steps of 1/255."""
+    """A moving soft disc, quantised to 1/255."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     discs = [np.clip((14 - np.hypot(y - 22, x - 18 - t)) / 4, 0, 1) for t in range(frames)]
     return [(np.rint(disc * 255) / 255).astype(np.float32) for disc in discs]
 
 
 def mattes() -> list[Alpha]:
-    """The truth, too soft by a little, with a steady crumb beside it, and in one frame without its upper half."""
+    """The truth, slightly too soft, with a steady speck beside it, and in one frame without its upper half."""
     alphas = [(np.rint(cv2.blur(truth, (3, 3)) * 255) / 255).astype(np.float32) for truth in truths()]
     for alpha in alphas:
         alpha[40:46, 2:8] = 0.6
@@ -48,7 +51,7 @@ def mattes() -> list[Alpha]:
 
 
 def write(path: Path, alphas: list[Alpha], content: str = "matte", rgb: NDArray[np.uint8] | None = None) -> Path:
-    """A clip of them by the project's own writers; numbered PNG are exact."""
+    """A clip by our own writers; numbered PNGs are exact."""
     height, width = alphas[0].shape
     info = StreamInfo(width, height, Fraction(1, 25), Fraction(25), None, ColorSpec())
     colors = torch.from_numpy(np.full((height, width, 3), 90, np.uint8) if rgb is None else rgb).permute(2, 0, 1)
@@ -72,7 +75,7 @@ def evaluated(*arguments: str) -> dict[str, object]:
     return figures
 
 
-def test_the_figures_are_those_of_the_pixels(pair: tuple[str, str]) -> None:
+def test_the_figures_are_those_of_the_metrics(pair: tuple[str, str]) -> None:
     found = evaluated(*pair)
     assert (found["width"], found["height"], found["frames"]) == (WIDTH, HEIGHT, FRAMES)
     scores, per_frame = found["scores"], found["per_frame"]
@@ -137,19 +140,20 @@ def test_the_page(pair: tuple[str, str], tmp_path: Path) -> None:
     assert addresses and all(value.startswith("data:image/") for value in addresses)
     assert "url(" not in html and "@import" not in html
 
-    frame, matte, truth, error, change, *_, flicker = pictures(html)
+    whole, error, change, _, matte, truth, close_error, *_, flicker = pictures(html)
     alpha = mattes()[POP][..., None]
-    assert np.abs(frame - (alpha * clips.picture(3) + (1 - alpha) * 127.5)).mean() < 6
-    assert "frame, over grey" in seen.texts["figcaption"]
-    assert "Dashed red" in seen.texts["p"]
-    assert np.abs(matte[..., 0] / 255 - mattes()[POP]).mean() < 0.03
-    assert np.abs(truth[..., 0] / 255 - truths()[POP]).mean() < 0.03
+    assert np.abs(whole - (alpha * clips.picture(3) + (1 - alpha) * 127.5)).mean() < 12, "over grey, with a red box"
     y, x = 14, 18 + POP
     assert error[y, x].argmax() == change[y, x].argmax() == 2, "blue: the upper half is missing"
-    assert flicker[y, x].sum() > 300, "it is there that the error changes"
-    assert error[43, 5, 0] > error[43, 5, 2] + 60, "red: the crumb is too much"
+    assert flicker[y, x].sum() > 300, "the error changes there"
+    assert error[43, 5, 0] > error[43, 5, 2] + 60, "red: the speck is too much"
     assert flicker[43, 5].sum() < 60 and change[43, 5].min() > 220, "it is steady"
-    assert seen.texts["figcaption"].count("its change from the frame before") >= 2
+
+    assert matte.shape == truth.shape == close_error.shape == (360, 480, 3)
+    part = CloseUp.around(np.abs(mattes()[POP] - truths()[POP]), (HEIGHT, WIDTH))
+    for shown, alphas in ((matte, mattes()), (truth, truths())):
+        assert np.abs(shown[..., 0] / 255 - part.of(alphas[POP])).mean() < 0.03
+    assert seen.texts["figcaption"].count("change of the error") >= 2
 
 
 def test_footage_is_shown_where_a_matte_has_no_colours(pair: tuple[str, str], tmp_path: Path) -> None:
@@ -161,7 +165,7 @@ def test_footage_is_shown_where_a_matte_has_no_colours(pair: tuple[str, str], tm
     cutout = write(tmp_path / "pred.##.png", mattes(), "plate", clips.picture(3))
     assert main(["evaluate", str(cutout), pair[1], "--source", str(footage), "--html", str(page), "--overwrite"]) == 0
     frame = pictures(page.read_text())[0]
-    assert np.abs(frame.astype(int) - clips.picture(POP)).mean() < 9, "the footage, as it is"
+    assert np.abs(frame.astype(int) - clips.picture(POP)).mean() < 16, "the footage as it is, with a red box"
 
 
 def test_colours_against_the_true_ones(tmp_path: Path) -> None:
@@ -200,25 +204,20 @@ def test_a_name_that_is_no_text_loses_nothing(pair: tuple[str, str], tmp_path: P
     assert json.loads(figures.read_text(encoding="utf-8"))["pred"] == str(pred)
 
 
-def test_the_names_of_outputs_say_what_they_are(
-    pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_outputs_need_their_suffix(pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for option, ending in (("--html", ".html"), ("--json", ".json")):
         for wrong in ("-", str(tmp_path / "page.mov"), str(tmp_path / "page")):
-            assert main(["evaluate", *pair, option, wrong]) == 1
-            error, hint = capsys.readouterr().err.splitlines()
-            assert error == f"streammatte: error: {wrong} does not end in {ending}"
-            assert hint == f"  hint: name it {'out' if wrong == '-' else 'page'}{ending}"
-    assert "there is none" in refused(capsys, *pair, "--source", pair[0], "--json", str(tmp_path / "a.json"))
+            assert ending in refused(capsys, *pair, option, wrong)
+    assert "--source" in refused(capsys, *pair, "--source", pair[0], "--json", str(tmp_path / "a.json"))
     assert not list(tmp_path.iterdir())
 
 
-def test_figures_and_page_are_both_there_or_neither(pair: tuple[str, str], tmp_path: Path) -> None:
+def test_both_files_are_written_or_neither(pair: tuple[str, str], tmp_path: Path) -> None:
     folder = tmp_path / "pages"
     folder.mkdir()
 
     class Spoiler:
-        """Takes the page's name while the clips are compared, or its whole folder."""
+        """Takes the page's name, or its folder, while the clips are compared."""
 
         def __init__(self, spoil: Callable[[], object]) -> None:
             self.spoil = spoil
@@ -236,28 +235,24 @@ def test_figures_and_page_are_both_there_or_neither(pair: tuple[str, str], tmp_p
         (folder / "out.html").unlink(missing_ok=True)
 
 
-def test_a_clip_without_a_hole_is_remarked_upon(
-    pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It has an alpha, and most likely is not what was meant."""
+def test_an_opaque_clip_is_noticed(pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     opaque = str(write(tmp_path / "opaque.##.png", [np.ones((HEIGHT, WIDTH), np.float32)] * FRAMES, "plate"))
-    said = f"streammatte: {opaque} is opaque in every frame: is it a plate?\n"
-    for arguments, expected in (((opaque, pair[1]), said), ((pair[0], opaque), said), (pair, "")):
-        assert main(["evaluate", *arguments, "--quiet"]) == 0
-        assert capsys.readouterr().err == expected
+    for arguments, noticed in (((opaque, pair[1]), True), ((pair[0], opaque), True), (pair, False)):
+        assert main(["evaluate", *arguments]) == 0
+        assert (opaque in capsys.readouterr().err) is noticed
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What the command says; it is two lines, and it exits with 1."""
+    """The error and its hint; the command exits with 1."""
     assert main(["evaluate", *arguments]) == 1
     said = capsys.readouterr().err.strip().splitlines()
     assert said[-2].startswith("streammatte: error: ")
     assert said[-1].startswith("  hint: ")
     assert not any("Traceback" in line for line in said)
-    return said[-2]
+    return "\n".join(said[-2:])
 
 
-def test_clips_that_cannot_be_compared_are_said(
+def test_clips_that_cannot_be_compared_are_refused(
     pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pred, truth = pair
@@ -266,12 +261,15 @@ def test_clips_that_cannot_be_compared_are_said(
     footage = str(write_clip(tmp_path / "clip.mp4", size=(WIDTH, HEIGHT)))
     outputs = ["--json", str(tmp_path / "out.json"), "--html", str(tmp_path / "out.html")]
     before = set(tmp_path.iterdir())
-    assert f"{short} ends after 7 frames, and {truth} goes on" in refused(capsys, short, truth, *outputs)
-    assert f"{short} ends after 7 frames, and {pred} goes on" in refused(capsys, pred, short, *outputs)
-    assert f"{small} is 30×20, {truth} 64×48" in refused(capsys, small, truth, *outputs)
-    assert "neither alpha" in refused(capsys, footage, truth, *outputs)
-    assert "no colours to compare" in refused(capsys, pred, truth, "--foreground", footage, *outputs)
-    assert "there is no file" in refused(capsys, str(tmp_path / "none.mov"), truth, *outputs)
+    for given, said in (
+        ([short, truth], f"{short} ends after 7 frames"),
+        ([pred, short], f"{short} ends after 7 frames"),
+        ([small, truth], f"{small} is 30×20"),
+        ([footage, truth], footage),
+        ([pred, truth, "--foreground", footage], "--foreground"),
+        ([str(tmp_path / "none.mov"), truth], "none.mov"),
+    ):
+        assert said in refused(capsys, *given, *outputs)
     assert set(tmp_path.iterdir()) == before, "nothing is left behind"
 
 
@@ -279,7 +277,7 @@ def test_a_damaged_clip_is_refused(pair: tuple[str, str], tmp_path: Path, capsys
     options = {"codec": "ffv1", "pixels": "gray", "time_base": Fraction(1, 1000), "pts": range(0, 960, 40)}
     whole = write_clip(tmp_path / "whole.mkv", size=(WIDTH, HEIGHT), **options)  # type: ignore[arg-type]
     broken = cut(whole, tmp_path / "broken.mkv")
-    assert f"{broken} is damaged" in refused(capsys, str(broken), pair[1])
+    assert str(broken) in refused(capsys, str(broken), pair[1])
 
 
 def test_outputs_are_never_written_over_what_matters(
@@ -287,13 +285,13 @@ def test_outputs_are_never_written_over_what_matters(
 ) -> None:
     old = tmp_path / "old.json"
     old.write_text("mine")
-    assert "exists" in refused(capsys, *pair, "--json", str(old))
+    refused(capsys, *pair, "--json", str(old))
     assert old.read_text() == "mine"
     truth = str(write(tmp_path / "truth.mov", truths(2)))
-    assert "one of the inputs" in refused(capsys, pair[0], truth, "--html", truth, "--overwrite")
+    assert truth in refused(capsys, pair[0], truth, "--html", truth, "--overwrite")
     (tmp_path / "a.json").symlink_to(tmp_path / "a.html")
     same = ("--json", str(tmp_path / "a.json"), "--html", str(tmp_path / "a.html"), "--overwrite")
-    assert "named twice" in refused(capsys, *pair, *same)
-    assert "no folder" in refused(capsys, *pair, "--json", str(tmp_path / "none" / "a.json"))
+    refused(capsys, *pair, *same)
+    refused(capsys, *pair, "--json", str(tmp_path / "none" / "a.json"))
     assert main(["evaluate", *pair, "--json", str(old), "--overwrite", "--quiet"]) == 0
     assert json.loads(old.read_text())["frames"] == FRAMES

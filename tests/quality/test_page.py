@@ -1,4 +1,4 @@
-"""The page: what it says is text, what it draws is where the values are, and it asks for nothing else."""
+"""The page: its text is escaped, its curves are where the values are, and it is self-contained."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from streammatte.quality.page import (
     table,
 )
 
+pytestmark = pytest.mark.unit
 HOSTILE = "<script>alert('x')</script> & \"a\" <b>.mov"
 
 
@@ -82,14 +83,14 @@ def test_marks_are_at_their_frames() -> None:
     assert float(x or 0) == curves(figure)[0][3][0]
 
 
-def test_frames_beneath_a_curve_are_within_the_picture() -> None:
+def test_frame_numbers_stay_inside_the_drawing() -> None:
     figure = plot("MAD", [1.0] * 123457)
     assert [
         (text.text, text.get("text-anchor")) for text in figure.iter("text") if text.get("y") == str(HEIGHT - 3)
     ] == [("0", "middle"), ("61728", "middle"), ("123456", "end")]
 
 
-def test_what_cannot_be_embedded_is_said(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_picture_too_large_to_embed_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="2×17000"):
         picture(np.zeros((17000, 2, 3), np.uint8), "a strip")
     assert "WebP" in capfd.readouterr().err, "OpenCV's own words"
@@ -106,7 +107,7 @@ def test_pictures_are_embedded() -> None:
     assert np.abs(shown.astype(int) - rgb).mean() < 5
 
 
-def test_colours_say_what_they_should() -> None:
+def test_colour_scales() -> None:
     assert signed(np.array([[0, 1, -1, 0.2]]))[0].tolist() == [[255] * 3, [255, 0, 0], [0, 0, 255], [255, 204, 204]]
     assert grey(np.array([[0, 1, 0.2]]))[0].tolist() == [[0] * 3, [255] * 3, [51] * 3]
     black, middle, pale = heat(np.array([[0, 0.5, 1.0]]))[0].astype(int)
@@ -118,6 +119,6 @@ def test_small_keeps_the_shape_and_never_enlarges() -> None:
     assert small(np.zeros((90, 1600)), 320).shape == (18, 320)
     assert small(np.zeros((2, 4000, 3)), 320).shape == (1, 320, 3)
     assert small(np.zeros((4000, 2)), 320, 320).shape == (320, 1)
-    assert small(np.zeros((4000, 400)), 100).shape == (400, 40), "by default at most four times as high"
+    assert small(np.zeros((4000, 400)), 100).shape == (200, 20), "by default at most twice as high"
     picture = np.zeros((9, 16))
     assert small(picture, 320) is picture

@@ -1,7 +1,8 @@
-"""A matte that cannot be right is told in one line, with what to try; a plausible one never is."""
+"""A matte that cannot be right gets a one-line warning with what to try; a plausible one never does."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from fractions import Fraction
@@ -21,6 +22,7 @@ from streammatte.frame import Cutout, Frame
 from streammatte.media import open_video
 from streammatte.quality.plausible import MANY, SIZE, Doubts, longest_line, shrunken
 
+pytestmark = pytest.mark.media
 WIDTH, HEIGHT = 640, 360
 QUICK = ["--model", "birefnet-nano", "--device", "cpu", "--smooth", "off", "--decontaminate", "off", "--json"]
 
@@ -70,7 +72,7 @@ def write_mattes(folder: Path, mattes: list[NDArray[np.float32]]) -> str:
 
 
 def empty_footage(kind: str) -> NDArray[np.uint8]:
-    """(H, W, 3) that shows nobody."""
+    """(H, W, 3) without a subject."""
     rng = np.random.default_rng(1)
     if kind == "grey card":
         return np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
@@ -85,24 +87,23 @@ def empty_footage(kind: str) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("kind", ["grey card", "noise", "texture"])
-def test_nobody_is_found_where_nobody_is(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_matte_is_noticed(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cv2.imwrite(str(tmp_path / "in.png"), empty_footage(kind)[..., ::-1])
     assert main([str(tmp_path / "in.png"), "-o", str(tmp_path / "out.png"), *QUICK]) == 0
     doubt = json.loads(capsys.readouterr().out)["doubt"]
-    assert doubt == "no subject was found: try another --model, or mark it with --core-matte"
+    assert "--model" in doubt and "--core-matte" in doubt
 
 
-def test_the_summary_and_the_page_say_it_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_summary_and_page_warn_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip = write_clip(tmp_path / "in.mkv", [empty_footage("grey card")] * 3)
     files = ["-o", str(tmp_path / "out.mov"), "--report", str(tmp_path / "page.html")]
     assert main([clip, *files, *QUICK[:-1]]) == 0
-    said = [line for line in capsys.readouterr().out.splitlines() if "look at the matte" in line]
-    assert said == ["look at the matte: no subject was found: try another --model, or mark it with --core-matte"]
-    assert said[0].removeprefix("look at the matte: ") in (tmp_path / "page.html").read_text()
+    (warning,) = [line for line in capsys.readouterr().out.splitlines() if "--core-matte" in line]
+    assert warning[-30:] in (tmp_path / "page.html").read_text()
 
 
 def test_everything_and_torn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What the network finds nothing in, with mattes that fill the frame, or come and go."""
+    """The network finds nothing; the given mattes fill the frame, or come and go."""
     clip = write_clip(tmp_path / "in.mkv", [empty_footage("grey card")] * 6)
 
     def doubt(mattes: list[NDArray[np.float32]], *more: str) -> str:
@@ -111,25 +112,19 @@ def test_everything_and_torn(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         return str(json.loads(capsys.readouterr().out)["doubt"])
 
     nothing, everything = np.zeros((HEIGHT, WIDTH), np.float32), np.ones((HEIGHT, WIDTH), np.float32)
-    assert doubt([everything] * 6).startswith(
-        "nearly the whole frame was taken for the subject: check the mattes you gave"
-    )
-    assert "taken for the subject in 4 of 6 frames, the first being frame 1: " in doubt(
-        [nothing, everything, everything, nothing, everything, everything]
-    )
-    assert doubt([nothing] * 4 + [disc(300, 180, 90)] * 2).startswith(
-        "no subject is left in 4 of 6 frames, the first being frame 0: "
-    )
+    assert "whole frame: " in doubt([everything] * 6)
+    most = doubt([nothing, everything, everything, nothing, everything, everything])
+    assert "whole frame in 4 of 6 frames, first in frame 1: " in most
+    assert "empty in 4 of 6 frames, first in frame 0: " in doubt([nothing] * 4 + [disc(300, 180, 90)] * 2)
     jumps = [disc(150 if index % 2 else 490, 180, 90) for index in range(6)]
-    # All of the jumps are alike, but for what the network adds to them.
-    most = r"the matte jumps from frame to frame, most at frame [1-5]: try --smooth high or another --model"
-    assert re.fullmatch(most, doubt(jumps))
+    # All jumps are alike, except for what the network adds.
+    assert re.search(r"at frame [1-5]: try --smooth high", doubt(jumps))
     assert doubt([disc(300, 180, 90 + 2 * index) for index in range(6)]) == "None"
 
 
 @pytest.mark.parametrize("name", ["talking", "walk", "glass"])
 def test_the_samples_are_plausible(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """By the embedded model, and by their own true mattes."""
+    """With the bundled model, and with their true mattes."""
     out = str(tmp_path / "out.mov")
     assert main([str(SAMPLES / f"{name}.mp4"), "-o", out, "--out", "5", "--colors", "off", *QUICK]) == 0
     assert json.loads(capsys.readouterr().out)["doubt"] is None
@@ -143,23 +138,22 @@ def test_the_samples_are_plausible(name: str, tmp_path: Path, capsys: pytest.Cap
 # By cut-outs
 
 
-@pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (WIDTH, HEIGHT), (1080, 1920), (40, 30), (1, 500)])
-@pytest.mark.parametrize("kind", [torch.uint8, torch.uint16, torch.float32])
-def test_what_is_looked_at_is_small(size: tuple[int, int], kind: torch.dtype) -> None:
-    most = 1.0 if kind.is_floating_point else torch.iinfo(kind).max
-    height, width = size
-    rgb = torch.zeros(3, height, width, dtype=torch.float64)
-    rgb[0, :, width // 2 :] = most
-    alpha = torch.zeros(height, width)
-    alpha[:, width // 2 :] = 1
-    picture, matte = shrunken(Cutout(Frame(rgb.to(kind), 0, 0), alpha))
-    assert max(matte.shape) == min(SIZE, max(size)) and picture.shape == (*matte.shape, 3)
-    assert picture.dtype == matte.dtype == np.float32
-    assert picture[0, 0].tolist() == [0, 0, 0] and picture[-1, -1].tolist() == [1, 0, 0]
-    assert np.array_equal(picture[..., 0], matte) and matte.mean() == pytest.approx(0.5, abs=0.03)
+def test_the_small_picture() -> None:
+    sizes = [(HEIGHT, WIDTH), (WIDTH, HEIGHT), (1080, 1920), (40, 30), (1, 500)]
+    for (height, width), kind in itertools.product(sizes, [torch.uint8, torch.uint16, torch.float32]):
+        most = 1.0 if kind.is_floating_point else torch.iinfo(kind).max
+        rgb = torch.zeros(3, height, width, dtype=torch.float64)
+        rgb[0, :, width // 2 :] = most
+        alpha = torch.zeros(height, width)
+        alpha[:, width // 2 :] = 1
+        picture, matte = shrunken(Cutout(Frame(rgb.to(kind), 0, 0), alpha))
+        assert max(matte.shape) == min(SIZE, max(height, width)) and picture.shape == (*matte.shape, 3)
+        assert picture.dtype == matte.dtype == np.float32
+        assert picture[0, 0].tolist() == [0, 0, 0] and picture[-1, -1].tolist() == [1, 0, 0]
+        assert np.array_equal(picture[..., 0], matte) and matte.mean() == pytest.approx(0.5, abs=0.03)
 
 
-def test_light_without_bounds_is_looked_at_too() -> None:
+def test_infinite_light_and_nan_are_accepted() -> None:
     rgb = torch.full((3, HEIGHT, WIDTH), float("inf"))
     rgb[0], rgb[1, 0] = float("nan"), -3.0
     picture, _ = shrunken(Cutout(Frame(rgb, 0, 0), torch.ones(HEIGHT, WIDTH)))
@@ -167,16 +161,12 @@ def test_light_without_bounds_is_looked_at_too() -> None:
 
 
 def test_a_subject_cut_at_a_straight_line() -> None:
-    """The picture goes on there. Elsewhere the same line is where it should be."""
     picture, whole = scene(), disc(320, 180, 150)
     upright, flat = whole.copy(), whole.copy()
     upright[:, 320:] = 0
     flat[:200] = 0
     assert told([cutout(picture, whole)]) is None
-    assert told([cutout(picture, upright)]) == (
-        "the subject is cut off at a straight line, 50% of the width from the left in frame 0: "
-        "try another --model or --size, or mark the rest with --core-matte"
-    )
+    assert re.search("50% of the width .* frame 0: .*--core-matte", told([cutout(picture, upright)]) or "")
     assert "56% of the height from the top" in (told([cutout(picture, flat)]) or "")
     assert told([cutout(picture, upright)], guided=True) is None, "the user's own mattes may cut"
 
@@ -187,7 +177,7 @@ def test_a_subject_cut_at_a_straight_line() -> None:
     assert told(few[2:]) is None
 
 
-def test_straight_lines_that_are_right() -> None:
+def test_straight_lines_with_a_reason() -> None:
     """A door frame, the frame's border, a letterbox, a slope, a soft edge."""
     picture = scene()
     left = np.zeros((HEIGHT, WIDTH), np.float32)
@@ -218,8 +208,8 @@ def test_nothing_is_found_in_nothing() -> None:
     assert told([]) is None
 
 
-def test_torn_is_what_the_picture_has_no_reason_for() -> None:
-    """A subject that comes and goes; not one that moves, however quickly, nor another shot."""
+def test_torn_means_without_a_reason_in_the_picture() -> None:
+    """A subject that comes and goes; not one that moves, however fast, nor a cut."""
     still = scene()
     place = [(160 + 40 * index, 180) for index in range(9)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from streammatte.frame import Cutout, Frame
-from streammatte.live.contracts import Captured, Shown
+from streammatte.frame import Frame
+from streammatte.live.contracts import Shown
 
 SIZE = (96, 64)
 ROOM = (255, 0, 255)
@@ -44,7 +44,7 @@ def number_in(rgb: NDArray[np.uint8], background: tuple[int, int, int]) -> tuple
     return float(columns[0] / 4), float((rgb[subject].mean() - 40) / 10)
 
 
-def write_counted(path: Path, frames: int = COUNT, *, size: tuple[int, int] = SIZE, rate: int = 20) -> Path:
+def write_counted(path: Path, frames: int = COUNT, *, size: tuple[int, int] = SIZE, rate: Fraction | int = 40) -> Path:
     """:func:`picture` 0, 1, …, without loss."""
     with av.open(str(path), "w") as out:
         stream = out.add_stream("ffv1", rate=rate)
@@ -53,7 +53,7 @@ def write_counted(path: Path, frames: int = COUNT, *, size: tuple[int, int] = SI
         stream.pix_fmt = "bgr0"
         for number in range(frames):
             frame = av.VideoFrame.from_ndarray(picture(number % COUNT, size), "rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, rate)
+            frame.pts, frame.time_base = number, 1 / Fraction(rate)
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     return path
@@ -89,33 +89,29 @@ def sender(address: str) -> Iterator[None]:
 
 
 class Keyed:
-    """A matter that knows the room's colour; it keeps ``LiveMatter``'s contract."""
+    """A model that knows the room's colour; it keeps ``LiveModel``'s contract."""
 
     setting = "by colour"
     exhausted = False
 
-    def __call__(self, captured: Captured) -> Cutout:
-        return Cutout(captured.frame, self.alpha(captured.frame))
-
-    def alpha(self, frame: Frame) -> torch.Tensor:
+    def __call__(self, frames: Sequence[Frame]) -> list[torch.Tensor]:
         room = torch.tensor(ROOM)[:, None, None]
-        return ((frame.rgb.int() - room).abs().amax(0) > 120).float()
+        return [((frame.rgb.int() - room).abs().amax(0) > 120).float() for frame in frames]
+
+    def took(self, seconds: float) -> None:
+        """It has one setting only."""
 
 
 class Kept:
-    """Keeps what is shown, as ``Outputs`` would send it; ends a session after so many frames that are not held."""
+    """Keeps what is shown, as ``Outputs`` would send it."""
 
     dropped = 0
+    ended = False
 
-    def __init__(self, until: int = 10_000) -> None:
+    def __init__(self) -> None:
         self.shown: list[Shown] = []
         self.failures: list[Exception] = []
         self.notes: list[str] = []
-        self._until = until
-
-    @property
-    def ended(self) -> bool:
-        return len(self.fresh) >= self._until
 
     @property
     def fresh(self) -> list[Shown]:

@@ -1,0 +1,152 @@
+"""The model's thread: from the camera's newest frame through ``matte()`` to a cut-out, while the last one is shown."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from streammatte.frame import Cutout, Frame
+from streammatte.live.contracts import LiveModel
+from streammatte.live.privacy import check_own_alpha
+from streammatte.pipeline import matte
+
+if TYPE_CHECKING:
+    from streammatte.live.reconnecting import Capture
+
+_FAILURES = 5  # in a row; then the model's error ends the run
+_STOP_WITHIN = 3.0  # seconds; a large network on a CPU takes longer for a frame, and is left behind
+
+
+class Matted(NamedTuple):
+    """A cut-out, and ``time.monotonic()`` at the capture of its frame."""
+
+    cutout: Cutout
+    at: float
+
+
+class _Working(NamedTuple):
+    """The frame being matted, its capture, and when work on it began."""
+
+    frame: Frame
+    at: float
+    begin: float
+
+
+class ModelThread:
+    """Cut-outs of the newest frames, at most one ahead of whoever takes them.
+
+    A frame is taken from the camera only once there is room for its cut-out, so frames that come too fast are dropped
+    at the camera. A frame that fails on the way, whatever fails, yields nothing, and the next one begins anew.
+
+    Args:
+        capture: Where frames come from.
+        load: Loads the model, in the thread, since it may take long.
+
+    Attributes:
+        model: Set once it is loaded.
+        failed: Frames without a matte.
+        trouble: The last failure, in one line.
+    """
+
+    def __init__(self, capture: Capture, load: Callable[[], LiveModel]) -> None:
+        self.model: LiveModel | None = None
+        self.failed = 0
+        self.trouble: str | None = None
+        self._capture = capture
+        self._ready: Matted | None = None
+        self._changed = threading.Condition()
+        self._stopping = self._ended = False
+        self._error: BaseException | None = None
+        self._failed_in_row = 0
+        self._thread = threading.Thread(target=self._run, args=(load,), name="streammatte-model", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def ended(self) -> bool:
+        """No more cut-outs come.
+
+        Raises:
+            BaseException: Whatever ended the thread.
+        """
+        with self._changed:
+            if self._ended and self._ready is None and self._error is not None:
+                raise self._error
+            return self._ended and self._ready is None
+
+    def take(self, timeout: float) -> Matted | None:
+        """The next cut-out; ``None`` if there is none within ``timeout`` seconds.
+
+        Raises:
+            BaseException: Whatever ended the thread.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._ready is not None or self._ended, timeout)
+            ready, self._ready = self._ready, None
+            self._changed.notify_all()
+            if ready is None and self._error is not None:
+                raise self._error
+            return ready
+
+    def close(self) -> None:
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join(_STOP_WITHIN)
+
+    def _run(self, load: Callable[[], LiveModel]) -> None:
+        try:
+            self.model = model = load()
+            while True:
+                try:
+                    for cutout in matte(self._frames(), model, ()):
+                        self._hand_on(cutout, model)
+                    return
+                except Exception as exc:  # whatever it is, the frame is not shown
+                    self._count(exc)
+        except BaseException as exc:  # carried over, whatever it is: the session handles it
+            self._error = exc
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
+
+    def _frames(self) -> Iterator[Frame]:
+        while True:
+            begin = time.monotonic()
+            if not self._has_room():
+                return
+            waited = time.monotonic() - begin
+            picture = self._capture.take(0.2)
+            if picture is not None:
+                begin = time.monotonic() - waited
+                frame = picture.frame()
+                self._working = _Working(frame, picture.at, begin)
+                yield frame
+            elif self._capture.state == "ended":
+                return
+
+    def _has_room(self) -> bool:
+        """Waits until there is; ``False`` once the end is wanted."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ready is None or self._stopping)
+            return not self._stopping
+
+    def _hand_on(self, cutout: Cutout, model: LiveModel) -> None:
+        check_own_alpha(self._working.frame, cutout)
+        model.took(time.monotonic() - self._working.begin)
+        self._failed_in_row = 0
+        with self._changed:
+            self._ready = Matted(cutout, self._working.at)
+            self._changed.notify_all()
+
+    def _count(self, exc: Exception) -> None:
+        self.failed += 1
+        self._failed_in_row += 1
+        self.trouble = f"{type(exc).__name__}: {exc}".splitlines()[0]
+        if self._failed_in_row == _FAILURES:
+            raise exc

@@ -1,0 +1,226 @@
+"""The targets of ``--to``, several at once: checking them, opening them, and going on when one of them fails."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from streammatte.errors import OutputError, UnsupportedOutput
+from streammatte.frame import ColorSpec, Frame, StreamInfo
+from streammatte.live.contracts import Controls, Shown
+from streammatte.live.output_thread import OutputThread
+from streammatte.live.recording import Recording, recording_encoding
+from streammatte.live.stream_out import CLOCK, STDOUT, ReaderLeft, StreamWriter, check_address, scheme_of
+from streammatte.live.virtual_camera import VirtualCamera
+from streammatte.live.window import Window
+from streammatte.media.addresses import without_secrets
+from streammatte.media.write.output import check_apart, check_target, through_links
+
+_WINDOW, _CAMERA = "window", "camera"
+_ANY = StreamInfo(640, 360, CLOCK, Fraction(30), None, ColorSpec())  # no file name is refused because of the camera
+
+
+def check_outputs(
+    targets: Sequence[str], *, alpha: bool, overwrite: bool, json: bool, read: Sequence[tuple[str, str]]
+) -> None:
+    """Refuse impossible outputs before a camera is opened.
+
+    Args:
+        targets: As ``--to`` names them.
+        alpha: A background is ``transparent``.
+        overwrite: Files may be replaced.
+        json: The status goes to standard output.
+        read: Names of what is read, and what each is.
+
+    Raises:
+        OutputError: One of them is refused.
+    """
+    for place, target in enumerate(targets):
+        shown = _named(target)
+        if target in targets[:place]:
+            raise OutputError(f"--to {shown} may be given only once", hint="give each target once")
+        if _is_file(target):
+            recording_encoding(Path(target), _ANY, alpha=alpha)
+            check_target(through_links(Path(target)), overwrite=overwrite)
+            continue
+        if scheme_of(target) is not None:
+            check_address(target)
+        if target == STDOUT and json:
+            raise OutputError("--to - and --json both write to standard output", hint="use one or the other")
+        if target == STDOUT and sys.stdout.isatty():
+            raise OutputError("--to - would fill the terminal", hint="try streammatte live --to - | ffplay -")
+        if alpha and target not in (STDOUT, _WINDOW):
+            raise UnsupportedOutput(
+                f"--to {shown} cannot be transparent", hint="use another --bg, or write .mov, .webm, .mkv or -"
+            )
+    check_apart([target for target in targets if _is_file(target)], read)
+
+
+def _is_file(target: str) -> bool:
+    return target not in (STDOUT, _WINDOW) and target.partition(":")[0] != _CAMERA and scheme_of(target) is None
+
+
+def _named(target: str) -> str:
+    """A target as messages show it."""
+    return target if target == STDOUT else without_secrets(target)
+
+
+def _needs_even_sizes(target: str) -> bool:
+    mp4 = _is_file(target) and Path(target).suffix.lower() == ".mp4"
+    return mp4 or scheme_of(target) is not None or target.partition(":")[0] == _CAMERA
+
+
+class Outputs:
+    """All outputs of a run as one. A context manager.
+
+    One that fails is left, and the others go on; at the end, or when none is left, the first failure is raised. A run
+    that an error ends before anybody was shown leaves no files.
+
+    Args:
+        targets: As ``--to`` names them: ``camera``, ``camera:NAME``, ``window``, an address, a file, ``-``.
+        info: The pictures' stream.
+        controls: Set by keys in a window.
+        alpha: Pictures have four channels.
+        overwrite: Files may be replaced.
+        backgrounds: How many the key cycles through.
+
+    Attributes:
+        failures: What has failed so far.
+        lost: The targets that did.
+        notes: What else the user should know, a line each.
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[str],
+        info: StreamInfo,
+        controls: Controls,
+        *,
+        alpha: bool = False,
+        overwrite: bool = False,
+        backgrounds: int = 1,
+    ) -> None:
+        self.failures: list[OutputError] = []
+        self.lost: list[str] = []
+        self.notes: list[str] = []
+        self._shown = False
+        self._controls = controls
+        self._targets: dict[OutputThread | Window, str] = {}
+        for target in targets:
+            if target == _WINDOW:
+                self._targets[Window(info, controls, backgrounds)] = target
+            else:
+                self._targets[_threaded(target, info, alpha=alpha, overwrite=overwrite)] = target
+        self._open: list[OutputThread | Window] = []
+        padded = [_named(target) for target in targets if _needs_even_sizes(target)]
+        if padded and (info.width % 2 or info.height % 2):
+            even = f"{info.width + info.width % 2}×{info.height + info.height % 2}"
+            self.notes.append(f"{', '.join(padded)}: extended to {even}, since only even sizes are possible")
+
+    @property
+    def ended(self) -> bool:
+        """A key asked for the end, or no output is left."""
+        return self._controls.quit or not self._open
+
+    @property
+    def dropped(self) -> int:
+        """Pictures that an output had no room for, over all outputs."""
+        return sum(output.dropped for output in self._targets if isinstance(output, OutputThread))
+
+    def __enter__(self) -> Self:
+        """Open all of them, or none.
+
+        Raises:
+            OutputError: One cannot be opened.
+        """
+        try:
+            for output in self._targets:
+                output.__enter__()
+                self._open.append(output)
+                if output.note is not None:
+                    self.notes.append(output.note)
+        except BaseException:
+            for output in self._open:
+                with suppress(OutputError):  # they are empty, and the first failure is what matters
+                    output.__exit__(None, None, None)
+            raise
+        return self
+
+    def before(self, frame: Frame) -> None:
+        """The raw frame of what is shown next: for windows, and for nothing else."""
+        for output in self._targets:
+            if isinstance(output, Window):
+                output.before(frame)
+
+    def show(self, shown: Shown) -> None:
+        """Hand a picture to all outputs. Waits for none of them.
+
+        Raises:
+            OutputError: The last of them has failed.
+        """
+        self._shown |= not shown.held
+        for output in list(self._open):
+            try:
+                output.show(shown)
+            except ReaderLeft:
+                self.notes.append("standard output was closed by its reader")
+                self._leave(output)
+            except OutputError as exc:
+                self._failed(output, exc)
+                self._leave(output)
+        if not self._open and self.failures:
+            raise self.failures[0]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        nobody = kind is not None and not self._shown
+        for output in self._open:
+            output.finish(exc if nobody else None)
+        broken: Exception | None = None
+        for output in list(self._open):
+            try:
+                self._leave(output, *((kind, exc, trace) if nobody else (None, None, None)))
+            except Exception as failure:  # a bug; the other outputs' files are completed before it is raised
+                broken = broken or failure
+        if kind is None and broken is not None:
+            raise broken
+        if kind is None and self.failures:
+            raise self.failures[0]
+
+    def kept(self) -> list[str]:
+        """A line for each file: whether it is complete, or what there is of it."""
+        return [line for output in self._targets if isinstance(output, OutputThread) and (line := output.kept())]
+
+    def _leave(
+        self,
+        output: OutputThread | Window,
+        kind: type[BaseException] | None = None,
+        exc: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        self._open.remove(output)
+        try:
+            output.__exit__(kind, exc, trace)
+        except OutputError as failure:
+            if failure not in self.failures:
+                self._failed(output, failure)
+
+    def _failed(self, output: OutputThread | Window, failure: OutputError) -> None:
+        self.failures.append(failure)
+        self.lost.append(_named(self._targets[output]))
+
+
+def _threaded(target: str, info: StreamInfo, *, alpha: bool, overwrite: bool) -> OutputThread:
+    device, _, name = target.partition(":")
+    if device == _CAMERA:
+        return OutputThread(VirtualCamera(name or None, info))
+    if not _is_file(target):
+        return OutputThread(StreamWriter(target, info, alpha=alpha))
+    path = Path(target)
+    return OutputThread(Recording(path, info, alpha=alpha, overwrite=overwrite), path=path)
