@@ -9,7 +9,7 @@ from dataclasses import replace
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
@@ -29,8 +29,8 @@ from streammatte.media.write.composing import IntegerPictures
 from streammatte.models import birefnet
 from streammatte.models.birefnet import BiRefNetModel
 from streammatte.models.listing import download_bar
-from streammatte.options import Edges, Matting, Options, Transparency
-from streammatte.options.field import options_of
+from streammatte.options import Edges, Matting, Options, Reading, Transparency
+from streammatte.options.field import build, options_of
 from streammatte.pipeline import prefetch
 from streammatte.refusals import screen_of
 from streammatte.stages import stages_for
@@ -210,45 +210,34 @@ def _own_stages(model: Model, given: dict[str, Any]) -> list[Stage]:
     )
 
 
-def open_video(
-    path: PathOrName,
-    *,
-    mark_in: str | int | None = None,
-    mark_out: str | int | None = None,
-    handles: int = 0,
-    frame_rate: Fraction | None = None,
-    layer: str | None = None,
-    input_transfer: str | None = None,
-    interlaced: Literal["refuse", "deinterlace", "as-is"] = "refuse",
-    strict: bool = False,
-) -> Video:
+def open_video(path: PathOrName, **options: Any) -> Video:
     """Open footage: a video, a picture, an animated picture, or numbered pictures (``plate.####.png``).
 
     Args:
         path: A path, an address, or ``-`` for standard input.
-        mark_in, mark_out: The first and the last frame: a frame number, a time (``3s``, ``1:02.5``) or timecode.
-        handles: Extra frames on both sides, where there are any.
-        frame_rate: Of pictures; 24 by default. A clip has its own.
-        layer: Layer or part of an OpenEXR file.
-        input_transfer: How the footage encodes light, as ``--input-transfer`` has it; by default as tagged.
-        interlaced: What to do with interlaced footage.
-        strict: Raise ``DecodeFailed`` at the first damage instead of reading what can be decoded.
+        options: The command's reading options by name: ``mark_in`` and ``mark_out`` (a frame number, ``3s``, ``1:02.5``
+            or timecode), ``handles``, ``frame_rate``, ``layer``, ``input_transfer``, ``interlaced``, ``strict``.
 
     Raises:
         InputError: There are no such frames or no such layer, or the footage is interlaced and that is refused.
         SourceNotFound, NoVideoStream, DecodeFailed: It cannot be read.
+        TypeError: There is no such option.
     """
+    if "input_alpha" in options:
+        raise TypeError("input_alpha is an option of matte_video; Video.cutouts() gives the footage's own alpha")
+    reading = build(Reading, {"input": path, **options})
     source = media.open_video(
-        path,
-        frame_rate=frame_rate,
-        strict=strict,
-        first=mark_in,
-        last=mark_out,
-        handles=handles,
-        interlaced=interlaced,
-        layer=layer,
+        reading.input,
+        frame_rate=reading.frame_rate,
+        strict=reading.strict,
+        first=reading.mark_in,
+        last=reading.mark_out,
+        handles=reading.handles,
+        interlaced=reading.interlaced,
+        layer=reading.layer,
     )
-    return Video(path, source, view_of(transfer_for(input_transfer, source.info.color), source.info.profile))
+    transfer = transfer_for(reading.input_transfer, source.info.color)
+    return Video(reading.input, source, view_of(transfer, source.info.profile))
 
 
 def open_writer(

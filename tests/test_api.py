@@ -196,6 +196,11 @@ def test_errors_say_which(photo: Path, model: BiRefNetModel, tmp_path: Path) -> 
     for stages in (None, []):
         with pytest.raises(TypeError, match="smoth"):
             sm.matte([], model, stages, smoth="high")
+    for wrong_option in ({"mark_inn": 3}, {"input_alpha": "core"}):
+        with pytest.raises(TypeError, match=next(iter(wrong_option))):
+            sm.open_video(photo, **wrong_option)
+    with pytest.raises(sm.InputError, match="interlaced"):
+        sm.open_video(photo, interlaced="perhaps")
     with pytest.raises(TypeError, match="device"):
         sm.matte_video(photo, tmp_path / "out.png", model=model, device="cpu")
     with pytest.raises(sm.InputError, match="smooth"):
@@ -364,3 +369,13 @@ def test_importing_is_quick_and_a_photograph_needs_few_libraries(photo: Path, tm
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
+
+
+def test_the_default_model_is_loaded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    black = np.zeros((24, 32, 3), np.uint8)
+    assert sm.remove(black).shape == sm.remove(black).shape == (24, 32, 4)
+    notices = [record.getMessage() for record in caplog.records if record.name == "streammatte"]
+    assert len(notices) == 1 and "streammatte models" in notices[0]

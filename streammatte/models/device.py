@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 LARGE = 512  # input size in pixels from which a network on the CPU takes much longer than what runs beside it
-OTHERS = 3  # cores left to reading, to writing, and to another program
+OTHERS = 2  # cores that a small network leaves to what runs beside it: reading, stages, writing, other programs
 
 
 def available_devices() -> list[str]:
