@@ -126,11 +126,6 @@ class Link:
             return self._here
 
     @property
-    def before(self) -> Picture | None:
-        """The picture of the frame before; ``None`` for the first."""
-        return None if self._before is None else self._before()
-
-    @property
     def one_shot(self) -> bool:
         """Whether the two frames are of one shot, as their pictures tell; ``False`` for the first frame."""
         with self._asking:
