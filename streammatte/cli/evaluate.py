@@ -24,6 +24,7 @@ COMMAND = Command(
     "name.####.png) with the same frames.",
     takes=(EvaluationOptions, EvaluateTerminal),
     places=("pred", "truth"),
+    examples=(("streammatte evaluate out.mov truth.mov --html scores.html", "figures and a page"),),
 )
 
 

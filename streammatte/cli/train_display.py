@@ -56,12 +56,15 @@ class TrainDisplay:
                 f"interrupted at step {summary.steps}, saved in {summary.state}; --resume continues from there"
             )
             return
+        before, after = summary.before, summary.after
+        worse = before is not None and after is not None and after.mad > before.mad
+        if worse:
+            self._terminal.warning("the result scores worse than the start: try more pairs, fewer --steps or a lower --rate")
         if not self._terminal.progress:
             return
         out = Console(highlight=False)
         took = f"{summary.start} after {summary.steps} steps on {summary.trained} pairs, {duration(summary.seconds)}"
         out.print(f"{summary.output}  ({took})", markup=False, soft_wrap=True)
-        before, after = summary.before, summary.after
         if before and after:
             on = f"pairs held out ({summary.held_out})" if summary.held_out else "the training pairs"
             out.print(
@@ -69,5 +72,5 @@ class TrainDisplay:
                 f"IoU {before.iou:.3f} before, {after.iou:.3f} after",
                 soft_wrap=True,
             )
-        if not (before and after and after.mad > before.mad):
+        if not worse:
             out.print(f"use it: streammatte clip.mp4 out.mov --weights {summary.output}", markup=False, soft_wrap=True)

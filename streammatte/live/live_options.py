@@ -26,6 +26,7 @@ class LiveOptions:
     size: tuple[int, int] | None = option(
         None,
         "--size WxH",
+        example="1280x720",
         help="picture size to ask the camera for; other sizes are scaled and cropped to it (default: 1280x720)",
     )
     rate: Fraction | None = option(

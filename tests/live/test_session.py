@@ -52,6 +52,8 @@ class Told:
     def notice(self, text: str) -> None:
         self.notices.append(text)
 
+    warning = notice
+
     def fetching(self, done: int, total: int | None) -> None:
         raise AssertionError("nothing is fetched here")
 
