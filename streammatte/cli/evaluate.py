@@ -13,7 +13,7 @@ from streammatte.quality.options import EvaluationOptions
 
 @dataclass(frozen=True, slots=True)
 class EvaluateTerminal:
-    quiet: bool = like(TerminalOptions, "quiet", common=False)
+    quiet: bool = like(TerminalOptions, "quiet")
 
 
 COMMAND = Command(

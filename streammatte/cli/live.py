@@ -13,7 +13,7 @@ from streammatte.options.field import like, option
 
 @dataclass(frozen=True, slots=True)
 class LiveTerminal:
-    quiet: bool = like(TerminalOptions, "quiet", section="run", common=False)
+    quiet: bool = like(TerminalOptions, "quiet", section="run")
     list_cameras: bool = option(False, "--list-cameras", section="camera", help="list the cameras and exit")
 
 
@@ -25,7 +25,7 @@ COMMAND = Command(
     takes=(LiveOptions, LiveTerminal),
     examples=(
         ("streammatte live --bg beach.jpg", "on the virtual camera"),
-        ("streammatte live --to window --camera 1", "the second camera in a window"),
+        ("streammatte live --to window --camera 1", "camera 1 in a window"),
         ("streammatte live --bg green --to talk.mp4", "to a file"),
     ),
 )

@@ -106,7 +106,9 @@ class _Typed:
             return True
         if option.repeat == "refuse" and len(given) > 1:
             self.refuse(f"{option.shown} may be given only once", self._without(option))
-        given = [str(Path(each).expanduser()) if each.startswith("~/") else each for each in given]  # --output=~/out.mov
+        given = [
+            str(Path(each).expanduser()) if each.startswith("~/") else each for each in given
+        ]  # --output=~/out.mov
         for each in given:
             try:
                 option.value((each,) if option.repeat == "join" else each)

@@ -56,8 +56,8 @@ class Terminal:
         self.update(completed=done, total=total)
 
     def show(self, what: str, *columns: ProgressColumn, **fields: Any) -> None:
-        """Make that the bar, if it is not yet."""
-        if not self.progress or self._what == what:
+        """Make that the bar, if it is not yet; a log has none."""
+        if not self.progress or self._what == what or not self.console.is_interactive:
             return
         self.stop()
         self._what = what

@@ -14,7 +14,7 @@ from streammatte.train.options import TuneOptions
 @dataclass(frozen=True, slots=True)
 class TrainTerminal:
     json: bool = like(TerminalOptions, "json", section="")
-    quiet: bool = like(TerminalOptions, "quiet", common=False)
+    quiet: bool = like(TerminalOptions, "quiet")
 
 
 COMMAND = Command(
@@ -24,7 +24,7 @@ COMMAND = Command(
     "cut-outs as straight RGBA PAIRS/x.png with --backgrounds DIR. Ctrl-C saves the state; --resume continues.",
     takes=(TuneOptions, TrainTerminal),
     places=("pairs", "output"),
-    examples=(("streammatte train pairs mine.safetensors", "the bundled model, on pairs/images and pairs/alphas"),),
+    examples=(("streammatte train pairs mine.safetensors", "pairs/images with pairs/alphas"),),
 )
 
 

@@ -46,7 +46,8 @@ class TrainDisplay:
     def scored(self, step: int, loss: float, scores: Scores) -> None:
         """The state at ``step`` was saved and scored: a line that stays, also in a log."""
         if self._terminal.progress:
-            self.notice(f"step {step}: loss {loss:.3f}, MAD {scores.mad:.1f}, IoU {scores.iou:.3f}")
+            lost = f"loss {loss:.3f}, " if loss else ""  # no step was taken since it was resumed
+            self.notice(f"step {step}: {lost}MAD {scores.mad:.1f}, IoU {scores.iou:.3f}")
 
     def trained(self, summary: TuneSummary) -> None:
         """Print what was written and how good it is, or how to continue a run that was stopped."""
@@ -59,14 +60,17 @@ class TrainDisplay:
         before, after = summary.before, summary.after
         worse = before is not None and after is not None and after.mad > before.mad
         if worse:
-            self._terminal.warning("the result scores worse than the start: try more pairs, fewer --steps or a lower --rate")
+            self._terminal.warning(
+                "the result scores worse than the start: try more pairs, fewer --steps or a lower --rate"
+            )
         if not self._terminal.progress:
             return
         out = Console(highlight=False)
         took = f"{summary.start} after {summary.steps} steps on {summary.trained} pairs, {duration(summary.seconds)}"
         out.print(f"{summary.output}  ({took})", markup=False, soft_wrap=True)
         if before and after:
-            on = f"pairs held out ({summary.held_out})" if summary.held_out else "the training pairs"
+            held = f"{summary.held_out} held-out pair{'s' * (summary.held_out != 1)}"
+            on = held if summary.held_out else "the training pairs"
             out.print(
                 f"on {on}: MAD × 1000 {before.mad:.1f} before, {after.mad:.1f} after; "
                 f"IoU {before.iou:.3f} before, {after.iou:.3f} after",

@@ -123,9 +123,10 @@ def option(
 
 
 def like(other: type, name: str, **changes: Any) -> Any:
-    """The field that another class has under that name, with changes."""
+    """The field that another class has under that name, with changes; it is not common unless one of them says so."""
     field = other.__dataclass_fields__[name]  # type: ignore[attr-defined]
-    return dataclasses.field(default=changes.pop("default", field.default), metadata={**field.metadata, **changes})
+    metadata = {**field.metadata, "common": False, **changes}
+    return dataclasses.field(default=metadata.pop("default", field.default), metadata=metadata)
 
 
 def group(title: str, about: str, make: Callable[[], Any] | None = None) -> Any:
