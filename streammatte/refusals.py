@@ -1,4 +1,4 @@
-"""What cannot be asked for: every refusal of a run, raised before any work."""
+"""Every refusal of a run, raised before any work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check(options: Options) -> None:
     """Raise the first refusal of these options, if there is one.
 
     Raises:
-        InputError, OutputError: They ask for something impossible, or for two things that exclude each other.
+        InputError, OutputError: An option is impossible, or two exclude each other.
     """
     _check_input(options)
     _check_input(options)
@@ -34,7 +34,7 @@ def check(options: Options) -> None:
 
 
 def check_source(options: Options, source: Footage) -> None:
-    """Raise what only the opened source tells: its alpha, size and number of frames.
+    """Refuse what does not fit the opened source: its alpha, size and number of frames.
 
     Raises:
         InputError, UnsupportedOutput: An option does not fit this source.
@@ -54,7 +54,7 @@ def check_source(options: Options, source: Footage) -> None:
 
 
 def check_standard_output(options: Options) -> None:
-    """Refuse to write an output to where ``--json`` prints the summary."""
+    """Refuse an output on standard output, where ``--json`` prints the summary."""
     if PIPE in options.writing.files:
         raise OutputError("-o - cannot be combined with --json: both write to standard output", hint="leave out --json")
 

@@ -90,7 +90,7 @@ class _Typed:
         self.refuse(f"unknown option {flag}" + (f"; did you mean {near[0]}?" if near else ""), hint)
 
     def place(self, given: dict[str, Any], words: Sequence[str]) -> None:
-        """Add what is told by its place."""
+        """Add the positional options."""
         if len(words) > len(self.command.places):
             extra = words[len(self.command.places)]
             quotes = "; a name with spaces is written in quotes" if self.command.places else ""

@@ -13,7 +13,7 @@ from streammatte.cli.terminal import Terminal, duration
 if TYPE_CHECKING:
     from streammatte.train.finetune import Scores, TuneSummary
 
-# Between two lines about training where no bar is seen: in a log, a pipe.
+# Between two lines about training in a log, which has no bar.
 SECONDS_BETWEEN_LINES = 30
 
 
@@ -26,12 +26,12 @@ class TrainDisplay:
         self._printed = 0.0
 
     def begins(self, what: str) -> None:
-        """Training starts now; ``what`` tells on how much."""
+        """Training starts now."""
         if self._terminal.progress:
             self.notice(what)
 
     def stepped(self, what: str, progress: float, loss: float) -> None:
-        """A step was taken, ``what`` being its number; ``progress`` is from 0 to 1."""
+        """A step was taken; ``what`` names it, ``progress`` is from 0 to 1."""
         terminal = self._terminal
         if not terminal.progress:
             return
