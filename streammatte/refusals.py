@@ -156,9 +156,10 @@ def _pipes(options: Options) -> Iterator[StreammatteError]:
     reading, writing = options.reading, options.writing
     if writing.files.count(PIPE) > 1:
         yield OutputError("only one output can be -, standard output", hint="name files for the others")
-    guides = [spec.removeprefix("invert:") for specs in _guides_given(options) for spec in specs]
+    matting, masks = options.matting, options.transparency.transparent_masks
+    guides = (*matting.core_mattes, *matting.garbage_mattes, *matting.holdout_mattes, *masks)
     for name, path in [("--bg", writing.background), *(("a guide matte", path) for path in guides)]:
-        if path == PIPE:
+        if path is not None and path.removeprefix("invert:") == PIPE:
             yield InputError(f"{name} cannot be -, which is for INPUT only", hint="name a file")
     if reading.input != PIPE:
         return
@@ -178,16 +179,6 @@ def _pipes(options: Options) -> Iterator[StreammatteError]:
             "INPUT - reads a pipe, but standard input is the terminal",
             hint="ffmpeg -i clip.mp4 -f nut - | streammatte - -o out.mov",
         )
-
-
-def _guides_given(options: Options) -> tuple[tuple[str, ...], ...]:
-    matting = options.matting
-    return (
-        matting.core_mattes,
-        matting.garbage_mattes,
-        matting.holdout_mattes,
-        options.transparency.transparent_masks,
-    )
 
 
 def _matte(options: Options) -> Iterator[StreammatteError]:

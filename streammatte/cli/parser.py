@@ -93,8 +93,11 @@ class _Typed:
         """Add the positional options."""
         if len(words) > len(self.command.places):
             extra = words[len(self.command.places)]
-            quotes = "; a name with spaces is written in quotes" if self.command.places else ""
-            self.refuse(f"unexpected argument {without_secrets(extra)!r}", self._usual() + quotes)
+            hint = self._usual() + ("; a name with spaces is written in quotes" if self.command.places else "")
+            name = self.command.prog.partition(" ")[2]
+            if name and Path(name).is_file():  # a file that is called like this command
+                hint = command_line("streammatte", [f"./{name}", *self.arguments])
+            self.refuse(f"unexpected argument {without_secrets(extra)!r}", hint)
         for name, word in zip(self.command.places, words, strict=False):
             given[name] = [word, *given.get(name, ())]
         for name, option in self.command.options.items():
