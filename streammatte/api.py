@@ -24,7 +24,7 @@ from streammatte.errors import InputError
 from streammatte.frame import Cutout, Frame, Model, Stage, StreamInfo
 from streammatte.media.read.pictures import Picture
 from streammatte.media.read.stills import assembled, channels_of, orientation_of, translating
-from streammatte.media.read.video import Video
+from streammatte.media.read.video import Video, opened
 from streammatte.media.write.composing import IntegerPictures
 from streammatte.models import birefnet
 from streammatte.models.birefnet import BiRefNetModel
@@ -225,19 +225,7 @@ def open_video(path: PathOrName, **options: Any) -> Video:
     """
     if "input_alpha" in options:
         raise TypeError("input_alpha is an option of matte_video; Video.cutouts() gives the footage's own alpha")
-    reading = build(Reading, {"input": path, **options})
-    source = media.open_video(
-        reading.input,
-        frame_rate=reading.frame_rate,
-        strict=reading.strict,
-        first=reading.mark_in,
-        last=reading.mark_out,
-        handles=reading.handles,
-        interlaced=reading.interlaced,
-        layer=reading.layer,
-    )
-    transfer = transfer_for(reading.input_transfer, source.info.color)
-    return Video(reading.input, source, view_of(transfer, source.info.profile))
+    return opened(build(Reading, {"input": path, **options}))
 
 
 def open_writer(

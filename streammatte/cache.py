@@ -317,8 +317,8 @@ def cache_of(
     # What decides over the pixels of a frame of a certain index.
     reading = options.reading
     key |= {name: str(getattr(reading, name)) for name in ("layer", "interlaced", "input_transfer")}
-    if reading.interlaced == "deinterlace":  # the filter knows nothing of what lies before the first frame
-        key["in"] = f"{reading.mark_in} - {reading.handles}"
+    if reading.interlaced == "deinterlace":  # the filter knows nothing of what lies beyond the first and last frame
+        key["part"] = f"{reading.mark_in} - {reading.mark_out} - {reading.handles}"
     stem = Path(reading.input.removeprefix("file://")).stem
     return MatteCache(folder, stem, key, keep=options.writing.keep_mattes, notice=notice)
 

@@ -17,10 +17,11 @@ from streammatte.frame import Cutout, Frame, Model, Stage
 from streammatte.models.device import computed_on, cores, cores_for
 from streammatte.stages import stages_for
 from streammatte.stages.detail import lifted
-from streammatte.stages.linking import linked
+from streammatte.stages.linking import Linker
 
 T = TypeVar("T")
 
+_WORKER = "streammatte-prefetch"
 STEPS = 65535  # alphas are rounded to 16 bits, as the cache stores them, so that a second run equals the first
 
 
@@ -59,7 +60,11 @@ def matte(
         stages = stages_for(size, **wanted)
     elif wanted:
         raise TypeError(f"{', '.join(wanted)}: options of the default stages, but stages are given")
-    cutouts = _matted(source, model, batch, size, torch.get_num_threads())
+    if batch < 1:
+        raise ValueError(f"batch={batch}: must be 1 or more")
+    stages = list(stages)
+    looks_around = any(getattr(stage, "behind", 1) or getattr(stage, "ahead", 1) for stage in stages)
+    cutouts = _matted(source, model, batch, Linker(size) if looks_around else None, torch.get_num_threads())
     if ahead:
         cutouts = prefetch(computed_on(cores_for(), cutouts), ahead)
     for stage in stages:
@@ -68,26 +73,29 @@ def matte(
 
 
 def _matted(
-    source: Iterable[Frame], model: Model, batch: int, size: tuple[int, int] | None, own_cores: int
+    source: Iterable[Frame], model: Model, batch: int, linker: Linker | None, own_cores: int
 ) -> Generator[Cutout]:
     with _ending(iter(source)) as frames:
-        pairs = linked(frames, size)
-        while group := list(islice(pairs, batch)):
+        while group := list(islice(frames, batch)):
             with torch.no_grad(), cores(own_cores):  # a loaded model chooses its number itself
-                alphas = model([frame for frame, _ in group])
+                alphas = model(group)
             if len(alphas) != len(group):
                 raise ModelError(f"the model returned {len(alphas)} alphas for {len(group)} frames")
-            for (frame, link), alpha in zip(group, alphas, strict=True):
-                yield Cutout(frame, _checked(alpha, frame), link=link)
+            for frame, alpha in zip(group, alphas, strict=True):
+                yield Cutout(frame, _checked(alpha, frame), link=None if linker is None else linker(frame))
 
 
 def _checked(alpha: Tensor, frame: Frame) -> Tensor:
-    """An alpha of 16 bits, without a gradient: stages compute outside of torch, too."""
+    """An alpha of 16 bits, where its frame lies, without a gradient: stages compute outside of torch, too."""
+    if not isinstance(alpha, Tensor) or not (alpha.is_floating_point() or alpha.dtype == torch.bool):
+        kind = str(alpha.dtype) if isinstance(alpha, Tensor) else type(alpha).__name__
+        raise ModelError(f"the model returned an alpha of type {kind}; expected a float tensor in [0, 1]")
     if alpha.ndim != 2 or not alpha.numel():
         raise ModelError(f"the model returned an alpha of shape {tuple(alpha.shape)}; expected (height, width)")
     if not alpha.isfinite().all():  # what looks at neighbours would carry it on from frame to frame
         raise ModelError(f"the model returned NaN for frame {frame.index}", hint="try --precision fp32")
-    return alpha.detach().to(torch.float32).clamp(0, 1).mul(STEPS).round_().div_(STEPS)
+    alpha = alpha.detach().to(frame.rgb.device, torch.float32)
+    return alpha.clamp(0, 1).mul(STEPS).round_().div_(STEPS)
 
 
 def _staged(cutouts: Iterator[Cutout], stage: Stage) -> Generator[Cutout]:
@@ -143,6 +151,7 @@ def prefetch(items: Iterable[T], depth: int = 4, *, stopped: Callable[[], None] 
     What goes wrong in the thread is raised here, after the items that came before it. Closing this generator (or an
     exception in it) stops the thread and closes ``items`` before it returns, so that no file is used after its release.
     """
+    consumer = threading.current_thread()
     ahead: queue.Queue[tuple[T | None, BaseException | None, bool]] = queue.Queue(maxsize=depth)
     stop, ended = threading.Event(), threading.Event()
 
@@ -166,10 +175,11 @@ def prefetch(items: Iterable[T], depth: int = 4, *, stopped: Callable[[], None] 
         finally:
             ended.set()
 
-    thread = threading.Thread(target=work, name="streammatte-prefetch", daemon=True)
+    thread = threading.Thread(target=work, name=_WORKER, daemon=True)
     try:
         thread.start()
         while True:
+            consumer = threading.current_thread()
             item, exc, last = ahead.get()
             if exc is not None:
                 raise exc
@@ -182,5 +192,7 @@ def prefetch(items: Iterable[T], depth: int = 4, *, stopped: Callable[[], None] 
             stopped()
         if thread.ident is None:  # a signal came while it was starting, which ends the wait for it and not the thread
             ended.wait(1)
-        if thread.ident is not None:
+        # The garbage collector may run in any thread, even in one that this one waits for.
+        collected = threading.current_thread() is not consumer and threading.current_thread().name == _WORKER
+        if thread.ident is not None and not collected:
             thread.join()

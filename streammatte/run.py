@@ -5,14 +5,14 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of, sdmatte_identity
-from streammatte.frame import Cutout, Footage, Frame, StreamInfo, Writer
+from streammatte.frame import Cutout, Footage, StreamInfo, Writer
 from streammatte.options import Options
 from streammatte.refusals import check, check_source, screen_of
 from streammatte.stages.transparent.asking import Transparency
@@ -20,6 +20,7 @@ from streammatte.summary import STAGES, Clock, Summary, Timed, TimedModel, repor
 
 if TYPE_CHECKING:
     from streammatte.media.read.guide import GuideMatte
+    from streammatte.media.read.video import Video
     from streammatte.media.write.delivery import Target
     from streammatte.media.write.output import TextFile
     from streammatte.models.birefnet import BiRefNetModel
@@ -48,11 +49,12 @@ def run(options: Options, display: Display, model: BiRefNetModel | None = None) 
     Decoding, the network, the stages and encoding have a thread each. No output gets its name before all of them are
     complete.
     """
+    from streammatte.media.read.video import opened
     from streammatte.media.write.delivery import targets_of
 
     check(options)
     targets = targets_of(options)
-    with _input(options) as source, ExitStack() as caching, ExitStack() as writing:
+    with opened(options.reading) as source, ExitStack() as caching, ExitStack() as writing:
         check_source(options, source)
         # Entered first, the texts are left last: there are none about outputs that could not be put in their place.
         texts = _texts(options, writing)
@@ -89,22 +91,6 @@ def run(options: Options, display: Display, model: BiRefNetModel | None = None) 
         with _uninterrupted():  # the outputs are complete; what is left is renaming
             writing.close()
     return summary
-
-
-def _input(options: Options) -> Footage:
-    from streammatte.media import open_video
-
-    reading = options.reading
-    return open_video(
-        reading.input,
-        frame_rate=reading.frame_rate,
-        strict=reading.strict,
-        first=reading.mark_in,
-        last=reading.mark_out,
-        handles=reading.handles,
-        interlaced=reading.interlaced,
-        layer=reading.layer,
-    )
 
 
 def _texts(options: Options, writing: ExitStack) -> dict[str, TextFile]:
@@ -263,22 +249,16 @@ def _chain(
     return _Chain(TimedModel(network, model.size), answers, seeing, [Timed(stage) for stage in stages])
 
 
-def _cutouts(options: Options, source: Footage, chain: _Chain) -> Generator[Cutout]:
+def _cutouts(options: Options, source: Video, chain: _Chain) -> Generator[Cutout]:
     """The cut-outs of all frames, computed in threads; close it to stop them."""
-    from streammatte.color.screen import transfer_for, view_of
-    from streammatte.media.read.file_source import FileSource
     from streammatte.pipeline import matte, prefetch
 
     def stopped() -> None:
         chain.seeing.stop()
-        if isinstance(source, FileSource):
-            source.stop()
+        source.stop()
 
-    frames: Iterable[Frame] = chain.decode.over(source)
-    view = view_of(transfer_for(options.reading.input_transfer, source.info.color), source.info.profile)
-    if view is not None:
-        frames = (replace(frame, view=view) for frame in frames)
-    cutouts = matte(prefetch(frames), chain.model, chain.stages, batch=options.network.batch, ahead=AHEAD)
+    frames = prefetch(chain.decode.over(source))
+    cutouts = matte(frames, chain.model, chain.stages, batch=options.network.batch, ahead=AHEAD)
     return prefetch(cutouts, stopped=stopped)
 
 
@@ -345,7 +325,7 @@ def _tell_of_outputs(summary: Summary, options: Options, targets: Sequence[Targe
 
 
 def _tell_of_quality(
-    summary: Summary, options: Options, source: Footage, writers: Sequence[Writer], watchers: _Watchers
+    summary: Summary, options: Options, source: Video, writers: Sequence[Writer], watchers: _Watchers
 ) -> None:
     from streammatte.quality.observer import lengths_of_all
 
@@ -360,7 +340,7 @@ def _write_texts(
     texts: dict[str, TextFile],
     summary: Summary,
     options: Options,
-    source: Footage,
+    source: Video,
     targets: Sequence[Target],
     writers: Sequence[Writer],
     watchers: _Watchers,
@@ -383,6 +363,7 @@ def _uninterrupted() -> Iterator[None]:
         yield
         return
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [number for number in numbers if signal.getsignal(number) is not None]  # set by C, and not to be restored
     before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield

@@ -8,7 +8,6 @@ Blake 2004). Each frame by itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from streammatte.frame import Cutout
+from streammatte.stages.frame_by_frame import FrameByFrame
 
 Matte = NDArray[np.float32]
 
@@ -33,22 +33,15 @@ CERTAIN = 0.05  # from 0 or 1, in the mean over a hole or a piece
 AGREEMENT = 0.2  # overlap of cut and matte below which the cut is taken to have run away
 
 
-class ClipColors:
+class ClipColors(FrameByFrame):
     """The stage. It works at the matte's own size, and on each frame by itself."""
 
-    behind = ahead = 0
-
-    def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out, its alpha settled; the very cut-out if there is too little to learn from."""
+    def better(self, cutout: Cutout) -> Cutout:
         height, width = cutout.alpha.shape
         seen = cutout.frame.seen((height, width)).clamp(0, 1).mul(255).round_().byte()
         rgb = np.ascontiguousarray(seen.permute(1, 2, 0).cpu().numpy())
         alpha = settled(rgb, cutout.alpha.float().cpu().numpy())
-        yield cutout if alpha is None else replace(cutout, alpha=torch.from_numpy(alpha).to(cutout.alpha))
-
-    def flush(self) -> Iterator[Cutout]:
-        """Nothing: no cut-out is held back."""
-        return iter(())
+        return cutout if alpha is None else replace(cutout, alpha=torch.from_numpy(alpha).to(cutout.alpha))
 
 
 def settled(rgb: NDArray[np.uint8], matte: Matte) -> Matte | None:

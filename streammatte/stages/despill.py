@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from streammatte.frame import Cutout
+from streammatte.stages.frame_by_frame import FrameByFrame
 
 LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709's weights of red, green and blue
 
 
-class Despill:
+class Despill(FrameByFrame):
     """The stage: takes a screen's spill off ``Cutout.foreground``, or off the frame's own colours if there is none.
 
     Args:
@@ -23,20 +23,13 @@ class Despill:
         ValueError: No channel of the colour leads.
     """
 
-    behind = ahead = 0
-
     def __init__(self, color: tuple[float, float, float]) -> None:
         _leading(color)
         self._color = color
 
-    def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out, its foreground without spill; the alpha is left alone."""
+    def better(self, cutout: Cutout) -> Cutout:
         rgb = cutout.frame.as_float() if cutout.foreground is None else cutout.foreground
-        yield replace(cutout, foreground=despill(rgb, self._color))
-
-    def flush(self) -> Iterator[Cutout]:
-        """Nothing: no cut-out is held back."""
-        return iter(())
+        return replace(cutout, foreground=despill(rgb, self._color))
 
 
 def despill(rgb: Tensor, color: tuple[float, float, float]) -> Tensor:

@@ -10,7 +10,6 @@ is held to the matte that it came from (back-projection, Irani and Peleg 1991).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -18,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from streammatte.frame import Cutout
+from streammatte.stages.frame_by_frame import FrameByFrame
 from streammatte.stages.tiles import Window, scaled, shrunk, tiles_with, window_sums
 
 SOLID = 0.01  # from 0 or 1; where a pixel of the matte and all its neighbours are, the frame's alpha stays
@@ -30,44 +30,29 @@ ROUNDS = 3  # of back-projection
 TILE = 256  # pixels of the frame
 
 
-class DetailRefiner:
+class DetailRefiner(FrameByFrame):
     """The stage that lifts: alpha at the frame's size, with the picture's own edge.
 
     Args:
         device: Where to compute; the cut-out's own by default. The alpha is given back where it lay.
     """
 
-    behind = ahead = 0
-
     def __init__(self, device: torch.device | str | None = None) -> None:
         self._device = device
 
-    def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out at the frame's size; as it is if it has that already."""
+    def better(self, cutout: Cutout) -> Cutout:
         if cutout.alpha.shape == cutout.frame.size:
-            yield cutout
-            return
+            return cutout
         device = self._device or cutout.alpha.device
         alpha = refine_alpha(cutout.frame.shown().to(device), cutout.alpha.to(device))
-        yield replace(cutout, alpha=alpha.to(cutout.alpha.device))
-
-    def flush(self) -> Iterator[Cutout]:
-        """Nothing: no cut-out is held back."""
-        return iter(())
+        return replace(cutout, alpha=alpha.to(cutout.alpha.device))
 
 
-class Lift:
+class Lift(FrameByFrame):
     """The stage that lifts without detail: alpha at the frame's size, scaled bilinearly."""
 
-    behind = ahead = 0
-
-    def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out at the frame's size."""
-        yield lifted(cutout)
-
-    def flush(self) -> Iterator[Cutout]:
-        """Nothing: no cut-out is held back."""
-        return iter(())
+    def better(self, cutout: Cutout) -> Cutout:
+        return lifted(cutout)
 
 
 def lifted(cutout: Cutout) -> Cutout:

@@ -10,7 +10,6 @@ filters and point operations, which every device does quickly.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import cv2
@@ -19,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from streammatte.frame import Cutout
+from streammatte.stages.frame_by_frame import FrameByFrame
 from streammatte.stages.tiles import Window, tiles_with, window_sums
 
 LEVELS = 7  # the coarsest is a 64th of the frame's size
@@ -30,27 +30,20 @@ TILE = 128  # pixels; what holds no edge at a level is left as the coarser one h
 REACH = ROUNDS + 1  # pixels that a tile needs to see around itself
 
 
-class ForegroundEstimator:
+class ForegroundEstimator(FrameByFrame):
     """The stage: fills ``Cutout.foreground``. Each frame by itself, so that nothing lags and nothing has to be reset.
 
     Args:
         device: Where to compute; the cut-out's own by default. The foreground is given back where the frame lies.
     """
 
-    behind = ahead = 0
-
     def __init__(self, device: torch.device | str | None = None) -> None:
         self._device = device
 
-    def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out with its foreground."""
+    def better(self, cutout: Cutout) -> Cutout:
         rgb, device = cutout.frame.as_float(), self._device or cutout.frame.rgb.device
         foreground = estimate_foreground(rgb.to(device), cutout.alpha.to(device))
-        yield replace(cutout, foreground=foreground.to(rgb.device))
-
-    def flush(self) -> Iterator[Cutout]:
-        """Nothing: no cut-out is held back."""
-        return iter(())
+        return replace(cutout, foreground=foreground.to(rgb.device))
 
 
 @torch.no_grad()

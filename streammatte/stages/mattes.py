@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Protocol
 
@@ -10,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from streammatte.frame import Cutout, Frame
+from streammatte.stages.frame_by_frame import FrameByFrame
 
 
 class Guide(Protocol):
@@ -20,60 +20,39 @@ class Guide(Protocol):
         ...
 
 
-class GuideMattes:
+class GuideMattes(FrameByFrame):
     """The stage that comes first: gives each cut-out its guides, and raises its alpha to the core.
 
     A core teaches the stages that look around what is the subject; :class:`MatteLimits` holds them to it. A garbage
     matte is no such hint: it may cut through a subject, whose colours would be taken for the background's.
     """
 
-    behind = ahead = 0
-
     def __init__(self, core: Guide | None = None, garbage: Guide | None = None, holdout: Guide | None = None) -> None:
         self._guides = core, garbage, holdout
 
-    def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out with its guides."""
+    def better(self, cutout: Cutout) -> Cutout:
         core, garbage, holdout = (None if guide is None else guide.at(cutout.frame) for guide in self._guides)
         alpha = cutout.alpha
         if core is not None:
             alpha = alpha.maximum(_within(core.to(alpha), (alpha.shape[0], alpha.shape[1])))
-        yield replace(cutout, alpha=alpha, core=core, garbage=garbage, holdout=holdout)
-
-    def flush(self) -> Iterator[Cutout]:
-        """Nothing: no cut-out is held back."""
-        return iter(())
+        return replace(cutout, alpha=alpha, core=core, garbage=garbage, holdout=holdout)
 
 
-class MatteLimits:
+class MatteLimits(FrameByFrame):
     """The stage that makes it certain: alpha is exactly 1 where the core is white, exactly 0 where garbage is.
 
     Where both are white, garbage wins. It comes after the alpha has the frame's size.
     """
 
-    behind = ahead = 0
-
-    def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out, its alpha within what its guides allow."""
-        yield within_limits(cutout)
-
-    def flush(self) -> Iterator[Cutout]:
-        """Nothing: no cut-out is held back."""
-        return iter(())
+    def better(self, cutout: Cutout) -> Cutout:
+        return within_limits(cutout)
 
 
-class Holdout:
+class Holdout(FrameByFrame):
     """The stage that comes last: removes what is in front of the subject from the alpha. Colours stay as they are."""
 
-    behind = ahead = 0
-
-    def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out, its alpha times what the holdout matte leaves of it."""
-        yield replace(cutout, alpha=_without(cutout.alpha, cutout.holdout))
-
-    def flush(self) -> Iterator[Cutout]:
-        """Nothing: no cut-out is held back."""
-        return iter(())
+    def better(self, cutout: Cutout) -> Cutout:
+        return replace(cutout, alpha=_without(cutout.alpha, cutout.holdout))
 
 
 def within_limits(cutout: Cutout) -> Cutout:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import cv2
@@ -11,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from streammatte.frame import Cutout
+from streammatte.stages.frame_by_frame import FrameByFrame
 from streammatte.stages.mattes import within_limits
 
 Plane = NDArray[np.float32]
@@ -19,7 +19,7 @@ SMOOTH = 1.0  # pixels, of the distances whose slope is the edge's direction: a 
 STEEP = 0.7  # slope from which a distance is taken to be one from a single edge, and not to lie between two
 
 
-class EdgeShaper:
+class EdgeShaper(FrameByFrame):
     """The stage: chokes, then feathers. No cut-out is held back.
 
     It comes after the foreground's colours, which go on beyond the edge: estimated from an alpha that was spread or
@@ -30,21 +30,14 @@ class EdgeShaper:
         feather: See :func:`feather`.
     """
 
-    behind = ahead = 0
-
     def __init__(self, choke: float = 0.0, feather: float = 0.0) -> None:
         self._choke, self._feather = choke, feather
 
-    def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out with its edge moved and softened, within its core and garbage mattes."""
+    def better(self, cutout: Cutout) -> Cutout:
         alpha = cutout.alpha.float().cpu().numpy().copy()
         near = _around(alpha, abs(self._choke) + self._feather / 2 + 2)
         alpha[near] = feather(choke(np.ascontiguousarray(alpha[near]), self._choke), self._feather)
-        yield within_limits(replace(cutout, alpha=torch.from_numpy(alpha).to(cutout.alpha)))
-
-    def flush(self) -> Iterator[Cutout]:
-        """Nothing: no cut-out is held back."""
-        return iter(())
+        return within_limits(replace(cutout, alpha=torch.from_numpy(alpha).to(cutout.alpha)))
 
 
 def choke(alpha: Plane, pixels: float) -> Plane:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from streammatte.errors import DeviceError, ModelError, WeightsMissing
@@ -64,10 +63,11 @@ class Transparency:
         display: Display,
         remember: Callable[[KeyframeModel], KeyframeModel] = lambda model: model,
     ) -> None:
+        from streammatte.models.sdmatte import check_refiner
         from streammatte.stages import SURE_OF_ITSELF, TransparencyRefiner
 
         asked = options.transparency
-        _check_name(asked.sdmatte)
+        check_refiner(asked.sdmatte)
         self.stage: TransparencyRefiner | None = None
         self._options, self._sdmatte = options, SDMatteOnDemand(options, device, display)
         where = asked.transparent if mask is None else mask
@@ -186,17 +186,3 @@ class SDMatteOnDemand:
     def _go_on(self) -> None:
         if self._stopped.is_set():
             raise KeyboardInterrupt
-
-
-def _check_name(name: str) -> None:
-    """Refuse a name that is neither an existing file or folder nor a known checkpoint."""
-    from streammatte.models.table import CHECKPOINTS, find
-
-    path = Path(name)
-    if path.exists() and name not in (each.name for each in CHECKPOINTS):
-        return
-    if path.suffix in (".safetensors", ".pth") or len(path.parts) > 1:
-        raise WeightsMissing(
-            f"no such checkpoint: {name}", hint="check the path; `streammatte models` lists names, such as sdmatte"
-        )
-    find(name, "sdmatte")
