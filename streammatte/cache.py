@@ -15,7 +15,6 @@ import struct
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
@@ -37,25 +36,21 @@ if TYPE_CHECKING:
     from streammatte.options import Options
     from streammatte.stages.transparent.keyframes import KeyframeModel
 
-_MAGIC = b"streammatte mattes 1\n"
+_MAGIC = b"streammatte mattes 2\n"
 _LONGEST_HEADER = 1 << 16
-_RECORD = struct.Struct("<4s8sIHHII")  # marker, kind, frame, height, width, bytes, CRC-32
+_RECORD = struct.Struct("<4s8sIqHHII")  # marker, kind, index, pts, height, width, bytes, CRC-32
 _MARKER = b"MATT"
 _REORDERED = 32  # frames: twice as far as any codec lets one depend on a later one
 _WAITING = 16  # answers that may wait for the disk
 _MATTE = bytes(8)  # the kind of the main network's answers
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    offset: int
-    length: int
-    shape: tuple[int, int]
-    checksum: int
+_Key = tuple[bytes, int, int]
+"""Kind, index and pts: in a part of damaged footage, frames may have other indices than in the whole."""
 
 
 class MatteCache:
-    """Answers by kind and frame index. A context manager; leave it with an exception, and what it holds stays hidden.
+    """Answers by kind and frame. A context manager; leave it with an exception, and what it holds stays hidden.
 
     Nothing here ends a run: what cannot be read is computed, and where nothing can be written the cache turns itself
     off and says so once.
@@ -80,10 +75,10 @@ class MatteCache:
         name = f"{stem}.{sha256(self._header).hexdigest()[:12]}.mattes"
         self._visible, self._hidden = folder / name, folder / f".{name}"
         self._keep, self._notice = keep, notice
-        self._places: dict[tuple[bytes, int], _Place] = {}
+        self._starts: dict[_Key, int] = {}  # of records
         self._file: BinaryIO | None = None
         self._reading = threading.Lock()
-        self._waiting: queue.Queue[tuple[bytes, int, Tensor] | None] = queue.Queue(_WAITING)
+        self._waiting: queue.Queue[tuple[_Key, Tensor] | None] = queue.Queue(_WAITING)
         self._thread: threading.Thread | None = None
         self._lock = FileLock(folder / f".{name}.lock", timeout=0)
         self._owned = True
@@ -91,7 +86,7 @@ class MatteCache:
         self.left = False
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._starts)
 
     def __enter__(self) -> Self:
         try:
@@ -109,38 +104,42 @@ class MatteCache:
             self._thread.start()
         return self
 
-    def get(self, kind: bytes, index: int) -> Tensor | None:
+    def get(self, kind: bytes, frame: Frame) -> Tensor | None:
         """(h, w) float32 in [0, 1]; ``None`` if there is no such answer, or it is damaged."""
         import torch
 
-        place = self._places.get((kind, index))
-        if place is None or self._file is None:
+        key = kind, frame.index, frame.pts
+        start = self._starts.get(key)
+        if start is None or self._file is None:
             return None
-        data = b""
-        with self._reading, contextlib.suppress(OSError):
-            self._file.seek(place.offset)
-            data = self._file.read(place.length)
-        whole = _checksum(kind, index, place.shape, data) == place.checksum
-        steps = unpacked(data, place.shape) if whole else None
+        steps = None
+        with self._reading, contextlib.suppress(OSError, struct.error):
+            self._file.seek(start)
+            head = self._file.read(_RECORD.size)
+            _, *found, height, width, length, checksum = _RECORD.unpack(head)
+            data = self._file.read(length)
+            if tuple(found) == key and _checksum(head, data) == checksum:
+                steps = unpacked(data, (height, width))
         if steps is None:
-            del self._places[kind, index]
+            del self._starts[key]
             return None
         return torch.from_numpy(steps.astype(np.float32)) / STEPS
 
-    def put(self, kind: bytes, index: int, answer: Tensor) -> None:
+    def put(self, kind: bytes, frame: Frame, answer: Tensor) -> None:
         """Store a rounded answer; what is there already stays."""
-        if self._thread is not None and (kind, index) not in self._places:
-            self._waiting.put((kind, index, answer))
+        key = kind, frame.index, frame.pts
+        if self._thread is not None and key not in self._starts:
+            self._waiting.put((key, answer))
 
     def _forget(self, frames: int) -> None:
         """Drop the answers about the last frames."""
-        last = max((index for _, index in self._places), default=0)
-        lost = {key: place for key, place in self._places.items() if key[1] > last - frames}
+        last = max((index for _, index, _ in self._starts), default=0)
+        lost = {key: start for key, start in self._starts.items() if key[1] > last - frames}
         if lost and self._file is not None:
             with contextlib.suppress(OSError):
-                self._file.truncate(min(place.offset for place in lost.values()) - _RECORD.size)
+                self._file.truncate(min(lost.values()))
         for key in lost:
-            del self._places[key]
+            del self._starts[key]
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: object) -> None:
         self._stop()
@@ -150,14 +149,14 @@ class MatteCache:
             self._file.close()
         with contextlib.suppress(OSError):
             if self.path == self._hidden and self._owned:
-                if not self._places or (exc is None and not self._keep):
+                if not self._starts or (exc is None and not self._keep):
                     self._hidden.unlink(missing_ok=True)
                 elif exc is None:
                     os.replace(self._hidden, self._visible)  # noqa: PTH105 - the name says that a target is replaced
             if self._owned:
                 Path(self._lock.lock_file).unlink(missing_ok=True)
         self._lock.release(force=True)
-        if exc is not None and self._places:
+        if exc is not None and self._starts:
             count = "1 matte is" if len(self) == 1 else f"{len(self)} mattes are"
             exc.add_note(f"{count} kept; run the same command with --resume to continue")
 
@@ -172,17 +171,16 @@ class MatteCache:
                 file.close()
                 return False
             end = len(self._header)
-            for key, place in _records(file, end):
-                self._places[key] = place
-                end = place.offset + place.length
+            for key, start, stop in _records(file, end):
+                self._starts[key], end = start, stop
             if self._owned:
                 file.truncate(end)  # a torn record
         except OSError:
             file.close()
-            self._places.clear()
+            self._starts.clear()
             return False
         self._file, self.path = file, path
-        self.left = path == self._hidden and self._owned and bool(self._places)
+        self.left = path == self._hidden and self._owned and bool(self._starts)
         return True
 
     def _create(self) -> None:
@@ -198,25 +196,26 @@ class MatteCache:
         while (item := self._waiting.get()) is not None:
             if failed:
                 continue
-            kind, index, answer = item
+            key, answer = item
             try:
                 steps = (answer * STEPS).round().int().cpu().numpy().astype("<u2")
-                self._append(kind, index, packed(steps), (steps.shape[0], steps.shape[1]))
+                self._append(key, packed(steps), steps.shape)
             except Exception as exc:  # whatever it is: a run must not wait for a thread that has ended
                 failed = True
                 self._off(exc)
 
-    def _append(self, kind: bytes, index: int, data: bytes, shape: tuple[int, int]) -> None:
+    def _append(self, key: _Key, data: bytes, shape: tuple[int, ...]) -> None:
         assert self._file is not None
-        checksum = _checksum(kind, index, shape, data)
+        head = _RECORD.pack(_MARKER, *key, *shape, len(data), 0)
+        head = _RECORD.pack(_MARKER, *key, *shape, len(data), _checksum(head, data))
         with self._reading:
             start = self._file.seek(0, os.SEEK_END)
             try:
-                _write(self._file, _RECORD.pack(_MARKER, kind, index, *shape, len(data), checksum) + data)
+                _write(self._file, head + data)
             except OSError:
                 self._file.truncate(start)
                 raise
-        self._places[kind, index] = _Place(start + _RECORD.size, len(data), shape, checksum)
+        self._starts[key] = start
 
     def _stop(self) -> None:
         if self._thread is not None:
@@ -243,7 +242,7 @@ class Remembered:
     def __call__(self, frames: Sequence[Frame]) -> list[Tensor]:
         cache = self._cache
         if cache is not None:
-            known = [cache.get(_MATTE, frame.index) for frame in frames]
+            known = [cache.get(_MATTE, frame) for frame in frames]
             found = [alpha for alpha in known if alpha is not None]
             if len(found) == len(frames):
                 self.read += len(found)
@@ -254,7 +253,7 @@ class Remembered:
         if cache is not None:
             for frame, answer in zip(frames, answers, strict=False):  # as many as there are frames: matte() checks it
                 if answer.isfinite().all():
-                    cache.put(_MATTE, frame.index, answer)
+                    cache.put(_MATTE, frame, answer)
         return answers
 
 
@@ -274,7 +273,7 @@ class RememberedRegions:
     def __call__(self, frame: Frame, region: Tensor) -> Tensor | None:
         kind = self._kind(region)
         if self._cache is not None and kind is not None:
-            known = self._cache.get(kind, frame.index)
+            known = self._cache.get(kind, frame)
             if known is not None:
                 self.read += 1
                 return known
@@ -285,7 +284,7 @@ class RememberedRegions:
         self.computed += 1
         kind = kind or self._kind(region)
         if self._cache is not None and kind is not None and answer.isfinite().all():
-            self._cache.put(kind, frame.index, answer)
+            self._cache.put(kind, frame, answer)
         return answer
 
     def _kind(self, region: Tensor) -> bytes | None:
@@ -374,17 +373,17 @@ def _header(file: BinaryIO) -> bytes:
     return start[: end + 1] if start.startswith(_MAGIC) else b""
 
 
-def _records(file: BinaryIO, start: int) -> Iterator[tuple[tuple[bytes, int], _Place]]:
-    """The whole records from ``start`` on, up to the first that is torn."""
+def _records(file: BinaryIO, start: int) -> Iterator[tuple[_Key, int, int]]:
+    """Key, start and end of the whole records from ``start`` on, up to the first that is torn."""
     size = file.seek(0, os.SEEK_END)
     while start + _RECORD.size <= size:
         file.seek(start)
-        marker, kind, index, height, width, length, checksum = _RECORD.unpack(file.read(_RECORD.size))
-        start += _RECORD.size
-        if marker != _MARKER or start + length > size:
+        marker, kind, index, pts, _, _, length, _ = _RECORD.unpack(file.read(_RECORD.size))
+        end = start + _RECORD.size + length
+        if marker != _MARKER or end > size:
             return
-        yield (kind, index), _Place(start, length, (height, width), checksum)
-        start += length
+        yield (kind, index, pts), start, end
+        start = end
 
 
 def _write(file: BinaryIO, data: bytes) -> None:
@@ -394,5 +393,6 @@ def _write(file: BinaryIO, data: bytes) -> None:
         view = view[file.write(view) :]
 
 
-def _checksum(kind: bytes, index: int, shape: tuple[int, int], data: bytes) -> int:
-    return zlib.crc32(data, zlib.crc32(f"{kind.hex()} {index} {shape}".encode()))
+def _checksum(head: bytes, data: bytes) -> int:
+    """Of a record without its own checksum."""
+    return zlib.crc32(data, zlib.crc32(head[:-4]))
