@@ -1,14 +1,14 @@
-"""Footage as the library gives it."""
+"""Footage, as scripts open it."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from os import PathLike
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from torch import Tensor
 
@@ -16,12 +16,14 @@ from streammatte.errors import InputError
 from streammatte.frame import Cutout, Footage, Frame, StreamInfo
 from streammatte.media.read.file_source import FileSource
 
+T = TypeVar("T")
+
 
 class Video:
     """Footage that has been opened, as the command reads it. A context manager; iterating gives its frames.
 
     Attributes:
-        path: What was opened.
+        path: As it was given.
     """
 
     def __init__(self, path: str | PathLike[str], source: Footage, view: Callable[[Tensor], Tensor] | None) -> None:
@@ -66,16 +68,9 @@ class Video:
         return len(self._source)
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames, in order; each time from the first, unless it is standard input."""
-        frames = iter(self._source)
-        while True:
-            with self._reading:
-                if self._closed:
-                    raise InputError(f"{self.path} is closed", hint="read it inside the `with` block")
-                frame = next(frames, None)
-            if frame is None:
-                return
-            yield frame if self._view is None else replace(frame, view=self._view)
+        """The frames, in order; every pass begins at the first, except of standard input."""
+        for frame in self._guarded(self._source):
+            yield replace(frame, view=self._view)
 
     def cutouts(self) -> Iterator[Cutout]:
         """The frames, each with the alpha that the file has for it.
@@ -83,7 +78,20 @@ class Video:
         Raises:
             InputError: It holds neither alpha nor a matte.
         """
-        return self._source.cutouts()
+        for cutout in self._guarded(self._source.cutouts()):
+            yield replace(cutout, frame=replace(cutout.frame, view=self._view))
+
+    def _guarded(self, items: Iterable[T]) -> Iterator[T]:
+        """The items, none of them read while the file is being closed."""
+        iterator = iter(items)
+        while True:
+            with self._reading:
+                if self._closed:
+                    raise InputError(f"{self.path} is closed", hint="read it inside the `with` block")
+                item = next(iterator, None)
+            if item is None:
+                return
+            yield item
 
     def __enter__(self) -> Self:
         return self

@@ -66,9 +66,11 @@ class AnimationWriter:
         try:
             self.part.begin()
             self._file = self._temporary.open("wb")
-        except OSError as exc:
+        except BaseException as exc:
             self._discard()
-            raise write_failed(self.path, exc) from exc
+            if isinstance(exc, OSError):
+                raise write_failed(self.path, exc) from exc
+            raise
         return self
 
     def write(self, cutout: Cutout) -> None:

@@ -36,9 +36,9 @@ class Encoding:
         options: The encoder's private options.
         container_options: The muxer's.
         quantiser: Fixed quantiser, for ProRes.
+        says: The same for people.
         says_range: The file can say that samples span their whole range. ProRes cannot: MOV's colour tag lacks it, and
             FFmpeg's decoder always reports studio swing.
-        says: The same for people.
     """
 
     container: str
@@ -60,7 +60,7 @@ def encoding_for(
     quality: Quality = "standard",
     bits: int | None = None,
 ) -> Encoding:
-    """The encoding that a file's name asks for.
+    """The encoding for a file name.
 
     Args:
         codec: For ``.mov``.

@@ -1,4 +1,4 @@
-"""Which writer a name asks for.
+"""Which writer a name needs.
 
 ====================  ===========================  ==================  ===================
 name                  cut-out                      without alpha       matte
@@ -170,7 +170,7 @@ def _check_picture(path: Path, info: StreamInfo, contents: Contents, bits: int |
 
         if max(contents.size(info.width, info.height)) > LARGEST[suffix]:
             raise UnsupportedOutput(
-                f"{path} cannot be {info.width}×{info.height}: {name} has {LARGEST[suffix]} pixels a side at most",
+                f"{path} cannot be {info.width}×{info.height}: {name} allows {LARGEST[suffix]} pixels a side",
                 hint="write .png or .tif",
             )
 

@@ -70,9 +70,11 @@ class PictureSequenceWriter:
         try:
             self.part.begin()
             self._temporary.mkdir()
-        except OSError as exc:
-            self.part.leave()
-            raise write_failed(self.path, exc) from exc
+        except BaseException as exc:
+            self._discard()
+            if isinstance(exc, OSError):
+                raise write_failed(self.path, exc) from exc
+            raise
         return self
 
     def write(self, cutout: Cutout) -> None:
@@ -87,7 +89,7 @@ class PictureSequenceWriter:
         name = self._name(cutout.frame.index)
         try:
             (self._temporary / name).write_bytes(self._encoder(cutout))
-        except (cv2.error, OSError) as exc:
+        except (cv2.error, OSError, ValueError) as exc:  # as OpenCV and Pillow refuse
             raise write_failed(self.path, exc) from exc
         self._written.append(name)
 
@@ -111,8 +113,11 @@ class PictureSequenceWriter:
                     self.finish()
                 self._publish()
         finally:
-            self._contents.close()
-            self.part.leave()
+            self._discard()
+
+    def _discard(self) -> None:
+        self._contents.close()
+        self.part.leave()
 
     def _publish(self) -> None:
         written = set(self._written)

@@ -49,7 +49,7 @@ class VideoWriter:
     Args:
         path: Where the file will be.
         info: The stream the cut-outs are of.
-        encoding: How.
+        encoding: How they are encoded.
         contents: What is stored. The background is closed in the end.
         audio: A media file. All of its audio streams are kept.
         subtitles: A media file. Its subtitles are kept where the container takes them.
@@ -86,7 +86,7 @@ class VideoWriter:
         self._times = _Times(info, _MILLISECOND if encoding.container in _IN_MILLISECONDS else info.time_base)
         self._tracks = _Tracks(audio, subtitles)
         self._container: av.container.OutputContainer | None = None
-        self._has_packets = True  # or is not in need of any
+        self._has_packets = True  # or does not need any
 
     def __enter__(self) -> Self:
         try:
@@ -196,7 +196,7 @@ class VideoWriter:
         return stream
 
     def _mux(self, packets: Iterable[av.Packet[av.VideoStream]]) -> None:
-        """Hand packets over, and the sound up to each: by its time, not by when the encoder's threads give it away."""
+        """Mux packets, and the sound up to each one's time, whenever the encoder's threads return it."""
         for packet in packets:
             stamp = packet.pts if packet.dts is None else packet.dts
             self._tracks.advance((stamp or 0) * packet.time_base, self._times.moved)
@@ -260,7 +260,7 @@ class _Times:
 
 
 class _Tracks:
-    """Sound and subtitles that go along.
+    """The sound and subtitle tracks of a file.
 
     Args:
         audio, subtitles: Media files.
