@@ -25,7 +25,7 @@ from streammatte.frame import Cutout, Frame, Model, Stage, StreamInfo
 from streammatte.media.read.pictures import Picture
 from streammatte.media.read.stills import assembled, channels_of, orientation_of, translating
 from streammatte.media.read.video import Video, opened
-from streammatte.media.write.composing import IntegerPictures
+from streammatte.media.write.composing import Contents, IntegerPictures
 from streammatte.models import birefnet
 from streammatte.models.birefnet import BiRefNetModel
 from streammatte.models.listing import download_bar
@@ -278,7 +278,7 @@ def _removed(image: Any, model: Model) -> Any:
 def _cut_out(frame: Frame, info: StreamInfo, model: Model) -> tuple[NDArray[Any], bytes | None]:
     """(H, W, 4) of the stream's bit depth, as PNG would hold it; and the ICC profile of its colours."""
     bits = min(16, info.color.bit_depth)
-    pixels = IntegerPictures(info, bits=bits, content="plate", alpha="straight", background=None)
+    pixels = IntegerPictures(info, Contents(), bits=bits)
     (cutout,) = matte([frame], model)
     return pixels(cutout), pixels.profile
 

@@ -1,4 +1,4 @@
-"""What tells one input, or one file of weights, from another."""
+"""Fingerprints of inputs and weights files."""
 
 from __future__ import annotations
 

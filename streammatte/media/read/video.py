@@ -1,14 +1,14 @@
-"""Footage as the library gives it."""
+"""Footage, as scripts open it."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from os import PathLike
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from torch import Tensor
 
@@ -19,6 +19,8 @@ from streammatte.media.lengths import Lengths
 from streammatte.media.read.file_source import FileSource
 from streammatte.media.read.opening import open_video
 from streammatte.options import Reading
+
+T = TypeVar("T")
 
 
 def opened(reading: Reading) -> Video:
@@ -43,7 +45,7 @@ class Video:
     It alone sets ``Frame.view``, so that a screen's view of log and HDR footage is the same for command and library.
 
     Attributes:
-        path: What was opened.
+        path: As it was given.
     """
 
     def __init__(self, path: str | PathLike[str], source: Footage, view: Callable[[Tensor], Tensor] | None) -> None:
@@ -98,16 +100,9 @@ class Video:
         return len(self._source)
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames, in order; each time from the first, unless it is standard input."""
-        frames = iter(self._source)
-        while True:
-            with self._reading:
-                if self._closed:
-                    raise InputError(f"{self.path} is closed", hint="read it inside the `with` block")
-                frame = next(frames, None)
-            if frame is None:
-                return
-            yield self._seen(frame)
+        """The frames, in order; every pass begins at the first, except of standard input."""
+        for frame in self._guarded(self._source):
+            yield replace(frame, view=self._view)
 
     def cutouts(self) -> Iterator[Cutout]:
         """The frames, each with the alpha that the file has for it.
@@ -115,10 +110,20 @@ class Video:
         Raises:
             InputError: It holds neither alpha nor a matte.
         """
-        return (replace(cutout, frame=self._seen(cutout.frame)) for cutout in self._source.cutouts())
+        for cutout in self._guarded(self._source.cutouts()):
+            yield replace(cutout, frame=replace(cutout.frame, view=self._view))
 
-    def _seen(self, frame: Frame) -> Frame:
-        return frame if self._view is None else replace(frame, view=self._view)
+    def _guarded(self, items: Iterable[T]) -> Iterator[T]:
+        """The items, none of them read while the file is being closed."""
+        iterator = iter(items)
+        while True:
+            with self._reading:
+                if self._closed:
+                    raise InputError(f"{self.path} is closed", hint="read it inside the `with` block")
+                item = next(iterator, None)
+            if item is None:
+                return
+            yield item
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""The files that a run writes: those that were named, and the set and the note of a delivery."""
+"""The files that a run writes: the named ones, and the set and note of a delivery."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def targets_of(options: Options) -> list[Target]:
 
 
 def info_for(target: Target, info: StreamInfo, options: Options) -> StreamInfo:
-    """The stream as a target's writer is to take it: EXR is made linear from what --input-transfer names."""
+    """The stream as a target's writer takes it: EXR is made linear from the curve that --input-transfer names."""
     code = TRANSFER_OPTIONS.get(options.reading.input_transfer or "")
     if code is None or not target.path.lower().endswith(".exr"):
         return info
