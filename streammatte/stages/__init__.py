@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 SURE_OF_ITSELF = 512
-"""Input size in pixels from which a network needs no help from the clip's colours, and may be helped by its edges."""
+"""Input size in pixels from which a network needs no help from the picture's colours, and gains from its edges."""
 
 
 def stages_for(
@@ -61,7 +61,7 @@ def stages_for(
 
     Args:
         size: (H, W) of the network's input; ``None`` if it is unknown, which counts as large.
-        colors: Whether the clip's colours help; ``auto``: only a network with a small input.
+        colors: Whether the picture's colours help; ``auto``: only a network with a small input.
         smooth: How far the matte is steadied over time.
         lookahead: Cut-outs that may be held back for it; 0 looks back only, ``None`` as far ahead as back.
         core, garbage, holdout: Mattes of what is certainly the subject, what is thrown away, and what is in front.
