@@ -2,7 +2,7 @@
 
 The network runs on every n-th frame. In between, the last alpha follows the picture (``carried_alpha``) for as long as
 motion explains what is seen; where it does not, the network runs. It looks at the region of the subject
-(``subject_region``), and at the whole picture now and then. Its answer is settled by the picture's colours if its input is
+(``subject_region``), and at the whole picture now and then. Its answer is settled by the clip's colours if its input is
 small, and steadied by the alpha of the frame before where the picture has not changed.
 """
 
