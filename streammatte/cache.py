@@ -1,8 +1,8 @@
-"""The matte cache: every answer of a network, stored beside the output, so that none is computed twice.
+"""The matte cache: the networks' answers, stored beside the output, so that none is computed twice.
 
-One file holds the answers about one source at one setting of the network: a line of JSON with all that decides them,
-then a record for each answer. It is hidden while a run lasts (``.clip.0123456789ab.mattes``), removed when the outputs
-are whole, and kept visible on request. A run that was killed leaves it hidden; the next run reads it.
+A file holds the answers for one source and one setting of the network: a line of JSON with all that decides them, then
+a record per answer. It is hidden during a run (``.clip.0123456789ab.mattes``), removed when the outputs are complete,
+and made visible if it is to be kept. A killed run leaves it hidden, and the next run reads it.
 """
 
 from __future__ import annotations
@@ -46,25 +46,23 @@ _MATTE = bytes(8)  # the kind of the main network's answers
 
 
 _Key = tuple[bytes, int, int]
-"""Kind, index and pts: in a part of damaged footage, frames may have other indices than in the whole."""
+"""Kind, index and pts. In a part of damaged footage, a frame may have another index than in the whole."""
 
 
 class MatteCache:
-    """Answers by kind and frame. A context manager; leave it with an exception, and what it holds stays hidden.
+    """Answers by kind and frame. A context manager; after an exception the file stays, hidden.
 
-    Nothing here ends a run: what cannot be read is computed, and where nothing can be written the cache turns itself
-    off and says so once.
+    A fault here never ends a run: what cannot be read is computed, and if the file cannot be written, the cache turns
+    itself off and says so once.
 
     Args:
-        folder: Where the file lies.
-        stem: What its name begins with.
+        stem: The beginning of the file's name.
         key: All that decides the answers.
-        keep: Leave the file under its visible name in the end.
-        notice: Told in one line why nothing is stored.
+        keep: Keep the file under its visible name at the end.
+        notice: Called with one line if nothing can be stored.
 
     Attributes:
-        path: The file.
-        left: It was left by a run that was interrupted.
+        left: The file was left by an interrupted run.
     """
 
     def __init__(
@@ -93,7 +91,7 @@ class MatteCache:
             with contextlib.suppress(NotImplementedError):  # the file system has no locks
                 self._lock.acquire()
         except Timeout:
-            self._owned = False  # another run writes it; whole records can be read all the same
+            self._owned = False  # another run writes it; complete records can be read
         except OSError as exc:
             self._owned = False
             self._off(exc)
@@ -105,7 +103,7 @@ class MatteCache:
         return self
 
     def get(self, kind: bytes, frame: Frame) -> Tensor | None:
-        """(h, w) float32 in [0, 1]; ``None`` if there is no such answer, or it is damaged."""
+        """(h, w) float32 in [0, 1]; ``None`` if it is missing or damaged."""
         import torch
 
         key = kind, frame.index, frame.pts
@@ -126,13 +124,13 @@ class MatteCache:
         return torch.from_numpy(steps.astype(np.float32)) / STEPS
 
     def put(self, kind: bytes, frame: Frame, answer: Tensor) -> None:
-        """Store a rounded answer; what is there already stays."""
+        """Store a rounded answer, unless there is one."""
         key = kind, frame.index, frame.pts
         if self._thread is not None and key not in self._starts:
             self._waiting.put((key, answer))
 
     def _forget(self, frames: int) -> None:
-        """Drop the answers about the last frames."""
+        """Drop the answers for the last frames."""
         last = max((index for _, index, _ in self._starts), default=0)
         lost = {key: start for key, start in self._starts.items() if key[1] > last - frames}
         if lost and self._file is not None:
@@ -143,7 +141,7 @@ class MatteCache:
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: object) -> None:
         self._stop()
-        if isinstance(exc, SourceNotFound):  # what vanished may come back, and its last frames may be damaged
+        if isinstance(exc, SourceNotFound):  # it vanished; the last frames read may have been damaged
             self._forget(_REORDERED)
         if self._file is not None:
             self._file.close()
@@ -161,7 +159,7 @@ class MatteCache:
             exc.add_note(f"{count} kept; run the same command with --resume to continue")
 
     def _open(self, path: Path) -> bool:
-        """Whether that is a file of this cache, now open and ready to be appended to."""
+        """Open the file, ready to append; ``False`` if it is not one with this key."""
         try:
             file = path.open("r+b" if self._owned else "rb", buffering=0)
         except OSError:
@@ -191,7 +189,7 @@ class MatteCache:
             self._off(exc)
 
     def _append_all(self) -> None:
-        """The thread: compress and append what comes; after a failure, throw it away."""
+        """The thread: compress and append answers; after a failure, discard them."""
         failed = False
         while (item := self._waiting.get()) is not None:
             if failed:
@@ -200,7 +198,7 @@ class MatteCache:
             try:
                 steps = (answer * STEPS).round().int().cpu().numpy().astype("<u2")
                 self._append(key, packed(steps), steps.shape)
-            except Exception as exc:  # whatever it is: a run must not wait for a thread that has ended
+            except Exception as exc:  # put() would wait for a thread that has ended
                 failed = True
                 self._off(exc)
 
@@ -229,10 +227,10 @@ class MatteCache:
 
 
 class Remembered:
-    """A model that asks the network only for what the cache lacks. Its answers are in steps of 1/65535, as stored ones.
+    """A model that runs the network only for what the cache lacks. It rounds answers as stored ones are.
 
     Attributes:
-        read, computed: How many answers came from either.
+        read, computed: Number of answers from the cache and from the network.
     """
 
     def __init__(self, model: Model, cache: MatteCache | None) -> None:
@@ -247,7 +245,7 @@ class Remembered:
             if len(found) == len(frames):
                 self.read += len(found)
                 return found
-        # The whole batch, though some of it may be known: a batch of others could give other bits.
+        # The whole batch, even if some of it is known: in another batch, bits may differ.
         answers = [rounded(alpha) for alpha in self._model(frames)]
         self.computed += len(answers)
         if cache is not None:
@@ -258,11 +256,11 @@ class Remembered:
 
 
 class RememberedRegions:
-    """The same for a model that is asked about a region of a frame.
+    """The same for a model of regions.
 
     Args:
-        identity: All that decides the answers but frame and region; asked when it is needed, as weights may be fetched
-            by then. Nothing is read or stored while it is ``None``.
+        identity: All that decides the answers besides frame and region; called when needed, since weights may be
+            fetched meanwhile. While it returns ``None``, nothing is read or stored.
     """
 
     def __init__(self, model: KeyframeModel, cache: MatteCache | None, identity: Callable[[], str | None]) -> None:
@@ -299,7 +297,7 @@ class RememberedRegions:
 def cache_of(
     options: Options, model: BiRefNetModel, outputs: Sequence[str], *, notice: Callable[[str], None]
 ) -> MatteCache | None:
-    """The cache beside the first output of a run; ``None`` where nothing could be told from other footage or models."""
+    """The cache beside a run's first output; ``None`` if footage or model has no fingerprint."""
     from streammatte import __version__
 
     folder = next((Path(output).parent for output in outputs if output != PIPE), None)
@@ -313,17 +311,17 @@ def cache_of(
     }
     if folder is None or not all(key.values()):
         return None
-    # What decides over the pixels of a frame of a certain index.
+    # What else decides a frame's pixels.
     reading = options.reading
     key |= {name: str(getattr(reading, name)) for name in ("layer", "interlaced", "input_transfer")}
-    if reading.interlaced == "deinterlace":  # the filter knows nothing of what lies beyond the first and last frame
+    if reading.interlaced == "deinterlace":  # the filter sees no frame outside of the part
         key["part"] = f"{reading.mark_in} - {reading.mark_out} - {reading.handles}"
     stem = Path(reading.input.removeprefix("file://")).stem
     return MatteCache(folder, stem, key, keep=options.writing.keep_mattes, notice=notice)
 
 
 def sdmatte_identity(options: Options, device: str) -> str | None:
-    """All that decides SDMatte's answers but frame and region; ``None`` while its weights are not on this machine."""
+    """All that decides SDMatte's answers besides frame and region; ``None`` while its weights are not here."""
     weights = weights_signature(options.transparency.sdmatte, "sdmatte")
     if not weights:
         return None
@@ -331,7 +329,7 @@ def sdmatte_identity(options: Options, device: str) -> str | None:
 
 
 def weights_signature(name: str, network: str) -> str:
-    """The identity of a checkpoint's contents, by name or path; empty while it is not on this machine."""
+    """The fingerprint of a checkpoint, by name or path; empty while it is not here."""
     from streammatte.models.hub import locate
     from streammatte.models.table import CHECKPOINTS, find
 
@@ -342,19 +340,19 @@ def weights_signature(name: str, network: str) -> str:
 
 
 def rounded(alpha: Tensor) -> Tensor:
-    """In steps of 1/65535, so that an answer is the same whether it was stored or not."""
+    """In steps of 1/65535, so that stored and new answers are equal."""
     return (alpha.detach().float().clamp(0, 1) * STEPS).round() / STEPS
 
 
 def packed(steps: NDArray[np.uint16]) -> bytes:
-    """(h, w) compressed: differences along rows, low and high bytes apart, which zlib does best with."""
+    """(h, w) compressed: differences along rows, low and high bytes apart, for zlib."""
     differences = steps.astype("<u2")
     differences[:, 1:] -= steps[:, :-1]
     return zlib.compress(differences.view(np.uint8).reshape(*steps.shape, 2).transpose(2, 0, 1).tobytes(), 1)
 
 
 def unpacked(data: bytes, shape: tuple[int, int]) -> NDArray[np.uint16] | None:
-    """What :func:`packed` was given; ``None`` if it was something else."""
+    """The inverse of :func:`packed`; ``None`` for other data."""
     expected = 2 * shape[0] * shape[1]
     try:
         planes = zlib.decompressobj().decompress(data, expected)
@@ -374,7 +372,7 @@ def _header(file: BinaryIO) -> bytes:
 
 
 def _records(file: BinaryIO, start: int) -> Iterator[tuple[_Key, int, int]]:
-    """Key, start and end of the whole records from ``start`` on, up to the first that is torn."""
+    """Key, start and end of each record from ``start`` on, up to the first torn one."""
     size = file.seek(0, os.SEEK_END)
     while start + _RECORD.size <= size:
         file.seek(start)
@@ -387,12 +385,12 @@ def _records(file: BinaryIO, start: int) -> Iterator[tuple[_Key, int, int]]:
 
 
 def _write(file: BinaryIO, data: bytes) -> None:
-    """All of it: an unbuffered file may take less at once, as a disk that becomes full."""
+    """Write all of it: an unbuffered file may take less at once."""
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]
 
 
 def _checksum(head: bytes, data: bytes) -> int:
-    """Of a record without its own checksum."""
+    """Over a record, without the checksum itself."""
     return zlib.crc32(data, zlib.crc32(head[:-4]))

@@ -34,7 +34,7 @@ AHEAD = 2  # cut-outs between the model and the stages
 
 
 class Display(Protocol):
-    """What a run tells whoever is watching."""
+    """What a run reports while it lasts."""
 
     def notice(self, text: str) -> None: ...
     def fetching(self, done: int, total: int | None) -> None: ...
@@ -44,10 +44,9 @@ class Display(Protocol):
 
 
 def run(options: Options, display: Display, model: BiRefNetModel | None = None) -> Summary:
-    """Matte ``options.reading.input`` into every output asked for, in one pass.
+    """Matte ``options.reading.input`` into every output, in one pass.
 
-    Decoding, the network, the stages and encoding have a thread each. No output gets its name before all of them are
-    complete.
+    Decoding, network, stages and encoding have a thread each. Outputs get their names when all are complete.
     """
     from streammatte.media.read.video import opened
     from streammatte.media.write.delivery import targets_of
@@ -56,9 +55,9 @@ def run(options: Options, display: Display, model: BiRefNetModel | None = None) 
     targets = targets_of(options)
     with opened(options.reading) as source, ExitStack() as caching, ExitStack() as writing:
         check_source(options, source)
-        # Entered first, the texts are left last: there are none about outputs that could not be put in their place.
+        # Entered first, the texts are left last: after the outputs that they describe are in place.
         texts = _texts(options, writing)
-        # The writers come before the model: a name that cannot be written is known at once, not after a download.
+        # Writers before the model: a name that cannot be written fails before a download.
         writers = [writing.enter_context(_writer(target, source, options)) for target in targets]
         guides = _guides(options, source, display, writing)
         model = model or _model(options, display)
@@ -94,7 +93,7 @@ def run(options: Options, display: Display, model: BiRefNetModel | None = None) 
 
 
 def _texts(options: Options, writing: ExitStack) -> dict[str, TextFile]:
-    """The report and the note of a delivery, by name."""
+    """The report and a delivery's note, by name."""
     from streammatte.media.write.delivery import delivery_folder, name_of
     from streammatte.media.write.output import open_text
     from streammatte.quality.page import ENDINGS
@@ -116,7 +115,7 @@ def _writer(target: Target, source: Footage, options: Options) -> Writer:
     from streammatte.media.write.delivery import info_for
 
     asked = options.writing
-    number = asked.start_number  # of the first frame that is written, which need not be the one with index 0
+    number = asked.start_number  # of the first frame written, whose index need not be 0
     return open_writer(
         target.path,
         info_for(target, source.info, options),
@@ -196,7 +195,7 @@ def _cache(
 
 @dataclass
 class _Chain:
-    """What a frame passes between the source and the writers, and the time that each part takes."""
+    """What frames pass between source and writers, timed."""
 
     model: TimedModel
     answers: list[Remembered | RememberedRegions]
@@ -250,7 +249,7 @@ def _chain(
 
 
 def _cutouts(options: Options, source: Video, chain: _Chain) -> Generator[Cutout]:
-    """The cut-outs of all frames, computed in threads; close it to stop them."""
+    """The cut-outs of all frames, computed in threads, which closing stops."""
     from streammatte.pipeline import matte, prefetch
 
     def stopped() -> None:
@@ -264,7 +263,7 @@ def _cutouts(options: Options, source: Video, chain: _Chain) -> Generator[Cutout
 
 @dataclass
 class _Watchers:
-    """What looks at the cut-outs: for mattes that cannot be right, and for a report or a limit."""
+    """What examines the cut-outs: for implausible mattes, and for a report or limits."""
 
     doubts: Doubts
     observer: Observer | None
@@ -358,12 +357,12 @@ def _write_texts(
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ignore signals: the outputs are complete, and what is left takes milliseconds."""
-    if threading.current_thread() is not threading.main_thread():  # no signal reaches another one
+    """Ignore signals, for milliseconds."""
+    if threading.current_thread() is not threading.main_thread():  # only that one gets signals
         yield
         return
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    numbers = [number for number in numbers if signal.getsignal(number) is not None]  # set by C, and not to be restored
+    numbers = [number for number in numbers if signal.getsignal(number) is not None]  # not C's: it cannot be restored
     before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield
