@@ -92,6 +92,8 @@ class MatteCache:
                 self._lock.acquire()
         except Timeout:
             self._owned = False  # another run writes it; complete records can be read
+            if self._keep:
+                self._notice("--keep-mattes is ignored: another run of this clip is using the file")
         except OSError as exc:
             self._owned = False
             self._off(exc)
