@@ -1,4 +1,4 @@
-"""Take the light of a green or blue screen off the subject."""
+"""Remove a green or blue screen's light from the subject."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709's weights of red, green and blue
 
 
 class Despill(FrameByFrame):
-    """The stage: takes a screen's spill off ``Cutout.foreground``, or off the frame's own colours if there is none.
+    """The stage: removes a screen's spill from ``Cutout.foreground``, or from the frame's colours if there is none.
 
     Args:
         color: The screen's, (R, G, B) in [0, 1].
 
     Raises:
-        ValueError: No channel of the colour leads.
+        ValueError: No channel of the colour dominates.
     """
 
     def __init__(self, color: tuple[float, float, float]) -> None:
@@ -35,18 +35,18 @@ class Despill(FrameByFrame):
 def despill(rgb: Tensor, color: tuple[float, float, float]) -> Tensor:
     """Limit the screen's channel to the larger of the other two.
 
-    What exceeds it is taken for the screen's light: so much of ``color`` is taken away that nothing exceeds it any
-    more, and a grey of the same luma is given back, so that spill on grey hair leaves grey hair.
+    The excess is taken for the screen's light: that much of ``color`` is subtracted, and a grey of the same luma added,
+    so that grey hair stays grey.
 
     Args:
         rgb: (3, H, W) float in [0, 1], gamma-encoded.
-        color: The screen's, (R, G, B) in [0, 1]; its largest channel is the one to limit.
+        color: The screen's, (R, G, B) in [0, 1]; its largest channel is limited.
 
     Returns:
-        (3, H, W) in [0, 1]; bit for bit ``rgb`` where the screen's channel does not lead.
+        (3, H, W) in [0, 1]; bit for bit ``rgb`` where the screen's channel does not dominate.
 
     Raises:
-        ValueError: No channel of the colour leads: a grey, a yellow, a cyan or a magenta.
+        ValueError: No channel of the colour dominates, as in grey, yellow, cyan or magenta.
     """
     channel = _leading(color)
     others = [index for index in range(3) if index != channel]
@@ -58,7 +58,7 @@ def despill(rgb: Tensor, color: tuple[float, float, float]) -> Tensor:
 
 
 def _leading(color: tuple[float, float, float]) -> int:
-    """Which channel is larger than the others."""
+    """The dominant channel."""
     second, first = sorted(color)[1:]
     if not first > second:
         raise ValueError(f"{color}: no channel of it is larger than the others")

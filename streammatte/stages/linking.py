@@ -1,4 +1,4 @@
-"""Give each frame the motion from the one before it, at a small size."""
+"""Link each frame to the one before by their motion, at a small size."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from streammatte.frame import Cutout, Frame
 from streammatte.motion import FINE, Link, Picture
 
 LONGEST = 640
-"""Pixels of the longer side at which motion is estimated, at most; what is finer stays each frame's own."""
+"""Pixels of the longer side at which motion is estimated, at most."""
 
 
 class Linker:
-    """Links frames as they come. It holds the last one until its small picture has been made, and no other.
+    """Links frames as they come. It holds the last frame until its small picture has been made, and no other.
 
     Args:
         size: (h, w) of the mattes, if known: pictures need no more than twice their pixels on the longer side.
@@ -31,7 +31,7 @@ class Linker:
         return self._last
 
     def of(self, cutout: Cutout) -> Link:
-        """The link that a cut-out brings along, or one of its own if it has none."""
+        """The cut-out's link, or a new one if it has none."""
         return self(cutout.frame) if cutout.link is None else cutout.link
 
 

@@ -1,4 +1,4 @@
-"""Mattes that the user brings along: what is certainly the subject, what is thrown away, what is in front of it."""
+"""The user's guide mattes: core, garbage and holdout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streammatte.stages.frame_by_frame import FrameByFrame
 
 
 class Guide(Protocol):
-    """A matte in step with the footage."""
+    """A matte in sync with the footage."""
 
     def at(self, frame: Frame) -> Tensor:
         """(H, W) float32 in [0, 1], of the frame's own size. Called once for each frame, in order."""
@@ -21,10 +21,10 @@ class Guide(Protocol):
 
 
 class GuideMattes(FrameByFrame):
-    """The stage that comes first: gives each cut-out its guides, and raises its alpha to the core.
+    """The first stage: attaches the guides, and raises alpha to the core.
 
-    A core teaches the stages that look around what is the subject; :class:`MatteLimits` holds them to it. A garbage
-    matte is no such hint: it may cut through a subject, whose colours would be taken for the background's.
+    From the core, the following stages learn what is the subject; :class:`MatteLimits` enforces it. A garbage matte is
+    no such hint: it may cut through a subject, whose colours would be taken for the background's.
     """
 
     def __init__(self, core: Guide | None = None, garbage: Guide | None = None, holdout: Guide | None = None) -> None:
@@ -39,9 +39,9 @@ class GuideMattes(FrameByFrame):
 
 
 class MatteLimits(FrameByFrame):
-    """The stage that makes it certain: alpha is exactly 1 where the core is white, exactly 0 where garbage is.
+    """The stage that enforces core and garbage: alpha is exactly 1 where the core is white, 0 where garbage is.
 
-    Where both are white, garbage wins. It comes after the alpha has the frame's size.
+    Where both are white, garbage wins. It comes after the lift.
     """
 
     def better(self, cutout: Cutout) -> Cutout:
@@ -49,14 +49,14 @@ class MatteLimits(FrameByFrame):
 
 
 class Holdout(FrameByFrame):
-    """The stage that comes last: removes what is in front of the subject from the alpha. Colours stay as they are."""
+    """The last stage: removes from the alpha what is in front of the subject. Colours stay."""
 
     def better(self, cutout: Cutout) -> Cutout:
         return replace(cutout, alpha=_without(cutout.alpha, cutout.holdout))
 
 
 def within_limits(cutout: Cutout) -> Cutout:
-    """The cut-out, its alpha no smaller than its core and no larger than its garbage matte leaves; all (H, W)."""
+    """The cut-out, its alpha at least its core, and at most what its garbage matte leaves; all (H, W)."""
     if cutout.core is None and cutout.garbage is None:
         return cutout
     alpha = cutout.alpha if cutout.core is None else cutout.alpha.maximum(cutout.core.to(cutout.alpha))
@@ -64,7 +64,7 @@ def within_limits(cutout: Cutout) -> Cutout:
 
 
 def _within(matte: Tensor, size: tuple[int, int]) -> Tensor:
-    """(h, w), so small everywhere that, lifted again, it lies within the matte that it was made of."""
+    """(h, w), such that it lies within the matte when it is lifted again."""
     least = F.adaptive_max_pool2d(-matte[None, None], size)
     return -F.max_pool2d(least, 3, 1, 1)[0, 0]
 
