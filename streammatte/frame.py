@@ -212,7 +212,7 @@ class Source(Protocol):
 class Footage(Source, Protocol):
     """A source that is a file or files, as ``open_video`` gives it.
 
-    Either its frames are read, or its cut-outs, once.
+    Frames and cut-outs can be read as often as you like, except from standard input.
     """
 
     def __len__(self) -> int:
