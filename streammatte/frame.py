@@ -212,7 +212,10 @@ class Source(Protocol):
 
 
 class Footage(Source, Protocol):
-    """A source that is a file or files, as ``open_video`` returns it."""
+    """A source that is a file or files, as ``open_video`` returns it.
+
+    Frames and cut-outs can be read as often as you like, except from standard input.
+    """
 
     def __len__(self) -> int:
         """The stated number of frames. Raises ``TypeError`` if none is stated."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -164,6 +165,7 @@ class AnimationWriter:
 
     def _discard(self) -> None:
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # what is still buffered may find no room, either
+                self._file.close()
         self._contents.close()
         self.part.leave()

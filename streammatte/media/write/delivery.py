@@ -143,15 +143,10 @@ def note_of(
         *_wrapped(f"{meaning}. These files have no flag for it; their comment says so.", 12),
         f"Picture     {info.width}×{info.height}, pixel aspect {info.pixel_aspect}",
         f"Time        {frames} frames at {stated} fps",
-        f"Colour      {_colour(info)}",
+        f"Colour      source: {described(info.color)}",
     ]
     return "\n".join(lines) + "\n"
 
 
 def _wrapped(text: str, indent: int = 4) -> list[str]:
     return textwrap.wrap(text, 88, initial_indent=" " * indent, subsequent_indent=" " * indent)
-
-
-def _colour(info: StreamInfo) -> str:
-    """The source's tags in words."""
-    return f"source: {described(info.color)}"

@@ -15,6 +15,7 @@ from streammatte.color.linear import to_linear
 from streammatte.color.profiles import in_srgb
 from streammatte.frame import Cutout, StreamInfo
 from streammatte.media.read.exr_timecode import attribute_of, has_attribute
+from streammatte.media.read.pictures import LARGEST_HALF
 from streammatte.media.timecode import Timecode
 from streammatte.media.write.composing import Contents, blended, encoded, opacity, pixels_of
 
@@ -24,8 +25,6 @@ COMPRESSIONS = {
     "dwaa": OpenEXR.DWAA_COMPRESSION,
     "dwab": OpenEXR.DWAB_COMPRESSION,
 }
-
-_LARGEST_HALF = 65504
 
 
 class ExrWriter:
@@ -101,5 +100,6 @@ class ExrWriter:
         return to_linear(blended(cutout, self._contents.alpha, self._contents.background), curve)
 
     def _stored(self, light: NDArray[np.float32]) -> NDArray[Any]:
-        largest = _LARGEST_HALF if self._type is np.float16 else None
-        return np.ascontiguousarray(light if largest is None else np.clip(light, -largest, largest), self._type)
+        if self._type is np.float16:
+            light = np.clip(light, -LARGEST_HALF, LARGEST_HALF)
+        return np.ascontiguousarray(light, self._type)
