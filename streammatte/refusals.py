@@ -1,4 +1,4 @@
-"""Every refusal of a run, raised before any work."""
+"""Every refusal of a run's options, raised before any work."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ _LOGS = ("logc3", "slog3")
 
 
 def check(options: Options) -> None:
-    """Raise the first refusal of these options, if there is one.
+    """Raise the first refusal of these options, if any.
 
     Raises:
-        InputError, OutputError: An option is impossible, or two exclude each other.
+        InputError, OutputError: An option is impossible, or excludes another.
     """
-    _check_input(options)
     _check_input(options)
     for refusal in refusals(options):
         raise refusal
@@ -34,7 +33,7 @@ def check(options: Options) -> None:
 
 
 def check_source(options: Options, source: Footage) -> None:
-    """Refuse what does not fit the opened source: its alpha, size and number of frames.
+    """Check the options against the source's alpha, size and number of frames.
 
     Raises:
         InputError, UnsupportedOutput: An option does not fit this source.
@@ -60,7 +59,7 @@ def check_standard_output(options: Options) -> None:
 
 
 def refusals(options: Options) -> Iterator[StreammatteError]:
-    """What these options refuse by themselves, without looking at any file."""
+    """The refusals that need no file."""
     yield from _outputs(options)
     yield from _pipes(options)
     yield from _matte(options)
@@ -89,7 +88,7 @@ def command_line(prog: str, words: Iterable[str]) -> str:
 
 
 def proposed(source: str) -> str:
-    """A name for the cut-out, beside the input, that is not taken."""
+    """A free name for the cut-out, beside the input."""
     from streammatte.media.read.numbered import PICTURES, NumberedName
 
     if source == PIPE or "://" in source.removeprefix("file://"):
@@ -264,7 +263,7 @@ def _check_names(options: Options) -> None:
 
 
 def _check_single(target: str, frames: int | None) -> None:
-    """Refuse a picture's name without a number for more than one frame, as far as that is known."""
+    """Refuse a single picture's name for several frames, if their number is known."""
     from streammatte.media.read.numbered import PICTURES, NumberedName
     from streammatte.media.write.animation_formats import ANIMATED
 
@@ -281,7 +280,7 @@ def screen_of(text: str) -> tuple[float, float, float]:
     """The colour of a screen, (R, G, B) in [0, 1].
 
     Raises:
-        InputError: It is not a colour, or not one that a screen has.
+        InputError: It is not a colour, or not a screen's.
     """
     from streammatte.media.background import parse_color
     from streammatte.stages import Despill

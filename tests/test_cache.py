@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from conftest import SAMPLES
 from safetensors.torch import load_file, save_file
-from support.clips import VARIABLE_PTS, even_pts, write_clip
+from support.clips import VARIABLE_PTS, blank_packets, even_pts, write_clip
 from support.forks import End, Forks, Job, forks
 
 import streammatte
@@ -184,6 +185,23 @@ def test_kept_mattes_serve_another_background_choke_codec_and_smoothing(
     assert answers(capsys, *command(clip, kept, "part.mov", "--in", "3", "--out", "6")) == (4, 0)
 
 
+def test_a_part_of_damaged_footage_gets_no_other_frames_mattes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the whole, frames after the damage are counted without what was lost; in a part, with it."""
+    bad = blank_packets(SAMPLES / "talking.mp4", tmp_path / "bad.mp4", range(3, 5), skip=0)
+    target, (kept, anew) = "cut.####.png", (tmp_path / name for name in ("kept", "anew"))
+    for folder in (kept, anew):
+        folder.mkdir()
+    whole = [str(bad), "-o", str(kept / "whole.mov"), *QUICK, "--out", "11", "--keep-mattes"]
+    assert answers(capsys, *whole)[1] > 0
+    part = ["--in", "6", "--out", "8"]
+    for folder in (kept, anew):
+        answers(capsys, str(bad), "-o", str(folder / target), *QUICK, *part)
+    pictures = [[path.read_bytes() for path in sorted(folder.glob("cut.*.png"))] for folder in (kept, anew)]
+    assert pictures[0] == pictures[1] and len(pictures[0]) == 3
+
+
 def test_other_sizes_weights_and_footage_do_not_match(
     clip: Path, kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -231,6 +249,10 @@ def matte(index: int) -> torch.Tensor:
     return torch.from_numpy(steps.astype(np.float32)) / 65535
 
 
+def at(index: int, pts: int | None = None) -> Frame:
+    return Frame(torch.zeros(3, 8, 8, dtype=torch.uint8), index if pts is None else pts, index)
+
+
 def opened(folder: Path, notices: list[str] | None = None, *, keep: bool = True, **key: str) -> MatteCache:
     said = [] if notices is None else notices
     return MatteCache(folder, "clip", KEY | key, keep=keep, notice=said.append)
@@ -239,7 +261,7 @@ def opened(folder: Path, notices: list[str] | None = None, *, keep: bool = True,
 def filled(folder: Path, count: int = 6) -> Path:
     with opened(folder) as cache:
         for index in range(count):
-            cache.put(bytes(8), index, matte(index))
+            cache.put(bytes(8), at(index), matte(index))
     return next(folder.glob("clip.*.mattes"))
 
 
@@ -251,8 +273,9 @@ def test_answers_come_back_bit_for_bit(tmp_path: Path) -> None:
     filled(tmp_path)
     with opened(tmp_path) as cache:
         for index in range(6):
-            assert torch.equal(cache.get(bytes(8), index), matte(index))
-        assert cache.get(b"another.", 0) is None and cache.get(bytes(8), 6) is None
+            assert torch.equal(cache.get(bytes(8), at(index)), matte(index))
+        assert cache.get(b"another.", at(0)) is None and cache.get(bytes(8), at(6)) is None
+        assert cache.get(bytes(8), at(5, pts=4)) is None, "another picture"
     with opened(tmp_path, size="96x96") as cache:
         assert len(cache) == 0
 
@@ -267,12 +290,16 @@ def test_torn_and_damaged_files_cost_no_more_than_what_is_damaged(tmp_path: Path
         flipped = data[:place] + bytes([data[place] ^ (1 << chance.randrange(8))]) + data[place + 1 :]
         path.write_bytes(data[:cut] if case % 2 else flipped)
         with opened(tmp_path) as cache:
-            found = [cache.get(bytes(8), index) for index in range(6)]
+            found = [cache.get(bytes(8), at(index)) for index in range(6)]
             assert all(alpha is None or torch.equal(alpha, matte(index)) for index, alpha in enumerate(found))
             for index in range(6):
-                cache.put(bytes(8), index, matte(index))
+                cache.put(bytes(8), at(index), matte(index))
         with opened(tmp_path) as cache:
-            assert all(torch.equal(cache.get(bytes(8), index), matte(index)) for index in range(6)), (case, cut, place)
+            assert all(torch.equal(cache.get(bytes(8), at(index)), matte(index)) for index in range(6)), (
+                case,
+                cut,
+                place,
+            )
 
 
 @pytest.mark.unit
@@ -281,7 +308,7 @@ def test_foreign_files_are_left_out(tmp_path: Path) -> None:
     for foreign in (b"", b"\0" * 5000, b"streammatte mattes 1\n{}\n", b"streammatte mattes 1\n" + b"x" * 100_000):
         path.write_bytes(foreign)
         with opened(tmp_path) as cache:
-            assert len(cache) == 0 and cache.get(bytes(8), 0) is None
+            assert len(cache) == 0 and cache.get(bytes(8), at(0)) is None
 
 
 @pytest.mark.unit
@@ -290,17 +317,17 @@ def test_where_nothing_can_be_written_one_notice_is_all(tmp_path: Path) -> None:
     notices: list[str] = []
     with opened(tmp_path / "file", notices) as cache:
         for index in range(30):
-            cache.put(bytes(8), index, matte(index))
-            assert cache.get(bytes(8), index) is None
+            cache.put(bytes(8), at(index), matte(index))
+            assert cache.get(bytes(8), at(index)) is None
     assert len(notices) == 1
 
 
 @pytest.mark.unit
 def test_another_run_reads_and_does_not_write(tmp_path: Path) -> None:
     with opened(tmp_path, keep=False) as first:
-        first.put(bytes(8), 0, matte(0))
+        first.put(bytes(8), at(0), matte(0))
         with opened(tmp_path, keep=False) as second:
-            second.put(bytes(8), 1, matte(1))
+            second.put(bytes(8), at(1), matte(1))
         assert hidden(tmp_path) is not None
     assert not list(tmp_path.iterdir())
 
@@ -317,7 +344,7 @@ class Counting:
 
 
 def frames(*indices: int) -> list[Frame]:
-    return [Frame(torch.zeros(3, 8, 8, dtype=torch.uint8), index, index) for index in indices]
+    return [at(index) for index in indices]
 
 
 @pytest.mark.unit

@@ -21,7 +21,7 @@ from streammatte.live.contracts import Shown
 from streammatte.live.stream_out import CLOCK
 from streammatte.media.boxes import boxes
 from streammatte.media.containers import open_container
-from streammatte.media.write.composing import Content
+from streammatte.media.write.composing import Contents
 from streammatte.media.write.encoding import Encoding, encoding_for
 from streammatte.media.write.output import check_target, through_links
 from streammatte.media.write.video_writer import VideoWriter
@@ -89,12 +89,8 @@ class Recording:
             self.path,
             replace(info, time_base=CLOCK, span=None, timecode=None),
             encoding,
-            content="plate" if alpha else "foreground",
-            alpha="straight",
-            background=None,
-            audio=None,
+            _contents(alpha=alpha),
             overwrite=overwrite,
-            composed=not alpha,
         )
         self._growing = self._writer.temporary
 
@@ -196,10 +192,13 @@ def recording_encoding(path: Path, info: StreamInfo, *, alpha: bool) -> Encoding
     if alpha and path.suffix.lower() == ".mp4":
         raise UnsupportedOutput(f"{path} cannot be transparent", hint="use another --bg, or .webm, .mov or .mkv")
     bits = 8 if path.suffix.lower() == ".mkv" else None
-    content: Content = "plate" if alpha else "foreground"
-    encoding = encoding_for(path, info, content=content, alpha="straight", composite=not alpha, bits=bits)
+    encoding = encoding_for(path, info, _contents(alpha=alpha), bits=bits)
     options = encoding.options | _FAST.get(encoding.codec, {})
     return replace(encoding, options=options, container_options=_UNBROKEN[encoding.container])
+
+
+def _contents(*, alpha: bool) -> Contents:
+    return Contents("plate" if alpha else "foreground", composite=not alpha)
 
 
 def _has_pictures(path: Path) -> bool:

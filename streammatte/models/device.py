@@ -91,12 +91,13 @@ def cores(count: int, before: int | None = None) -> Iterator[None]:
         count: How many.
         before: What to set it to afterwards; by default what this thread found.
     """
-    before = torch.get_num_threads() if before is None else before
+    # Asked even if nobody wants it: torch sets a new thread's number at its first use, and would undo ours then.
+    found = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(found if before is None else before)
 
 
 @contextmanager

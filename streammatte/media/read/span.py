@@ -23,7 +23,7 @@ _WHOLE_FRAMES = ("prores", "dnxhd", "ffv1")
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """What marks are told from.
+    """The facts that marks are resolved against.
 
     Attributes:
         name: The clip, for messages.
