@@ -21,6 +21,8 @@ from support.sdmatte_folder import UNET, make_folder, random_tensors, write_conf
 from streammatte.cli.main import main
 from streammatte.media import open_video
 
+pytestmark = pytest.mark.e2e
+
 GLASS = str(SAMPLES / "glass.mp4")
 BOX = (200, 60, 360, 320)
 SHOWN = ",".join(map(str, BOX))

@@ -23,7 +23,7 @@ from streammatte.stages.tiles import Window, tiles_with, window_sums
 
 LEVELS = 7  # the coarsest is a 64th of the frame's size
 ROUNDS = 2  # of spreading and correcting, at each level
-RESERVE = 1 / 8  # see _corrected
+RESERVE = 1 / 8  # see corrected
 SOLID = 1 / 2046  # from 0 or 1, half a 10-bit step: networks never say 0 or 1, and what is stored does
 LEAST = 1e-4  # weight of a pixel that shows nothing of a colour: enough to carry its neighbours' on
 TILE = 128  # pixels; what holds no edge at a level is left as the coarser one has it
@@ -101,11 +101,11 @@ def _refined(picture: Tensor, colors: Tensor, *, kept: int) -> Tensor:
         kept: How many of the six are wanted: of the finest level, B is not.
     """
     height, width = picture.shape[2:]
-    refined = _doubled(colors[:, :kept], (..., slice(0, height), slice(0, width)))
+    refined = doubled(colors[:, :kept], (..., slice(0, height), slice(0, width)))
     matte = picture[0, 3]
     for tile in tiles_with((matte > SOLID) & (matte < 1 - SOLID), TILE, REACH):
         part = picture[tile.seen]
-        sides = _doubled(colors, tile.seen)[0].contiguous()
+        sides = doubled(colors, tile.seen)[0].contiguous()
         sides = sides.view(2, 3, *sides.shape[1:])
         solved = _solved(part[0, :3], torch.stack([part[:, 3], 1 - part[:, 3]]), sides)
         refined[tile.own] = solved.flatten(0, 1)[None, :kept][tile.inner]
@@ -124,11 +124,11 @@ def _solved(image: Tensor, shares: Tensor, colors: Tensor) -> Tensor:
     weights, steadiness = squares + LEAST, squares.sum(0) + RESERVE
     total = window_sums(weights, 1)
     for _ in range(ROUNDS):
-        colors = window_sums(_corrected(image, shares, steadiness, colors).mul_(weights), 1).div_(total)
-    return _corrected(image, shares, steadiness, colors)
+        colors = window_sums(corrected(image, shares, steadiness, colors).mul_(weights), 1).div_(total)
+    return corrected(image, shares, steadiness, colors)
 
 
-def _corrected(image: Tensor, shares: Tensor, steadiness: Tensor, colors: Tensor) -> Tensor:
+def corrected(image: Tensor, shares: Tensor, steadiness: Tensor, colors: Tensor) -> Tensor:
     """The colours nearest to the given ones of which the picture is nearly the mixture.
 
     They minimise |I − αF − (1 − α)B|² + R·(|F − F₀|² + |B − B₀|²). Of the picture's noise, α / (α² + (1 − α)² + R) gets
@@ -159,7 +159,7 @@ def _halved(x: Tensor) -> Tensor:
     return (rows[..., ::2] + rows[..., 1::2]).div_(4)
 
 
-def _doubled(x: Tensor, window: Window) -> Tensor:
+def doubled(x: Tensor, window: Window) -> Tensor:
     """What a window shows of ``x`` at twice its size."""
     rows, columns = window[1:]
     top, left = max(rows.start // 2 - 1, 0), max(columns.start // 2 - 1, 0)

@@ -15,6 +15,8 @@ from streammatte.color.screen import CURVES, displayed, nits_from_hlg, transfer_
 from streammatte.frame import ColorSpec, Frame
 from streammatte.media import open_video
 
+pytestmark = pytest.mark.media
+
 ALONE = ["--model", "birefnet-nano", "--device", "cpu", "--precision", "fp32", "--overwrite", "--quiet"]
 
 

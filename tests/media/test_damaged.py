@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from support.damaging import complaints, runs
+
+pytestmark = pytest.mark.media
 
 EACH = 4  # of a format; benchmarks/damaged.py has five times as many
 SEED = 5

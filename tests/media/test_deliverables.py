@@ -22,6 +22,8 @@ from streammatte.frame import ColorSpec, Cutout, Frame, StreamInfo
 from streammatte.media import open_video, open_writer
 from streammatte.stages import estimate_foreground
 
+pytestmark = pytest.mark.media
+
 RGB = info_for(color=ColorSpec(True, 0, 2, 2, 8))
 LIGHT = info_for(color=ColorSpec(True, 0, 9, LINEAR, 32))
 QUICK = ["--model", "birefnet-nano", "--size", "64x64", "--device", "cpu", "--offline", "--smooth", "off", "--quiet"]

@@ -30,6 +30,8 @@ from streammatte.frame import ColorSpec, Cutout, Frame, StreamInfo
 from streammatte.media import open_video, open_writer
 from streammatte.media.write.output import check_apart
 
+pytestmark = pytest.mark.media
+
 QUICK = ["--model", "birefnet-nano", "--size", "64x64", "--device", "cpu", "--colors", "off"]
 INFO = StreamInfo(64, 48, clips.TIME_BASE, clips.RATE, None, ColorSpec(matrix=0, full_range=True))
 STEPS = torch.tensor([1.0, 1.0, 0.8, 0.5, 0.49, 0.4, 0.2, 0.0]).repeat_interleave(8).expand(48, 64)

@@ -21,6 +21,8 @@ from streammatte.errors import UnsupportedOutput, WriteFailed
 from streammatte.frame import ColorSpec, Cutout, Frame
 from streammatte.media import open_video, open_writer
 
+pytestmark = pytest.mark.media
+
 VIDEO = ["out.mov", "out.webm"]
 
 

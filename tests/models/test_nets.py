@@ -174,7 +174,7 @@ def test_folded_prediction_is_the_unfolded_one() -> None:
     up = torch.nn.functional.interpolate(p1, (64, 96), mode="bilinear", align_corners=True)
     with torch.inference_mode():
         unfolded = decoder.conv_out1(torch.cat((up, decoder.ipt_blk1(image)), dim=1))
-        torch.testing.assert_close(decoder._predict(image, p1), unfolded, atol=1e-5, rtol=0)
+        torch.testing.assert_close(decoder.predict(image, p1), unfolded, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("config", [SMALL, NANO], ids=["small", "nano"])

@@ -16,6 +16,8 @@ from streammatte.frame import Cutout, Frame
 from streammatte.quality import metrics
 from streammatte.stages import ClipColors
 
+pytestmark = pytest.mark.unit
+
 SIDE = 96
 
 

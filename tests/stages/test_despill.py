@@ -14,6 +14,8 @@ from streammatte.cli.main import main
 from streammatte.frame import Cutout, Frame
 from streammatte.stages import Despill, despill
 
+pytestmark = pytest.mark.unit
+
 GREEN, BLUE = (0.0, 177 / 255, 64 / 255), (0.0, 71 / 255, 187 / 255)
 LUMA = torch.tensor([0.2126, 0.7152, 0.0722])
 

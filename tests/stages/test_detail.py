@@ -18,6 +18,8 @@ from streammatte.quality import metrics
 from streammatte.stages import DetailRefiner, detail
 from streammatte.stages.detail import lifted, refine_alpha
 
+pytestmark = pytest.mark.unit
+
 SHAPE = (216, 384)
 SIZE = (51, 51)  # squashed, as a network's input is; 4K is to 512 as this shape is to it
 

@@ -23,6 +23,8 @@ from streammatte.media import open_video
 from streammatte.media.read.guide import GuideMatte
 from streammatte.stages import EdgeShaper, choke, feather, stages_for
 
+pytestmark = pytest.mark.unit
+
 WIDTH, HEIGHT = clips.SIZE
 QUICK = [
     "--model",

@@ -29,6 +29,8 @@ from streammatte.stages.temporal import heard, middle
 from training.clips import NAMES, make_clip
 from training.flicker import flickering
 
+pytestmark = pytest.mark.unit
+
 HEIGHT, WIDTH = 72, 96
 Planes = NDArray[np.float32]
 
