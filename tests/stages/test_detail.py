@@ -139,9 +139,9 @@ def test_any_size(shape: tuple[int, int]) -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match="must be"):
+    with pytest.raises(ValueError):
         refine_alpha(torch.rand(1, 40, 50), torch.rand(50, 40))
-    with pytest.raises(ValueError, match="must be"):
+    with pytest.raises(ValueError):
         refine_alpha(torch.rand(3, 40, 50), torch.rand(1, 50, 40))
 
 

@@ -169,7 +169,7 @@ def test_what_is_not_in_step_is_refused(clip: Path, tmp_path: Path, capsys: pyte
     short = said(write_grey(tmp_path / "short.mkv", [0] * 7))
     assert "short.mkv" in short and "frame 7 " in short and "0.280 s" in short
     few = said(write_grey(tmp_path / "few.####.png", [0] * 7))
-    assert "has 7 frames" in few and "frame 7 " in few
+    assert "few.####.png" in few and "frame 7 " in few
     fast = said(write_grey(tmp_path / "50.mkv", [0] * 24, rate=50))
     assert "frame 1 " in fast and "0.040 s" in fast and "50 fps" in fast and "25" in fast
     assert "30 fps" in said(write_grey(tmp_path / "30.mkv", [0] * 14, rate=30))
@@ -184,7 +184,7 @@ def test_what_is_not_in_step_is_refused(clip: Path, tmp_path: Path, capsys: pyte
     assert "bad.mkv" in said(damaged)
     matte = write_grey(tmp_path / "own.mkv", [0] * 12)
     assert main([str(clip), "-o", str(matte), "--core-matte", f"invert:{matte}", "--overwrite", *QUICK]) == 1
-    assert "is one of the mattes given" in capsys.readouterr().err
+    assert str(matte) in capsys.readouterr().err
 
 
 def test_what_should_be_known_of_a_matte_is_said(
