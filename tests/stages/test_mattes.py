@@ -26,19 +26,7 @@ from streammatte.stages import EdgeShaper, choke, feather, stages_for
 pytestmark = pytest.mark.unit
 
 WIDTH, HEIGHT = clips.SIZE
-QUICK = [
-    "--model",
-    "birefnet-nano",
-    "--size",
-    "64x64",
-    "--device",
-    "cpu",
-    "--smooth",
-    "off",
-    "--colors",
-    "off",
-    "--quiet",
-]
+QUICK = "--model birefnet-nano --size 64x64 --device cpu --smooth off --colors off --quiet".split()
 
 
 def matte_of(path: Path) -> list[np.ndarray]:
@@ -161,7 +149,7 @@ def test_what_is_not_in_step_is_refused(clip: Path, tmp_path: Path, capsys: pyte
     def said(matte: Path, option: str = "--garbage-matte") -> str:
         out = tmp_path / "out.mov"
         assert main([str(clip), "-o", str(out), option, str(matte), *QUICK]) == 1
-        assert not out.exists() and not list(tmp_path.glob(".*"))
+        assert not out.exists() and {path.suffix for path in tmp_path.glob(".*")} <= {".mattes"}
         message = capsys.readouterr().err
         assert "Traceback" not in message and "hint: " in message
         return message
@@ -196,7 +184,7 @@ def test_what_should_be_known_of_a_matte_is_said(
     cv2.imwrite(str(tmp_path / "opaque.png"), opaque)
     given = ["--core-matte", str(tmp_path / "small.0001.png"), "--holdout-matte", str(tmp_path / "opaque.png")]
     out = tmp_path / "out.####.png"
-    assert main([str(clip), "-o", str(out), *given, *QUICK, "--json"]) == 0
+    assert main([str(clip), "-o", str(out), *given, *QUICK[:-1], "--json"]) == 0
     said = capsys.readouterr()
     assert "32×24" in said.err and "opaque.png: " in said.err
     assert [matte["as"] for matte in json.loads(said.out)["mattes"]] == ["core", "holdout"]
