@@ -26,7 +26,19 @@ from streammatte.stages import EdgeShaper, choke, feather, stages_for
 pytestmark = pytest.mark.unit
 
 WIDTH, HEIGHT = clips.SIZE
-QUICK = "--model birefnet-nano --size 64x64 --device cpu --smooth off --colors off --quiet".split()
+QUICK = [
+    "--model",
+    "birefnet-nano",
+    "--size",
+    "64x64",
+    "--device",
+    "cpu",
+    "--smooth",
+    "off",
+    "--colors",
+    "off",
+    "--quiet",
+]
 
 
 def matte_of(path: Path) -> list[np.ndarray]:
