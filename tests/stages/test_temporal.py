@@ -403,7 +403,7 @@ def test_the_command_smooths_unless_told_not_to(
 
 def test_a_lookahead_that_cannot_be_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = write_clip(tmp_path / "clip.mp4", pts=even_pts(3))
-    for smooth, lookahead in (("high", "9"), ("low", "5"), ("off", "0")):
+    for smooth, lookahead in (("medium", "9"), ("low", "5"), ("off", "0")):
         asked = ["--smooth", smooth, "--lookahead", lookahead]
         assert main([str(given), "-o", str(tmp_path / "out.mov"), *asked]) == 1
         error = capsys.readouterr().err.splitlines()[0]
