@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -227,15 +228,14 @@ def _radii(alpha: np.ndarray) -> np.ndarray:
     return along[(ray >= 0.5).shape[1] - 1 - np.argmax(ray[:, ::-1] >= 0.5, axis=1)]
 
 
-@pytest.mark.parametrize("pixels", [0.25, 1, 1.5, 3, 5, -0.5, -3])
-@pytest.mark.parametrize("smooth", [True, False])
-def test_choke_moves_the_edge_of_a_disc_by_just_so_much(pixels: float, smooth: bool) -> None:
-    for radius in (12, 20, 40):
-        disc = _disc(radius, smooth=smooth)
-        moved = choke(disc, pixels)
-        assert np.sqrt(disc.sum() / np.pi) - np.sqrt(moved.sum() / np.pi) == pytest.approx(pixels, abs=0.1)
-        assert (_radii(disc) - _radii(moved)).mean() == pytest.approx(pixels, abs=0.1)
-        assert moved.min() == 0 and moved.max() == 1
+def test_choke_moves_the_edge_of_a_disc_by_just_so_much() -> None:
+    for pixels, smooth in product([0.25, 1, 1.5, 3, 5, -0.5, -3], [True, False]):
+        for radius in (12, 20, 40):
+            disc = _disc(radius, smooth=smooth)
+            moved = choke(disc, pixels)
+            assert np.sqrt(disc.sum() / np.pi) - np.sqrt(moved.sum() / np.pi) == pytest.approx(pixels, abs=0.1)
+            assert (_radii(disc) - _radii(moved)).mean() == pytest.approx(pixels, abs=0.1)
+            assert moved.min() == 0 and moved.max() == 1
 
 
 def test_choke_keeps_what_is_soft_and_what_is_thin() -> None:
