@@ -9,7 +9,7 @@ from support.damaging import complaints, runs
 
 pytestmark = pytest.mark.media
 
-EACH = 4  # of a format; benchmarks/damaged.py has five times as many
+EACH = 2  # of a format; benchmarks/damaged.py has nine times as many
 SEED = 5
 
 
