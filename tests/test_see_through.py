@@ -243,11 +243,11 @@ def test_killed_with_a_box_and_resumed(folder: Path, tmp_path: Path, capsys: pyt
     whole, out = tmp_path / "whole" / "out.mkv", tmp_path / "out.mkv"
     whole.parent.mkdir()
     seen = ["--transparent", SHOWN, "--sdmatte", str(folder), "--sdmatte-size", "256", "--keyframe-every", "3"]
-    assert run(whole, *seen, "--json", "--keep-mattes", last=20) == 0
+    assert run(whole, *seen, "--json", "--keep-mattes", last=11) == 0
     unbroken = json.loads(capsys.readouterr().out)
-    assert unbroken["mattes_computed"] == 21 + len(unbroken["keyframes"])
+    assert unbroken["mattes_computed"] == 12 + len(unbroken["keyframes"])
     (mattes,) = whole.parent.glob("*.mattes")
-    command = [sys.executable, "-m", "streammatte", GLASS, "-o", str(out), "--bits", "16", "--out", "20", *QUICK]
+    command = [sys.executable, "-m", "streammatte", GLASS, "-o", str(out), "--bits", "16", "--out", "11", *QUICK]
     running = subprocess.Popen([*command, *seen], stderr=subprocess.DEVNULL)
     left = tmp_path / f".{mattes.name}"
     while running.poll() is None and not (left.exists() and left.stat().st_size > mattes.stat().st_size // 2):
@@ -255,12 +255,12 @@ def test_killed_with_a_box_and_resumed(folder: Path, tmp_path: Path, capsys: pyt
     running.kill()
     running.wait()
     assert not out.exists()
-    assert run(out, *seen, "--resume", "--json", last=20) == 0
+    assert run(out, *seen, "--resume", "--json", last=11) == 0
     resumed = json.loads(capsys.readouterr().out)
     assert resumed["mattes_read"] > 0
     assert resumed["keyframes"] == unbroken["keyframes"]
     assert np.array_equal(alphas(out), alphas(whole))
-    assert run(whole.parent / "again.mkv", *seen, "--json", "--choke", "1", last=20) == 0
+    assert run(whole.parent / "again.mkv", *seen, "--json", "--choke", "1", last=11) == 0
     again = json.loads(capsys.readouterr().out)
     assert (again["mattes_read"], again["mattes_computed"]) == (unbroken["mattes_computed"], 0)
     assert again["keyframe_seconds"] == 0
