@@ -26,6 +26,8 @@ from streammatte.cli.main import main
 from streammatte.frame import Frame
 from streammatte.stages import TemporalSmoother
 
+pytestmark = pytest.mark.e2e
+
 # The embedded model at a quarter of its size: every part of a run is real, and quick.
 QUICK = ["--model", "birefnet-nano", "--size", "64x64", "--device", "cpu"]
 PLAIN = ["--smooth", "off", "--colors", "off"]

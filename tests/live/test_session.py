@@ -249,9 +249,9 @@ def test_without_a_camera_it_says_how_to_find_one(capsys: pytest.CaptureFixture[
     cameras = json.loads(said.out)
     assert len(cameras) == len(list_cameras())
     if not cameras:
-        assert "no camera" in said.err
+        assert said.err
         assert main(["live"]) == 1
-        assert "no camera" in capsys.readouterr().err
+        assert "hint: " in capsys.readouterr().err
 
 
 def test_the_command_on_a_file_writes_one_json_object_a_second(
