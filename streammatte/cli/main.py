@@ -27,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     with _signals() as received:
         try:
+            if arguments and arguments[0] == "help":
+                arguments = [*arguments[1:], "--help"]
             if arguments and arguments[0] in COMMANDS:
                 command = importlib.import_module(f"streammatte.cli.{arguments[0]}")
                 return int(command.main(arguments[1:]))
