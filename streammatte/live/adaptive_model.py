@@ -8,10 +8,10 @@ small, and steadied by the alpha of the frame before where the picture has not c
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -246,6 +246,7 @@ class _Shot:
 def load_live_model(
     options: LiveOptions,
     *,
+    stopping: threading.Event | None = None,
     on_progress: Callable[[int, int | None], None] | None = None,
     on_notice: Callable[[str], None] | None = None,
 ) -> BiRefNetModel:
@@ -254,21 +255,37 @@ def load_live_model(
     ``auto`` is birefnet-lite on a GPU if it is here or can be fetched. Otherwise it is the bundled birefnet-nano: on a
     CPU, all others take seconds for a frame.
 
+    Args:
+        stopping: Once set, a download and the network end with ``KeyboardInterrupt``. A thread that is still inside of
+            torch when Python ends would abort the process.
+
     Raises:
         As :func:`streammatte.models.load_model`.
     """
     from streammatte.models.birefnet import load_model
     from streammatte.models.device import choose_device
 
-    load = partial(
-        load_model,
-        weights=options.weights,
-        device=options.device,
-        precision=options.precision,
-        offline=options.offline,
-        on_progress=on_progress,
-        on_notice=on_notice,
-    )
+    stopping = stopping or threading.Event()
+
+    def progressed(done: int, total: int | None) -> None:
+        if stopping.is_set():
+            raise KeyboardInterrupt
+        if on_progress is not None:
+            on_progress(done, total)
+
+    def load(name: str) -> BiRefNetModel:
+        model = load_model(
+            name,
+            weights=options.weights,
+            device=options.device,
+            precision=options.precision,
+            offline=options.offline,
+            on_progress=progressed,
+            on_notice=on_notice,
+        )
+        model.obey(stopping)
+        return model
+
     if options.model != "auto" or options.weights is not None:
         return load(options.model)
     if choose_device(options.device).type == "cpu":

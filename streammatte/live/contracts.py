@@ -56,7 +56,7 @@ class LiveModel(Model, Protocol):
 
     @property
     def setting(self) -> str:
-        """Its present setting, for the status line: "192×192, every 2nd frame"."""
+        """Its present setting, for the status line: "320×320, every 2nd frame"."""
         ...
 
     @property

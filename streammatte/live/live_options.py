@@ -95,7 +95,7 @@ def check_network(options: LiveOptions) -> None:
     """
     from streammatte.models.birefnet import check_size
     from streammatte.models.device import choose_device
-    from streammatte.models.table import find
+    from streammatte.models.table import NANO_SIZE, find
 
     if not isinstance(options.quality, str):
         (height, width), _ = options.quality
@@ -104,7 +104,7 @@ def check_network(options: LiveOptions) -> None:
         except ModelError as exc:
             raise ModelError(
                 f"--quality {width}x{height}: the sides of a network's input are multiples of 32 from 32 to 4096",
-                hint="--quality 192x192 is birefnet-nano's own size, 1024x1024 that of the others",
+                hint=f"--quality {NANO_SIZE[1]}x{NANO_SIZE[0]} is birefnet-nano's own size; most others have 1024x1024",
             ) from exc
     if options.model != "auto":
         find(options.model, "birefnet")

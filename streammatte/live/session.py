@@ -51,6 +51,7 @@ def run_live(options: LiveOptions, display: Display) -> None:
     _check_outputs(options, targets, backgrounds)
     check_network(options)
     session: Session | None = None
+    stopping = threading.Event()
     with signals_heeded() as asked_to_stop, ExitStack() as running:
         source = _opened(options, display)
         # The threads are entered first and left last: files are complete before anybody waits for a network.
@@ -62,7 +63,7 @@ def run_live(options: LiveOptions, display: Display) -> None:
 
         def load() -> LiveModel:
             assert session is not None
-            model = load_live_model(options, on_progress=display.fetching, on_notice=display.notice)
+            model = load_live_model(options, stopping=stopping, on_progress=display.fetching, on_notice=display.notice)
             session.model, session.device = model.name, str(model.device)
             return AdaptiveModel(model, options.quality, source.info.frame_rate)
 
@@ -75,6 +76,7 @@ def run_live(options: LiveOptions, display: Display) -> None:
                 rate, pinned = float(source.info.frame_rate), options.quality != "auto"
                 session = Session(capture, load, look, outputs, display, rate, pinned=pinned)
                 running.callback(session.close)
+                running.callback(stopping.set)  # before the session is closed: it waits for the network
                 session.run(seconds=options.seconds, stopped=asked_to_stop.is_set)
         except OutputError as exc:
             if session is None:
@@ -86,7 +88,7 @@ def run_live(options: LiveOptions, display: Display) -> None:
 
 
 def _check_outputs(options: LiveOptions, targets: tuple[str, ...], backgrounds: tuple[str, ...]) -> None:
-    from streammatte.live.opening import path_of
+    from streammatte.live.cameras import path_of
     from streammatte.live.targets import check_outputs
 
     camera = path_of(options.camera or "")
@@ -97,8 +99,10 @@ def _check_outputs(options: LiveOptions, targets: tuple[str, ...], backgrounds: 
 
 def _opened(options: LiveOptions, display: Display) -> LiveSource:
     from streammatte.live.source import LiveSource
+    from streammatte.media.addresses import without_secrets
 
-    waiting = threading.Timer(_SAY_AFTER, display.notice, (f"waiting for {options.camera or 'the camera'}…",))
+    name = without_secrets(options.camera or "the camera")
+    waiting = threading.Timer(_SAY_AFTER, display.notice, (f"waiting for {name}…",))
     waiting.start()
     try:
         source = LiveSource(options.camera, size=options.size, rate=options.rate)

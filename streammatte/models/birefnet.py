@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from os import PathLike
@@ -14,10 +16,16 @@ from streammatte.errors import ModelError
 from streammatte.frame import Frame
 from streammatte.models.device import PRECISIONS, choose_device, choose_precision, cores, cores_for, memory_of
 from streammatte.models.hub import resolve
-from streammatte.models.nets.birefnet import IMAGENET_MEAN, IMAGENET_STD, NANO, BiRefNet, load_birefnet
+from streammatte.models.nets.birefnet import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    NANO,
+    BiRefNet,
+    fold_batch_norms,
+    load_birefnet,
+)
 from streammatte.models.nets.checkpoint import read_size
 from streammatte.models.nets.efficientnet import EfficientNetConfig
-from streammatte.models.nets.folding import fold_batch_norms
 from streammatte.models.table import NANO_SIZE, Checkpoint, find
 
 RELEASED_SIZE = (1024, 1024)  # the most likely training size of an unknown checkpoint
@@ -62,6 +70,16 @@ class BiRefNetModel:
     def __repr__(self) -> str:
         height, width = self.size
         return f"BiRefNetModel({self.name!r}, {width}×{height}, {self.precision} on {self.device})"
+
+    def obey(self, stopping: threading.Event) -> None:
+        """Once that is set, a call raises ``KeyboardInterrupt`` before the network's next layer."""
+
+        def go_on(*module_and_inputs: object) -> None:
+            if stopping.is_set():
+                raise KeyboardInterrupt
+
+        for module in self._net.modules():
+            module.register_forward_pre_hook(go_on)
 
     @torch.inference_mode()
     def __call__(self, frames: Sequence[Frame]) -> list[Tensor]:
@@ -141,8 +159,11 @@ def input_size(net: BiRefNet, path: Path, checkpoint: Checkpoint | None = None) 
 
 def check_size(size: tuple[int, int], option: str = "") -> None:
     """Raise ``ModelError`` unless a network's input can have that (H, W); the hint proposes the nearest one."""
-    if any(side % MULTIPLE or not MULTIPLE <= side <= LARGEST for side in size):
-        height, width = size
+    try:
+        height, width = map(operator.index, size)
+    except (TypeError, ValueError) as exc:
+        raise ModelError(f"the input size must be two whole numbers, height and width, not {size!r}") from exc
+    if any(side % MULTIPLE or not MULTIPLE <= side <= LARGEST for side in (height, width)):
         raise ModelError(
             f"the input cannot be {width}×{height}: its sides must be multiples of {MULTIPLE} up to {LARGEST}",
             hint=f"try {option}{_allowed(width)}x{_allowed(height)}",

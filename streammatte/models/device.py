@@ -28,7 +28,7 @@ def available_devices() -> list[str]:
     return [*devices, "cpu"]
 
 
-def choose_device(name: str | None = None) -> torch.device:
+def choose_device(name: str | torch.device | None = None) -> torch.device:
     """The device of that name (``cpu``, ``cuda``, ``cuda:1``, ``mps``), or the best one here.
 
     Raises:
@@ -37,6 +37,7 @@ def choose_device(name: str | None = None) -> torch.device:
     here = available_devices()
     if name is None:
         return torch.device(here[0])
+    name = str(name)
     if (name != "cuda" and name not in here) or (name == "cuda" and "cuda:0" not in here):
         raise DeviceMissing(
             f"no device {name!r} on this machine",

@@ -26,7 +26,7 @@ from streammatte.cli.live_display import LiveDisplay
 from streammatte.cli.main import main
 from streammatte.errors import ModelError
 from streammatte.frame import Frame
-from streammatte.live import opening
+from streammatte.live import cameras
 from streammatte.live.cameras import list_cameras
 from streammatte.live.contracts import Controls
 from streammatte.live.over_background import Look
@@ -176,7 +176,7 @@ def test_a_picture_without_colours_is_not_shown_and_not_the_end(
 
 
 def test_a_stream_that_falls_silent_is_held_and_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "SILENCE", 0.4)
+    monkeypatch.setattr(cameras, "SILENCE", 0.4)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -54,13 +54,14 @@ def read_tensors(path: str | PathLike[str], *, level: str | None = None) -> dict
             raise OutOfMemory(
                 f"not enough memory to read {path}", hint="close other programs, or use a smaller model"
             ) from exc
+        code = "Unsupported global" in str(exc)
         raise WeightsMismatch(
-            f"{path} is damaged or not a checkpoint",
+            f"{path} holds Python objects that are never loaded" if code else f"{path} is damaged or not a checkpoint",
             hint="expected a .safetensors file, or a .pth file that holds only tensors",
         ) from exc
     if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise WeightsMismatch(
-            f"{path} is not a state dict: it holds more than tensors",
+            f"{path} is not a state dict: expected nothing but tensors by name",
             hint="save only the network's state_dict()",
         )
     return {_bare(str(name)): tensor for name, tensor in tensors.items()}
