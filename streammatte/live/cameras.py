@@ -30,11 +30,11 @@ _FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 ANSWER_WITHIN = 10.0  # seconds for a server's first pictures
 SILENCE = 3.0  # seconds without a byte after which a stream counts as broken
 _ADDRESS_OPTIONS = {
-    "analyzeduration": "1000000",  # as little as it takes to tell the pictures' format
+    "analyzeduration": "1000000",  # as little as it takes to recognise the format
     "rtsp_flags": "prefer_tcp",
     "overrun_nonfatal": "1",
     "tcp_nodelay": "1",
-    "multiple_requests": "1",  # otherwise many web servers give nothing of clips that are sought in
+    "multiple_requests": "1",  # otherwise seeking in a clip fails on many web servers
 }
 _REAL_TIME = ("rtsp", "rtsps", "rtp", "udp", "srt", "tcp", "rtmp", "rtmps")
 
@@ -51,9 +51,9 @@ class Camera:
 
     Attributes:
         index: Its number for ``--camera``; N for ``/dev/videoN``.
-        name: Its maker's name for it.
+        name: As its maker calls it.
         device: What FFmpeg opens.
-        virtual: It shows what a program writes to it.
+        virtual: A program writes its pictures.
     """
 
     index: int
@@ -63,7 +63,7 @@ class Camera:
 
 
 def list_cameras() -> list[Camera]:
-    """Those that FFmpeg finds here, virtual ones last."""
+    """The cameras that FFmpeg finds here, virtual ones last."""
     kind = _FORMATS.get(sys.platform)
     if kind is None:
         return []
@@ -93,7 +93,7 @@ def print_cameras(console: Console, beside: Console, as_json: bool = False) -> N
     Args:
         console: Where they go.
         beside: Where the advice goes if there are none.
-        as_json: Print one JSON array of objects instead of the table.
+        as_json: Print a JSON array of objects instead.
     """
     from rich.table import Table
 
@@ -127,7 +127,7 @@ def find_camera(spec: str | None) -> Camera:
     named = [camera for camera in cameras if spec.lower() in camera.name.lower()]
     if not spec.isdecimal() and named:
         return named[0]
-    if spec.startswith("/dev/") and Path(spec).exists():  # by-id names, and what the listing leaves out
+    if spec.startswith("/dev/") and Path(spec).exists():  # by-id names, and devices that the listing leaves out
         return Camera(-1, spec, spec)
     there = ", ".join(f"{camera.index} ({camera.name})" for camera in cameras)
     raise SourceNotFound(f"no camera matches {spec!r}", hint=f"choose from {there}" if there else HOW_TO_LOOK)
@@ -137,7 +137,7 @@ def find_again(camera: Camera) -> Camera:
     """The same camera after it was plugged in again, under whatever number; it is recognised by its whole name.
 
     Raises:
-        SourceNotFound: It is not there. No other camera is taken instead: the user agreed to show this one.
+        SourceNotFound: It is not there. No other camera is taken instead: the user chose to show this one.
     """
     if camera.index < 0:  # known by its path alone
         found = [camera] if Path(camera.device).exists() else []
@@ -150,11 +150,11 @@ def find_again(camera: Camera) -> Camera:
 
 
 def ways_to_open(size: tuple[int, int] | None, rate: Fraction | None) -> list[dict[str, str]]:
-    """FFmpeg's options to try in turn, from what is wanted to whatever the camera gives.
+    """FFmpeg's options to try in turn, from what was asked for to anything that the camera gives.
 
     Args:
         size: (H, W); by default 720p.
-        rate: Frames a second; by default 30.
+        rate: By default 30.
     """
     height, width = size or USUAL_SIZE
     pace = rate or USUAL_RATE
@@ -178,10 +178,8 @@ class Place:
     """What ``--camera`` names.
 
     Attributes:
-        kind: What it is.
         spec: What FFmpeg opens, without ``file://``.
         name: Its name in messages, without secrets.
-        camera: The device.
     """
 
     kind: Literal["device", "address", "file", "pattern"]
@@ -237,7 +235,7 @@ class Place:
         if self.kind == "address":
             options = dict(_ADDRESS_OPTIONS)
             if self.spec.partition("://")[0].lower() in _REAL_TIME:
-                options["fflags"] = "nobuffer"  # a clip would not be found again behind the packets this discards
+                options["fflags"] = "nobuffer"  # it discards the packets read so far, which a clip cannot spare
             return _opened(self.spec, None, options)
         ways = ways_to_open(size, rate)
         for options in ways[:-1]:
@@ -255,7 +253,7 @@ class Place:
         if self.kind == "pattern":
             return SourceNotFound(f"FFmpeg cannot make {self.name}: {reason}", hint="try lavfi:testsrc2=size=640x360")
         if self.kind == "file":
-            return DecodeFailed(f"cannot read {self.name}: {reason}", hint="give footage that FFmpeg can read")
+            return DecodeFailed(f"cannot read {self.name}: {reason}", hint="use a clip that FFmpeg can read")
         if self.kind == "device":
             hints = {
                 errno.EACCES: "join the group `video`, or allow the terminal to use the camera",
@@ -277,7 +275,7 @@ def path_of(spec: str) -> str:
 
 
 def reason_of(exc: Exception) -> str:
-    """FFmpeg's own words, without its log."""
+    """FFmpeg's reason."""
     if isinstance(exc, av.error.ExitError):
         return "timed out"
     return getattr(exc, "strerror", None) or str(exc)

@@ -1,4 +1,4 @@
-"""What can be asked of a live run. The network's options are those of a run on a file."""
+"""The options of a live run. The network's are those of a run on a file."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class LiveOptions:
 
 
 def check_network(options: LiveOptions) -> None:
-    """Refuse a network that cannot be made ready, before anything is opened. Its weights are read later.
+    """Refuse a network that cannot be loaded, before anything is opened. Its weights are read later.
 
     Raises:
         ModelError: There is no such model, or it cannot have that input.

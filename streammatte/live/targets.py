@@ -29,7 +29,7 @@ _ANY = StreamInfo(640, 360, CLOCK, Fraction(30), None, ColorSpec())  # no file n
 
 _HELD = 2  # pictures that wait for a stream or a virtual camera: late ones are worthless there
 _HELD_FOR_FILE = 30
-_PATIENCE = 0.9  # seconds for an output to take what is left at the end, and for all of them together
+_PATIENCE = 0.9  # seconds at the end for all outputs to take what is left
 _PATIENCE_FOR_FILES = 30.0
 
 
@@ -43,7 +43,7 @@ def check_outputs(
         alpha: A background is ``transparent``.
         overwrite: Files may be replaced.
         json: The status goes to standard output.
-        read: Names of what is read, and what each is.
+        read: Names of what is read, each with what it is for messages.
 
     Raises:
         OutputError: One of them is refused.
@@ -84,23 +84,21 @@ def _needs_even_sizes(target: str) -> bool:
 
 
 class Outputs:
-    """All outputs of a run as one. A context manager.
+    """All outputs of a run.
 
-    One that fails is left, and the others go on; at the end, or when none is left, the first failure is raised. A run
-    that an error ends before anybody was shown leaves no files.
+    One that fails is closed, and the others go on; at the end, or when none is left, the first failure is raised. A run
+    that an error ends before a subject was shown leaves no files.
 
     Args:
         targets: As ``--to`` names them: ``camera``, ``camera:NAME``, ``window``, an address, a file, ``-``.
-        info: The pictures' stream.
         controls: Set by keys in a window.
         alpha: Pictures have four channels.
-        overwrite: Files may be replaced.
         backgrounds: How many the key cycles through.
 
     Attributes:
-        failures: What has failed so far.
-        lost: The targets that did.
-        notes: What else the user should know, a line each.
+        failures: So far.
+        lost: The targets that failed.
+        notes: For the user.
     """
 
     def __init__(
@@ -132,7 +130,7 @@ class Outputs:
 
     @property
     def ended(self) -> bool:
-        """A key asked for the end, or no output is left."""
+        """A key ended the run, or no output is left."""
         return self._controls.quit or not self._open
 
     @property
@@ -160,13 +158,13 @@ class Outputs:
         return self
 
     def before(self, frame: Frame) -> None:
-        """The raw frame of what is shown next: for windows, and for nothing else."""
+        """The raw frame of the next picture: for windows, and for nothing else."""
         for output in self._targets:
             if isinstance(output, Window):
                 output.before(frame)
 
     def show(self, shown: Shown) -> None:
-        """Hand a picture to all outputs. Waits for none of them.
+        """Hand a picture to all outputs, without waiting for any.
 
         Raises:
             OutputError: The last of them has failed.
@@ -202,7 +200,7 @@ class Outputs:
             raise self.failures[0]
 
     def kept(self) -> list[str]:
-        """A line for each file: whether it is complete, or what there is of it."""
+        """A line for each file: whether it is complete, or what is left of it."""
         return [line for output in self._targets if isinstance(output, OutputThread) and (line := output.kept())]
 
     def _leave(
@@ -239,10 +237,7 @@ class OutputThread:
 
     Args:
         output: Entered in the caller's thread, so that it fails there; left in its own.
-        path: The file that it writes, if it does; files get more time.
-
-    Attributes:
-        dropped: Pictures that were dropped.
+        path: The file that it writes, if any; files get more time.
     """
 
     def __init__(self, output: Output, *, path: Path | None = None) -> None:
@@ -272,7 +267,7 @@ class OutputThread:
 
         Raises:
             OutputError: The output refused an earlier one.
-            ReaderLeft: Nobody reads them any more.
+            ReaderLeft: The reader of standard output is gone.
         """
         self._tell()
         with self._came:
@@ -281,7 +276,7 @@ class OutputThread:
             self._came.notify()
 
     def finish(self, error: BaseException | None = None) -> None:
-        """Take no more pictures; its time to end begins. With an error, the output is left with that."""
+        """Take no more pictures; its time to end begins. An error is passed on to the output."""
         with self._came:
             if self._until is None:
                 self._error = error
@@ -296,13 +291,14 @@ class OutputThread:
         self._thread.join(max(0.0, self._until - time.monotonic()))
         if self._thread.is_alive() and kind is None:
             raise WriteFailed(
-                f"{self._output.description} took no pictures at the end", hint="check that the receiver is not stuck"
+                f"{self._output.description} did not take the last pictures",
+                hint="check that the receiver is not stuck",
             )
         if kind is None and not self._told and not isinstance(self._failure, ReaderLeft):
             self._tell()
 
     def kept(self) -> str:
-        """What there is of its file, in one line; empty if there is none."""
+        """What is left of its file, in one line; empty if there is none."""
         if self.path is None:
             return ""
         if self._completed:
@@ -330,7 +326,7 @@ class OutputThread:
             self._failure = exc
 
     def _next(self) -> Shown | None:
-        """The next picture, waited for; ``None`` at the end."""
+        """Wait for the next picture; ``None`` at the end."""
         with self._came:
             self._came.wait_for(lambda: self._waiting or self._until is not None)
             return self._waiting.popleft() if self._waiting else None

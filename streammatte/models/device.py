@@ -1,4 +1,4 @@
-"""Which device computes, in which type, and on how many cores."""
+"""Devices, precisions and numbers of cores."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from streammatte.errors import DeviceMissing, ModelError, OutOfMemory
 T = TypeVar("T")
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-LARGE = 512  # input size in pixels from which a network on the CPU takes much longer than what runs beside it
-OTHERS = 2  # cores that a small network leaves to what runs beside it: reading, stages, writing, other programs
+LARGE = 512  # input size in pixels from which a network on the CPU takes much longer than all else
+OTHERS = 2  # cores that a small network leaves to reading, stages, writing and other programs
 
 
 def available_devices() -> list[str]:
@@ -89,8 +89,7 @@ def cores(count: int, before: int | None = None) -> Iterator[None]:
     """Let torch use that many cores in this thread, and in threads that start within.
 
     Args:
-        count: How many.
-        before: What to set it to afterwards; by default what this thread found.
+        before: What to set it to afterwards; by default the present number.
     """
     before = torch.get_num_threads() if before is None else before
     torch.set_num_threads(count)

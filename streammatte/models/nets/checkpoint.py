@@ -112,7 +112,7 @@ def load_strictly(
 
 
 class _Ignored:
-    """Stands in for whatever a training checkpoint keeps besides weights: takes anything and keeps nothing."""
+    """Replaces whatever a training checkpoint has besides weights; keeps nothing."""
 
     def __new__(cls, *args: object, **kwargs: object) -> _Ignored:
         return super().__new__(cls)
@@ -125,8 +125,8 @@ class _Ignored:
 def _unpickle(path: Path, *, training: bool) -> object:
     """Unpickle tensors and plain containers; in a training checkpoint, ``_Ignored`` replaces every class it names.
 
-    SDMatte's needs that: detectron2 stores its settings in it as OmegaConf objects. None of them is imported, and no
-    code from the file runs.
+    SDMatte's needs that, since detectron2 stores its settings in it. None of these classes is imported, and no code
+    from the file runs.
     """
     zipped = zipfile.is_zipfile(path)  # files from before torch 1.6 cannot be memory-mapped
     ignored: list[Any] = []
