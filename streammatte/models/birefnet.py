@@ -162,7 +162,9 @@ def check_size(size: tuple[int, int], option: str = "") -> None:
     try:
         height, width = map(operator.index, size)
     except (TypeError, ValueError) as exc:
-        raise ModelError(f"the input size must be two whole numbers, height and width, not {size!r}") from exc
+        raise ModelError(
+            f"the input size must be two whole numbers, not {size!r}", hint="give height and width: (320, 320)"
+        ) from exc
     if any(side % MULTIPLE or not MULTIPLE <= side <= LARGEST for side in (height, width)):
         raise ModelError(
             f"the input cannot be {width}×{height}: its sides must be multiples of {MULTIPLE} up to {LARGEST}",

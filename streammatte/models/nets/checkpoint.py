@@ -54,7 +54,7 @@ def read_tensors(path: str | PathLike[str], *, level: str | None = None) -> dict
             raise OutOfMemory(
                 f"not enough memory to read {path}", hint="close other programs, or use a smaller model"
             ) from exc
-        code = "Unsupported global" in str(exc)
+        code = "unsupported global" in str(exc).lower()
         raise WeightsMismatch(
             f"{path} holds Python objects that are never loaded" if code else f"{path} is damaged or not a checkpoint",
             hint="expected a .safetensors file, or a .pth file that holds only tensors",
