@@ -330,3 +330,15 @@ def test_size_and_rate_are_what_was_asked_for(tmp_path: Path) -> None:
         pictures = list(source.pictures())
         assert len(pictures) == COUNT // 2
         assert pictures[0].frame().rgb.shape == (3, 32, 32)
+
+
+def test_waiting_for_a_camera_shows_no_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("streammatte.live.session._SAY_AFTER", 0.1)
+    monkeypatch.setattr(cameras, "ANSWER_WITHIN", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://bob:hunter2@127.0.0.1:{server.getsockname()[1]}"
+        assert main(["live", "--camera", address, "--bg", "green", "--to", "udp://127.0.0.1:9"]) == 1
+    shown = capsys.readouterr().err
+    assert "waiting for" in shown and "hunter2" not in shown
