@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from types import TracebackType
 from typing import Self
 
 import cv2
@@ -75,7 +74,5 @@ class VirtualCamera:
                 f"lost the {self.description}: {exc}", hint="check that its driver is still loaded"
             ) from exc
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self._camera.close()

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from tempfile import TemporaryFile
-from types import TracebackType
 from typing import Self, cast
 
 import cv2
@@ -87,9 +86,7 @@ class Window:
         """Take no more pictures; its time to close begins."""
         self._screen.finish()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self._screen.close()
 
     def _closed(self) -> None:

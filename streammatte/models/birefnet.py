@@ -14,7 +14,15 @@ from torch import Tensor
 
 from streammatte.errors import ModelError
 from streammatte.frame import Frame
-from streammatte.models.device import PRECISIONS, choose_device, choose_precision, cores, cores_for, memory_of
+from streammatte.models.device import (
+    PRECISIONS,
+    choose_device,
+    choose_precision,
+    cores,
+    cores_for,
+    memory_of,
+    stop_at_a_layer,
+)
 from streammatte.models.hub import resolve
 from streammatte.models.nets.birefnet import (
     IMAGENET_MEAN,
@@ -73,13 +81,7 @@ class BiRefNetModel:
 
     def obey(self, stopping: threading.Event) -> None:
         """Once that is set, a call raises ``KeyboardInterrupt`` before the network's next layer."""
-
-        def go_on(*module_and_inputs: object) -> None:
-            if stopping.is_set():
-                raise KeyboardInterrupt
-
-        for module in self._net.modules():
-            module.register_forward_pre_hook(go_on)
+        stop_at_a_layer(self._net, stopping)
 
     @torch.inference_mode()
     def __call__(self, frames: Sequence[Frame]) -> list[Tensor]:

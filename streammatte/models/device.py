@@ -124,6 +124,17 @@ def computed_on(count: int, items: Generator[T]) -> Generator[T]:
     return work()
 
 
+def stop_at_a_layer(net: torch.nn.Module, stopping: threading.Event) -> None:
+    """Make the network raise ``KeyboardInterrupt`` before its next layer once ``stopping`` is set."""
+
+    def go_on(*module_and_inputs: object) -> None:
+        if stopping.is_set():
+            raise KeyboardInterrupt
+
+    for module in net.modules():
+        module.register_forward_pre_hook(go_on)
+
+
 @contextmanager
 def memory_of(device: torch.device, hint: str, network: str = "this model") -> Iterator[None]:
     """Translate torch's out-of-memory errors; ``hint`` says what needs less."""

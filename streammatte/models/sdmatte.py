@@ -15,7 +15,15 @@ from torch import Tensor
 
 from streammatte.errors import ModelError
 from streammatte.frame import Frame
-from streammatte.models.device import PRECISIONS, choose_device, choose_precision, cores, cores_for, memory_of
+from streammatte.models.device import (
+    PRECISIONS,
+    choose_device,
+    choose_precision,
+    cores,
+    cores_for,
+    memory_of,
+    stop_at_a_layer,
+)
 from streammatte.models.hub import resolve
 from streammatte.models.table import CHECKPOINTS
 
@@ -66,16 +74,11 @@ class SDMatteRefiner:
         self._stopping = threading.Event()
         with memory_of(device, _HINT, "SDMatte"):
             self._net = net.cast(dtype).to(device)
-        for module in self._net.modules():
-            module.register_forward_pre_hook(self._go_on)
+        stop_at_a_layer(self._net, self._stopping)
 
     def stop(self) -> None:
         """Make a call in another thread raise ``KeyboardInterrupt`` at the network's next layer."""
         self._stopping.set()
-
-    def _go_on(self, *module_and_inputs: object) -> None:
-        if self._stopping.is_set():
-            raise KeyboardInterrupt
 
     @torch.inference_mode()
     def __call__(self, frame: Frame, region: Tensor) -> Tensor:
