@@ -3,7 +3,7 @@
 Each part (``--parts``) writes its entries as soon as they are measured, and its progress to standard error. A
 promise that does not hold is named under ``error``, and the exit code is 1.
 
-``pairing``    A 640×360 camera at 30 fps in real time, the bundled model, light wrap and match over a picture, streamed.
+``pairing``    A 640×360 camera at 30 fps in real time, bundled model, light wrap and match over a picture, sent out.
                Rates, latency (until the stream's queue gets a picture), memory; and for every picture that is shown,
                from its pixels alone, whether its alpha belongs to the frame whose number is drawn into it. ``shifted``
                repeats this for some seconds with each frame given the previous one's alpha: the check must fail there.

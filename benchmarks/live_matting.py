@@ -28,13 +28,14 @@ from benchmarks.temporal import CUTOUTS, SUBJECTS
 from streammatte.frame import Frame
 from streammatte.live.adaptive_model import AdaptiveModel
 from streammatte.live.pace_keeper import ladder
+from streammatte.models.table import NANO_SIZE
 from streammatte.quality import metrics
 from streammatte.stages import stages_for
 from training.clips import NAMES, make_clip
 from training.cutouts import read_cutouts
 
 SAMPLES = Path(__file__).parents[1] / "samples"
-OWN = (192, 192)
+OWN = NANO_SIZE
 GREEN = np.array([0, 177, 64], np.float32)
 WARM_UP = 5  # frames that are not timed
 Mattes = NDArray[np.float32]
