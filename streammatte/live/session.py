@@ -246,7 +246,7 @@ class Notices:
         gone = capture.state == "lost" and not capture.broken
         if gone != self._was_gone:
             self._was_gone = gone
-            held = f"showing the last picture for {HOLD_FOR:.0f} seconds, then only the background"
+            held = f"the last picture is held for {HOLD_FOR:.0f} seconds, then the background is shown"
             self._display.notice(f"{capture.gone or 'the camera stopped'}; {held}" if gone else "the camera is back")
 
     def of_outputs(self, after: str = "") -> None:

@@ -64,9 +64,10 @@ def find(name: str, network: str | None = None) -> Checkpoint:
     Raises:
         ModelError: It is unknown, and the hint lists close names; or it is not a ``network``.
     """
+    name = str(name)
     found = {checkpoint.name: checkpoint for checkpoint in CHECKPOINTS}
     if name not in found:
-        close = difflib.get_close_matches(str(name).lower(), found, n=3, cutoff=0.5)
+        close = difflib.get_close_matches(name.lower(), found, n=3, cutoff=0.5)
         meant = f"did you mean {' or '.join(close)}? " if close else ""
         raise ModelError(f"unknown model: {name}", hint=f"{meant}`streammatte models` lists all of them")
     if network in (None, found[name].network):
