@@ -293,7 +293,7 @@ def test_outputs_that_stall_are_left_together(tmp_path):
         for _ in range(30):  # one of them is more than such a connection holds
             outputs.show(Shown(noise, 0, time.monotonic()))
             time.sleep(0.01)
-        with pytest.raises(WriteFailed, match="took no pictures at the end"):
+        with pytest.raises(WriteFailed, match="did not take the last pictures"):
             outputs.__exit__(None, None, None)
     assert len(outputs.failures) == 3
     assert decoded(path) and outputs.kept() == [f"{path} is complete"]
