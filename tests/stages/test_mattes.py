@@ -182,7 +182,7 @@ def test_what_is_not_in_step_is_refused(clip: Path, tmp_path: Path, capsys: pyte
     assert "bad.mkv" in said(damaged)
     matte = write_grey(tmp_path / "own.mkv", [0] * 12)
     assert main([str(clip), "-o", str(matte), "--core-matte", f"invert:{matte}", "--overwrite", *QUICK]) == 1
-    assert "is one of the mattes given" in capsys.readouterr().err
+    assert "would overwrite one of the mattes given" in capsys.readouterr().err
 
 
 def test_what_should_be_known_of_a_matte_is_said(
