@@ -68,7 +68,7 @@ def find(name: str, network: str | None = None) -> Checkpoint:
     found = {checkpoint.name: checkpoint for checkpoint in CHECKPOINTS}
     if name not in found:
         close = difflib.get_close_matches(name.lower(), found, n=3, cutoff=0.5)
-        meant = f"did you mean {' or '.join(close)}? " if close else ""
+        meant = f"did you mean {', '.join(close[:-1])}{' or ' * (len(close) > 1)}{close[-1]}? " if close else ""
         raise ModelError(f"unknown model: {name}", hint=f"{meant}`streammatte models` lists all of them")
     if network in (None, found[name].network):
         return found[name]
