@@ -33,7 +33,7 @@ def full(command: Command) -> str:
         lines += [f"{group.title}:" if group.title else "options:"]
         lines += textwrap.wrap(group.about, WIDTH, initial_indent="  ", subsequent_indent="  ")
         lines += [*_rows(group.options), ""]
-    lines[-1:] += [line for flag, says in _ALWAYS for line in _row(flag, says)]
+    lines[-1:] = [line for flag, says in _ALWAYS for line in _row(flag, says)]
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""What can be asked of a live run. The network's options are those of a run on a file."""
+"""The options of a live run. The network's are those of a run on a file."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class LiveOptions:
 
 
 def check_network(options: LiveOptions) -> None:
-    """Refuse a network that cannot be made ready, before anything is opened. Its weights are read later.
+    """Refuse a network that cannot be loaded, before anything is opened. Its weights are read later.
 
     Raises:
         ModelError: There is no such model, or it cannot have that input.
@@ -95,7 +95,7 @@ def check_network(options: LiveOptions) -> None:
     """
     from streammatte.models.birefnet import check_size
     from streammatte.models.device import choose_device
-    from streammatte.models.table import find
+    from streammatte.models.table import NANO_SIZE, find
 
     if not isinstance(options.quality, str):
         (height, width), _ = options.quality
@@ -104,7 +104,7 @@ def check_network(options: LiveOptions) -> None:
         except ModelError as exc:
             raise ModelError(
                 f"--quality {width}x{height}: the sides of a network's input are multiples of 32 from 32 to 4096",
-                hint="--quality 192x192 is birefnet-nano's own size, 1024x1024 that of the others",
+                hint=f"--quality {NANO_SIZE[1]}x{NANO_SIZE[0]} is birefnet-nano's own size; most others have 1024x1024",
             ) from exc
     if options.model != "auto":
         find(options.model, "birefnet")

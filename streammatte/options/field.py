@@ -169,8 +169,9 @@ def build(cls: type[T], given: Mapping[str, Any]) -> T:
         TypeError: There is no such option, or one is missing.
     """
     known = options_of(cls)
+    flags = {flag.lstrip("-").replace("-", "_"): name for name, option in known.items() for flag in option.flags}
     for name in given.keys() - known.keys():
-        near = difflib.get_close_matches(name, known, n=1)
+        near = [flags[name]] if name in flags else difflib.get_close_matches(name, known, n=1)
         raise TypeError(f"unknown option {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
     values = {}
     for name, value in given.items():

@@ -26,6 +26,8 @@ from streammatte.cli.main import main
 from streammatte.frame import Frame
 from streammatte.stages import TemporalSmoother
 
+pytestmark = pytest.mark.e2e
+
 # The embedded model at a quarter of its size: every part of a run is real, and quick.
 QUICK = ["--model", "birefnet-nano", "--size", "64x64", "--device", "cpu"]
 PLAIN = ["--smooth", "off", "--colors", "off"]
@@ -392,3 +394,24 @@ def test_the_library_takes_any_frames_and_any_matter() -> None:
     frames = [Frame(torch.zeros(3, 8, 8, dtype=torch.uint8), pts=i, index=i) for i in range(3)]
     cutouts = list(streammatte.matte(frames, lambda batch: [torch.ones(8, 8) for _ in batch]))
     assert [cutout.frame.pts for cutout in cutouts] == [0, 1, 2]
+
+
+def test_a_network_left_behind_in_its_thread_does_not_abort_the_process() -> None:
+    program = """
+import sys, threading, torch
+from streammatte.cli.main import main
+
+def work():
+    while True:
+        torch.nn.functional.conv2d(torch.zeros(1, 64, 128, 128), torch.zeros(64, 64, 3, 3))
+        begun.set()
+
+begun = threading.Event()
+threading.Thread(target=work, name="streammatte-model", daemon=True).start()
+begun.wait()
+sys.argv = ["streammatte", "models"]
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "birefnet-nano" in done.stdout

@@ -197,6 +197,8 @@ def write_failed(path: Path, exc: Exception) -> WriteFailed:
         hint = f"make room in {path.parent}, or write elsewhere"
     elif number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EIO, errno.ENAMETOOLONG):
         hint = f"check {path.parent} and its permissions, or write elsewhere"
+    elif number == errno.ENOMEM or isinstance(exc, MemoryError):
+        hint = "free memory, or try a smaller --size or --sdmatte-size"
     else:
         hint = "try another format, such as name.####.png"
     return WriteFailed(f"cannot write {path}: {reason}", hint=hint)
