@@ -159,7 +159,7 @@ def test_what_is_not_in_step_is_refused(clip: Path, tmp_path: Path, capsys: pyte
     def said(matte: Path, option: str = "--garbage-matte") -> str:
         out = tmp_path / "out.mov"
         assert main([str(clip), "-o", str(out), option, str(matte), *QUICK]) == 1
-        assert not out.exists() and not [path for path in tmp_path.glob(".*") if path.suffix != ".mattes"]
+        assert not out.exists() and {path.suffix for path in tmp_path.glob(".*")} <= {".mattes"}
         message = capsys.readouterr().err
         assert "Traceback" not in message and "hint: " in message
         return message
