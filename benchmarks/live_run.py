@@ -37,6 +37,8 @@ class Log:
     def notice(self, text: str) -> None:
         print(f"  {text}", file=sys.stderr, flush=True)
 
+    warning = notice
+
     def fetching(self, done: int, total: int | None) -> None: ...
 
     def ended(self, status: Status) -> None: ...

@@ -10,7 +10,11 @@ from streammatte.options.field import Option
 
 WIDTH = 80
 _COLUMN = 26
-_ALWAYS = (("--debug", "show the traceback of an error"), ("-h, --help", "show this help"))
+_ALWAYS = (
+    ("--debug", "show the traceback of an error"),
+    ("--version", "show the version"),
+    ("-h, --help", "show this help"),
+)
 
 
 def short(command: Command) -> str:

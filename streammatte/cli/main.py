@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 from streammatte.cli import matte
 from streammatte.cli.matte import COMMANDS
@@ -25,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     with _signals() as received:
         try:
+            if arguments and arguments[0] == "help":
+                arguments = [*arguments[1:], "--help"]
             if arguments and arguments[0] in COMMANDS:
                 command = importlib.import_module(f"streammatte.cli.{arguments[0]}")
                 return int(command.main(arguments[1:]))
@@ -42,6 +46,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             if kept := _kept(exc):
                 print(f"  {kept}", file=sys.stderr)
             return 1
+
+
+def process() -> NoReturn:
+    """Run the command as a process of its own.
+
+    A network or a device may hold a thread of a live run beyond the run's end. Python would abort when it ends under
+    such a thread's native code, so the process ends without it.
+    """
+    code = main()
+    if any(thread.name.startswith("streammatte-") for thread in threading.enumerate()):
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _kept(exc: BaseException) -> str:

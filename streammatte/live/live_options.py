@@ -26,6 +26,7 @@ class LiveOptions:
     size: tuple[int, int] | None = option(
         None,
         "--size WxH",
+        example="1280x720",
         help="picture size to ask the camera for; other sizes are scaled and cropped to it (default: 1280x720)",
     )
     rate: Fraction | None = option(
@@ -54,16 +55,15 @@ class LiveOptions:
         help="camera[:DEVICE], window, a file (mp4, webm, mov, mkv), an address (udp, tcp, rtsp, rtmp, or srt if "
         "FFmpeg has it) or -; repeat for several at once (default: camera)",
     )
-    overwrite: bool = like(Writing, "overwrite", common=False)
+    overwrite: bool = like(Writing, "overwrite")
     model: str = like(
         Network,
         "model",
         section="network",
-        common=False,
         help="a name from `streammatte models`; auto: birefnet-lite on a GPU, birefnet-nano without one",
     )
     weights: str | None = like(Network, "weights")
-    device: str | None = like(Network, "device", common=False)
+    device: str | None = like(Network, "device")
     precision: Literal["auto", "fp32", "fp16", "bf16"] = like(Network, "precision")
     quality: str | tuple[tuple[int, int], int] = option(
         "auto",

@@ -30,6 +30,7 @@ class Display(Protocol):
     """Shows the user how a run goes. Called from any thread."""
 
     def notice(self, text: str) -> None: ...
+    def warning(self, text: str) -> None: ...
     def fetching(self, done: int, total: int | None) -> None: ...
     def status(self, status: Status) -> None: ...
     def ended(self, status: Status) -> None: ...
@@ -243,7 +244,7 @@ class Notices:
         """Unless something of its kind was said."""
         if kind not in self._told:
             self._told.add(kind)
-            self._display.notice(text)
+            self._display.warning(text)
 
     def of_camera(self, capture: Capture) -> None:
         if capture.damaged:
@@ -252,12 +253,12 @@ class Notices:
         if gone != self._was_gone:
             self._was_gone = gone
             held = f"the last picture is held for {HOLD_FOR:.0f} seconds, then the background is shown"
-            self._display.notice(f"{capture.gone or 'the camera stopped'}; {held}" if gone else "the camera is back")
+            self._display.warning(f"{capture.gone or 'the camera stopped'}; {held}" if gone else "the camera is back")
 
     def of_outputs(self, after: str = "") -> None:
         """What the outputs have to say and has not been said yet."""
         for failure in self._outputs.failures[self._failures :]:
-            self._display.notice(f"{failure}{after}")
+            self._display.warning(f"{failure}{after}")
         self._failures = len(self._outputs.failures)
         for note in self._outputs.notes[self._notes :]:
             self._display.notice(note)

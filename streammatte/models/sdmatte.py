@@ -103,9 +103,9 @@ class SDMatteRefiner:
                 F.interpolate(picture[None].clamp(0, 1), (self.size, self.size), mode="bilinear", antialias=True) * 2
                 - 1
             )
-            prompt = _at_size(region[rows, columns].to(self.device), self.size)
+            prompt = at_size(region[rows, columns].to(self.device), self.size)
             alpha = self._net(
-                image, prompt[None, None] * 2 - 1, _corners(prompt), torch.ones(1, device=self.device)
+                image, prompt[None, None] * 2 - 1, corners(prompt), torch.ones(1, device=self.device)
             ).float()
             shape = (crop.bottom - crop.top, crop.right - crop.left)
             inside = F.interpolate(alpha, shape, mode="bilinear", antialias=True)[0, 0].clamp(0, 1)
@@ -219,7 +219,7 @@ def _span(first: int, end: int, side: int, whole: int) -> tuple[int, int]:
     return begin, min(whole, begin + side)
 
 
-def _at_size(region: Tensor, size: int) -> Tensor:
+def at_size(region: Tensor, size: int) -> Tensor:
     """(size, size) float32: 1 wherever any of the region's pixels falls, so that no detail is lost."""
     shape = region.shape
     region = region.float()[None, None]
@@ -228,7 +228,7 @@ def _at_size(region: Tensor, size: int) -> Tensor:
     return F.interpolate(region, (size, size), mode="nearest-exact")[0, 0]
 
 
-def _corners(prompt: Tensor) -> Tensor:
+def corners(prompt: Tensor) -> Tensor:
     """(1, 4): x0, y0, x1, y1 of the box around a prompt, as fractions of its sides."""
     rows, columns = prompt.any(dim=1).nonzero()[:, 0], prompt.any(dim=0).nonzero()[:, 0]
     ends = torch.stack((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))

@@ -48,6 +48,7 @@ class Writing:
     outputs: tuple[str, ...] = option(
         (),
         "-o, --output OUTPUT",
+        example="out.mov",
         common=True,
         help="file to write; its suffix sets the format: .mov .webm .mkv .mp4 .gif .webp .jpg, or numbered "
         "name.####.png, .tif, .exr; - is a pipe (NUT); repeat for more files",

@@ -23,7 +23,7 @@ from streammatte.stages.tiles import Window, tiles_with, window_sums
 
 LEVELS = 7  # the coarsest is a 64th of the frame's size
 ROUNDS = 2  # of spreading and correcting, at each level
-RESERVE = 1 / 8  # see _corrected
+RESERVE = 1 / 8  # see corrected
 SOLID = 1 / 2046  # from 0 or 1, half a 10-bit step: networks never reach 0 or 1, stored alpha does
 LEAST = 1e-4  # weight of a pixel that shows nothing of a colour: enough to pass on its neighbours'
 TILE = 128  # pixels; without an edge, a tile keeps the coarser level's colours
@@ -94,11 +94,11 @@ def _refined(picture: Tensor, colors: Tensor, *, kept: int) -> Tensor:
         kept: How many of the six to return: the finest level's B is not needed.
     """
     height, width = picture.shape[2:]
-    refined = _doubled(colors[:, :kept], (..., slice(0, height), slice(0, width)))
+    refined = doubled(colors[:, :kept], (..., slice(0, height), slice(0, width)))
     matte = picture[0, 3]
     for tile in tiles_with((matte > SOLID) & (matte < 1 - SOLID), TILE, REACH):
         part = picture[tile.seen]
-        sides = _doubled(colors, tile.seen)[0].contiguous()
+        sides = doubled(colors, tile.seen)[0].contiguous()
         sides = sides.view(2, 3, *sides.shape[1:])
         solved = _solved(part[0, :3], torch.stack([part[:, 3], 1 - part[:, 3]]), sides)
         refined[tile.own] = solved.flatten(0, 1)[None, :kept][tile.inner]
@@ -117,12 +117,12 @@ def _solved(image: Tensor, shares: Tensor, colors: Tensor) -> Tensor:
     weights, steadiness = squares + LEAST, squares.sum(0) + RESERVE
     total = window_sums(weights, 1)
     for _ in range(ROUNDS):
-        colors = window_sums(_corrected(image, shares, steadiness, colors).mul_(weights), 1).div_(total)
-    return _corrected(image, shares, steadiness, colors)
+        colors = window_sums(corrected(image, shares, steadiness, colors).mul_(weights), 1).div_(total)
+    return corrected(image, shares, steadiness, colors)
 
 
-def _corrected(image: Tensor, shares: Tensor, steadiness: Tensor, colors: Tensor) -> Tensor:
-    """The colours that minimise |I − αF − (1 − α)B|² + R·(|F − F₀|² + |B − B₀|²).
+def corrected(image: Tensor, shares: Tensor, steadiness: Tensor, colors: Tensor) -> Tensor:
+    """The colours nearest to the given ones of which the picture is nearly the mixture.
 
     The share α / (α² + (1 − α)² + R) of the picture's noise enters F; with R = 1/8 it is at most 1, so that the
     foreground flickers no more than the footage.
@@ -152,8 +152,8 @@ def _halved(x: Tensor) -> Tensor:
     return (rows[..., ::2] + rows[..., 1::2]).div_(4)
 
 
-def _doubled(x: Tensor, window: Window) -> Tensor:
-    """A window of ``x`` at twice its size."""
+def doubled(x: Tensor, window: Window) -> Tensor:
+    """What a window shows of ``x`` at twice its size."""
     rows, columns = window[1:]
     top, left = max(rows.start // 2 - 1, 0), max(columns.start // 2 - 1, 0)
     near = x[..., top : rows.stop // 2 + 2, left : columns.stop // 2 + 2]

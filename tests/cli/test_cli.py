@@ -26,6 +26,8 @@ from streammatte.cli.main import main
 from streammatte.frame import Frame
 from streammatte.stages import TemporalSmoother
 
+pytestmark = pytest.mark.e2e
+
 # The embedded model at a quarter of its size: every part of a run is real, and quick.
 QUICK = ["--model", "birefnet-nano", "--size", "64x64", "--device", "cpu"]
 PLAIN = ["--smooth", "off", "--colors", "off"]
@@ -272,7 +274,7 @@ def of_other_shapes(path: Path) -> Path:
         (["-o", "{folder}/out.avi"], "out.avi"),
         (["-o", "{folder}/out"], "out"),
         (["-o", "{folder}/out.mp4"], "out.mp4"),
-        (["-o", "{folder}/clip.mp4", "--bg", "green", "--overwrite"], "clip.mp4"),
+        (["-o", "{folder}/clip.mp4", "--bg", "green", "--overwrite"], "the input"),
         (["-o", "{folder}/there.mov"], "there.mov"),
         (["-o", "{folder}/out.mov", "-o", "{folder}/out.mov"], "out.mov"),
         (["-o", "{folder}/out.mov", "--model", "birefnet-lit"], "birefnet-lit"),
@@ -288,7 +290,7 @@ def of_other_shapes(path: Path) -> Path:
         (["-o", "{folder}/cut.png"], "cut.png"),
         (["-o", "{folder}/out.mov", "--fps", "30"], "clip.mp4"),
         (["-o", "{folder}/there.mov", "--bg", "{folder}/there.mov", "--overwrite"], "there.mov"),
-        (["-o", "{folder}/hard.mov", "--overwrite"], "hard.mov"),
+        (["-o", "{folder}/hard.mov", "--overwrite"], "the input"),
         (["-o", "{folder}/a.####.png", "-o", "{folder}/a.%04d.png"], "a.%04d.png"),
         (["-o", "{folder}/out.mov", "--model", "nonsense", "--weights", "{other}"], "nonsense"),
         ([], "no output"),

@@ -52,6 +52,8 @@ class Told:
     def notice(self, text: str) -> None:
         self.notices.append(text)
 
+    warning = notice
+
     def fetching(self, done: int, total: int | None) -> None:
         raise AssertionError("nothing is fetched here")
 
@@ -197,7 +199,9 @@ def test_a_stream_that_falls_silent_is_held_and_found_again(monkeypatch: pytest.
             sending = sender(f"{address}?pkt_size=1316")
             sending.__enter__()
             changes.append(len(outputs.fresh))
-        return len(changes) == 2 and status.reconnections > 0 and len(outputs.fresh) >= changes[1] + 5
+        if len(changes) < 2 or not any("is back" in notice for notice in told.notices):
+            return False
+        return status.reconnections > 0 and len(outputs.fresh) >= changes[1] + 5
 
     try:
         session = played(source, outputs, meanwhile=meanwhile, told=told)
@@ -249,9 +253,9 @@ def test_without_a_camera_it_says_how_to_find_one(capsys: pytest.CaptureFixture[
     cameras = json.loads(said.out)
     assert len(cameras) == len(list_cameras())
     if not cameras:
-        assert "no camera" in said.err
+        assert said.err
         assert main(["live"]) == 1
-        assert "no camera" in capsys.readouterr().err
+        assert "hint: " in capsys.readouterr().err
 
 
 def test_the_command_on_a_file_writes_one_json_object_a_second(

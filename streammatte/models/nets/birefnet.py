@@ -178,7 +178,7 @@ class Decoder(nn.Module):
         p2, logits2 = self._attend(2, self.decoder_block2(torch.cat((p2, self._tiles(3, image, p2)), dim=1)))
         p1 = resize(p2, x1.shape[-2:]) + self.get_submodule("lateral_block2")(x1)
         p1 = self.decoder_block1(torch.cat((p1, self._tiles(2, image, p1)), dim=1))
-        last = self._predict(image, p1) if x0 is None else resize(self.fine_block(p1, x0), image.shape[-2:])
+        last = self.predict(image, p1) if x0 is None else resize(self.fine_block(p1, x0), image.shape[-2:])
         return [logits4, logits3, logits2, last]
 
     def _tiles(self, block: int, image: Tensor, like: Tensor) -> Tensor:
@@ -191,7 +191,7 @@ class Decoder(nn.Module):
         attention = self.get_submodule(f"gdt_convs_attn_{level}")(edges).sigmoid()
         return p * attention, self.get_submodule(f"conv_ms_spvn_{level}")(p)
 
-    def _predict(self, image: Tensor, p1: Tensor) -> Tensor:
+    def predict(self, image: Tensor, p1: Tensor) -> Tensor:
         """``conv_out1(cat(resize(p1), ipt_blk1(image)))`` without its two wide full-size tensors.
 
         ``conv_out1`` is 1×1 and everything here is linear, so its half for ``p1`` commutes with the upsampling, and its
