@@ -25,6 +25,16 @@ def unless(given: Sequence[str], usual: Sequence[str]) -> list[str]:
     return [part for option in options if option[0] not in given for part in option]
 
 
+PARTS = {"unit", "media", "e2e"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every file belongs to one part, so that each can be run alone."""
+    for item in items:
+        if len(PARTS & {mark.name for mark in item.iter_markers()}) != 1:
+            raise pytest.UsageError(f"{item.nodeid}: mark its file as one of {sorted(PARTS)}")
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """``gpu`` tests are skipped without a GPU, and fail instead where one is required: they cannot vanish unseen."""
     if item.get_closest_marker("gpu"):

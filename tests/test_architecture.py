@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import streammatte
+
+pytestmark = pytest.mark.unit
 
 PACKAGE = Path(streammatte.__file__).parent
 

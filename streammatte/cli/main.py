@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 from streammatte.cli import matte
 from streammatte.cli.matte import COMMANDS
@@ -18,13 +20,25 @@ from streammatte.errors import StreammatteError
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0, 1 after an error, 2 for wrong usage, 128 + n for signal n."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    code = _main(list(sys.argv[1:] if argv is None else argv))
+    if argv is None and any(thread.name.startswith("streammatte-") for thread in threading.enumerate()):
+        # Live leaves a slow network behind in its thread, in which the interpreter's end would abort the process.
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    return code
+
+
+def _main(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         # As on standard error: a file name that the terminal cannot show must not end a finished run.
         sys.stdout.reconfigure(errors="backslashreplace")
     with _signals() as received:
         try:
+            if arguments and arguments[0] == "help":
+                arguments = [*arguments[1:], "--help"]
             if arguments and arguments[0] in COMMANDS:
                 command = importlib.import_module(f"streammatte.cli.{arguments[0]}")
                 return int(command.main(arguments[1:]))
@@ -42,6 +56,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             if kept := _kept(exc):
                 print(f"  {kept}", file=sys.stderr)
             return 1
+
+
+def process() -> NoReturn:
+    """Run the command as a process of its own.
+
+    A network or a device may hold a thread of a live run beyond the run's end. Python would abort when it ends under
+    such a thread's native code, so the process ends without it.
+    """
+    code = main()
+    if any(thread.name.startswith("streammatte-") for thread in threading.enumerate()):
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _kept(exc: BaseException) -> str:

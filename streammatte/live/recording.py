@@ -1,4 +1,4 @@
-"""Pictures into a file as they come. It plays at any moment, so a recording is rescued from a kill or a full disk."""
+"""Recording to a file that is playable at any moment, so that it survives a kill or a full disk."""
 
 from __future__ import annotations
 
@@ -50,25 +50,23 @@ _UNBROKEN = {
 
 
 class Recording:
-    """A file of pictures at the times they came. An output of a run.
+    """A file of pictures, each at the time it came. An output of a run.
 
-    It holds what :func:`~streammatte.media.open_writer` writes to that suffix, with the encoders at their fastest. It
-    grows in a hidden folder, ``.name.part``, and gets its name when the recording is left: it is complete wherever it
-    stops. What a killed run left there, or what came before the disk was full, is kept as ``name.rescued.mp4``. Leaving
-    it with an exception that is not its own leaves nothing.
+    Formats are those of :func:`~streammatte.media.open_writer`, with the encoders at their fastest. The file grows in a
+    hidden folder, ``.name.part``, and gets its name at the end. What a killed run left there, or what was written
+    before the disk was full, is kept as ``name.rescued.mp4``. Leaving it with an exception that is not its own leaves
+    nothing.
 
     Args:
         path: ``.mov``, ``.webm``, ``.mkv`` or ``.mp4``.
-        info: The pictures' stream.
-        alpha: They have four channels, with straight colours.
-        overwrite: Replace an existing file.
+        alpha: Pictures have four channels, with straight colours.
 
     Attributes:
-        note: What was rescued of an earlier run, in one line. Known once it is entered.
+        note: What was rescued of an earlier run; known once it is entered.
 
     Raises:
         UnsupportedOutput: That suffix cannot be written, or not with alpha.
-        WriteFailed: It could not be put in its place.
+        WriteFailed: It cannot be created.
     """
 
     def __init__(self, path: Path, info: StreamInfo, *, alpha: bool, overwrite: bool) -> None:
@@ -143,7 +141,7 @@ class Recording:
         self._writer.__exit__(None, None, None)
 
     def _cut_short(self, exc: WriteFailed) -> WriteFailed:
-        """The same error, with the place of what was recorded so far."""
+        """The same error; its hint says where the recording so far is."""
         self._head = self._head or _head_of(self._growing)
         self._length = self._growing.stat().st_size if self._growing.exists() else 0
         if not _has_pictures(self._growing) or (rescued := self._put_aside()) is None:
@@ -163,7 +161,7 @@ class Recording:
                     file.truncate(end)
 
     def _put_aside(self) -> Path | None:
-        """Give what was recorded a name of its own; ``None`` if the system refuses."""
+        """Give what was recorded its own name; ``None`` if the system refuses."""
         for number in itertools.count(1):
             ending = "" if number == 1 else f"-{number}"
             aside = self.path.with_name(f"{self.path.stem}.rescued{ending}{self.path.suffix}")

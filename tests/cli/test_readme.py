@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import OpenEXR
 import pytest
-from conftest import SAMPLES, unless
-from support.clips import write_clip
+from conftest import unless
+from support.clips import even_pts, write_clip
 
 from streammatte.cli import matte
 from streammatte.cli.main import COMMANDS, main
@@ -47,7 +47,9 @@ def footage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         with OpenEXR.File({"type": OpenEXR.scanlineimage}, {"RGB": grey.astype(np.float32) / 255}) as exr:
             exr.write(str(tmp_path / name))
     (tmp_path / "mine.safetensors").symlink_to(BUNDLED)
-    (tmp_path / "samples").symlink_to(SAMPLES)
+    (tmp_path / "samples").mkdir()  # short stand-ins
+    write_clip(tmp_path / "samples/talking.mp4", size=(320, 180), audio="aac")
+    write_clip(tmp_path / "samples/glass.mp4", size=(640, 360), pts=even_pts(6))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -59,9 +61,8 @@ def test_there_are_commands_to_test() -> None:
 
 @pytest.mark.parametrize("arguments", [a for a in commands() if a[0] not in COMMANDS], ids=" ".join)
 def test_matting(arguments: list[str], footage: Path) -> None:
-    if "--in" in arguments:  # a clip of two seconds
-        (footage / "clip.mp4").unlink()
-        (footage / "clip.mp4").symlink_to(SAMPLES / "talking.mp4")
+    if "--in" in arguments:
+        write_clip(footage / "clip.mp4", pts=even_pts(50), audio="aac")
     writing = instance(Options, parse(matte.COMMAND, arguments)).writing
     before = set(footage.iterdir())
     quick = QUICK[:-2] if "--weights" in arguments else QUICK
@@ -101,7 +102,7 @@ def test_library_example(footage: Path) -> None:
     picture = cv2.imread("cut.png", cv2.IMREAD_UNCHANGED)
     assert picture is not None
     assert picture.shape == (36, 64, 4)
-    for name in ("talking.mov", "out.mov"):
+    for name in ("speaker.mov", "frames.mov"):
         with av.open(name) as made, av.open("samples/talking.mp4") as sample:
             assert made.streams.video[0].frames == sample.streams.video[0].frames
             assert made.streams.audio

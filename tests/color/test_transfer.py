@@ -1,6 +1,7 @@
 """Log, linear and HDR pictures: the published curves, and a network that sees what a screen would show."""
 
 import json
+from itertools import product
 
 import cv2
 import numpy as np
@@ -15,12 +16,13 @@ from streammatte.color.screen import CURVES, displayed, nits_from_hlg, transfer_
 from streammatte.frame import ColorSpec, Frame
 from streammatte.media import open_video
 
+pytestmark = pytest.mark.media
+
 ALONE = ["--model", "birefnet-nano", "--device", "cpu", "--precision", "fp32", "--overwrite", "--quiet"]
 
 
-@pytest.mark.parametrize(
-    ("curve", "code", "light"),
-    [
+def test_curves_have_their_published_values():
+    for curve, code, light in [
         (light_from_logc3, 0.391, 0.18),  # ARRI: 18 % grey at EI 800
         (light_from_logc3, 0.092809, 0.0),
         (light_from_logc3, 1.0, 55.08),  # the sensor's clipping, 8.3 stops above grey
@@ -40,36 +42,32 @@ ALONE = ["--model", "birefnet-nano", "--device", "cpu", "--precision", "fp32", "
         (srgb_from_light, 0.18, 0.4614),
         (srgb_from_light, 0.0031308, 0.04045),
         (srgb_from_light, 1.0, 1.0),
-    ],
-)
-def test_curves_have_their_published_values(curve, code, light):
-    assert float(curve(np.array(code))) == pytest.approx(light, rel=0.012, abs=1e-4)
+    ]:
+        assert float(curve(np.array(code))) == pytest.approx(light, rel=0.012, abs=1e-4)
 
 
-@pytest.mark.parametrize("curve", CURVES)
-def test_curves_rise_and_are_continuous(curve):
-    light = CURVES[curve](np.arange(65536) / 65535)
-    steps = np.diff(light)
-    assert np.all(steps >= 0)
-    assert np.all(steps[1:] <= 1.02 * steps[:-1] + 1e-5)  # none jumps where two formulas meet
+def test_curves_rise_and_are_continuous():
+    for curve in CURVES:
+        light = CURVES[curve](np.arange(65536) / 65535)
+        steps = np.diff(light)
+        assert np.all(steps >= 0)
+        assert np.all(steps[1:] <= 1.02 * steps[:-1] + 1e-5)  # none jumps where two formulas meet
 
 
-@pytest.mark.parametrize("curve", CURVES)
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float32])
-def test_white_is_white_black_is_black_and_brighter_is_clipped(curve, dtype):
-    codes = np.arange(65536) / 65535
-    white, brighter = np.interp([1.0, 4.0], CURVES[curve](codes), codes)
-    peak = 1 if dtype is torch.float32 else 2 ** (8 * dtype.itemsize) - 1
-    values = np.array([0.0, white, brighter]) * peak
-    rgb = torch.tensor(values if peak == 1 else np.ceil(values)).to(dtype).expand(3, 1, 3)
-    assert displayed(rgb, curve).dtype == dtype
-    black, *whites = Frame(rgb, 0, 0, view=view_of(curve, None)).shown()[0, 0].tolist()
-    assert black < 0.02 and min(whites) > 0.996
+def test_white_is_white_black_is_black_and_brighter_is_clipped():
+    for curve, dtype in product(CURVES, [torch.uint8, torch.uint16, torch.float32]):
+        codes = np.arange(65536) / 65535
+        white, brighter = np.interp([1.0, 4.0], CURVES[curve](codes), codes)
+        peak = 1 if dtype is torch.float32 else 2 ** (8 * dtype.itemsize) - 1
+        values = np.array([0.0, white, brighter]) * peak
+        rgb = torch.tensor(values if peak == 1 else np.ceil(values)).to(dtype).expand(3, 1, 3)
+        assert displayed(rgb, curve).dtype == dtype
+        black, *whites = Frame(rgb, 0, 0, view=view_of(curve, None)).shown()[0, 0].tolist()
+        assert black < 0.02 and min(whites) > 0.996
 
 
-@pytest.mark.parametrize(
-    ("named", "tag", "expected"),
-    [
+def test_a_name_is_above_the_tags():
+    for named, tag, expected in [
         (None, 1, None),
         (None, 2, None),
         (None, 8, "linear"),
@@ -78,10 +76,8 @@ def test_white_is_white_black_is_black_and_brighter_is_clipped(curve, dtype):
         ("srgb", 16, None),
         ("rec709", 18, None),
         ("logc3", 1, "logc3"),
-    ],
-)
-def test_a_name_is_above_the_tags(named, tag, expected):
-    assert transfer_for(named, ColorSpec(transfer=tag)) == expected
+    ]:
+        assert transfer_for(named, ColorSpec(transfer=tag)) == expected
 
 
 @pytest.mark.parametrize("curve", ["logc3", "linear"])

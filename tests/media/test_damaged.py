@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from support.damaging import complaints, runs
 
-EACH = 4  # of a format; benchmarks/damaged.py has five times as many
+pytestmark = pytest.mark.media
+
+EACH = 2  # of a format; benchmarks/damaged.py has nine times as many
 SEED = 5
 
 

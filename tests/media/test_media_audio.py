@@ -13,6 +13,8 @@ from streammatte.frame import Cutout
 from streammatte.media import open_video, open_writer
 from streammatte.media.write.audio import open_sounds
 
+pytestmark = pytest.mark.media
+
 
 def matted(source_path, out, **options):
     """Every frame of a clip with a constant alpha, its sound along."""

@@ -21,6 +21,8 @@ from streammatte.media.write.painting import CutoutPainter
 from streammatte.media.write.video_writer import VideoWriter
 from streammatte.stages import Despill, estimate_foreground
 
+pytestmark = pytest.mark.media
+
 QUICK = ["--model", "birefnet-nano", "--size", "64x64", "--device", "cpu", "--smooth", "off", "--quiet"]
 RAMP = np.arange(1024)
 

@@ -10,6 +10,8 @@ from support import clips, footage
 from streammatte.cli.main import main
 from streammatte.media import open_video
 
+pytestmark = pytest.mark.media
+
 PRORES = {"codec": "prores_ks", "pixels": "yuv422p10le"}
 QUICK = ["--model", "birefnet-nano", "--size", "64x64", "--smooth", "off", "--decontaminate", "off"]
 

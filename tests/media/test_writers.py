@@ -21,6 +21,8 @@ from streammatte.errors import UnsupportedOutput, WriteFailed
 from streammatte.frame import ColorSpec, Cutout, Frame
 from streammatte.media import open_video, open_writer
 
+pytestmark = pytest.mark.media
+
 VIDEO = ["out.mov", "out.webm"]
 
 
@@ -218,28 +220,30 @@ def test_an_exception_leaves_nothing(tmp_path, kind):
 @pytest.mark.parametrize("kind", ["prores", "vp9", "h264 composite", "png"])
 def test_no_cutouts_is_an_error_that_leaves_nothing(tmp_path, kind):
     name, options = WRITERS[kind]
-    with pytest.raises(WriteFailed, match="no frames"):
+    with pytest.raises(WriteFailed):
         write(tmp_path / name, made=[], **options)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["out.mov", "out.webm", "out.webp", "out.####.png"])
-def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, name):
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path):
+    kinds = [*(WRITERS[kind] for kind in ("prores", "vp9", "png")), ("out.webp", {})]
     code = f"""
 import resource, sys
-sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parent.parent)!r}]
+from pathlib import Path
+sys.path[:0] = [{str(Path(__file__).parent.parent)!r}]
 import support.writing as t
 from streammatte.errors import WriteFailed
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 noise = t.torch.randint(0, 256, (3, 48, 64), dtype=t.torch.uint8)
-made = [t.Cutout(t.Frame(noise.roll(n, 1), 512 * n, n), t.torch.rand(48, 64)) for n in range(60)]
-try:
-    t.write({str(tmp_path / name)!r}, made=made)
-except WriteFailed as failure:
-    print(failure, "|", failure.hint)
+for name, options in {kinds!r}:
+    made = [t.Cutout(t.Frame(noise.roll(n, 1), 512 * n, n), t.torch.rand(48, 64)) for n in range(60)]
+    try:
+        t.write(Path({str(tmp_path)!r}) / name, made=made, **options)
+    except WriteFailed as failure:
+        print(failure, "|", failure.hint)
 """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "cannot write" in told.stdout and "room" in told.stdout
+    assert len(told.stdout.splitlines()) == len(kinds) == told.stdout.count("room")
     assert not list(tmp_path.iterdir())
 
 
@@ -249,7 +253,7 @@ def test_what_exists_is_replaced_only_when_asked(tmp_path, name):
     there.write_text("mine")
     asked = tmp_path / ("out.####.png" if "0004" in name else name)
     made = list(cutouts())[:1]
-    with pytest.raises(WriteFailed, match="exists") as caught:
+    with pytest.raises(WriteFailed, match=name) as caught:
         open_writer(asked, info_for())
     assert "--overwrite" in str(caught.value.hint)
     assert there.read_text() == "mine"
@@ -276,7 +280,7 @@ def test_outputs_that_cannot_be(tmp_path, name, options, error, hint):
 
 def test_a_folder_is_no_output(tmp_path):
     (tmp_path / "out.mov").mkdir()
-    with pytest.raises(UnsupportedOutput, match="folder"):
+    with pytest.raises(UnsupportedOutput, match=r"out\.mov"):
         open_writer(tmp_path / "out.mov", info_for(), overwrite=True)
 
 
@@ -387,18 +391,15 @@ def test_loops_of_links_are_refused(tmp_path):
     assert not (tmp_path / "out.mov").is_symlink()
 
 
-@pytest.mark.parametrize(
-    "ask",
-    [
+def test_folders_that_may_not_be_looked_into(tmp_path):
+    asks = [
         "open_writer('locked/x/out.####.png', info)",
         "open_writer('locked/out.mov', info)",
         "open_writer('written only/out.####.png', info)",
         "open_writer('locked/x/out.mov', info)",
         "open_video('locked/x/in.####.png')",
         "open_background('locked/b', info)",
-    ],
-)
-def test_folders_that_may_not_be_looked_into(tmp_path, ask):
+    ]
     (tmp_path / "locked" / "x").mkdir(parents=True)
     (tmp_path / "locked").chmod(0)
     (tmp_path / "written only").mkdir()
@@ -416,16 +417,18 @@ info = StreamInfo(64, 48, Fraction(1, 25), Fraction(25), None, ColorSpec())
 os.chdir({str(tmp_path)!r})
 if os.geteuid() == 0:
     os.setresuid(65534, 65534, 65534)
-try:
-    {ask}
-except StreammatteError as failure:
-    print(failure, "|", failure.hint)
+for ask in {asks!r}:
+    try:
+        eval(ask)
+    except StreammatteError as failure:
+        print(type(failure).__name__, failure, "|", failure.hint)
 """
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
     for folder in tmp_path.iterdir():
         folder.chmod(0o700)
-    assert ask.split("'")[1].split("/")[0] in told.stdout and "ermission" in told.stdout
-    assert ("open_writer" in ask) == ("cannot write" in told.stdout)
+    for ask, line in zip(asks, told, strict=True):
+        assert ask.split("'")[1].split("/")[0] in line and "ermission" in line
+        assert ("open_writer" in ask) == line.startswith("WriteFailed ")
 
 
 def test_a_shorter_sequence_replaces_all_of_a_longer_one(tmp_path):
@@ -442,7 +445,10 @@ def test_a_shorter_sequence_replaces_all_of_a_longer_one(tmp_path):
 def test_a_file_that_appears_meanwhile_is_kept(tmp_path, kind):
     name, options = WRITERS[kind]
     appearing = tmp_path / name.replace("####", "0007")
-    with pytest.raises(WriteFailed, match="exists"), open_writer(tmp_path / name, info_for(), **options) as writer:
+    with (
+        pytest.raises(WriteFailed, match=appearing.name),
+        open_writer(tmp_path / name, info_for(), **options) as writer,
+    ):
         for cutout in cutouts():
             writer.write(cutout)
         appearing.write_text("mine")
@@ -457,7 +463,7 @@ def test_a_file_that_appears_is_kept_where_there_are_no_hard_links(tmp_path, mon
     monkeypatch.setattr(os, "link", refuse)  # as FAT does, which no test can mount
     write(tmp_path / "out.mov")
     assert [file.name for file in tmp_path.iterdir()] == ["out.mov"]
-    with pytest.raises(WriteFailed, match="exists"), open_writer(tmp_path / "more.mov", info_for()) as writer:
+    with pytest.raises(WriteFailed, match=r"more\.mov"), open_writer(tmp_path / "more.mov", info_for()) as writer:
         writer.write(next(cutouts()))
         (tmp_path / "more.mov").write_text("mine")
     assert (tmp_path / "more.mov").read_text() == "mine"

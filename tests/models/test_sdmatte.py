@@ -24,7 +24,7 @@ from streammatte.models.birefnet import load_model
 from streammatte.models.device import memory_of
 from streammatte.models.nets.sdmatte import PromptedAttention, SDMatte, load_sdmatte
 from streammatte.models.nets.sdmatte_config import LITE_SDMATTE, SDMATTE, read_config
-from streammatte.models.sdmatte import Crop, SDMatteRefiner, crop_around, load_refiner
+from streammatte.models.sdmatte import Crop, SDMatteRefiner, at_size, corners, crop_around, load_refiner
 
 CONFIGS = {"unet": UNET, "vae": VAE, "text_encoder": TEXT_ENCODER}
 CPU = torch.device("cpu")
@@ -449,19 +449,15 @@ def test_a_large_crop_loses_no_pixel_of_its_region(refiner: SDMatteRefiner) -> N
     """Of 1000 pixels of a row 64 are left; a thin wire must stay part of the prompt."""
     region = region_of(1000, 1000, 0, 1000, 501, 502)
     region[700, 3] = True
-    from streammatte.models.sdmatte import _at_size, _corners
-
-    prompt = _at_size(region, 64)
+    prompt = at_size(region, 64)
     assert prompt.any(dim=1).all() and prompt[44, 0] == 1 and set(prompt.unique().tolist()) == {0.0, 1.0}
-    x0, y0, x1, y1 = _corners(prompt)[0].tolist()
+    x0, y0, x1, y1 = corners(prompt)[0].tolist()
     assert (x0, y0, y1) == (0, 0, 1) and 501 / 1000 - 1 / 64 <= x1 <= 502 / 1000 + 1 / 64
 
 
 def test_a_box_in_a_squashed_crop_is_where_it_is_in_the_crop() -> None:
-    from streammatte.models.sdmatte import _at_size, _corners
-
-    prompt = _at_size(region_of(128, 256, 32, 64, 64, 192), 64)
-    assert _corners(prompt).tolist() == [[0.25, 0.25, 0.75, 0.5]]
+    prompt = at_size(region_of(128, 256, 32, 64, 64, 192), 64)
+    assert corners(prompt).tolist() == [[0.25, 0.25, 0.75, 0.5]]
     assert (
         F.interpolate(prompt[None, None], (128, 256), mode="nearest")[0, 0]
         .bool()

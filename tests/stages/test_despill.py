@@ -14,6 +14,8 @@ from streammatte.cli.main import main
 from streammatte.frame import Cutout, Frame
 from streammatte.stages import Despill, despill
 
+pytestmark = pytest.mark.unit
+
 GREEN, BLUE = (0.0, 177 / 255, 64 / 255), (0.0, 71 / 255, 187 / 255)
 LUMA = torch.tensor([0.2126, 0.7152, 0.0722])
 
@@ -64,7 +66,7 @@ def test_the_stage_takes_the_foreground_where_there_is_one() -> None:
 
 @pytest.mark.parametrize("color", [(0.5, 0.5, 0.5), (0.9, 0.9, 0.0), (0.0, 0.0, 0.0)])
 def test_a_screen_has_one_leading_channel(color: tuple[float, float, float]) -> None:
-    with pytest.raises(ValueError, match="no channel"):
+    with pytest.raises(ValueError):
         Despill(color)
 
 
@@ -78,11 +80,8 @@ def test_the_command_despills(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert (green <= np.maximum(red, blue)).all()
 
 
-@pytest.mark.parametrize(
-    ("color", "said"), [("grey", "no screen's colour"), ("grean", "no colour"), ("#12", "no colour")]
-)
-def test_what_is_no_screen_is_refused(
-    color: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["nothing.png", "-o", str(tmp_path / "out.png"), "--despill", color]) == 1
-    assert said in capsys.readouterr().err
+def test_what_is_no_screen_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for color in ("grey", "grean", "#12"):
+        assert main(["nothing.png", "-o", str(tmp_path / "out.png"), "--despill", color]) == 1
+        error, hint = capsys.readouterr().err.splitlines()
+        assert color in error and hint.startswith("  hint: ")

@@ -18,6 +18,8 @@ from streammatte.quality import metrics
 from streammatte.stages import DetailRefiner, detail
 from streammatte.stages.detail import lifted, refine_alpha
 
+pytestmark = pytest.mark.unit
+
 SHAPE = (216, 384)
 SIZE = (51, 51)  # squashed, as a network's input is; 4K is to 512 as this shape is to it
 
@@ -137,9 +139,9 @@ def test_any_size(shape: tuple[int, int]) -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match="must be"):
+    with pytest.raises(ValueError):
         refine_alpha(torch.rand(1, 40, 50), torch.rand(50, 40))
-    with pytest.raises(ValueError, match="must be"):
+    with pytest.raises(ValueError):
         refine_alpha(torch.rand(3, 40, 50), torch.rand(1, 50, 40))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,8 @@ from streammatte.frame import Cutout, Frame
 from streammatte.media import open_video, open_writer
 from streammatte.stages import ForegroundEstimator, estimate_foreground, foreground
 from training.backgrounds import drawn
+
+pytestmark = pytest.mark.unit
 
 # Mean squared error in the band × 1000 of pymatting 1.1.16's estimate_foreground_ml, its defaults, on these composites.
 PYMATTING = {"000017": 0.385, "000160": 8.532, "000560": 13.639, "000922": 1.289}
@@ -84,10 +87,8 @@ def test_solid_pixels_stay_bit_for_bit() -> None:
 def test_a_matte_that_is_nearly_solid_is_solid(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sigmoid never says 0 or 1; most of a frame must not be worked on for that, nor be blurred."""
     worked: list[torch.Size] = []
-    solved = foreground._solved
-    monkeypatch.setattr(
-        foreground, "_solved", lambda image, *rest: (worked.append(image.shape), solved(image, *rest))[1]
-    )
+    sums = foreground.window_sums
+    monkeypatch.setattr(foreground, "window_sums", lambda x, radius: (worked.append(x.shape), sums(x, radius))[1])
     rgb = torch.rand(3, 512, 512, generator=torch.Generator().manual_seed(0))
     alpha = torch.full((512, 512), 1e-4)
     alpha[:130] = 1 - 1e-4
@@ -143,7 +144,7 @@ def test_corrected_colours_are_the_least_squares_solution() -> None:
     alpha, image, before = (torch.rand(*shape, generator=rng) for shape in ((1, 8, 9), (3, 8, 9), (2, 3, 8, 9)))
     image, before = image / 4 + 0.375, before / 4 + 0.375
     shares = torch.stack([alpha, 1 - alpha])
-    found = foreground._corrected(image, shares, shares.square().sum(0) + foreground.RESERVE, before)
+    found = foreground.corrected(image, shares, shares.square().sum(0) + foreground.RESERVE, before)
     root = foreground.RESERVE**0.5
     pulls = root * torch.eye(2).expand(8, 9, 2, 2)
     equations = torch.cat([shares[:, 0].permute(1, 2, 0)[:, :, None], pulls], 2)
@@ -159,7 +160,7 @@ def test_corrected_colours_carry_no_more_noise_than_the_picture() -> None:
     steadiness = shares.square().sum(0) + foreground.RESERVE
     before = torch.full((2, 3, 1, 101), 0.25)
     darker, lighter = (
-        foreground._corrected(torch.full((3, 1, 101), level), shares, steadiness, before)[0] for level in (0.25, 0.5)
+        foreground.corrected(torch.full((3, 1, 101), level), shares, steadiness, before)[0] for level in (0.25, 0.5)
     )
     assert float((lighter - darker).max()) <= 0.25 + 1e-5
 
@@ -171,15 +172,14 @@ def test_what_a_window_shows_of_a_picture_stretched_is_what_it_would_show_of_all
     height, width = whole.shape[2:]
     for top, left in ((0, 0), (height // 3, width // 2), (height - 1, width - 1)):
         window = (..., slice(top, height), slice(left, width))
-        torch.testing.assert_close(foreground._doubled(picture, window), whole[window], atol=1e-6, rtol=0)
+        torch.testing.assert_close(foreground.doubled(picture, window), whole[window], atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (2, 3), (129, 67)])
-@pytest.mark.parametrize("levels", [1, 4, 20])
-def test_any_size_and_depth(shape: tuple[int, int], levels: int) -> None:
-    rgb, alpha = torch.rand(3, *shape), torch.rand(*shape)
-    found = estimate_foreground(rgb, alpha, levels=levels)
-    assert found.shape == rgb.shape and found.isfinite().all()
+def test_any_size_and_depth() -> None:
+    for shape, levels in product([(1, 1), (1, 40), (2, 3), (129, 67)], [1, 4, 20]):
+        rgb, alpha = torch.rand(3, *shape), torch.rand(*shape)
+        found = estimate_foreground(rgb, alpha, levels=levels)
+        assert found.shape == rgb.shape and found.isfinite().all()
 
 
 @pytest.mark.parametrize(

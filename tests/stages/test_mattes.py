@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,8 @@ from streammatte.frame import Cutout, Frame
 from streammatte.media import open_video
 from streammatte.media.read.guide import GuideMatte
 from streammatte.stages import EdgeShaper, choke, feather, stages_for
+
+pytestmark = pytest.mark.unit
 
 WIDTH, HEIGHT = clips.SIZE
 QUICK = [
@@ -159,7 +162,7 @@ def test_what_is_not_in_step_is_refused(clip: Path, tmp_path: Path, capsys: pyte
     def said(matte: Path, option: str = "--garbage-matte") -> str:
         out = tmp_path / "out.mov"
         assert main([str(clip), "-o", str(out), option, str(matte), *QUICK]) == 1
-        assert not out.exists() and not list(tmp_path.glob(".*"))
+        assert not out.exists() and {path.suffix for path in tmp_path.glob(".*")} <= {".mattes"}
         message = capsys.readouterr().err
         assert "Traceback" not in message and "hint: " in message
         return message
@@ -167,7 +170,7 @@ def test_what_is_not_in_step_is_refused(clip: Path, tmp_path: Path, capsys: pyte
     short = said(write_grey(tmp_path / "short.mkv", [0] * 7))
     assert "short.mkv" in short and "frame 7 " in short and "0.280 s" in short
     few = said(write_grey(tmp_path / "few.####.png", [0] * 7))
-    assert "has 7 frames" in few and "frame 7 " in few
+    assert "few.####.png" in few and "frame 7 " in few
     fast = said(write_grey(tmp_path / "50.mkv", [0] * 24, rate=50))
     assert "frame 1 " in fast and "0.040 s" in fast and "50 fps" in fast and "25" in fast
     assert "30 fps" in said(write_grey(tmp_path / "30.mkv", [0] * 14, rate=30))
@@ -182,7 +185,7 @@ def test_what_is_not_in_step_is_refused(clip: Path, tmp_path: Path, capsys: pyte
     assert "bad.mkv" in said(damaged)
     matte = write_grey(tmp_path / "own.mkv", [0] * 12)
     assert main([str(clip), "-o", str(matte), "--core-matte", f"invert:{matte}", "--overwrite", *QUICK]) == 1
-    assert "is one of the mattes given" in capsys.readouterr().err
+    assert str(matte) in capsys.readouterr().err
 
 
 def test_what_should_be_known_of_a_matte_is_said(
@@ -194,7 +197,7 @@ def test_what_should_be_known_of_a_matte_is_said(
     cv2.imwrite(str(tmp_path / "opaque.png"), opaque)
     given = ["--core-matte", str(tmp_path / "small.0001.png"), "--holdout-matte", str(tmp_path / "opaque.png")]
     out = tmp_path / "out.####.png"
-    assert main([str(clip), "-o", str(out), *given, *QUICK, "--json"]) == 0
+    assert main([str(clip), "-o", str(out), *given, *QUICK[:-1], "--json"]) == 0
     said = capsys.readouterr()
     assert "32×24" in said.err and "opaque.png: " in said.err
     assert [matte["as"] for matte in json.loads(said.out)["mattes"]] == ["core", "holdout"]
@@ -225,15 +228,14 @@ def _radii(alpha: np.ndarray) -> np.ndarray:
     return along[(ray >= 0.5).shape[1] - 1 - np.argmax(ray[:, ::-1] >= 0.5, axis=1)]
 
 
-@pytest.mark.parametrize("pixels", [0.25, 1, 1.5, 3, 5, -0.5, -3])
-@pytest.mark.parametrize("smooth", [True, False])
-def test_choke_moves_the_edge_of_a_disc_by_just_so_much(pixels: float, smooth: bool) -> None:
-    for radius in (12, 20, 40):
-        disc = _disc(radius, smooth=smooth)
-        moved = choke(disc, pixels)
-        assert np.sqrt(disc.sum() / np.pi) - np.sqrt(moved.sum() / np.pi) == pytest.approx(pixels, abs=0.1)
-        assert (_radii(disc) - _radii(moved)).mean() == pytest.approx(pixels, abs=0.1)
-        assert moved.min() == 0 and moved.max() == 1
+def test_choke_moves_the_edge_of_a_disc_by_just_so_much() -> None:
+    for pixels, smooth in product([0.25, 1, 1.5, 3, 5, -0.5, -3], [True, False]):
+        for radius in (12, 20, 40):
+            disc = _disc(radius, smooth=smooth)
+            moved = choke(disc, pixels)
+            assert np.sqrt(disc.sum() / np.pi) - np.sqrt(moved.sum() / np.pi) == pytest.approx(pixels, abs=0.1)
+            assert (_radii(disc) - _radii(moved)).mean() == pytest.approx(pixels, abs=0.1)
+            assert moved.min() == 0 and moved.max() == 1
 
 
 def test_choke_keeps_what_is_soft_and_what_is_thin() -> None:

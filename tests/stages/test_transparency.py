@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import product
 from typing import Any
 
 import cv2
@@ -311,17 +312,16 @@ def test_steps_follow_each_other() -> None:
         np.testing.assert_allclose(two.along(way), 3, atol=1e-4)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 50), (37, 53)])
-@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
-def test_frames_of_any_size_and_depth(shape: tuple[int, int], kind: type[Any]) -> None:
-    largest = 1 if kind is np.float32 else np.iinfo(kind).max
-    rgb = np.stack([(texture(0, *shape) / 255 * largest).astype(kind)] * 5)
-    stage = TransparencyRefiner(
-        lambda frame, region: region.float() / 2, every=3, region=Drawn(np.ones((5, *shape), bool))
-    )
-    after = through(stage, cutouts_of(rgb, np.ones((5, *shape), np.float32)))
-    assert all(each.alpha.shape == shape and each.alpha.dtype == torch.float32 for each in after)
-    assert alphas(after).max() <= 0.5
+def test_frames_of_any_size_and_depth() -> None:
+    for shape, kind in product([(1, 1), (3, 50), (37, 53)], [np.uint8, np.uint16, np.float32]):
+        largest = 1 if kind is np.float32 else np.iinfo(kind).max
+        rgb = np.stack([(texture(0, *shape) / 255 * largest).astype(kind)] * 5)
+        stage = TransparencyRefiner(
+            lambda frame, region: region.float() / 2, every=3, region=Drawn(np.ones((5, *shape), bool))
+        )
+        after = through(stage, cutouts_of(rgb, np.ones((5, *shape), np.float32)))
+        assert all(each.alpha.shape == shape and each.alpha.dtype == torch.float32 for each in after)
+        assert alphas(after).max() <= 0.5
 
 
 def test_mattes_of_every_size_come_to_one_grid() -> None:

@@ -95,11 +95,14 @@ def write_configs(folder: Path, configs: Mapping[str, Mapping[str, Any]]) -> Non
 
 def random_tensors(folder: Path, seed: int = 0) -> dict[str, Tensor]:
     """A checkpoint for the configurations in ``folder``, in the released names, filled as the goldens' networks are."""
-    from streammatte.models.nets.sdmatte import SDMatte, _named
+    from streammatte.models.nets.sdmatte import SDMatte, published_name
     from streammatte.models.nets.sdmatte_config import read_config
 
     with torch.device("meta"):
-        shapes = {_named(name): tuple(value.shape) for name, value in SDMatte(read_config(folder)).state_dict().items()}
+        shapes = {
+            published_name(name): tuple(value.shape)
+            for name, value in SDMatte(read_config(folder)).state_dict().items()
+        }
     return filled(shapes, seed)
 
 

@@ -12,15 +12,37 @@ from typing import Self, TypeVar
 
 from torch import Tensor
 
+from streammatte.color.screen import transfer_for, view_of
 from streammatte.errors import InputError
 from streammatte.frame import Cutout, Footage, Frame, StreamInfo
+from streammatte.media.lengths import Lengths
 from streammatte.media.read.file_source import FileSource
+from streammatte.media.read.opening import open_video
+from streammatte.options import Reading
 
 T = TypeVar("T")
 
 
+def opened(reading: Reading) -> Video:
+    """Footage as the options ask for it. Raises what :func:`~streammatte.media.open_video` raises."""
+    source = open_video(
+        reading.input,
+        frame_rate=reading.frame_rate,
+        strict=reading.strict,
+        first=reading.mark_in,
+        last=reading.mark_out,
+        handles=reading.handles,
+        interlaced=reading.interlaced,
+        layer=reading.layer,
+    )
+    transfer = transfer_for(reading.input_transfer, source.info.color)
+    return Video(reading.input, source, view_of(transfer, source.info.profile))
+
+
 class Video:
     """Footage that has been opened, as the command reads it. A context manager; iterating gives its frames.
+
+    It alone sets ``Frame.view``, so that a screen's view of log and HDR footage is the same for command and library.
 
     Attributes:
         path: As it was given.
@@ -63,6 +85,16 @@ class Video:
         """When the first frame of the whole is shown, in seconds."""
         return self._source.begins
 
+    @property
+    def lengths(self) -> Lengths:
+        """How long its streams are, as far as the container states it."""
+        return self._source.lengths if isinstance(self._source, FileSource) else Lengths(None, None)
+
+    def stop(self) -> None:
+        """Stop waiting for a pipe, since nobody wants more; from any thread."""
+        if isinstance(self._source, FileSource):
+            self._source.stop()
+
     def __len__(self) -> int:
         """How many frames the file says it has. Raises ``TypeError`` if it does not say."""
         return len(self._source)
@@ -99,8 +131,7 @@ class Video:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(self._source, FileSource):
-            self._source.stop()
+        self.stop()
         with self._reading:
             self._closed = True
             self._source.__exit__(kind, exc, trace)

@@ -112,7 +112,7 @@ def _instead_of(suffix: str) -> str:
         return "use .png, .tif, .exr or .webp, which have alpha, or .jpg with --bg"
     if suffix in _OTHER_VIDEOS:
         return "use .mov, .mkv or .webm, which have alpha, or .mp4 with --bg"
-    return "use .mov, .webm, .mkv, .gif, .webp, or .mp4 with --bg; of pictures .png, .tif, .exr, or .jpg with --bg"
+    return "use .mov, .webm, .mkv, .gif, .webp, or .mp4 with --bg; for pictures .png, .tif, .exr, or .jpg with --bg"
 
 
 _Kind = Literal["alpha", "colour", "grey"]

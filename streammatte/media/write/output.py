@@ -100,7 +100,7 @@ def check_apart(targets: Sequence[str], read: Iterable[tuple[str, str]]) -> None
     for place, target in enumerate(targets):
         for name, what in read:
             if same_files(target, name):
-                raise OutputError(f"{target} is {what}", hint="choose another name for the output")
+                raise OutputError(f"{target} would overwrite {what}", hint="choose another name for the output")
         if any(same_files(target, other) for other in targets[:place]):
             raise OutputError(f"{target} is named twice", hint="give every output its own name")
 
@@ -197,6 +197,8 @@ def write_failed(path: Path, exc: Exception) -> WriteFailed:
         hint = f"make room in {path.parent}, or write elsewhere"
     elif number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EIO, errno.ENAMETOOLONG):
         hint = f"check {path.parent} and its permissions, or write elsewhere"
+    elif number == errno.ENOMEM or isinstance(exc, MemoryError):
+        hint = "free memory, or try a smaller --size or --sdmatte-size"
     else:
         hint = "try another format, such as name.####.png"
     return WriteFailed(f"cannot write {path}: {reason}", hint=hint)

@@ -225,7 +225,7 @@ def load_sdmatte(checkpoint: str | PathLike[str], config: str | PathLike[str] | 
             f"the configuration of {path} is not SDMatte's: {str(exc).splitlines()[0]}",
             hint="use the configurations from the checkpoint's own repository",
         ) from exc
-    load_strictly(net, tensors, path, named=_named)
+    load_strictly(net, tensors, path, named=published_name)
     return net.eval().requires_grad_(False).settle()
 
 
@@ -252,15 +252,15 @@ def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _renamed(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     for name in tensors:
-        if _named(name) != name and _named(name) in tensors:
+        if published_name(name) != name and published_name(name) in tensors:
             raise WeightsMismatch(
-                f"{path} contains the same tensor twice: {name} and {_named(name)}",
+                f"{path} contains the same tensor twice: {name} and {published_name(name)}",
                 hint="use the file as it was published",
             )
-    return {_named(name): tensor for name, tensor in tensors.items()}
+    return {published_name(name): tensor for name, tensor in tensors.items()}
 
 
-def _named(name: str) -> str:
+def published_name(name: str) -> str:
     """The checkpoints' name for it: transformers 5 dropped one level of the text encoder's names."""
     own = name.removeprefix("text_encoder.")
     if own == name or own.startswith("text_model."):
