@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from support import clips
 
 from streammatte.errors import InputError, SourceNotFound
@@ -89,6 +90,17 @@ def test_a_clip_runs_by_time_and_loops(tmp_path):
         seen.append(clips.index_of((picture * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()))
     background.close()
     assert seen == [0, 2, 4, 1, 3, 0]
+
+
+def test_a_looped_animation_keeps_its_last_frame_as_long_as_it_says(tmp_path):
+    first, last = (Image.fromarray(clips.picture(index)) for index in (0, 9))
+    first.save(tmp_path / "loop.gif", save_all=True, append_images=[last], duration=[100, 700])
+    background = open_background(tmp_path / "loop.gif", INFO)
+    seen = [float(background.frame(cutout(CLEAR, pts)).mean()) for pts in range(0, 25, 2)]  # 80 ms apart
+    background.close()
+    one, other = seen[0], seen[2]
+    assert one != other
+    assert seen == [one, one] + 8 * [other] + [one, one, other]  # 0 to 100 ms, and 800 to 900 ms
 
 
 def test_compositing_restores_what_it_should(tmp_path):
