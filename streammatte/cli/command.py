@@ -47,5 +47,5 @@ class TerminalOptions:
     json: bool = option(
         False, "--json", section="terminal", help="print the summary as one JSON object on standard output"
     )
-    timings: bool = option(False, "--timings", help="add how long each part took to the summary")
+    timings: bool = option(False, "--timings", help="add the frame rate of each part alone to the summary")
     quiet: bool = option(False, "--quiet", common=True, help="print errors and warnings only")
