@@ -23,6 +23,7 @@ import streammatte
 from streammatte.cli.main import main as command
 from streammatte.color.ycbcr import color_of, plane_view, working_bits
 from streammatte.frame import Cutout
+from streammatte.media.write.composing import Contents
 from streammatte.media.write.encoding import encoding_for
 from streammatte.media.write.video_writer import VideoWriter
 
@@ -71,12 +72,10 @@ def ramp() -> dict[str, object]:
         with streammatte.open_video(clip) as source:
             info, picture = source.info, next(iter(source))
         cutout = Cutout(picture, torch.from_numpy((codes / 1023).astype(np.float32)))
-        usual = encoding_for(out, info, content="plate", alpha="straight", composite=False)
+        usual = encoding_for(out, info, Contents())
         for quantiser in (1, 2, 3, 4):
             encoding = replace(usual, quantiser=quantiser)
-            with VideoWriter(
-                out, info, encoding, content="plate", alpha="straight", background=None, audio=None, overwrite=True
-            ) as writer:
+            with VideoWriter(out, info, encoding, Contents(), overwrite=True) as writer:
                 writer.write(cutout)
             with av.open(str(out)) as file:
                 decoded = next(file.decode(video=0))

@@ -1,20 +1,19 @@
-"""What a live run must hold: python -m benchmarks.live [--minutes 10] [-o benchmarks/results/live.json]
+"""Check the promises of docs/live.md: python -m benchmarks.live [--minutes 10] [-o benchmarks/results/live.json]
 
-Parts (``--parts``), each an entry of the file as soon as it is done, with its progress on standard error. What does not
-hold is named under ``error``, and the exit code is 1.
+Each part (``--parts``) writes its entries as soon as they are measured, and its progress to standard error. A
+promise that does not hold is named under ``error``, and the exit code is 1.
 
-``pairing``    A camera of 640×360 at 30 frames a second in real time, the embedded model, light wrap and match before a
-               picture, a stream out. Rates, latency (till a picture is handed to the stream's queue), memory; and of
-               every picture that is shown, from its pixels alone, whether its alpha is that of the number that is drawn
-               into it. ``shifted`` is the same for some seconds with each frame given the alpha of the one shown
-               before: there the check must fail.
-``privacy``    ``talking`` and ``walk`` before a colour and a picture, live and as files: pixels where the truth says
-               background and the picture something else. And what is shown beside frames.
+``pairing``    A 640×360 camera at 30 fps in real time, bundled model, light wrap and match over a picture, sent out.
+               Rates, latency (until the stream's queue gets a picture), memory; and for every picture that is shown,
+               from its pixels alone, whether its alpha belongs to the frame whose number is drawn into it. ``shifted``
+               repeats this for some seconds with each frame given the previous one's alpha: the check must fail there.
+``privacy``    ``talking`` and ``walk`` over a colour and a picture, live and as files: pixels that differ from the
+               background where ground truth is background. And what is shown when no frame is.
 ``steps``      ``fast``, ``still``, ``walk`` and ``talking`` with each setting of ``auto``, pinned, frame by frame.
-``breaking``   What a file holds after a model broke.
+``breaking``   What a file contains after the model broke.
 ``vanishing``  A camera that is killed three times for five seconds.
 
-Ctrl-C ends a part early; what was measured till then is on file.
+Ctrl-C ends a part early; what was measured so far is written.
 """
 
 from __future__ import annotations
@@ -48,18 +47,18 @@ from streammatte.live.targets import Outputs
 from streammatte.models.device import cores_left_to
 
 SAMPLES = ROOT / "samples"
-ANOTHERS = 0.05  # more overlap with another frame's truth than with the own; a frame's shift costs 0.1 and more
+ANOTHERS = 0.05  # more overlap with another frame's ground truth than with its own; a frame's shift costs 0.1
 PARTS = ("pairing", "privacy", "steps", "breaking", "vanishing")
-LEAST_RATE = 15  # pictures a second
+LEAST_RATE = 15  # frames a second
 MOST_LATENCY = 250  # milliseconds, 95th percentile
 MORE_MEMORY = 0.05  # of what it was at the first minute
 
 
 class WithStrip:
-    """A model that keeps the strip, too, so that the number is shown.
+    """A model that keeps the strip as well, so that the number is shown.
 
     Args:
-        shifted: Give each frame the alpha of the one before, which is wrong.
+        shifted: Give each frame the previous one's alpha, which is wrong.
     """
 
     def __init__(self, model: LiveModel, *, shifted: bool = False) -> None:
@@ -84,7 +83,7 @@ class WithStrip:
 
 
 class Pairing:
-    """Whether what is shown is cut out by the alpha of the frame that it shows: told from pixels alone."""
+    """Whether each picture is cut out by its own frame's alpha, judged from pixels alone."""
 
     def __init__(self, truths: list[Mask], background: Picture) -> None:
         self._truths, self._background = truths, background.astype(np.int16)
@@ -124,7 +123,7 @@ class Pairing:
 
 
 def pairing(minutes: float, folder: Path, stopped: Callable[[], bool], *, shifted: bool = False) -> dict[str, Any]:
-    """The first part."""
+    """Part ``pairing``."""
     clip = folder / "scene.mp4"
     truths = Scene(SAMPLES).write(clip)
     backdrop = backdrop_in(folder)
@@ -170,7 +169,7 @@ def pairing(minutes: float, folder: Path, stopped: Callable[[], bool], *, shifte
 
 
 def vanishing(times: int, seconds: float, stopped: Callable[[], bool]) -> dict[str, Any]:
-    """The third part."""
+    """Part ``vanishing``."""
     address = f"udp://127.0.0.1:{free_port()}"
     shown_of_room = pictures = held = 0
 
@@ -221,7 +220,7 @@ def vanishing(times: int, seconds: float, stopped: Callable[[], bool]) -> dict[s
 
 
 def backdrop_in(folder: Path) -> Path:
-    """A picture to stand before."""
+    """A picture as a background."""
     path = folder / "backdrop.png"
     y, x = np.mgrid[: SIZE[0], : SIZE[1]]
     cv2.imwrite(str(path), np.stack([200 - x // 8, 60 + y // 4, 30 + x // 10], axis=-1).astype(np.uint8))
@@ -247,7 +246,7 @@ def check_no_more(live: dict[str, float], as_a_file: dict[str, float], what: str
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=10, help="of the first part (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=10, help="length of pairing (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=5, help="that the camera is gone for (default: %(default)s)")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "benchmarks/results/live.json")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="these only, added to the file")
@@ -282,7 +281,7 @@ def main() -> int:
                 entry.update(breaking(folder))
                 require(entry["pixels_of_the_room"], 0, "pixels of the room")
                 if entry["ended_by"] != "broken on purpose" or entry["frames_shown"] != 10:
-                    raise CheckFailed("it did not break as it was to")
+                    raise CheckFailed("it did not break as intended")
         if "vanishing" in given.parts:
             with report.entry("vanishing", "a stream") as entry:
                 entry.update(vanishing(3, given.seconds, stopped))

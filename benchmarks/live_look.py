@@ -1,8 +1,8 @@
-"""What a live picture costs, from its cut-out on: python -m benchmarks.live_look [--frames N] [-o FILE]
+"""The cost of a live picture after its cut-out: python -m benchmarks.live_look [--frames N] [-o FILE]
 
-The first frames of the sample `talking` with the alpha that came with them, at three sizes, on one thread, with each
-option by itself and with all that are on by default. Milliseconds a frame: median and 95th percentile, and the median
-of the thread's own processor time, which other programs disturb less.
+The first frames of the sample `talking` with their ground truth, at three sizes, on one thread, with each option alone
+and with the defaults. Milliseconds per frame: median and 95th percentile, and the median of the thread's CPU time,
+which other programs disturb less.
 """
 
 from __future__ import annotations

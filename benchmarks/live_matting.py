@@ -1,11 +1,11 @@
-"""Live mattes, setting by setting, against file mode on the same frames: how far from the truth, how steady, how quick.
+"""Live mattes with each setting against file mode on the same frames: accuracy, steadiness, speed.
 
     python -m benchmarks.live_matting [--clips NAME ...] [--json FILE]
     python -m benchmarks.live_matting --look CLIP ... -o OUT.png
 
-The clips are the samples that have a truth, and those that `training.clips` makes; the network is the
-embedded one. `leak` is what is shown of the room: the sum of alpha where the truth is 0, in thousandths of the picture.
-Times are of the model alone, in one thread, and mean something on a quiet machine only.
+The clips are the samples with ground truth and those that `training.clips` makes; the model is the bundled one. `leak`
+is what is shown of the room: the sum of alpha where ground truth is 0, in thousandths of the picture. Times are of the
+model alone, in one thread; measure them on a quiet machine.
 `--look` lays frames over green: each row a frame, first the picture, then file mode, then each setting.
 """
 
@@ -28,13 +28,14 @@ from benchmarks.temporal import CUTOUTS, SUBJECTS
 from streammatte.frame import Frame
 from streammatte.live.adaptive_model import AdaptiveModel
 from streammatte.live.pace_keeper import ladder
+from streammatte.models.table import NANO_SIZE
 from streammatte.quality import metrics
 from streammatte.stages import stages_for
 from training.clips import NAMES, make_clip
 from training.cutouts import read_cutouts
 
 SAMPLES = Path(__file__).parents[1] / "samples"
-OWN = (192, 192)
+OWN = NANO_SIZE
 GREEN = np.array([0, 177, 64], np.float32)
 WARM_UP = 5  # frames that are not timed
 Mattes = NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""What of the room reaches the picture: live against file mode on the same frames, and when a model breaks."""
+"""How much of the room is shown: live against file mode on the same frames, and when a model breaks."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class _Quiet:
     """A display that says nothing."""
 
     def notice(self, text: str) -> None: ...
+    def warning(self, text: str) -> None: ...
     def fetching(self, done: int, total: int | None) -> None: ...
     def status(self, status: object) -> None: ...
     def ended(self, status: object) -> None: ...
@@ -47,7 +48,7 @@ def in_real_time(name: str, background: str, stopped: Callable[[], bool]) -> dic
 
     Args:
         name: Of the sample.
-        background: A colour, or a picture's file: before one there are light wrap and match.
+        background: A colour, or a picture, which adds light wrap and match.
         stopped: Whether to end early.
     """
     clip = SAMPLES / f"{name}.mp4"
@@ -77,7 +78,7 @@ def in_real_time(name: str, background: str, stopped: Callable[[], bool]) -> dic
 
 
 def step_by_step(name: str) -> dict[str, Any]:
-    """A clip with each setting that ``auto`` takes, pinned, frame by frame, over a colour; and as a file."""
+    """A clip over a colour, frame by frame, with each setting of ``auto``, and as a file."""
     frames, truth = clip_of(name)
     clip = SAMPLES / "talking.mp4"
     with closing(LiveSource(str(clip), size=tuple(frames[0].rgb.shape[1:]))) as source:
@@ -107,9 +108,9 @@ def in_file_mode(frames: list[Frame], background: str, clip: Path, info: Any = N
 
 
 def share_of_room(pictures: dict[int, Picture], truth: NDArray[np.float32], behind: Picture) -> dict[str, float]:
-    """Of the truth's background: the share of pixels that show something else than the background, and by how much.
+    """Of ground truth's background, the share of pixels that differ from the background, and by how much.
 
-    Only what is nobody's for certain is counted; pixels at the edge belong to both.
+    Only pixels with an alpha of 0 count; those at the edge belong to both.
     """
     rooms: list[Mask] = [truth[index] == 0 for index in pictures]
     pixels = max(1, sum(int(room.sum()) for room in rooms))
@@ -121,7 +122,7 @@ def share_of_room(pictures: dict[int, Picture], truth: NDArray[np.float32], behi
 
 
 class Breaking(Keyed):
-    """Right for ten frames, then fails for good."""
+    """Works for ten frames, then fails for good."""
 
     setting = "breaking"
 
@@ -136,7 +137,7 @@ class Breaking(Keyed):
 
 
 def breaking(folder: Path) -> dict[str, Any]:
-    """What is in the file when the model fails midway: told from the file, as it was sent."""
+    """What the file contains after the model failed midway."""
     address = "lavfi:color=c=0xff00ff:size=320x180:rate=30,drawbox=x=60:y=40:w=80:h=80:color=white:t=fill,format=gbrp"
     path, error = folder / "breaking.mkv", ""
     controls = Controls()

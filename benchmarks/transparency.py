@@ -5,7 +5,7 @@
 
 The clips are a bottle, a veil and smoke (`training.see_through`), and the sample `glass.mp4`. Each starts from two
 mattes: its ground truth with transparent parts alternately solid and empty (`solid_or_nothing`), and the bundled
-network's, with the clip's colours as in the command. Keyframes take the ground truth, so only their choice, the
+network's, with the picture's colours as in the command. Keyframes take the ground truth, so only their choice, the
 carrying and the joining are measured. The region is given as a mask (the true one, three pixels wider), as a box in
 the first frame, and not at all. The stage is compared with keyframes every 12 frames only, with holding the last
 keyframe, and with blending two keyframes without motion, within the same mask.

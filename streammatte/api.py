@@ -1,4 +1,4 @@
-"""What scripts call; ``import streammatte as sm`` has all of it."""
+"""The functions for scripts, all of them in ``import streammatte as sm``."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from streammatte.errors import InputError
 from streammatte.frame import Cutout, Frame, Model, Stage, StreamInfo
 from streammatte.media.read.pictures import Picture
 from streammatte.media.read.stills import assembled, channels_of, orientation_of, translating
-from streammatte.media.read.video import Video
-from streammatte.media.write.composing import IntegerPictures
+from streammatte.media.read.video import Video, opened
+from streammatte.media.write.composing import Contents, IntegerPictures
 from streammatte.models import birefnet
 from streammatte.models.birefnet import BiRefNetModel
 from streammatte.models.listing import download_bar
@@ -58,18 +58,18 @@ def load_model(
 
     Args:
         name: One of ``available_models()``, or ``auto``: the best one that is here or can be downloaded.
-        weights: A checkpoint file to use instead; ``name`` then says which model it is, if it is a known one.
-        device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; the best one here by default.
+        weights: A checkpoint file to use instead; ``name`` then names its network, if known.
+        device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; by default the best one here.
         precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
-        size: (H, W) of the network's input, multiples of 32; by default what the checkpoint was trained at.
-        offline: Use only what is here.
+        size: (H, W) of the network's input, multiples of 32; by default the checkpoint's own.
+        offline: Never download.
 
     Returns:
-        A callable: a list of frames in, a list of their alphas out, (H, W) float32 in [0, 1] of the network's size.
+        A callable from a list of frames to a list of their alphas, (H, W) float32 in [0, 1], of the network's size.
 
     Raises:
-        ModelError, WeightsMissing, WeightsMismatch: No such model, no weights, or none that fit.
-        DeviceMissing, OutOfMemory: The machine lacks what was asked for.
+        ModelError, WeightsMissing, WeightsMismatch: The model is unknown, or its weights are missing or do not fit.
+        DeviceMissing, OutOfMemory: The machine has no such device, or too little memory.
     """
     console = Console(stderr=True)
     with download_bar(console, name) as on_progress:
@@ -99,11 +99,11 @@ def remove(image: Any, model: Model | str | None = None) -> Any:
         model: A loaded model, or a name for ``load_model``; ``auto`` by default, which is loaded once.
 
     Returns:
-        RGBA with straight alpha, the old background's colour removed from soft edges. An array of the same type for an
-        array, a PIL image for anything else, a list for a list.
+        RGBA with straight alpha, the old background's colour removed from soft edges: an array of the same type for an
+        array, a list for a list, and a PIL image for anything else.
 
     Raises:
-        InputError: It is none of these, cannot be read, or holds more than one picture.
+        InputError: The image has another type, cannot be read, or holds several pictures.
     """
     model = _loaded_model(model)
     if not isinstance(image, list | tuple):
@@ -123,17 +123,17 @@ def matte_video(
     """Do what ``streammatte INPUT -o OUTPUT`` does, without printing anything.
 
     Args:
-        input: Footage or a photograph: whatever the command reads.
-        output: The file to write, or several; optional if ``matte``, ``deliver`` or the like says what to write.
+        input: Footage or a photograph.
+        output: The file to write, or several; optional with ``matte``, ``deliver`` or ``report``.
         model: A loaded model, or a name for ``load_model``; ``auto`` by default.
         options: The command's options by name, ``smooth="high"``, ``background="green"``; ``Options`` lists them.
 
     Returns:
-        What the command prints and what ``--json`` has: outputs, frame count, speed, notes.
+        The summary, as in ``--json``: outputs, frame count, speed, notes.
 
     Raises:
-        StreammatteError: What the command would report; nothing is left under the output's name.
-        TypeError: There is no such option.
+        StreammatteError: As the command reports; nothing is left under the output's name.
+        TypeError: An option is unknown.
     """
     from streammatte.run import run
 
@@ -155,14 +155,14 @@ def matte(
 ) -> Iterator[Cutout]:
     """Matte frames one after the other, lazily; may be stopped at any frame.
 
-    Footage from ``open_video`` is read and matted in threads, a few frames ahead; anything else when it is asked for.
+    Footage from ``open_video`` is read and matted in threads, a few frames ahead; other frames on demand.
 
     Args:
-        source: Any iterable of frames, such as ``open_video`` gives.
+        source: Any iterable of frames, such as ``open_video`` returns.
         model: A loaded model; any callable from a list of frames to a list of their alphas, of any size; or a name for
             ``load_model``. ``auto`` by default.
-        stages: What improves the cut-outs after the model, in order; by default the command's own stages.
-        batch: Frames that the model sees at once.
+        stages: The stages after the model, in order; by default the command's own.
+        batch: Frames per call of the model.
         options: The command's options for its own stages: ``smooth="off"``, ``despill="green"``. Guide mattes are for
             ``matte_video`` alone, and SDMatte is never downloaded.
 
@@ -170,9 +170,10 @@ def matte(
         A cut-out for each frame, in order, its alpha of the frame's size.
 
     Raises:
-        ModelError: The model or a stage broke its contract.
-        InputError: An option cannot have that value.
-        TypeError: There is no such option, or stages are given, too.
+        ModelError, StreammatteError: The model or a stage broke its contract.
+        InputError: An option has a wrong value.
+        TypeError: An option is unknown, or stages are given, too.
+        ValueError: ``batch`` is below 1.
     """
     model = _loaded_model(model)
     if stages is None:
@@ -185,14 +186,14 @@ def matte(
 
 
 def _own_stages(model: Model, given: dict[str, Any]) -> list[Stage]:
-    """The command's stages for a model, with some of its options."""
+    """The command's stages for a model."""
     known = {name for group in (Matting, Edges, Transparency) for name in options_of(group)}
     known = {name for name in known if not name.endswith(("_mattes", "_masks"))}
     for name in given.keys() - known:
         raise TypeError(f"unknown option {name!r}; choose from {', '.join(sorted(known))}")
     options = Options.of("frames", offline=True, **given)
     size, device = getattr(model, "size", None), getattr(model, "device", None)
-    transparency = None  # SDMatte, if it is on this machine: a library does not download gigabytes unasked
+    transparency = None  # SDMatte only if it is here: a library does not download gigabytes unasked
     if size is not None and device is not None:
         transparency = asking.Transparency(options, size, device, None, _Silent()).stage
     return stages_for(
@@ -221,23 +222,11 @@ def open_video(path: PathOrName, **options: Any) -> Video:
     Raises:
         InputError: There are no such frames or no such layer, or the footage is interlaced and that is refused.
         SourceNotFound, NoVideoStream, DecodeFailed: It cannot be read.
-        TypeError: There is no such option.
+        TypeError: An option is unknown.
     """
     if "input_alpha" in options:
         raise TypeError("input_alpha is an option of matte_video; Video.cutouts() gives the footage's own alpha")
-    reading = build(Reading, {"input": path, **options})
-    source = media.open_video(
-        reading.input,
-        frame_rate=reading.frame_rate,
-        strict=reading.strict,
-        first=reading.mark_in,
-        last=reading.mark_out,
-        handles=reading.handles,
-        interlaced=reading.interlaced,
-        layer=reading.layer,
-    )
-    transfer = transfer_for(reading.input_transfer, source.info.color)
-    return Video(reading.input, source, view_of(transfer, source.info.profile))
+    return opened(build(Reading, {"input": path, **options}))
 
 
 def open_writer(
@@ -247,20 +236,20 @@ def open_writer(
     audio: bool | PathOrName = True,
     **options: Any,
 ) -> Writer:
-    """Open an output; its suffix says which kind. Enter it, ``write`` cut-outs in order, leave it.
+    """Open an output, a context manager. ``write`` cut-outs in order.
 
-    Nothing exists under the final name until it has been left without an exception.
+    Nothing exists under the final name until it is left without an exception.
 
     Args:
         path: ``.mov``, ``.webm``, ``.mkv``, ``.mp4``, ``.gif``, ``.webp``, a picture, or ``name.####.png``.
-        like: The footage that the cut-outs come from, or its ``info``. Sound and subtitles come from the former.
-        audio: Whether to copy the footage's sound and subtitles; or another file to copy them from.
+        like: The cut-outs' footage, or its ``info``, which has no sound or subtitles.
+        audio: Whether to copy the footage's sound and subtitles, or another file to copy them from.
         options: ``alpha``, ``background``, ``content``, ``overwrite``, ``bits``, ``first_number``, ``codec``,
             ``quality`` and ``compression``, as :func:`streammatte.media.open_writer` has them.
 
     Raises:
-        UnsupportedOutput: No writer supports that name, or not with these options.
-        WriteFailed: The folder is missing or cannot be written, or the output exists.
+        UnsupportedOutput: No writer supports that name with these options.
+        WriteFailed: The output exists, or cannot be written.
     """
     sound = audio if not isinstance(audio, bool) else None
     if isinstance(like, Video):
@@ -288,9 +277,9 @@ def _removed(image: Any, model: Model) -> Any:
 
 
 def _cut_out(frame: Frame, info: StreamInfo, model: Model) -> tuple[NDArray[Any], bytes | None]:
-    """(H, W, 4) of the stream's bit depth, as PNG would hold it; and the ICC profile of its colours."""
+    """(H, W, 4) in the stream's bit depth, as in PNG; and the ICC profile of its colours."""
     bits = min(16, info.color.bit_depth)
-    pixels = IntegerPictures(info, bits=bits, content="plate", alpha="straight", background=None)
+    pixels = IntegerPictures(info, Contents(), bits=bits)
     (cutout,) = matte([frame], model)
     return pixels(cutout), pixels.profile
 
@@ -333,12 +322,12 @@ def _loaded_model(model: Model | str | None) -> Model:
 
 @functools.lru_cache(maxsize=1)
 def _named_model(name: str) -> BiRefNetModel:
-    """Kept, so that removing backgrounds in a loop loads it once."""
+    """Kept, for loops over ``remove``."""
     return load_model(name)
 
 
 class _Silent:
-    """A run's display that shows nothing."""
+    """A display that only logs notices."""
 
     def notice(self, text: str) -> None:
         logger.info(text)

@@ -1,8 +1,8 @@
-"""The matte cache: every answer of a network, stored beside the output, so that none is computed twice.
+"""The matte cache: the networks' answers, stored beside the output, so that none is computed twice.
 
-One file holds the answers about one source at one setting of the network: a line of JSON with all that decides them,
-then a record for each answer. It is hidden while a run lasts (``.clip.0123456789ab.mattes``), removed when the outputs
-are whole, and kept visible on request. A run that was killed leaves it hidden; the next run reads it.
+A file holds the answers for one source and one setting of the network: a line of JSON with all that decides them, then
+a record per answer. It is hidden during a run (``.clip.0123456789ab.mattes``), removed when the outputs are complete,
+and made visible if it is to be kept. A killed run leaves it hidden, and the next run reads it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import struct
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
@@ -37,39 +36,33 @@ if TYPE_CHECKING:
     from streammatte.options import Options
     from streammatte.stages.transparent.keyframes import KeyframeModel
 
-_MAGIC = b"streammatte mattes 1\n"
+_MAGIC = b"streammatte mattes 2\n"
 _LONGEST_HEADER = 1 << 16
-_RECORD = struct.Struct("<4s8sIHHII")  # marker, kind, frame, height, width, bytes, CRC-32
+_RECORD = struct.Struct("<4s8sIqHHII")  # marker, kind, index, pts, height, width, bytes, CRC-32
 _MARKER = b"MATT"
 _REORDERED = 32  # frames: twice as far as any codec lets one depend on a later one
 _WAITING = 16  # answers that may wait for the disk
 _MATTE = bytes(8)  # the kind of the main network's answers
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    offset: int
-    length: int
-    shape: tuple[int, int]
-    checksum: int
+_Key = tuple[bytes, int, int]
+"""Kind, index and pts. In a part of damaged footage, a frame may have another index than in the whole."""
 
 
 class MatteCache:
-    """Answers by kind and frame index. A context manager; leave it with an exception, and what it holds stays hidden.
+    """Answers by kind and frame. A context manager; after an exception the file stays, hidden.
 
-    Nothing here ends a run: what cannot be read is computed, and where nothing can be written the cache turns itself
-    off and says so once.
+    A fault here never ends a run: what cannot be read is computed, and if the file cannot be written, the cache turns
+    itself off and says so once.
 
     Args:
-        folder: Where the file lies.
-        stem: What its name begins with.
+        stem: The beginning of the file's name.
         key: All that decides the answers.
-        keep: Leave the file under its visible name in the end.
-        notice: Told in one line why nothing is stored.
+        keep: Keep the file under its visible name at the end.
+        notice: Called with one line if nothing can be stored.
 
     Attributes:
-        path: The file.
-        left: It was left by a run that was interrupted.
+        left: The file was left by an interrupted run.
     """
 
     def __init__(
@@ -80,10 +73,10 @@ class MatteCache:
         name = f"{stem}.{sha256(self._header).hexdigest()[:12]}.mattes"
         self._visible, self._hidden = folder / name, folder / f".{name}"
         self._keep, self._notice = keep, notice
-        self._places: dict[tuple[bytes, int], _Place] = {}
+        self._starts: dict[_Key, int] = {}  # of records
         self._file: BinaryIO | None = None
         self._reading = threading.Lock()
-        self._waiting: queue.Queue[tuple[bytes, int, Tensor] | None] = queue.Queue(_WAITING)
+        self._waiting: queue.Queue[tuple[_Key, Tensor] | None] = queue.Queue(_WAITING)
         self._thread: threading.Thread | None = None
         self._lock = FileLock(folder / f".{name}.lock", timeout=0)
         self._owned = True
@@ -91,14 +84,16 @@ class MatteCache:
         self.left = False
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._starts)
 
     def __enter__(self) -> Self:
         try:
             with contextlib.suppress(NotImplementedError):  # the file system has no locks
                 self._lock.acquire()
         except Timeout:
-            self._owned = False  # another run writes it; whole records can be read all the same
+            self._owned = False  # another run writes it; complete records can be read
+            if self._keep:
+                self._notice("--keep-mattes is ignored: another run of this clip is using the file")
         except OSError as exc:
             self._owned = False
             self._off(exc)
@@ -109,60 +104,64 @@ class MatteCache:
             self._thread.start()
         return self
 
-    def get(self, kind: bytes, index: int) -> Tensor | None:
-        """(h, w) float32 in [0, 1]; ``None`` if there is no such answer, or it is damaged."""
+    def get(self, kind: bytes, frame: Frame) -> Tensor | None:
+        """(h, w) float32 in [0, 1]; ``None`` if it is missing or damaged."""
         import torch
 
-        place = self._places.get((kind, index))
-        if place is None or self._file is None:
+        key = kind, frame.index, frame.pts
+        start = self._starts.get(key)
+        if start is None or self._file is None:
             return None
-        data = b""
-        with self._reading, contextlib.suppress(OSError):
-            self._file.seek(place.offset)
-            data = self._file.read(place.length)
-        whole = _checksum(kind, index, place.shape, data) == place.checksum
-        steps = unpacked(data, place.shape) if whole else None
+        steps = None
+        with self._reading, contextlib.suppress(OSError, struct.error):
+            self._file.seek(start)
+            head = self._file.read(_RECORD.size)
+            _, *found, height, width, length, checksum = _RECORD.unpack(head)
+            data = self._file.read(length)
+            if tuple(found) == key and _checksum(head, data) == checksum:
+                steps = unpacked(data, (height, width))
         if steps is None:
-            del self._places[kind, index]
+            del self._starts[key]
             return None
         return torch.from_numpy(steps.astype(np.float32)) / STEPS
 
-    def put(self, kind: bytes, index: int, answer: Tensor) -> None:
-        """Store a rounded answer; what is there already stays."""
-        if self._thread is not None and (kind, index) not in self._places:
-            self._waiting.put((kind, index, answer))
+    def put(self, kind: bytes, frame: Frame, answer: Tensor) -> None:
+        """Store a rounded answer, unless there is one."""
+        key = kind, frame.index, frame.pts
+        if self._thread is not None and key not in self._starts:
+            self._waiting.put((key, answer))
 
     def _forget(self, frames: int) -> None:
-        """Drop the answers about the last frames."""
-        last = max((index for _, index in self._places), default=0)
-        lost = {key: place for key, place in self._places.items() if key[1] > last - frames}
+        """Drop the answers for the last frames."""
+        last = max((index for _, index, _ in self._starts), default=0)
+        lost = {key: start for key, start in self._starts.items() if key[1] > last - frames}
         if lost and self._file is not None:
             with contextlib.suppress(OSError):
-                self._file.truncate(min(place.offset for place in lost.values()) - _RECORD.size)
+                self._file.truncate(min(lost.values()))
         for key in lost:
-            del self._places[key]
+            del self._starts[key]
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: object) -> None:
         self._stop()
-        if isinstance(exc, SourceNotFound):  # what vanished may come back, and its last frames may be damaged
+        if isinstance(exc, SourceNotFound):  # it vanished; the last frames read may have been damaged
             self._forget(_REORDERED)
         if self._file is not None:
             self._file.close()
         with contextlib.suppress(OSError):
             if self.path == self._hidden and self._owned:
-                if not self._places or (exc is None and not self._keep):
+                if not self._starts or (exc is None and not self._keep):
                     self._hidden.unlink(missing_ok=True)
                 elif exc is None:
                     os.replace(self._hidden, self._visible)  # noqa: PTH105 - the name says that a target is replaced
             if self._owned:
                 Path(self._lock.lock_file).unlink(missing_ok=True)
         self._lock.release(force=True)
-        if exc is not None and self._places:
+        if exc is not None and self._starts:
             count = "1 matte is" if len(self) == 1 else f"{len(self)} mattes are"
             exc.add_note(f"{count} kept; run the same command with --resume to continue")
 
     def _open(self, path: Path) -> bool:
-        """Whether that is a file of this cache, now open and ready to be appended to."""
+        """Open the file, ready to append; ``False`` if it is not one with this key."""
         try:
             file = path.open("r+b" if self._owned else "rb", buffering=0)
         except OSError:
@@ -172,17 +171,16 @@ class MatteCache:
                 file.close()
                 return False
             end = len(self._header)
-            for key, place in _records(file, end):
-                self._places[key] = place
-                end = place.offset + place.length
+            for key, start, stop in _records(file, end):
+                self._starts[key], end = start, stop
             if self._owned:
                 file.truncate(end)  # a torn record
         except OSError:
             file.close()
-            self._places.clear()
+            self._starts.clear()
             return False
         self._file, self.path = file, path
-        self.left = path == self._hidden and self._owned and bool(self._places)
+        self.left = path == self._hidden and self._owned and bool(self._starts)
         return True
 
     def _create(self) -> None:
@@ -193,30 +191,31 @@ class MatteCache:
             self._off(exc)
 
     def _append_all(self) -> None:
-        """The thread: compress and append what comes; after a failure, throw it away."""
+        """The thread: compress and append answers; after a failure, discard them."""
         failed = False
         while (item := self._waiting.get()) is not None:
             if failed:
                 continue
-            kind, index, answer = item
+            key, answer = item
             try:
                 steps = (answer * STEPS).round().int().cpu().numpy().astype("<u2")
-                self._append(kind, index, packed(steps), (steps.shape[0], steps.shape[1]))
-            except Exception as exc:  # whatever it is: a run must not wait for a thread that has ended
+                self._append(key, packed(steps), steps.shape)
+            except Exception as exc:  # put() would wait for a thread that has ended
                 failed = True
                 self._off(exc)
 
-    def _append(self, kind: bytes, index: int, data: bytes, shape: tuple[int, int]) -> None:
+    def _append(self, key: _Key, data: bytes, shape: tuple[int, ...]) -> None:
         assert self._file is not None
-        checksum = _checksum(kind, index, shape, data)
+        head = _RECORD.pack(_MARKER, *key, *shape, len(data), 0)
+        head = _RECORD.pack(_MARKER, *key, *shape, len(data), _checksum(head, data))
         with self._reading:
             start = self._file.seek(0, os.SEEK_END)
             try:
-                _write(self._file, _RECORD.pack(_MARKER, kind, index, *shape, len(data), checksum) + data)
+                _write(self._file, head + data)
             except OSError:
                 self._file.truncate(start)
                 raise
-        self._places[kind, index] = _Place(start + _RECORD.size, len(data), shape, checksum)
+        self._starts[key] = start
 
     def _stop(self) -> None:
         if self._thread is not None:
@@ -230,10 +229,10 @@ class MatteCache:
 
 
 class Remembered:
-    """A model that asks the network only for what the cache lacks. Its answers are in steps of 1/65535, as stored ones.
+    """A model that runs the network only for what the cache lacks. It rounds answers as stored ones are.
 
     Attributes:
-        read, computed: How many answers came from either.
+        read, computed: Number of answers from the cache and from the network.
     """
 
     def __init__(self, model: Model, cache: MatteCache | None) -> None:
@@ -243,27 +242,27 @@ class Remembered:
     def __call__(self, frames: Sequence[Frame]) -> list[Tensor]:
         cache = self._cache
         if cache is not None:
-            known = [cache.get(_MATTE, frame.index) for frame in frames]
+            known = [cache.get(_MATTE, frame) for frame in frames]
             found = [alpha for alpha in known if alpha is not None]
             if len(found) == len(frames):
                 self.read += len(found)
                 return found
-        # The whole batch, though some of it may be known: a batch of others could give other bits.
+        # The whole batch, even if some of it is known: in another batch, bits may differ.
         answers = [rounded(alpha) for alpha in self._model(frames)]
         self.computed += len(answers)
         if cache is not None:
             for frame, answer in zip(frames, answers, strict=False):  # as many as there are frames: matte() checks it
                 if answer.isfinite().all():
-                    cache.put(_MATTE, frame.index, answer)
+                    cache.put(_MATTE, frame, answer)
         return answers
 
 
 class RememberedRegions:
-    """The same for a model that is asked about a region of a frame.
+    """The same for a model of regions.
 
     Args:
-        identity: All that decides the answers but frame and region; asked when it is needed, as weights may be fetched
-            by then. Nothing is read or stored while it is ``None``.
+        identity: All that decides the answers besides frame and region; called when needed, since weights may be
+            fetched meanwhile. While it returns ``None``, nothing is read or stored.
     """
 
     def __init__(self, model: KeyframeModel, cache: MatteCache | None, identity: Callable[[], str | None]) -> None:
@@ -274,7 +273,7 @@ class RememberedRegions:
     def __call__(self, frame: Frame, region: Tensor) -> Tensor | None:
         kind = self._kind(region)
         if self._cache is not None and kind is not None:
-            known = self._cache.get(kind, frame.index)
+            known = self._cache.get(kind, frame)
             if known is not None:
                 self.read += 1
                 return known
@@ -285,7 +284,7 @@ class RememberedRegions:
         self.computed += 1
         kind = kind or self._kind(region)
         if self._cache is not None and kind is not None and answer.isfinite().all():
-            self._cache.put(kind, frame.index, answer)
+            self._cache.put(kind, frame, answer)
         return answer
 
     def _kind(self, region: Tensor) -> bytes | None:
@@ -300,7 +299,7 @@ class RememberedRegions:
 def cache_of(
     options: Options, model: BiRefNetModel, outputs: Sequence[str], *, notice: Callable[[str], None]
 ) -> MatteCache | None:
-    """The cache beside the first output of a run; ``None`` where nothing could be told from other footage or models."""
+    """The cache beside a run's first output; ``None`` if footage or model has no fingerprint."""
     from streammatte import __version__
 
     folder = next((Path(output).parent for output in outputs if output != PIPE), None)
@@ -314,17 +313,17 @@ def cache_of(
     }
     if folder is None or not all(key.values()):
         return None
-    # What decides over the pixels of a frame of a certain index.
+    # What else decides a frame's pixels.
     reading = options.reading
     key |= {name: str(getattr(reading, name)) for name in ("layer", "interlaced", "input_transfer")}
-    if reading.interlaced == "deinterlace":  # the filter knows nothing of what lies before the first frame
-        key["in"] = f"{reading.mark_in} - {reading.handles}"
+    if reading.interlaced == "deinterlace":  # the filter sees no frame outside of the part
+        key["part"] = f"{reading.mark_in} - {reading.mark_out} - {reading.handles}"
     stem = Path(reading.input.removeprefix("file://")).stem
     return MatteCache(folder, stem, key, keep=options.writing.keep_mattes, notice=notice)
 
 
 def sdmatte_identity(options: Options, device: str) -> str | None:
-    """All that decides SDMatte's answers but frame and region; ``None`` while its weights are not on this machine."""
+    """All that decides SDMatte's answers besides frame and region; ``None`` while its weights are not here."""
     weights = weights_signature(options.transparency.sdmatte, "sdmatte")
     if not weights:
         return None
@@ -332,7 +331,7 @@ def sdmatte_identity(options: Options, device: str) -> str | None:
 
 
 def weights_signature(name: str, network: str) -> str:
-    """The identity of a checkpoint's contents, by name or path; empty while it is not on this machine."""
+    """The fingerprint of a checkpoint, by name or path; empty while it is not here."""
     from streammatte.models.hub import locate
     from streammatte.models.table import CHECKPOINTS, find
 
@@ -343,19 +342,19 @@ def weights_signature(name: str, network: str) -> str:
 
 
 def rounded(alpha: Tensor) -> Tensor:
-    """In steps of 1/65535, so that an answer is the same whether it was stored or not."""
+    """In steps of 1/65535, so that stored and new answers are equal."""
     return (alpha.detach().float().clamp(0, 1) * STEPS).round() / STEPS
 
 
 def packed(steps: NDArray[np.uint16]) -> bytes:
-    """(h, w) compressed: differences along rows, low and high bytes apart, which zlib does best with."""
+    """(h, w) compressed: differences along rows, low and high bytes apart, for zlib."""
     differences = steps.astype("<u2")
     differences[:, 1:] -= steps[:, :-1]
     return zlib.compress(differences.view(np.uint8).reshape(*steps.shape, 2).transpose(2, 0, 1).tobytes(), 1)
 
 
 def unpacked(data: bytes, shape: tuple[int, int]) -> NDArray[np.uint16] | None:
-    """What :func:`packed` was given; ``None`` if it was something else."""
+    """The inverse of :func:`packed`; ``None`` for other data."""
     expected = 2 * shape[0] * shape[1]
     try:
         planes = zlib.decompressobj().decompress(data, expected)
@@ -374,25 +373,26 @@ def _header(file: BinaryIO) -> bytes:
     return start[: end + 1] if start.startswith(_MAGIC) else b""
 
 
-def _records(file: BinaryIO, start: int) -> Iterator[tuple[tuple[bytes, int], _Place]]:
-    """The whole records from ``start`` on, up to the first that is torn."""
+def _records(file: BinaryIO, start: int) -> Iterator[tuple[_Key, int, int]]:
+    """Key, start and end of each record from ``start`` on, up to the first torn one."""
     size = file.seek(0, os.SEEK_END)
     while start + _RECORD.size <= size:
         file.seek(start)
-        marker, kind, index, height, width, length, checksum = _RECORD.unpack(file.read(_RECORD.size))
-        start += _RECORD.size
-        if marker != _MARKER or start + length > size:
+        marker, kind, index, pts, _, _, length, _ = _RECORD.unpack(file.read(_RECORD.size))
+        end = start + _RECORD.size + length
+        if marker != _MARKER or end > size:
             return
-        yield (kind, index), _Place(start, length, (height, width), checksum)
-        start += length
+        yield (kind, index, pts), start, end
+        start = end
 
 
 def _write(file: BinaryIO, data: bytes) -> None:
-    """All of it: an unbuffered file may take less at once, as a disk that becomes full."""
+    """Write all of it: an unbuffered file may take less at once."""
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]
 
 
-def _checksum(kind: bytes, index: int, shape: tuple[int, int], data: bytes) -> int:
-    return zlib.crc32(data, zlib.crc32(f"{kind.hex()} {index} {shape}".encode()))
+def _checksum(head: bytes, data: bytes) -> int:
+    """Over a record, without the checksum itself."""
+    return zlib.crc32(data, zlib.crc32(head[:-4]))

@@ -1,4 +1,4 @@
-"""The values that flow from a source to a writer, and the contracts of what handles them."""
+"""The values that pass from source to writer, and the contracts of sources, models, stages and writers."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ UNSPECIFIED = 2
 
 @dataclass(frozen=True, slots=True)
 class ColorSpec:
-    """How sample values mean colours: code points of ITU-T H.273, which FFmpeg's enumerations share.
+    """Colour tags: code points of ITU-T H.273, which FFmpeg's enumerations share.
 
-    ``2`` is H.273's "unspecified"; what it is taken for is decided where pixels are converted, and not written here.
+    2 means unspecified. The code that converts pixels decides what to take it for.
 
     Attributes:
-        full_range: 0 … 2ⁿ-1 are black and white ("pc"); otherwise studio swing ("tv").
+        full_range: Black and white are 0 and 2ⁿ-1 ("pc"); otherwise studio swing ("tv").
         matrix: MatrixCoefficients (0 for RGB, 1 for BT.709, 5 and 6 for BT.601, 9 for BT.2020 …).
         primaries: ColourPrimaries.
         transfer: TransferCharacteristics.
-        bit_depth: Bits of one component as stored.
+        bit_depth: Bits per component as stored.
     """
 
     full_range: bool = False
@@ -43,21 +43,20 @@ class ColorSpec:
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """What is known of a stream of frames before the first of them.
+    """A stream's properties, known before its first frame.
 
     Attributes:
         width, height: In pixels, as decoded.
-        time_base: Seconds that one unit of ``Frame.pts`` lasts.
-        frame_rate: Nominal; the truth is each frame's pts.
+        time_base: Seconds in one unit of ``Frame.pts``.
+        frame_rate: Nominal; the frames' pts decide.
         frame_count: As the container states it; ``None`` for live or unknown.
         color: Range, matrix, primaries, transfer, bit depth.
-        pixel_aspect: Width of a pixel over its height, after rotation; anamorphic footage has one other than 1.
-        timecode: Of the first frame, as editors write it, ``01:00:00;02``; ``None`` if the footage has none.
-        first_index: ``Frame.index`` of the first frame that comes: 0, or its place in the whole.
-        span: Seconds on the clock of pts at which the frames begin and end, where they are a part of the footage only;
-            an end of ``None`` is the footage's own.
-        profile: ICC profile that the frames' RGB is of; ``None`` for what ``color`` says, which is sRGB where it says
-            nothing. PNG and TIFF carry it; for all other outputs, and for networks, colours are converted to sRGB.
+        pixel_aspect: Pixel width over height, after rotation; not 1 in anamorphic footage.
+        timecode: The first frame's, ``01:00:00;02``; ``None`` if the footage has none.
+        first_index: ``Frame.index`` of the first frame: 0, or its place in the whole clip.
+        span: For a part of a clip, when it begins and ends, in seconds of pts; an end of ``None`` is the clip's own.
+        profile: ICC profile of the frames' RGB; ``None``: ``color`` applies, or sRGB where that says nothing. PNG and
+            TIFF store it; for other outputs and for networks, colours are converted to sRGB.
     """
 
     width: int
@@ -75,17 +74,17 @@ class StreamInfo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredSamples:
-    """A picture's Y'CbCr as it was decoded, which RGB can hold neither beyond black and white nor without rounding.
+    """A picture's decoded Y'CbCr. RGB clips it beyond black and white, and rounds it.
 
     Attributes:
-        planes: Y', Cb and Cr, 2-D uint8 or uint16 code values, chroma on its own grid; read-only views of what the
-            decoder made, which live as long as this does.
-        bits: Of a code value: 8, 10, 12, 14 or 16.
-        full_range: As of ``ColorSpec``.
-        matrix: MatrixCoefficients that ``Frame.rgb`` was made with, which an untagged picture's are taken for.
+        planes: Y', Cb and Cr, 2-D uint8 or uint16 code values, chroma on its own grid; read-only views of the decoder's
+            memory, which they keep alive.
+        bits: Per code value: 8, 10, 12, 14 or 16.
+        full_range: As in ``ColorSpec``.
+        matrix: MatrixCoefficients that ``Frame.rgb`` was made with, assumed ones included.
         centred: Chroma lies midway between the luma columns that share it, as in JPEG, not on the first of them.
-        upright: What makes a plane stand as ``Frame.rgb`` does; ``None`` if it does. Turned chroma lies elsewhere
-            between its luma samples than any codec has it, so it has to be interpolated first.
+        upright: Turns a plane as ``Frame.rgb`` was turned; ``None`` if it was not. No codec stores chroma where turned
+            chroma lies, so it must be interpolated first.
     """
 
     planes: tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]
@@ -101,15 +100,15 @@ class Frame:
     """One picture as decoded.
 
     Attributes:
-        rgb: (3, H, W), uint8, uint16 or float32; integers span their whole type, floats [0, 1]. Encoded as the source
-            is.
+        rgb: (3, H, W), uint8, uint16 or float32; integers use their type's full range, floats [0, 1]. Encoded like the
+            source.
         pts: Presentation time in the stream's ``time_base``; may be negative.
-        index: Counts decoded frames from 0; in a part of a clip, from its place in the whole.
+        index: Number of the decoded frame, from 0; in a part of a clip, from its place in the whole.
         duration: How long it is shown, in ``time_base``; 0 if unknown.
-        samples: The Y'CbCr that ``rgb`` was made of, if it has the same size: writers write these where the cut-out's
-            colour is the frame's own. Whatever changes ``rgb`` must leave them out.
-        view: From ``rgb`` to what a screen shows, of the same type, for log, linear and HDR footage and pictures with
-            an ICC profile; ``None`` if ``rgb`` is that already.
+        samples: The Y'CbCr that ``rgb`` was made from, if of the same size. Writers store these where the cut-out keeps
+            the frame's colour. Drop them when you change ``rgb``.
+        view: Converts ``rgb`` to what a screen shows, in the same type, for log, linear and HDR footage and ICC
+            profiles; ``None`` if they are the same.
     """
 
     rgb: Tensor
@@ -135,17 +134,20 @@ class Frame:
         return self.height, self.width
 
     def as_float(self) -> Tensor:
-        """``rgb`` as float32 in [0, 1], on its device; not copied if it is that already."""
+        """``rgb`` as float32 in [0, 1], on its device; a copy only where needed."""
         return _as_float(self.rgb)
 
     def shown(self) -> Tensor:
-        """(3, H, W) float32 in [0, 1] on its device: what a screen shows. Computed at each call."""
-        return _as_float(self.rgb if self.view is None else self.view(self.rgb))
+        """(3, H, W) float32 in [0, 1] on its device: what a screen shows. Not kept."""
+        return _as_float(self._view())
+
+    def _view(self) -> Tensor:
+        return self.rgb if self.view is None else self.view(self.rgb)
 
     def seen(self, size: tuple[int, int]) -> Tensor:
         """(3, h, w) float32 in [0, 1] on its device: what a screen shows, scaled bilinearly with antialiasing.
 
-        Computed once for each size and kept as long as the frame; any thread may ask. The result must not be changed.
+        Computed once per size and kept with the frame; any thread may call it. Do not modify the result.
         """
         with self._seeing:
             if size not in self._seen:
@@ -156,7 +158,7 @@ class Frame:
         from torch import uint8
         from torch.nn.functional import interpolate
 
-        shown = self.rgb if self.view is None else self.view(self.rgb)
+        shown = self._view()
         if size == self.size:
             return _as_float(shown)
         if shown.dtype is not uint8 or not shown.is_cpu:  # torch scales bytes twenty times as fast, on a CPU only
@@ -172,15 +174,15 @@ def _as_float(rgb: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cutout:
-    """A frame with its own alpha.
+    """A frame and its alpha.
 
     Attributes:
         frame: The picture the alpha was computed from.
-        alpha: (h, w) float32 in [0, 1]: of the model's size until one stage lifts it to the frame's.
-        foreground: (3, H, W) float32 in [0, 1], straight (unassociated); ``None`` stands for the frame's own colours.
+        alpha: (h, w) float32 in [0, 1], of the model's size until one stage lifts it to the frame's.
+        foreground: (3, H, W) float32 in [0, 1], straight (unassociated); ``None``: the frame's own colours.
         core, garbage, holdout: (H, W) float32 in [0, 1]: the user's mattes of what is certainly the subject, what is
-            thrown away, and what is in front of the subject.
-        link: The motion between this frame and the one before.
+            removed, and what is in front of the subject.
+        link: The motion from the frame before; ``None`` if no stage looks at other frames.
     """
 
     frame: Frame
@@ -193,13 +195,13 @@ class Cutout:
 
 
 class Source(Protocol):
-    """Frames in order, each once. A context manager; leaving it releases the file or device."""
+    """Frames in order. A context manager; leaving it releases the file or device."""
 
     @property
     def info(self) -> StreamInfo: ...
     @property
     def lost(self) -> str | None:
-        """What could not be decoded, in one line; known after the last frame. ``None``: nothing was lost."""
+        """One line on what could not be decoded, after the last frame; ``None`` if nothing was lost."""
         ...
 
     def __iter__(self) -> Iterator[Frame]: ...
@@ -210,18 +212,18 @@ class Source(Protocol):
 
 
 class Footage(Source, Protocol):
-    """A source that is a file or files, as ``open_video`` gives it.
+    """A source that is a file or files, as ``open_video`` returns it.
 
-    Either its frames are read, or its cut-outs, once.
+    Frames and cut-outs can be read as often as you like, except from standard input.
     """
 
     def __len__(self) -> int:
-        """How many frames it states to have. Raises ``TypeError`` if it does not."""
+        """The stated number of frames. Raises ``TypeError`` if none is stated."""
         ...
 
     @property
     def first_number(self) -> int:
-        """The number that numbered pictures made of it begin with."""
+        """The number of the first picture when it is written as numbered pictures."""
         ...
 
     @property
@@ -231,12 +233,12 @@ class Footage(Source, Protocol):
 
     @property
     def has_alpha(self) -> bool:
-        """It has an alpha of its own; without one, only a matte in grey has cut-outs."""
+        """It has its own alpha; without one, only a grey matte has cut-outs."""
         ...
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know of how it is read, a line each; complete once the frames have run out."""
+        """Lines for the user on how it is read; complete after the last frame."""
         ...
 
     def cutouts(self) -> Iterator[Cutout]:
@@ -255,10 +257,9 @@ class Model(Protocol):
 
 
 class Stage(Protocol):
-    """Makes cut-outs better. May hold cut-outs back to look ahead; never drops one, never changes their order.
+    """Improves cut-outs. May hold some back to look ahead; never drops or reorders them.
 
-    What it makes of a cut-out depends on no frame further back than ``behind`` and none further ahead than ``ahead``,
-    nor on where the run began.
+    A result depends on at most ``behind`` frames before and ``ahead`` frames after it, not on where the run began.
     """
 
     @property
@@ -272,9 +273,9 @@ class Stage(Protocol):
 class Writer(Protocol):
     """Takes cut-outs in order. Writes under a temporary name, and renames on a clean exit; an exception leaves nothing.
 
-    A context manager. ``write`` and ``finish`` raise ``WriteFailed`` when the disk or the encoder refuses. ``finish``
-    completes what is written, still under the temporary name: where several writers belong together, all are finished
-    before any is renamed. Leaving the writer finishes it if that was not done.
+    A context manager. ``write`` and ``finish`` raise ``WriteFailed`` when the disk or the encoder fails. ``finish``
+    completes the file under its temporary name, so that several writers can all be finished before any is renamed.
+    Leaving the writer finishes it if necessary.
     """
 
     @property
@@ -284,7 +285,7 @@ class Writer(Protocol):
 
     @property
     def description(self) -> str:
-        """What is written, in a few words for the summary: "ProRes 4444, straight alpha, AAC copied"."""
+        """The content in a few words: "ProRes 4444, straight alpha, AAC copied"."""
         ...
 
     def write(self, cutout: Cutout) -> None: ...

@@ -1,10 +1,10 @@
-"""How one frame of a shot moves into the next, and how far a picture that was moved along can be believed.
+"""Motion from one frame of a shot to the next, and how far a motion-compensated picture can be trusted.
 
-A matte's edge lies where motion breaks off, which is where flow is worst. Three things help. Flow is computed down to
+A matte's edge lies where motion is discontinuous, and flow is worst there. Three things help. Flow is computed down to
 single pixels (DIS: Kroeger et al., Fast Optical Flow using Dense Inverse Search, ECCV 2016). Where forward and backward
-flow disagree, something is hidden or bared: the flow there is taken from around it, and from the subject first, since
-the edge goes with the subject. And a moved picture is compared with what is there: a difference that grain, half a
-pixel of error on this very texture, or a lamp that flickers explains is none.
+flow disagree, something is covered or uncovered; the flow there is filled in from its surroundings, the subject's
+first, since the edge moves with the subject. And a moved picture is compared with the actual one, ignoring differences
+that grain, half a pixel of error on this texture, or a flickering lamp explain.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 Plane = NDArray[np.float32]
-"""(H, W), or (H, W, 2) for a flow: pixel p of the one frame is found at p + flow[p] in the other, in pixels (x, y)."""
+"""(H, W), or (H, W, 2) for a flow: pixel p of one frame is at p + flow[p] in the other, in pixels (x, y)."""
 
 FINE = 400
 LEAST = 16  # pixels of height and width that DIS needs
-DISAGREEMENT = 1.0  # pixels between forward and backward flow at which little of them is believed
-BEHIND = 0.1  # what the background's flow counts for against the subject's, where flow is filled in
+DISAGREEMENT = 1.0  # pixels between forward and backward flow at which they count for little
+BEHIND = 0.1  # weight of the background's flow against the subject's, where flow is filled in
 NEAR, FAR = 3.0, 9.0  # pixels that filling reaches
-FAINT = 0.02  # of 1: a difference that is never held against a picture
+FAINT = 0.02  # of 1: a difference that is always tolerated
 MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)  # the difference of two Laplacians
-SLACK = 0.5  # pixels by which flow may be off
-DARK, BRIGHT = 16, 250  # of 255: beyond these, samples may be cut off and tell nothing of the light
-GLIMMER = 0.02  # a change of light below this is left to the tolerance
+SLACK = 0.5  # pixels of error allowed in flow
+DARK, BRIGHT = 16, 250  # of 255: beyond these, samples may be clipped and say nothing about the light
+GLIMMER = 0.02  # smaller changes of light are left to the tolerance
 SAME_SHOT = 0.4  # of the texture, explained by the frame before: 0.57 and more in the samples, to 0.02 across a cut
 SQUARES = np.array([[1, 1, 1, 0]], np.float32) / 255**2  # sums the squared differences of red, green and blue
 
@@ -40,10 +40,10 @@ class Picture:
     """A small picture, ready for motion estimation.
 
     Attributes:
-        rgba: (H, W, 4) uint8, the fourth channel without meaning: four are moved in half the time that three take.
+        rgba: (H, W, 4) uint8, the fourth channel unused: OpenCV moves four in half the time of three.
         luma: (H, W) uint8.
-        tolerance: (H, W), the squared difference of colours in [0, 1] that is expected of a picture moved here.
-        texture: (H, W), how steep the colours are: what another picture is recognised by.
+        tolerance: (H, W), the squared difference of colours in [0, 1] expected from a picture moved here.
+        texture: (H, W), the colours' gradient.
     """
 
     rgba: NDArray[np.uint8]
@@ -62,15 +62,15 @@ class Picture:
         slopes = [cv2.Sobel(rgb, cv2.CV_32F, *axis, scale=1 / 8 / 255) for axis in ((1, 0), (0, 1))]
         steep = sum(cv2.transform(cv2.multiply(slope, slope), np.ones((1, 3), np.float32)) for slope in slopes)
         luma = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
-        # Grain by a mask that is blind to ramps and edges (Immerkær 1996); by the median, as texture is not grain.
-        # What two frames differ by has twice its variance, in each of three channels.
+        # Grain by a mask blind to ramps and edges (Immerkær 1996), and the median, since texture is not grain. The
+        # difference of two frames has twice its variance, in each of three channels.
         grain = np.median(np.abs(cv2.filter2D(luma, cv2.CV_32F, MASK))) / (6 * 0.6745 * 255)
         tolerance = np.float32(FAINT**2 + 6 * grain**2) + np.float32(SLACK**2) * steep
         rgba = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA), np.uint8)
         return Picture(rgba, luma, _plane(tolerance), np.sqrt(_plane(steep)))
 
     def with_alpha(self, alpha: Plane) -> View:
-        """The view of this picture in which the subject, (H, W), decides."""
+        """The picture with its subject, (H, W)."""
         weight = np.square(alpha) + np.float32(1e-3)
         return View(self.rgba, self.luma, self.tolerance, self.texture, alpha, weight, _near(weight))
 
@@ -81,8 +81,8 @@ class View(Picture):
 
     Attributes:
         alpha: (H, W) in [0, 1].
-        weight: (H, W), what a pixel counts for where its neighbourhood is asked: the subject decides.
-        around: (H, W), the sum of these about each pixel.
+        weight: (H, W), of a pixel in means over a neighbourhood: the subject decides.
+        around: (H, W), the sum of these around each pixel.
     """
 
     alpha: Plane
@@ -91,20 +91,17 @@ class View(Picture):
 
     @classmethod
     def of(cls, rgb: NDArray[np.uint8], alpha: Plane) -> View:
-        """The view of a picture, (H, W, 3), and its alpha."""
+        """From (H, W, 3) and its alpha."""
         return Picture.of_rgb(rgb).with_alpha(alpha)
 
 
 class Link:
-    """The motion between a frame and the one before it, told once, when first asked for. Any thread may ask.
+    """The motion between a frame and the one before it, computed once, on first use, in any thread.
 
     Args:
         before: The picture of the frame before; ``None`` for the first.
-        look: Makes this frame's picture. Called at most once, and forgotten then.
-        fine: Of :class:`Motion`.
-
-    Attributes:
-        before: As given.
+        look: Makes this frame's picture. Called at most once, then dropped, with the frame that it holds.
+        fine: As for :class:`Motion`.
     """
 
     def __init__(self, before: Picture | None, look: Callable[[], Picture], fine: int = FINE) -> None:
@@ -127,7 +124,7 @@ class Link:
 
     @property
     def one_shot(self) -> bool:
-        """Whether the two frames are of one shot, as their pictures tell; ``False`` for the first frame."""
+        """Whether the pictures show one shot; ``False`` for the first frame."""
         with self._asking:
             if self._one_shot is None:
                 self._one_shot = self._tell()
@@ -135,10 +132,10 @@ class Link:
 
     @property
     def flows(self) -> tuple[Plane, Plane]:
-        """Flow from the frame before to this one, and back, neither filled nor mistrusted anywhere.
+        """Raw flow from the frame before to this one, and back.
 
         Raises:
-            ValueError: The two are not of one shot.
+            ValueError: The two are not from one shot.
         """
         if not self.one_shot or self._flows is None:
             raise ValueError("there is no motion across a cut")
@@ -159,11 +156,11 @@ class Link:
 
 
 class Motion:
-    """Flow between neighbouring frames, and what it carries along.
+    """Flow between neighbouring frames, and motion compensation.
 
     Args:
-        fine: Pixels of the longer side up to which flow is computed at full size, and beyond that at half.
-        quick: In two thirds of the time, without the last refinement.
+        fine: Pixels of the longer side up to which flow is computed at full size; beyond, at half.
+        quick: Without the last refinement, in two thirds of the time.
     """
 
     def __init__(self, fine: int = FINE, *, quick: bool = False) -> None:
@@ -173,7 +170,7 @@ class Motion:
         self._places: Plane = np.zeros((0, 0, 2), np.float32)
 
     def between(self, earlier: View, later: View) -> tuple[Plane, Plane]:
-        """Flow from the earlier frame to the later, and back, filled in where the two disagree."""
+        """Flow from the earlier frame to the later, and back, mended."""
         forward, backward = self.flow(earlier.luma, later.luma), self.flow(later.luma, earlier.luma)
         return self.mended(earlier, later, forward, backward)
 
@@ -185,7 +182,7 @@ class Motion:
         )
 
     def flow(self, here: NDArray[np.uint8], there: NDArray[np.uint8]) -> Plane:
-        """Where in the one luma each pixel of the other is found; nothing is filled in."""
+        """Raw flow from one luma to another."""
         height, width = here.shape
         self._dis.setFinestScale(0 if max(height, width) <= self._fine else 1)
         room = (0, max(0, LEAST - height), 0, max(0, LEAST - width))  # below, and to the right
@@ -193,15 +190,15 @@ class Motion:
         return _plane(self._dis.calc(*pair, None)[:height, :width])  # type: ignore[call-overload]
 
     def moved(self, values: NDArray[Any], flow: Plane, *, sharp: bool = False) -> NDArray[Any]:
-        """What ``values`` hold where ``flow`` leads; the border's beyond it.
+        """``values`` where ``flow`` leads, or the border's beyond it.
 
-        ``sharp``: by cubic interpolation, which keeps a strand one pixel wide but may overshoot.
+        ``sharp``: cubic interpolation, which keeps a strand one pixel wide but may overshoot.
         """
         places, order = self._at(flow), cv2.INTER_CUBIC if sharp else cv2.INTER_LINEAR
         return np.asarray(cv2.remap(values, places, None, order, borderMode=cv2.BORDER_REPLICATE))  # type: ignore[call-overload]
 
     def _at(self, flow: Plane) -> Plane:
-        """(H, W, 2): where each pixel is found in the other frame, as (x, y)."""
+        """(H, W, 2): each pixel's place in the other frame, (x, y)."""
         if self._places.shape != flow.shape:
             y, x = np.mgrid[: flow.shape[0], : flow.shape[1]].astype(np.float32)
             self._places = np.dstack([x, y])
@@ -210,8 +207,7 @@ class Motion:
     def trust(self, here: View, there: View, flow: Plane) -> Plane:
         """(H, W) in [0, 1]: how well the other frame, moved here by ``flow``, explains this one.
 
-        At an edge the subject decides, since the background behind it may move otherwise; but only for what moves as
-        the subject does.
+        At an edge the subject decides, since the background may move differently; but only for what moves with it.
         """
         difference = cv2.absdiff(relit(self.moved(there.rgba, flow), here.rgba), here.rgba)
         squares = cv2.multiply(difference, difference, dtype=cv2.CV_32F)
@@ -224,27 +220,26 @@ class Motion:
         return _plane(cv2.copyTo(cv2.exp(excess / np.float32(-2)), within))
 
     def _belief(self, flow: Plane, back: Plane, here: View, there: View) -> Plane:
-        """(H, W): how much a flow counts where its neighbourhood is filled in from it."""
+        """(H, W): the weight of a flow where its neighbourhood is filled in."""
         astray = flow + self.moved(back, flow)
-        alpha = np.maximum(here.alpha, self.moved(there.alpha, flow))  # either may have been dropped by the network
+        alpha = np.maximum(here.alpha, self.moved(there.alpha, flow))  # the network may have lost it in either
         distance = (np.square(astray[..., 0]) + np.square(astray[..., 1])) / np.float32(DISAGREEMENT**2)
         return _plane(np.exp(-distance) * (np.square(alpha) + np.float32(BEHIND)))
 
 
 def same_shot(here: Picture, there: Picture, trust: Plane) -> bool:
-    """Whether two frames belong together, by what ``Motion.trust`` says of the one in the other.
+    """Whether two frames are from one shot, by ``Motion.trust`` between them.
 
-    Their texture decides: black bars and plain walls are alike in every shot. Of two frames that are flat all over, all
-    of them does.
+    Weighted by texture, since black bars and plain walls match in every shot; evenly if both frames are flat.
     """
     texture = np.maximum(here.texture, there.texture) + np.float32(1e-6)
     return bool((trust * texture).sum() >= SAME_SHOT * texture.sum())
 
 
 def relit(moved: NDArray[np.uint8], here: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A moved picture in the light of this one: a lamp's flicker, a flash or a camera's exposure is no motion.
+    """A moved picture in this one's light: flicker, a flash and a change of exposure are not motion.
 
-    By the median of the ratios of green on a sparse grid, which what is new in the picture does not move.
+    By the median ratio of green on a sparse grid, which new objects do not change.
     """
     before, now = (picture[::4, ::4, 1].astype(np.float32) for picture in (moved, here))
     lit = (before > DARK) & (before < BRIGHT) & (now > DARK) & (now < BRIGHT)
@@ -254,7 +249,7 @@ def relit(moved: NDArray[np.uint8], here: NDArray[np.uint8]) -> NDArray[np.uint8
 
 
 def filled(values: Plane, belief: Plane) -> Plane:
-    """(H, W, C) as they are where they are believed, else the mean of what is believed around (normalised convolution).
+    """(H, W, C): kept where believed, elsewhere the weighted mean of the surroundings (normalised convolution).
 
     Args:
         values: (H, W, C).
@@ -269,7 +264,7 @@ def filled(values: Plane, belief: Plane) -> Plane:
 
 
 def _near(values: Plane) -> Plane:
-    """(H, W): the mean of what lies about each pixel."""
+    """(H, W): the mean around each pixel."""
     return _plane(cv2.GaussianBlur(values, (0, 0), 1))
 
 

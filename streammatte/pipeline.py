@@ -1,4 +1,4 @@
-"""Source → motion → model → stages, composed in one function; and the thread that lets any two of them overlap."""
+"""Source → motion → model → stages in one function, and the thread that lets any two of them overlap."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from streammatte.frame import Cutout, Frame, Model, Stage
 from streammatte.models.device import computed_on, cores, cores_for
 from streammatte.stages import stages_for
 from streammatte.stages.detail import lifted
-from streammatte.stages.linking import linked
+from streammatte.stages.linking import Linker
 
 T = TypeVar("T")
 
+_WORKER = "streammatte-prefetch"
 STEPS = 65535  # alphas are rounded to 16 bits, as the cache stores them, so that a second run equals the first
 
 
@@ -33,33 +34,37 @@ def matte(
     ahead: int = 0,
     **wanted: Any,
 ) -> Iterator[Cutout]:
-    """Cut the subject out of frames: each gains its alpha, passes every stage in turn, and leaves at its own size.
+    """Cut the subject out of frames: each gains an alpha, passes every stage in turn, and leaves at its own size.
 
-    Lazy: a cut-out is computed when it is asked for, and no more frames are held than the batch and the stages need,
-    and ``ahead``.
+    Lazy; holds no more frames than the batch, the stages and ``ahead`` need.
 
     Args:
         source: Any iterable of frames.
         model: A loaded model, or any callable from a list of frames to their alphas, of any size.
         stages: Applied in order; fresh ones for every run, since they hold frames. By default the command's own.
-        batch: Frames that the model sees at once.
-        ahead: Cut-outs that the model may be ahead of the stages, in a thread of its own; 0 starts none.
-        wanted: Options of the default stages, as :func:`streammatte.stages.stages_for` takes them: ``smooth="off"``.
+        batch: Frames per call of the model.
+        ahead: Cut-outs that the model may be ahead of the stages, in its own thread; 0 starts none.
+        wanted: Options of the default stages, as for :func:`streammatte.stages.stages_for`: ``smooth="off"``.
 
     Yields:
-        As many cut-outs as there were frames, in their order.
+        One cut-out per frame, in order.
 
     Raises:
         ModelError: The model broke its contract.
         StreammatteError: A stage did.
         TypeError: Both stages and their options are given, or an option is unknown.
+        ValueError: ``batch`` is below 1.
     """
     size = getattr(model, "size", None)
     if stages is None:
         stages = stages_for(size, **wanted)
     elif wanted:
         raise TypeError(f"{', '.join(wanted)}: options of the default stages, but stages are given")
-    cutouts = _matted(source, model, batch, size, torch.get_num_threads())
+    if batch < 1:
+        raise ValueError(f"batch={batch}: must be 1 or more")
+    stages = list(stages)
+    looks_around = any(getattr(stage, "behind", 1) or getattr(stage, "ahead", 1) for stage in stages)
+    cutouts = _matted(source, model, batch, Linker(size) if looks_around else None, torch.get_num_threads())
     if ahead:
         cutouts = prefetch(computed_on(cores_for(), cutouts), ahead)
     for stage in stages:
@@ -68,26 +73,29 @@ def matte(
 
 
 def _matted(
-    source: Iterable[Frame], model: Model, batch: int, size: tuple[int, int] | None, own_cores: int
+    source: Iterable[Frame], model: Model, batch: int, linker: Linker | None, own_cores: int
 ) -> Generator[Cutout]:
     with _ending(iter(source)) as frames:
-        pairs = linked(frames, size)
-        while group := list(islice(pairs, batch)):
+        while group := list(islice(frames, batch)):
             with torch.no_grad(), cores(own_cores):  # a loaded model chooses its number itself
-                alphas = model([frame for frame, _ in group])
+                alphas = model(group)
             if len(alphas) != len(group):
                 raise ModelError(f"the model returned {len(alphas)} alphas for {len(group)} frames")
-            for (frame, link), alpha in zip(group, alphas, strict=True):
-                yield Cutout(frame, _checked(alpha, frame), link=link)
+            for frame, alpha in zip(group, alphas, strict=True):
+                yield Cutout(frame, _checked(alpha, frame), link=None if linker is None else linker(frame))
 
 
 def _checked(alpha: Tensor, frame: Frame) -> Tensor:
-    """An alpha of 16 bits, without a gradient: stages compute outside of torch, too."""
+    """The alpha in 16 bits, on its frame's device, without a gradient, since stages compute outside of torch, too."""
+    if not isinstance(alpha, Tensor) or not (alpha.is_floating_point() or alpha.dtype == torch.bool):
+        kind = str(alpha.dtype) if isinstance(alpha, Tensor) else type(alpha).__name__
+        raise ModelError(f"the model returned an alpha of type {kind}; expected a float tensor in [0, 1]")
     if alpha.ndim != 2 or not alpha.numel():
         raise ModelError(f"the model returned an alpha of shape {tuple(alpha.shape)}; expected (height, width)")
-    if not alpha.isfinite().all():  # what looks at neighbours would carry it on from frame to frame
+    if not alpha.isfinite().all():  # smoothing would spread it from frame to frame
         raise ModelError(f"the model returned NaN for frame {frame.index}", hint="try --precision fp32")
-    return alpha.detach().to(torch.float32).clamp(0, 1).mul(STEPS).round_().div_(STEPS)
+    alpha = alpha.detach().to(frame.rgb.device, torch.float32)
+    return alpha.clamp(0, 1).mul(STEPS).round_().div_(STEPS)
 
 
 def _staged(cutouts: Iterator[Cutout], stage: Stage) -> Generator[Cutout]:
@@ -98,7 +106,7 @@ def _staged(cutouts: Iterator[Cutout], stage: Stage) -> Generator[Cutout]:
 
 
 def _given_back(stage: Stage, method: str, cutouts: object) -> Iterator[Cutout]:
-    """What a stage returned, as cut-outs."""
+    """The cut-outs that a stage returned; refuses anything else."""
     wrong: object = cutouts
     if isinstance(cutouts, Iterable):
         for cutout in cutouts:
@@ -122,10 +130,10 @@ def _lifted(cutouts: Iterator[Cutout]) -> Generator[Cutout]:
 
 @contextmanager
 def _ending(items: Iterator[T]) -> Iterator[Iterator[T]]:
-    """Closes ``items`` when its reader ends, whether by itself, by an exception or by being closed.
+    """Close ``items`` when their reader ends, by itself, by an exception or by being closed.
 
-    Left to the garbage collector, a generator lives as long as a traceback that mentions it; and with it the thread
-    that reads a file which has been closed meanwhile.
+    The garbage collector would keep a generator as long as a traceback that mentions it, and its thread would go on
+    reading a file that is closed by then.
     """
     try:
         yield items
@@ -136,13 +144,15 @@ def _ending(items: Iterator[T]) -> Iterator[Iterator[T]]:
 
 
 def prefetch(items: Iterable[T], depth: int = 4, *, stopped: Callable[[], None] | None = None) -> Generator[T]:
-    """Iterate ``items`` in a thread of its own, at most ``depth`` of them ahead.
+    """Iterate ``items`` in another thread, at most ``depth`` of them ahead.
 
-    ``stopped`` is called when nobody wants more, before the thread is waited for: what takes minutes can end at once.
+    The thread's exceptions are raised here, after the items that came before. Closing this generator stops the thread
+    and closes ``items`` before it returns, so that no file is used after its release.
 
-    What goes wrong in the thread is raised here, after the items that came before it. Closing this generator (or an
-    exception in it) stops the thread and closes ``items`` before it returns, so that no file is used after its release.
+    Args:
+        stopped: Called at the end, before the thread is awaited: it can interrupt what takes minutes.
     """
+    consumer = threading.current_thread()
     ahead: queue.Queue[tuple[T | None, BaseException | None, bool]] = queue.Queue(maxsize=depth)
     stop, ended = threading.Event(), threading.Event()
 
@@ -155,32 +165,35 @@ def prefetch(items: Iterable[T], depth: int = 4, *, stopped: Callable[[], None] 
 
     def work() -> None:
         try:
-            with _ending(iter(items)) as iterator:  # here: a generator can only be closed by the thread that runs it
+            with _ending(iter(items)) as iterator:  # only the thread that runs a generator can close it
                 for item in iterator:
                     put(item, last=False)
                     if stop.is_set():
                         return
             put(None, last=True)
-        except BaseException as exc:  # carried over, whatever it is: it is the consumer's to handle
+        except BaseException as exc:  # the consumer's to handle
             put(None, exc, last=True)
         finally:
             ended.set()
 
-    thread = threading.Thread(target=work, name="streammatte-prefetch", daemon=True)
+    thread = threading.Thread(target=work, name=_WORKER, daemon=True)
     try:
         thread.start()
         while True:
+            consumer = threading.current_thread()
             item, exc, last = ahead.get()
             if exc is not None:
                 raise exc
             if last:
                 return
-            yield item  # type: ignore[misc]  # None stands for "no item" in the last entry only
+            yield item  # type: ignore[misc]  # only the last entry has no item
     finally:
         stop.set()
         if stopped is not None:
             stopped()
-        if thread.ident is None:  # a signal came while it was starting, which ends the wait for it and not the thread
+        if thread.ident is None:  # a signal interrupted start(), not the thread
             ended.wait(1)
-        if thread.ident is not None:
+        # The garbage collector may run in any thread, even in one that this one waits for.
+        collected = threading.current_thread() is not consumer and threading.current_thread().name == _WORKER
+        if thread.ident is not None and not collected:
             thread.join()

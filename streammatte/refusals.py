@@ -1,11 +1,11 @@
-"""What cannot be asked for: every refusal of a run, raised before any work."""
+"""Every refusal of a run's options, raised before any work."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from streammatte.errors import InputError, OutputError, StreammatteError, UnsupportedOutput, WriteFailed
@@ -19,11 +19,12 @@ _LOGS = ("logc3", "slog3")
 
 
 def check(options: Options) -> None:
-    """Raise the first refusal of these options, if there is one.
+    """Raise the first refusal of these options, if any.
 
     Raises:
-        InputError, OutputError: They ask for something impossible, or for two things that exclude each other.
+        InputError, OutputError: An option is impossible, or excludes another.
     """
+    _check_input(options)
     for refusal in refusals(options):
         raise refusal
     _check_names(options)
@@ -32,7 +33,7 @@ def check(options: Options) -> None:
 
 
 def check_source(options: Options, source: Footage) -> None:
-    """Raise what only the opened source tells: its alpha, size and number of frames.
+    """Check the options against the source's alpha, size and number of frames.
 
     Raises:
         InputError, UnsupportedOutput: An option does not fit this source.
@@ -52,13 +53,13 @@ def check_source(options: Options, source: Footage) -> None:
 
 
 def check_standard_output(options: Options) -> None:
-    """Refuse to write an output to where ``--json`` prints the summary."""
+    """Refuse an output on standard output, where ``--json`` prints the summary."""
     if PIPE in options.writing.files:
         raise OutputError("-o - cannot be combined with --json: both write to standard output", hint="leave out --json")
 
 
 def refusals(options: Options) -> Iterator[StreammatteError]:
-    """What these options refuse by themselves, without looking at any file."""
+    """The refusals that need no file."""
     yield from _outputs(options)
     yield from _pipes(options)
     yield from _matte(options)
@@ -68,20 +69,26 @@ def refusals(options: Options) -> Iterator[StreammatteError]:
 def line(options: Options, **changes: object) -> str:
     """The command line of these options with some of them changed."""
     options = Options.of(**{**options.flat(), **changes})
-    words = ["streammatte", without_secrets(options.reading.input) if options.reading.input != PIPE else PIPE]
+    output, *others = options.writing.outputs or [None]
+    words = [options.reading.input, *([] if output is None else [output])]
     known = options_of(Options)
-    for name, value in options.changed().items():
+    for name, value in {**options.changed(), "outputs": others}.items():
         option = known[name]
         if option.switch:
             words.append(option.shown)
             continue
         for each in value if option.repeat == "join" else (value,):
-            words += [option.shown, without_secrets(each) if isinstance(each, str) and each != PIPE else written(each)]
-    return shlex.join(words)
+            words += [option.shown, written(each)]
+    return command_line("streammatte", words)
+
+
+def command_line(prog: str, words: Iterable[str]) -> str:
+    """What is typed, for a hint: quoted, and without passwords."""
+    return shlex.join([*prog.split(), *(word if word == PIPE else without_secrets(word) for word in words)])
 
 
 def proposed(source: str) -> str:
-    """A name for the cut-out, beside the input, that is not taken."""
+    """A free name for the cut-out, beside the input."""
     from streammatte.media.read.numbered import PICTURES, NumberedName
 
     if source == PIPE or "://" in source.removeprefix("file://"):
@@ -117,6 +124,14 @@ def _outputs(options: Options) -> Iterator[StreammatteError]:
     )
     if not writing.files and writing.deliver is None and options.reporting.report is None:
         yield OutputError("no output given", hint=line(options, outputs=proposed(options.reading.input)))
+    if "" in writing.files:
+        yield OutputError("the output's name is empty", hint="is a shell variable unset?")
+    for path in writing.files:
+        if "://" in path.removeprefix("file://"):
+            yield UnsupportedOutput(
+                f"cannot write to {without_secrets(path)}: an output is a file",
+                hint="`streammatte live --to` sends live video to an address",
+            )
     if writing.pair is not None and writing.background is not None:
         yield OutputError("--pair cannot be combined with --bg", hint=line(options, pair=None))
     if writing.pair is not None and not writing.outputs:
@@ -140,9 +155,10 @@ def _pipes(options: Options) -> Iterator[StreammatteError]:
     reading, writing = options.reading, options.writing
     if writing.files.count(PIPE) > 1:
         yield OutputError("only one output can be -, standard output", hint="name files for the others")
-    guides = [spec.removeprefix("invert:") for specs in _guides_given(options) for spec in specs]
+    matting, masks = options.matting, options.transparency.transparent_masks
+    guides = (*matting.core_mattes, *matting.garbage_mattes, *matting.holdout_mattes, *masks)
     for name, path in [("--bg", writing.background), *(("a guide matte", path) for path in guides)]:
-        if path == PIPE:
+        if path is not None and path.removeprefix("invert:") == PIPE:
             yield InputError(f"{name} cannot be -, which is for INPUT only", hint="name a file")
     if reading.input != PIPE:
         return
@@ -162,16 +178,6 @@ def _pipes(options: Options) -> Iterator[StreammatteError]:
             "INPUT - reads a pipe, but standard input is the terminal",
             hint="ffmpeg -i clip.mp4 -f nut - | streammatte - -o out.mov",
         )
-
-
-def _guides_given(options: Options) -> tuple[tuple[str, ...], ...]:
-    matting = options.matting
-    return (
-        matting.core_mattes,
-        matting.garbage_mattes,
-        matting.holdout_mattes,
-        options.transparency.transparent_masks,
-    )
 
 
 def _matte(options: Options) -> Iterator[StreammatteError]:
@@ -214,22 +220,42 @@ def _limits(options: Options) -> Iterator[StreammatteError]:
             yield InputError(f"--fail-on {name} cannot be combined with {why}", hint=line(options, limits=left))
 
 
+def _check_input(options: Options) -> None:
+    """Refuse an input that does not exist, or is a folder, before anything is said about the options."""
+    from streammatte.media.containers import open_container
+    from streammatte.media.read.numbered import NumberedName
+
+    path = options.reading.input
+    if path == PIPE or "://" in path or NumberedName.parse(path) is not None:
+        return
+    if os.path.isdir(path) or not os.path.exists(path):  # noqa: PTH110, PTH112 - Path raises on names too long
+        open_container(path).close()
+
+
 def _check_names(options: Options) -> None:
     """Refuse a run whose outputs would overwrite what it reads, or each other."""
     from streammatte.media.read.guide import guide_path
     from streammatte.media.write.delivery import targets_of
-    from streammatte.media.write.output import check_apart
+    from streammatte.media.write.output import check_apart, same_files
 
     targets = [target.path for target in targets_of(options)]
     if options.reporting.report is not None:
         targets.append(options.reporting.report)
-    read = [(options.reading.input, "the input itself")]
+    source, outputs = options.reading.input, options.writing.outputs
+    if any(same_files(output, source) for output in outputs):
+        apart = [proposed(source) if same_files(output, source) else output for output in outputs]
+        raise OutputError("the output would overwrite the input", hint=line(options, outputs=apart))
+    read = [(source, "the input")]
     if options.writing.background is not None:
-        read.append((options.writing.background, "the background itself"))
+        read.append((options.writing.background, "the background"))
     for specs in options.guides().values():
-        read += [(guide_path(spec), "one of the mattes given") for spec in specs]
+        read += [(guide_path(spec), "a guide matte") for spec in specs]
     check_apart([target for target in targets if target != PIPE], read)
-    for output in options.writing.outputs:
+    for output in outputs:
+        if os.path.isdir(output):  # noqa: PTH112
+            within = os.path.join(output, os.path.basename(proposed(source)))  # noqa: PTH118, PTH119
+            instead = line(options, outputs=[within if each == output else each for each in outputs])
+            raise UnsupportedOutput(f"{output} is a folder", hint=instead)
         if os.path.isfile(output) and not options.writing.overwrite:  # noqa: PTH113 - Path raises on names too long
             replacing = line(options, overwrite=True)
             matting = line(Options.of(output, proposed(output)))
@@ -237,7 +263,7 @@ def _check_names(options: Options) -> None:
 
 
 def _check_single(target: str, frames: int | None) -> None:
-    """Refuse a picture's name without a number for more than one frame, as far as that is known."""
+    """Refuse a single picture's name for several frames, if their number is known."""
     from streammatte.media.read.numbered import PICTURES, NumberedName
     from streammatte.media.write.animation_formats import ANIMATED
 
@@ -254,7 +280,7 @@ def screen_of(text: str) -> tuple[float, float, float]:
     """The colour of a screen, (R, G, B) in [0, 1].
 
     Raises:
-        InputError: It is not a colour, or not one that a screen has.
+        InputError: It is not a colour, or not a screen's.
     """
     from streammatte.media.background import parse_color
     from streammatte.stages import Despill

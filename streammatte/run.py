@@ -5,14 +5,14 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of, sdmatte_identity
-from streammatte.frame import Cutout, Footage, Frame, StreamInfo, Writer
+from streammatte.frame import Cutout, Footage, StreamInfo, Writer
 from streammatte.options import Options
 from streammatte.refusals import check, check_source, screen_of
 from streammatte.stages.transparent.asking import Transparency
@@ -20,6 +20,7 @@ from streammatte.summary import STAGES, Clock, Summary, Timed, TimedModel, repor
 
 if TYPE_CHECKING:
     from streammatte.media.read.guide import GuideMatte
+    from streammatte.media.read.video import Video
     from streammatte.media.write.delivery import Target
     from streammatte.media.write.output import TextFile
     from streammatte.models.birefnet import BiRefNetModel
@@ -33,7 +34,7 @@ AHEAD = 2  # cut-outs between the model and the stages
 
 
 class Display(Protocol):
-    """What a run tells whoever is watching."""
+    """What a run reports while it lasts."""
 
     def notice(self, text: str) -> None: ...
     def fetching(self, done: int, total: int | None) -> None: ...
@@ -43,20 +44,20 @@ class Display(Protocol):
 
 
 def run(options: Options, display: Display, model: BiRefNetModel | None = None) -> Summary:
-    """Matte ``options.reading.input`` into every output asked for, in one pass.
+    """Matte ``options.reading.input`` into every output, in one pass.
 
-    Decoding, the network, the stages and encoding have a thread each. No output gets its name before all of them are
-    complete.
+    Decoding, network, stages and encoding have a thread each. Outputs get their names when all are complete.
     """
+    from streammatte.media.read.video import opened
     from streammatte.media.write.delivery import targets_of
 
     check(options)
     targets = targets_of(options)
-    with _input(options) as source, ExitStack() as caching, ExitStack() as writing:
+    with opened(options.reading) as source, ExitStack() as caching, ExitStack() as writing:
         check_source(options, source)
-        # Entered first, the texts are left last: there are none about outputs that could not be put in their place.
+        # Entered first, the texts are left last: after the outputs that they describe are in place.
         texts = _texts(options, writing)
-        # The writers come before the model: a name that cannot be written is known at once, not after a download.
+        # Writers before the model: a name that cannot be written fails before a download.
         writers = [writing.enter_context(_writer(target, source, options)) for target in targets]
         guides = _guides(options, source, display, writing)
         model = model or _model(options, display)
@@ -91,24 +92,8 @@ def run(options: Options, display: Display, model: BiRefNetModel | None = None) 
     return summary
 
 
-def _input(options: Options) -> Footage:
-    from streammatte.media import open_video
-
-    reading = options.reading
-    return open_video(
-        reading.input,
-        frame_rate=reading.frame_rate,
-        strict=reading.strict,
-        first=reading.mark_in,
-        last=reading.mark_out,
-        handles=reading.handles,
-        interlaced=reading.interlaced,
-        layer=reading.layer,
-    )
-
-
 def _texts(options: Options, writing: ExitStack) -> dict[str, TextFile]:
-    """The report and the note of a delivery, by name."""
+    """The report and a delivery's note, by name."""
     from streammatte.media.write.delivery import delivery_folder, name_of
     from streammatte.media.write.output import open_text
     from streammatte.quality.page import ENDINGS
@@ -130,7 +115,7 @@ def _writer(target: Target, source: Footage, options: Options) -> Writer:
     from streammatte.media.write.delivery import info_for
 
     asked = options.writing
-    number = asked.start_number  # of the first frame that is written, which need not be the one with index 0
+    number = asked.start_number  # of the first frame written, whose index need not be 0
     return open_writer(
         target.path,
         info_for(target, source.info, options),
@@ -210,7 +195,7 @@ def _cache(
 
 @dataclass
 class _Chain:
-    """What a frame passes between the source and the writers, and the time that each part takes."""
+    """What frames pass between source and writers, timed."""
 
     model: TimedModel
     answers: list[Remembered | RememberedRegions]
@@ -263,28 +248,22 @@ def _chain(
     return _Chain(TimedModel(network, model.size), answers, seeing, [Timed(stage) for stage in stages])
 
 
-def _cutouts(options: Options, source: Footage, chain: _Chain) -> Generator[Cutout]:
-    """The cut-outs of all frames, computed in threads; close it to stop them."""
-    from streammatte.color.screen import transfer_for, view_of
-    from streammatte.media.read.file_source import FileSource
+def _cutouts(options: Options, source: Video, chain: _Chain) -> Generator[Cutout]:
+    """The cut-outs of all frames, computed in threads, which closing stops."""
     from streammatte.pipeline import matte, prefetch
 
     def stopped() -> None:
         chain.seeing.stop()
-        if isinstance(source, FileSource):
-            source.stop()
+        source.stop()
 
-    frames: Iterable[Frame] = chain.decode.over(source)
-    view = view_of(transfer_for(options.reading.input_transfer, source.info.color), source.info.profile)
-    if view is not None:
-        frames = (replace(frame, view=view) for frame in frames)
-    cutouts = matte(prefetch(frames), chain.model, chain.stages, batch=options.network.batch, ahead=AHEAD)
+    frames = prefetch(chain.decode.over(source))
+    cutouts = matte(frames, chain.model, chain.stages, batch=options.network.batch, ahead=AHEAD)
     return prefetch(cutouts, stopped=stopped)
 
 
 @dataclass
 class _Watchers:
-    """What looks at the cut-outs: for mattes that cannot be right, and for a report or a limit."""
+    """What examines the cut-outs: for implausible mattes, and for a report or limits."""
 
     doubts: Doubts
     observer: Observer | None
@@ -345,7 +324,7 @@ def _tell_of_outputs(summary: Summary, options: Options, targets: Sequence[Targe
 
 
 def _tell_of_quality(
-    summary: Summary, options: Options, source: Footage, writers: Sequence[Writer], watchers: _Watchers
+    summary: Summary, options: Options, source: Video, writers: Sequence[Writer], watchers: _Watchers
 ) -> None:
     from streammatte.quality.observer import lengths_of_all
 
@@ -360,7 +339,7 @@ def _write_texts(
     texts: dict[str, TextFile],
     summary: Summary,
     options: Options,
-    source: Footage,
+    source: Video,
     targets: Sequence[Target],
     writers: Sequence[Writer],
     watchers: _Watchers,
@@ -378,11 +357,12 @@ def _write_texts(
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ignore signals: the outputs are complete, and what is left takes milliseconds."""
-    if threading.current_thread() is not threading.main_thread():  # no signal reaches another one
+    """Ignore signals, for milliseconds."""
+    if threading.current_thread() is not threading.main_thread():  # only that one gets signals
         yield
         return
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [number for number in numbers if signal.getsignal(number) is not None]  # not C's: it cannot be restored
     before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield

@@ -1,4 +1,4 @@
-"""The result of a run: what was written, how long it took, what was noticed."""
+"""The result of a run, and the clocks behind its timings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STAGES = {
     "MatteLimits": "core, garbage",
     "Holdout": "holdout",
 }
-"""The name of each stage for users: its option's."""
+"""Each stage's name for users: its option's."""
 
 
 @dataclass(slots=True)
@@ -39,19 +39,19 @@ class Summary:
     """The result of a run.
 
     Attributes:
-        outputs: Path, description and alpha of each file, in the order asked for. ``alpha`` is ``straight``,
-            ``premultiplied``, or ``None`` where the file holds none.
-        frames: Frames of each output.
-        mattes_read, mattes_computed: The networks' answers, from the cache and from the networks.
-        seconds: Wall time of the run without loading the model.
-        stages: The stages between the network and the files, by name.
-        timings: Frames per second that each part would reach alone, on this machine under this load.
-        lost: The damage of the source, in words; ``None`` if nothing was lost.
-        assumed: How untagged colours were interpreted, in words; ``None`` if they are tagged.
-        input_transfer: The transfer function that was undone for the network; ``None``: it saw the colours as they are.
-        keyframes, keyframe_seconds: Frames that SDMatte matted, by index, and the time for all of them.
-        mattes: Path, kind and damage of each matte that was given.
-        notes: What else a user should know about the input, a line each.
+        outputs: Path, description and alpha of each file, in the order given. ``alpha`` is ``straight``,
+            ``premultiplied``, or ``None`` where the file has none.
+        frames: Frames in each output.
+        mattes_read, mattes_computed: Answers from the cache and from the networks.
+        seconds: Wall time, without loading the model.
+        stages: The stages' class names, in order.
+        timings: Frames per second that each part would reach alone.
+        lost: What could not be decoded; ``None`` if nothing was lost.
+        assumed: How untagged colours were interpreted; ``None`` if they are tagged.
+        input_transfer: The transfer function undone for the network; ``None`` if none was.
+        keyframes, keyframe_seconds: Indices of the frames that SDMatte matted, and the time spent on them.
+        mattes: Path, kind and damage of each guide matte.
+        notes: Further lines on the input.
         doubt: Why the mattes look implausible and what to try, in a line; ``None`` if they look plausible.
         findings: The scores; ``None`` unless a report or a limit asked for them.
         crossed: A line for each limit that was exceeded or could not be checked.
@@ -143,7 +143,7 @@ class Clock:
         self.seconds += time.perf_counter() - self._since
 
     def over(self, items: Iterable[T]) -> Iterator[T]:
-        """``items``, the time spent on getting each of them summed."""
+        """``items``, with the time to get each of them summed."""
         iterator = iter(items)
         while True:
             with self:
@@ -158,11 +158,7 @@ class Clock:
 
 
 class TimedModel:
-    """A model, with the time that it takes summed; its answers lie where the frames do.
-
-    Attributes:
-        size: (H, W) of the network's input, if the model tells it.
-    """
+    """A model, timed; its answers are on the frames' device, so that the transfer counts."""
 
     def __init__(self, model: Model, size: tuple[int, int] | None) -> None:
         self.clock, self.size = Clock(), size
@@ -175,7 +171,7 @@ class TimedModel:
 
 
 class Timed:
-    """A stage, with the time that it takes summed."""
+    """A stage, timed."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage, self.clock = stage, Clock()

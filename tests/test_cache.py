@@ -23,6 +23,10 @@ def matte(index: int) -> torch.Tensor:
     return torch.from_numpy(steps.astype(np.float32)) / 65535
 
 
+def at(index: int, pts: int | None = None) -> Frame:
+    return Frame(torch.zeros(3, 8, 8, dtype=torch.uint8), index if pts is None else pts, index)
+
+
 def opened(folder: Path, notices: list[str] | None = None, *, keep: bool = True, **key: str) -> MatteCache:
     said = [] if notices is None else notices
     return MatteCache(folder, "clip", KEY | key, keep=keep, notice=said.append)
@@ -31,7 +35,7 @@ def opened(folder: Path, notices: list[str] | None = None, *, keep: bool = True,
 def filled(folder: Path, count: int = 6) -> Path:
     with opened(folder) as cache:
         for index in range(count):
-            cache.put(bytes(8), index, matte(index))
+            cache.put(bytes(8), at(index), matte(index))
     return next(folder.glob("clip.*.mattes"))
 
 
@@ -42,8 +46,9 @@ def test_answers_come_back_bit_for_bit(tmp_path: Path) -> None:
     filled(tmp_path)
     with opened(tmp_path) as cache:
         for index in range(6):
-            assert torch.equal(cache.get(bytes(8), index), matte(index))
-        assert cache.get(b"another.", 0) is None and cache.get(bytes(8), 6) is None
+            assert torch.equal(cache.get(bytes(8), at(index)), matte(index))
+        assert cache.get(b"another.", at(0)) is None and cache.get(bytes(8), at(6)) is None
+        assert cache.get(bytes(8), at(5, pts=4)) is None, "another picture"
     with opened(tmp_path, size="96x96") as cache:
         assert len(cache) == 0
 
@@ -57,12 +62,16 @@ def test_torn_and_damaged_files_cost_no_more_than_what_is_damaged(tmp_path: Path
         flipped = data[:place] + bytes([data[place] ^ (1 << chance.randrange(8))]) + data[place + 1 :]
         path.write_bytes(data[:cut] if case % 2 else flipped)
         with opened(tmp_path) as cache:
-            found = [cache.get(bytes(8), index) for index in range(6)]
+            found = [cache.get(bytes(8), at(index)) for index in range(6)]
             assert all(alpha is None or torch.equal(alpha, matte(index)) for index, alpha in enumerate(found))
             for index in range(6):
-                cache.put(bytes(8), index, matte(index))
+                cache.put(bytes(8), at(index), matte(index))
         with opened(tmp_path) as cache:
-            assert all(torch.equal(cache.get(bytes(8), index), matte(index)) for index in range(6)), (case, cut, place)
+            assert all(torch.equal(cache.get(bytes(8), at(index)), matte(index)) for index in range(6)), (
+                case,
+                cut,
+                place,
+            )
 
 
 def test_foreign_files_are_left_out(tmp_path: Path) -> None:
@@ -70,7 +79,7 @@ def test_foreign_files_are_left_out(tmp_path: Path) -> None:
     for foreign in (b"", b"\0" * 5000, b"streammatte mattes 1\n{}\n", b"streammatte mattes 1\n" + b"x" * 100_000):
         path.write_bytes(foreign)
         with opened(tmp_path) as cache:
-            assert len(cache) == 0 and cache.get(bytes(8), 0) is None
+            assert len(cache) == 0 and cache.get(bytes(8), at(0)) is None
 
 
 def test_where_nothing_can_be_written_one_notice_is_all(tmp_path: Path) -> None:
@@ -78,16 +87,16 @@ def test_where_nothing_can_be_written_one_notice_is_all(tmp_path: Path) -> None:
     notices: list[str] = []
     with opened(tmp_path / "file", notices) as cache:
         for index in range(30):
-            cache.put(bytes(8), index, matte(index))
-            assert cache.get(bytes(8), index) is None
+            cache.put(bytes(8), at(index), matte(index))
+            assert cache.get(bytes(8), at(index)) is None
     assert len(notices) == 1
 
 
 def test_another_run_reads_and_does_not_write(tmp_path: Path) -> None:
     with opened(tmp_path, keep=False) as first:
-        first.put(bytes(8), 0, matte(0))
+        first.put(bytes(8), at(0), matte(0))
         with opened(tmp_path, keep=False) as second:
-            second.put(bytes(8), 1, matte(1))
+            second.put(bytes(8), at(1), matte(1))
         assert list(tmp_path.glob(".clip.*.mattes"))
     assert not list(tmp_path.iterdir())
 
@@ -104,7 +113,7 @@ class Counting:
 
 
 def frames(*indices: int) -> list[Frame]:
-    return [Frame(torch.zeros(3, 8, 8, dtype=torch.uint8), index, index) for index in indices]
+    return [at(index) for index in indices]
 
 
 def test_a_model_is_asked_for_what_is_missing(tmp_path: Path) -> None:

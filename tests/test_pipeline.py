@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from streammatte.errors import ModelError, StreammatteError
 from streammatte.frame import Cutout, Frame
+from streammatte.models.device import cores
 from streammatte.pipeline import matte, prefetch
 from streammatte.stages import stages_for
 
@@ -335,3 +337,60 @@ def test_closing_prefetch_closes_what_it_reads_before_returning() -> None:
     ahead.close()
     assert closed == ["source"]
     assert not prefetching()
+
+
+def test_the_garbage_collector_may_end_it_in_a_thread_that_it_waits_for() -> None:
+    dropped = threading.Event()
+
+    def source() -> Iterator[int]:
+        while True:
+            yield 0
+            if dropped.is_set():
+                gc.collect()
+
+    ahead: list[Any] = [prefetch(prefetch(source(), depth=1), depth=1)]
+    next(ahead[0])
+    ahead.append(ahead)  # only the collector finds it
+    workers = [thread for thread in threading.enumerate() if thread.name == "streammatte-prefetch"]
+    gc.disable()
+    try:
+        del ahead
+        dropped.set()
+        for thread in workers:
+            thread.join(10)
+    finally:
+        gc.enable()
+    assert len(workers) == 2 and not prefetching()
+
+
+def test_no_stage_that_looks_around_no_motion() -> None:
+    assert all(cutout.link is None for cutout in matte(frames(3), brightness, []))
+    assert all(cutout.link is not None for cutout in matte(frames(3), brightness, [Delay(1)]))
+
+
+@pytest.mark.parametrize("answer", [torch.full((4, 6), 255, dtype=torch.uint8), [[0.5]]], ids=["bytes", "a list"])
+def test_an_answer_that_is_not_an_alpha_is_refused(answer: Any) -> None:
+    with pytest.raises(ModelError, match="expected a float tensor"):
+        list(matte(frames(1), lambda batch: [answer], []))
+    with pytest.raises(ValueError, match="batch"):
+        matte(frames(1), brightness, [], batch=0)
+
+
+def test_a_new_thread_keeps_its_number_of_cores_when_another_one_sets_its_own() -> None:
+    inside, set_elsewhere = threading.Event(), threading.Event()
+    found = list[int]()
+
+    def work() -> None:
+        with cores(1, before=2):
+            inside.set()
+            set_elsewhere.wait(10)
+            torch.rand(500, 500).sum()
+            found.append(torch.get_num_threads())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert inside.wait(10)
+    with cores(3):
+        set_elsewhere.set()
+        thread.join(10)
+    assert found == [1]

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from conftest import SAMPLES
 from safetensors.torch import load_file, save_file
-from support.clips import VARIABLE_PTS, even_pts, write_clip
+from support.clips import VARIABLE_PTS, blank_packets, even_pts, write_clip
 from support.forks import End, Forks, Job, forks
 
 import streammatte
@@ -216,3 +217,20 @@ def test_two_runs_with_one_output_do_not_mix(clip: Path, tmp_path: Path, capsys:
             assert "out.mov" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["out.mov"]
     assert len(pixels(tmp_path / "out.mov")) == COUNT
+
+
+def test_a_part_of_damaged_footage_gets_no_other_frames_mattes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the whole, frames after the damage are counted without what was lost; in a part, with it."""
+    bad = blank_packets(SAMPLES / "talking.mp4", tmp_path / "bad.mp4", range(3, 5), skip=0)
+    target, (kept, anew) = "cut.####.png", (tmp_path / name for name in ("kept", "anew"))
+    for folder in (kept, anew):
+        folder.mkdir()
+    whole = [str(bad), "-o", str(kept / "whole.mov"), *QUICK, "--out", "11", "--keep-mattes"]
+    assert answers(capsys, *whole)[1] > 0
+    part = ["--in", "6", "--out", "8"]
+    for folder in (kept, anew):
+        answers(capsys, str(bad), "-o", str(folder / target), *QUICK, *part)
+    pictures = [[path.read_bytes() for path in sorted(folder.glob("cut.*.png"))] for folder in (kept, anew)]
+    assert pictures[0] == pictures[1] and len(pictures[0]) == 3

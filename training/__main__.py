@@ -30,7 +30,15 @@ from training.compose import Composer
 from training.cutouts import is_held_out, list_files, read_cutouts
 from training.scores import people_scores
 
-SHARES = {"as they are": 0.42, "elsewhere": 0.12, "things": 0.16, "rendered": 0.14, "land": 0.14, "nobody": 0.02}
+SHARES = {
+    "as they are": 0.42,
+    "elsewhere": 0.09,
+    "things": 0.12,
+    "rendered": 0.10,
+    "land": 0.21,
+    "table": 0.04,
+    "nobody": 0.02,
+}
 
 
 class World:
@@ -41,17 +49,18 @@ class World:
         self.seed = seed
         known, self.chosen, self.figures = photographs.people(options.people)
         _, panoramas = evaluate.split_panoramas(options.panoramas)
-        views, land = places.views(panoramas, options.wallpapers, known, seed)
+        views, land, tables = places.views(panoramas, options.wallpapers, known, seed)
         rendered = read_cutouts([p for p in list_files([options.cutouts], ".webp") if not is_held_out(p)])
         cut = [cutout for rgba in known if (cutout := photographs.cut_out(rgba)) is not None]
         things = list(photographs.stamps(options.stamps))
-        self.views = np.concatenate([views, land])
+        self.views = np.concatenate([views, land, tables])
         self.makers = {
             "as they are": photographs.AsTheyAre(known, seed + 1),
             "elsewhere": Composer(cut, views, seed + 2, figures=0.01),
             "things": Composer(things, views, seed + 3, figures=0.04),
             "rendered": Composer(rendered, views, seed + 4, figures=0.04),
             "land": Composer([*cut, *things, *things, *rendered], land, seed + 6, figures=0.25, drawn=0.0),
+            "table": Composer(things, tables, seed + 7, figures=0.0, drawn=0.0),
             "nobody": self._nobody,
         }
         print(f"{len(known)} people, {len(things)} things, {len(rendered)} renders, {len(views)} views", flush=True)

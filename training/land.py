@@ -47,6 +47,37 @@ def country(rng: np.random.Generator, photographs: Sequence[Views], size: int = 
     return np.round(clip(picture) * 255).astype(np.uint8)
 
 
+WOODS = ((0.45, 0.25, 0.12), (0.62, 0.42, 0.24), (0.30, 0.18, 0.10), (0.75, 0.60, 0.42), (0.55, 0.20, 0.10))
+
+
+def tabletop(rng: np.random.Generator, size: int = VIEW_SIZE) -> Views:
+    """A table of boards, seen at a slant, that fills the picture, (size, size, 3) uint8 RGB."""
+    color = np.array(WOODS[int(rng.integers(len(WOODS)))], np.float32) * rng.uniform(0.7, 1.3, 3).astype(np.float32)
+    grain = fractal(rng, 2 * size, int(rng.integers(8, 40)), 5, 0.8)
+    grain = cv2.GaussianBlur(grain, (0, 0), rng.uniform(8, 30), sigmaY=0.6)[..., None]
+    grain /= grain.std() + np.float32(1e-3)
+    board = color * np.exp(np.float32(rng.uniform(0.05, 0.35)) * grain)
+    if rng.random() < 0.7:  # planks: each of its own tone, with gaps
+        height = int(2 * size * rng.uniform(0.08, 0.4))
+        for top in range(int(rng.uniform(0, height)) - height, 2 * size, height):
+            board[max(top, 0) : max(top + height, 0)] *= np.float32(rng.uniform(0.75, 1.25))
+            cv2.line(board, (0, top), (2 * size, top), (color * 0.25).tolist(), int(rng.integers(1, 4)))
+    spots = fractal(rng, 2 * size, int(rng.integers(4, 20)), 3)
+    board *= 1 - np.float32(rng.uniform(0, 0.5)) * np.clip(spots - 1, 0, 1)
+    angle = rng.uniform(0, 360)
+    turned = cv2.warpAffine(board, cv2.getRotationMatrix2D((size, size), angle, rng.uniform(0.7, 1.4)),
+                            (2 * size, 2 * size), borderMode=cv2.BORDER_REFLECT)  # fmt: skip
+    inset = size * rng.uniform(0, 0.6)
+    corners = np.array(
+        [[inset, 0.5 * size], [2 * size - inset, 0.5 * size], [2 * size, 1.8 * size], [0, 1.8 * size]], np.float32
+    )
+    goal = np.array([[0, 0], [size, 0], [size, size], [0, size]], np.float32)
+    seen = cv2.warpPerspective(turned, cv2.getPerspectiveTransform(corners, goal), (size, size), flags=cv2.INTER_AREA)
+    y, x = np.mgrid[:size, :size].astype(np.float32) / size
+    light = 1 + np.float32(rng.uniform(-0.6, 0.6)) * (x - 0.5) + np.float32(rng.uniform(-0.6, 0.6)) * (y - 0.5)
+    return np.round(clip(as_picture(seen) * light[..., None]) * 255).astype(np.uint8)
+
+
 def _distance(rng: np.random.Generator, photographs: Sequence[Views], size: int) -> Picture:
     if rng.random() < 0.6:
         far = cv2.resize(photographs[int(rng.integers(len(photographs)))], (size, size)).astype(np.float32) / 255

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.backgrounds import VIEW_SIZE, panorama_views
-from training.land import country
+from training.land import country, tabletop
 from training.photographs import RGBA
 
 Views = NDArray[np.uint8]
@@ -54,8 +54,8 @@ def hung(wall: Views, pictures: Sequence[Views], rng: np.random.Generator) -> Vi
     return wall
 
 
-def views(panoramas: Sequence[Path], wallpaper: Path, people: Sequence[RGBA], seed: int) -> tuple[Views, Views]:
-    """All places, and open country alone; each (N, VIEW_SIZE, VIEW_SIZE, 3) uint8."""
+def views(panoramas: Sequence[Path], wallpaper: Path, people: Sequence[RGBA], seed: int) -> tuple[Views, Views, Views]:
+    """All places, then landscapes alone, then tables alone; each (N, VIEW_SIZE, VIEW_SIZE, 3) uint8."""
     rng = np.random.default_rng([seed, 7])
     seen = list(panorama_views(panoramas, 400, seed))
     photographed = list(wallpapers(wallpaper, rng))
@@ -63,8 +63,9 @@ def views(panoramas: Sequence[Path], wallpaper: Path, people: Sequence[RGBA], se
     figures = [scaled(people[i][: people[i].shape[1], :, :3]) for i in rng.permutation(len(people))[:60]]
     walls = [*seen[:200], *streets[:60]]
     rooms = [hung(walls[int(rng.integers(len(walls)))], [*photographed, *figures, *figures], rng) for _ in range(220)]
-    land = np.stack([country(rng, [*seen, *photographed]) for _ in range(600)])
-    return np.stack([*seen, *photographed, *streets, *rooms]), land
+    land = np.stack([country(rng, [*seen, *photographed]) for _ in range(800)])
+    tables = np.stack([tabletop(rng) for _ in range(150)])
+    return np.stack([*seen, *photographed, *streets, *rooms]), land, tables
 
 
 def scaled(picture: NDArray[np.uint8]) -> Views:

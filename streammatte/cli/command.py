@@ -1,4 +1,4 @@
-"""What a command understands, as a value that its parser, its help and the reference read."""
+"""A command as a value, which the parser, the help and the reference read."""
 
 from __future__ import annotations
 
@@ -13,13 +13,9 @@ class Command:
     """One command.
 
     Attributes:
-        prog: What is typed for it.
-        usage: Lines to type.
-        about: What it does, in a sentence or two.
         takes: Classes whose fields are its options.
-        places: Options that are told by their place.
-        examples: Lines to type, each with what it does.
-        others: Other commands, each with what it does.
+        places: The positional options, in order.
+        examples, others: Lines to type, and other commands, each with what it does.
     """
 
     prog: str
@@ -46,7 +42,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class TerminalOptions:
-    """What a run says while it goes on and at its end."""
+    """What a run prints."""
 
     json: bool = option(
         False, "--json", section="terminal", help="print the summary as one JSON object on standard output"

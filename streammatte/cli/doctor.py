@@ -41,14 +41,7 @@ CODECS: tuple[tuple[str, Literal["r", "w"], str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the report.
-
-    Attributes:
-        name: What was checked.
-        ok: Whether it works.
-        detail: Versions, names, sizes.
-        hint: If it is missing, what is lost and how to install it; otherwise empty.
-    """
+    """One line of the report. If something is missing, ``hint`` says what is lost and how to install it."""
 
     name: str
     ok: bool
@@ -81,20 +74,7 @@ def main(arguments: Sequence[str]) -> int:
 def examine() -> list[Check]:
     """Examine this machine without using the network. Takes as long as importing torch."""
     checks: list[Check] = []
-    looks = (
-        _system,
-        _streammatte,
-        _torch,
-        _media,
-        _opencv,
-        _numpy,
-        _diffusers,
-        _weights,
-        _hub,
-        _cameras,
-        _virtual_camera,
-    )
-    for look in looks:
+    for look in (_system, _packages, _torch, _media, _weights, _hub, _cameras, _virtual_camera):
         try:
             checks.extend(look())
         except Exception as exc:  # a broken installation can fail in any way
@@ -103,12 +83,7 @@ def examine() -> list[Check]:
 
 
 def print_report(console: Console, as_json: bool = False) -> None:
-    """Print a line for each check, followed by its hint if something is missing.
-
-    Args:
-        console: Where to print.
-        as_json: Print a JSON array of objects with ``Check``'s attributes instead.
-    """
+    """Print a line for each check, followed by its hint; or a JSON array of objects with ``Check``'s attributes."""
     checks = examine()
     if as_json:
         console.out(json.dumps([asdict(check) for check in checks], indent=2), highlight=False)
@@ -159,20 +134,11 @@ def _system() -> Iterator[Check]:
     yield Check("system", True, f"{platform.system()} {platform.release()}, {platform.machine()}")
 
 
-def _streammatte() -> Iterator[Check]:
+def _packages() -> Iterator[Check]:
     yield _package("streammatte", "streammatte", "it runs from a source folder: pip install .")
-
-
-def _opencv() -> Iterator[Check]:
     yield _package("opencv", "cv2", "no images and no optical flow: pip install --force-reinstall opencv-python")
-
-
-def _numpy() -> Iterator[Check]:
     yield _package("numpy", "numpy", "nothing works without it: pip install --force-reinstall numpy")
-
-
-def _diffusers() -> Iterator[Check]:
-    """Looked up without importing them, which takes seconds."""
+    # Not imported, which takes seconds.
     for name, wanted in (("diffusers", '"diffusers>=0.42,<0.43"'), ("transformers", '"transformers>=5,<6"')):
         try:
             yield Check(name, True, importlib.metadata.version(name))

@@ -13,7 +13,7 @@ from streammatte.quality.options import EvaluationOptions
 
 @dataclass(frozen=True, slots=True)
 class EvaluateTerminal:
-    quiet: bool = like(TerminalOptions, "quiet", common=False)
+    quiet: bool = like(TerminalOptions, "quiet")
 
 
 COMMAND = Command(
@@ -24,6 +24,7 @@ COMMAND = Command(
     "name.####.png) with the same frames.",
     takes=(EvaluationOptions, EvaluateTerminal),
     places=("pred", "truth"),
+    examples=(("streammatte evaluate out.mov truth.mov --html scores.html", "figures and a page"),),
 )
 
 

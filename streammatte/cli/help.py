@@ -10,7 +10,11 @@ from streammatte.options.field import Option
 
 WIDTH = 80
 _COLUMN = 26
-_ALWAYS = (("--debug", "show the traceback of an error"), ("-h, --help", "show this help"))
+_ALWAYS = (
+    ("--debug", "show the traceback of an error"),
+    ("--version", "show the version"),
+    ("-h, --help", "show this help"),
+)
 
 
 def short(command: Command) -> str:
@@ -29,7 +33,7 @@ def full(command: Command) -> str:
         lines += [f"{group.title}:" if group.title else "options:"]
         lines += textwrap.wrap(group.about, WIDTH, initial_indent="  ", subsequent_indent="  ")
         lines += [*_rows(group.options), ""]
-    lines[-1:] += [line for flag, says in _ALWAYS for line in _row(flag, says)]
+    lines[-1:] = [line for flag, says in _ALWAYS for line in _row(flag, says)]
     return "\n".join(lines) + "\n"
 
 

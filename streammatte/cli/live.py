@@ -13,7 +13,7 @@ from streammatte.options.field import like, option
 
 @dataclass(frozen=True, slots=True)
 class LiveTerminal:
-    quiet: bool = like(TerminalOptions, "quiet", section="run", common=False, help="print errors only")
+    quiet: bool = like(TerminalOptions, "quiet", section="run")
     list_cameras: bool = option(False, "--list-cameras", section="camera", help="list the cameras and exit")
 
 
@@ -23,6 +23,11 @@ COMMAND = Command(
     about="Show the camera with another background on a virtual camera, in a window, a stream or a file. Ctrl-C stops "
     "it and completes files.",
     takes=(LiveOptions, LiveTerminal),
+    examples=(
+        ("streammatte live --bg beach.jpg", "on the virtual camera"),
+        ("streammatte live --to window --camera 1", "camera 1 in a window"),
+        ("streammatte live --bg green --to talk.mp4", "to a file"),
+    ),
 )
 
 

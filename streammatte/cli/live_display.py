@@ -23,13 +23,14 @@ class LiveDisplay:
     """Keeps ``live.session.Display``'s contract; a context manager.
 
     Args:
-        quiet: Print nothing.
+        quiet: Print warnings only.
         as_json: Print one object a second on standard output, and no line.
     """
 
     def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
         line = not (quiet or as_json) and sys.stderr.isatty()
         self._terminal = Terminal(progress=line, notices=not quiet)
+        self.warning = self._terminal.warning
         self._quiet, self._as_json = quiet, as_json
         self._status: Status | None = None
         self._due = 0.0
@@ -46,7 +47,6 @@ class LiveDisplay:
             self._print(replace(self._status, state="stopped"), patience=1.0)
 
     def notice(self, text: str) -> None:
-        """A line, every time: a camera may be lost more than once."""
         if not self._quiet:
             self._terminal.warning(text)
 

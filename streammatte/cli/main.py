@@ -20,13 +20,25 @@ from streammatte.errors import StreammatteError
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0, 1 after an error, 2 for wrong usage, 128 + n for signal n."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    code = _main(list(sys.argv[1:] if argv is None else argv))
+    if argv is None and any(thread.name.startswith("streammatte-") for thread in threading.enumerate()):
+        # Live leaves a slow network behind in its thread, in which the interpreter's end would abort the process.
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    return code
+
+
+def _main(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         # As on standard error: a file name that the terminal cannot show must not end a finished run.
         sys.stdout.reconfigure(errors="backslashreplace")
     with _signals() as received:
         try:
+            if arguments and arguments[0] == "help":
+                arguments = [*arguments[1:], "--help"]
             if arguments and arguments[0] in COMMANDS:
                 command = importlib.import_module(f"streammatte.cli.{arguments[0]}")
                 return int(command.main(arguments[1:]))

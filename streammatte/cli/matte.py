@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from pathlib import Path
 
 from streammatte.cli import help
 from streammatte.cli.command import Command, TerminalOptions
 from streammatte.cli.parser import instance, parse, refuse
 from streammatte.options import Options
-from streammatte.refusals import check_standard_output
+from streammatte.refusals import check_standard_output, command_line
 
 COMMAND = Command(
     prog="streammatte",
@@ -42,11 +43,13 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments:
         print(help.short(COMMAND), end="")
         return 2
+    word, *others = arguments
+    meant = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.7)
+    if meant and word.isalpha() and not Path(word).exists():
+        line = command_line(f"streammatte {meant[0]}", others)
+        refuse(COMMAND, f"{word} is not a command; did you mean {meant[0]}?", line)
     given = parse(COMMAND, arguments)
     options, terminal = instance(Options, given), instance(TerminalOptions, given)
-    named = options.reading.input
-    if not options.writing.files and (meant := difflib.get_close_matches(named, COMMANDS, n=1, cutoff=0.7)):
-        refuse(COMMAND, f"{named} is not a command; did you mean {meant[0]}?", f"streammatte {meant[0]}")
     if terminal.json:
         check_standard_output(options)
 

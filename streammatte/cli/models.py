@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from streammatte.cli.command import Command, TerminalOptions
-from streammatte.cli.parser import instance, parse
+from streammatte.cli.parser import instance, parse, refuse
 from streammatte.options.field import like, option
+from streammatte.refusals import command_line
 
 
 @dataclass(frozen=True, slots=True)
 class ModelsOptions:
-    action: Literal["pull"] | None = option(None, "pull", help="download a model's weights")
+    action: str | None = option(None, "pull", help="download a model's weights")
     name: str | None = option(None, "NAME", example="birefnet-lite", help="the model to download")
     json: bool = like(TerminalOptions, "json", section="", help="print the list as one JSON array")
 
@@ -29,16 +29,18 @@ COMMAND = Command(
 
 def main(arguments: Sequence[str]) -> int:
     options = instance(ModelsOptions, parse(COMMAND, arguments))
+    if options.action not in (None, "pull"):
+        line = command_line("streammatte models pull", [options.name or options.action])
+        refuse(COMMAND, f"expected pull, got {options.action!r}", line)
+    if options.action is not None and options.name is None:
+        refuse(COMMAND, "no model to pull given", "streammatte models pull birefnet-lite")
 
     from rich.console import Console
 
-    from streammatte.errors import ModelError
     from streammatte.models.listing import list_models, pull
 
-    if options.action is None:
+    if options.name is None:
         list_models(Console(), as_json=options.json)
-    elif options.name is None:
-        raise ModelError("no model given to pull", hint="streammatte models pull birefnet-lite")
     else:
         pull(options.name, Console(stderr=True))
     return 0

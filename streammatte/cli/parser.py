@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from streammatte.cli import help
 from streammatte.cli.command import Command
 from streammatte.media.addresses import without_secrets
 from streammatte.options.field import Option, build, options_of
+from streammatte.refusals import command_line
 
 T = TypeVar("T")
+
+_HABITS = {"-q": "--quiet", "-V": "--version", "-y": "--overwrite"}
+"""Options of other programs, and ours."""
 
 
 def parse(command: Command, arguments: Sequence[str]) -> dict[str, Any]:
@@ -77,28 +81,37 @@ class _Typed:
     def unknown(self, word: str) -> NoReturn:
         flag, equals, value = word.partition("=")
         flags = [flag for option in self.command.options.values() for flag in option.flags]
-        near = difflib.get_close_matches(flag, flags, n=1)
+        near = difflib.get_close_matches(_HABITS.get(flag, flag), [*flags, "--version"], n=1, cutoff=0.7)
         hint = f"{self.command.prog} --help-all lists the options; a name that begins with a dash is written ./{word}"
         if near:
             hint = self._with({word: near[0] + equals + value})
+        elif flag == "-i" and self.command.places:  # as FFmpeg has it
+            hint = self._line([each for each in self.arguments if each != word])
         self.refuse(f"unknown option {flag}" + (f"; did you mean {near[0]}?" if near else ""), hint)
 
     def place(self, given: dict[str, Any], words: Sequence[str]) -> None:
-        """Add what is told by its place."""
+        """Add the positional options."""
         if len(words) > len(self.command.places):
             extra = words[len(self.command.places)]
-            self.refuse(f"unexpected argument {without_secrets(extra)!r}", self._usual())
+            hint = self._usual() + ("; a name with spaces is written in quotes" if self.command.places else "")
+            name = self.command.prog.partition(" ")[2]
+            if name and Path(name).is_file():  # a file that is called like this command
+                hint = command_line("streammatte", [f"./{name}", *self.arguments])
+            self.refuse(f"unexpected argument {without_secrets(extra)!r}", hint)
         for name, word in zip(self.command.places, words, strict=False):
             given[name] = [word, *given.get(name, ())]
         for name, option in self.command.options.items():
             if option.required and name not in given:
-                self.refuse(f"no {option.shown} given", self._usual())
+                self.refuse(f"no {option.metavar} given", self._usual())
 
     def value(self, option: Option, given: Any) -> Any:
         if option.switch:
             return True
         if option.repeat == "refuse" and len(given) > 1:
             self.refuse(f"{option.shown} may be given only once", self._without(option))
+        given = [
+            str(Path(each).expanduser()) if each.startswith("~/") else each for each in given
+        ]  # --output=~/out.mov
         for each in given:
             try:
                 option.value((each,) if option.repeat == "join" else each)
@@ -118,13 +131,14 @@ class _Typed:
             typed = {word: flag for word in self.arguments if word.startswith(f"{flag}=")}
             self.refuse(f"{flag} takes no value", self._with(typed))
         place = max(place for place, word in enumerate(self.arguments) if word in option.flags)
-        hint = self._line([*self.arguments[: place + 1], option.example, *self.arguments[place + 1 :]])
-        if self.arguments[place + 1 : place + 2]:
-            hint += "; a name that begins with a dash is written ./-name"
-        self.refuse(f"{self.arguments[place]} needs a value", hint)
+        after, note = self.arguments[place + 1 :], ""
+        if after and not any(after[0].partition("=")[0] in each.flags for each in self.command.options.values()):
+            note, after = f"; a name that begins with a dash is written ./{after[0]}", after[1:]
+        hint = self._line([*self.arguments[: place + 1], option.example, *after])
+        self.refuse(f"{self.arguments[place]} needs a value", hint + note)
 
     def _usual(self) -> str:
-        return self.command.examples[0][0] if self.command.examples else self.command.usage[0]
+        return self.command.examples[0][0] if self.command.examples else self.command.prog
 
     def _with(self, meant: Mapping[str, str]) -> str:
         return self._line([meant.get(word, word) for word in self.arguments])
@@ -142,8 +156,7 @@ class _Typed:
         return self._line(words)
 
     def _line(self, words: Sequence[str]) -> str:
-        shown = (word if word == "-" else without_secrets(word) for word in words)
-        return shlex.join([*self.command.prog.split(), *shown])
+        return command_line(self.command.prog, words)
 
 
 def _at_dashes(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

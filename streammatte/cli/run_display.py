@@ -58,7 +58,7 @@ class RunDisplay:
         self._terminal.update(total=self._total)
 
     def keyframe(self, index: int | None) -> None:
-        """SDMatte works on a frame, or has done. From any thread."""
+        """SDMatte has begun this frame, or with ``None`` finished it. From any thread."""
         self._estimate_after = ESTIMATE_AFTER_KEYFRAMES
         self._doing = "" if index is None else f"SDMatte on frame {index}"
         self._show_rate()

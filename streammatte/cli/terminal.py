@@ -45,7 +45,7 @@ class Terminal:
         self.console.print(f"streammatte: {text}", markup=False, soft_wrap=True)
 
     def fetching(self, done: int, total: int | None) -> None:
-        """So many bytes of weights are here."""
+        """Bytes of weights that have been downloaded."""
         self.show("fetching weights", TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeLeft())
         self.update(completed=done, total=total)
 
@@ -56,8 +56,8 @@ class Terminal:
         self.update(completed=done, total=total)
 
     def show(self, what: str, *columns: ProgressColumn, **fields: Any) -> None:
-        """Make that the bar, if it is not yet."""
-        if not self.progress or self._what == what:
+        """Show this bar unless it is shown already; a log has none."""
+        if not self.progress or self._what == what or not self.console.is_interactive:
             return
         self.stop()
         self._what = what
@@ -71,7 +71,7 @@ class Terminal:
             self._bar.update(self._task, **fields)
 
     def stop(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         bar, self._bar, self._what = self._bar, None, ""
         if bar is not None:
             bar.stop()

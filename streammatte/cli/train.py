@@ -14,16 +14,17 @@ from streammatte.train.options import TuneOptions
 @dataclass(frozen=True, slots=True)
 class TrainTerminal:
     json: bool = like(TerminalOptions, "json", section="")
-    quiet: bool = like(TerminalOptions, "quiet", common=False)
+    quiet: bool = like(TerminalOptions, "quiet")
 
 
 COMMAND = Command(
     prog="streammatte train",
-    usage=("streammatte train PAIRS -o OUTPUT.safetensors [options]",),
+    usage=("streammatte train PAIRS OUTPUT.safetensors [options]",),
     about="Train a network further on your own pictures and alphas: PAIRS/images/x.jpg with PAIRS/alphas/x.png, or "
     "cut-outs as straight RGBA PAIRS/x.png with --backgrounds DIR. Ctrl-C saves the state; --resume continues.",
     takes=(TuneOptions, TrainTerminal),
     places=("pairs", "output"),
+    examples=(("streammatte train pairs mine.safetensors", "pairs/images with pairs/alphas"),),
 )
 
 
@@ -41,6 +42,5 @@ def main(arguments: Sequence[str]) -> int:
         summary = finetune(options, display)
         if terminal.json:
             print(summary.as_json())
-        else:
-            display.trained(summary)
+        display.trained(summary)
     return 0 if summary.interrupted is None else 128 + summary.interrupted

@@ -13,7 +13,7 @@ from streammatte.cli.terminal import Terminal, duration
 if TYPE_CHECKING:
     from streammatte.train.finetune import Scores, TuneSummary
 
-# Between two lines about training where no bar is seen: in a log, a pipe.
+# Between two lines about training in a log, which has no bar.
 SECONDS_BETWEEN_LINES = 30
 
 
@@ -26,12 +26,12 @@ class TrainDisplay:
         self._printed = 0.0
 
     def begins(self, what: str) -> None:
-        """Training starts now; ``what`` tells on how much."""
+        """Training starts now."""
         if self._terminal.progress:
             self.notice(what)
 
     def stepped(self, what: str, progress: float, loss: float) -> None:
-        """A step was taken, ``what`` being its number; ``progress`` is from 0 to 1."""
+        """A step was taken; ``what`` names it, ``progress`` is from 0 to 1."""
         terminal = self._terminal
         if not terminal.progress:
             return
@@ -46,7 +46,8 @@ class TrainDisplay:
     def scored(self, step: int, loss: float, scores: Scores) -> None:
         """The state at ``step`` was saved and scored: a line that stays, also in a log."""
         if self._terminal.progress:
-            self.notice(f"step {step}: loss {loss:.3f}, MAD {scores.mad:.1f}, IoU {scores.iou:.3f}")
+            lost = f"loss {loss:.3f}, " if loss else ""  # no step was taken since it was resumed
+            self.notice(f"step {step}: {lost}MAD {scores.mad:.1f}, IoU {scores.iou:.3f}")
 
     def trained(self, summary: TuneSummary) -> None:
         """Print what was written and how good it is, or how to continue a run that was stopped."""
@@ -56,18 +57,24 @@ class TrainDisplay:
                 f"interrupted at step {summary.steps}, saved in {summary.state}; --resume continues from there"
             )
             return
+        before, after = summary.before, summary.after
+        worse = before is not None and after is not None and after.mad > before.mad
+        if worse:
+            self._terminal.warning(
+                "the result scores worse than the start: try more pairs, fewer --steps or a lower --rate"
+            )
         if not self._terminal.progress:
             return
         out = Console(highlight=False)
         took = f"{summary.start} after {summary.steps} steps on {summary.trained} pairs, {duration(summary.seconds)}"
         out.print(f"{summary.output}  ({took})", markup=False, soft_wrap=True)
-        before, after = summary.before, summary.after
         if before and after:
-            on = f"pairs held out ({summary.held_out})" if summary.held_out else "the training pairs"
+            held = f"{summary.held_out} held-out pair{'s' * (summary.held_out != 1)}"
+            on = held if summary.held_out else "the training pairs"
             out.print(
                 f"on {on}: MAD × 1000 {before.mad:.1f} before, {after.mad:.1f} after; "
                 f"IoU {before.iou:.3f} before, {after.iou:.3f} after",
                 soft_wrap=True,
             )
-        if not (before and after and after.mad > before.mad):
+        if not worse:
             out.print(f"use it: streammatte clip.mp4 out.mov --weights {summary.output}", markup=False, soft_wrap=True)

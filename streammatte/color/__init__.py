@@ -1,1 +1,1 @@
-"""All that is known of colour: H.273 codes, transfer curves, ICC profiles, Y'CbCr, what a screen shows."""
+"""Colour: H.273 codes, transfer curves, ICC profiles, Y'CbCr, and how a screen shows it."""

@@ -1,4 +1,4 @@
-"""Code points of ITU-T H.273, which FFmpeg shares: their names, and what untagged footage is taken for."""
+"""Code points of ITU-T H.273, which FFmpeg shares: their names, and the defaults for untagged footage."""
 
 from __future__ import annotations
 

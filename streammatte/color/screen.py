@@ -1,11 +1,11 @@
-"""What a picture looks like on a screen, for networks that have seen nothing else: photographs as sRGB files hold them.
+"""How a picture looks on a screen. Networks were trained on sRGB photographs, and expect that.
 
 Log, linear and HDR material is flat, dark or both as stored. It is turned into light, of which 1 is a white sheet of
 paper in the scene (diffuse white), and encoded as sRGB; highlights above that white are clipped. Each channel goes
 through one curve by itself: primaries stay the source's, so wide ones look a little pale, and HLG's system gamma is
 applied to channels, not to luminance.
 
-A curve is of code values as RGB holds them, 0 … 1 of the range that the footage is tagged with.
+Curves take code values from 0 to 1, the range that the footage is tagged with.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from streammatte.color.codes import HLG, LINEAR, PQ
 from streammatte.color.curves import (
     DIFFUSE_WHITE,
     light_from_logc3,
@@ -31,8 +32,8 @@ from streammatte.color.curves import (
 if TYPE_CHECKING:
     from streammatte.frame import ColorSpec
 
-# H.273's TransferCharacteristics that tell what is not made for a screen as it is. Camera logs have none.
-_TAGGED = {8: "linear", 16: "pq", 18: "hlg"}
+# Transfers that a screen cannot show unconverted; H.273 has no codes for camera logs.
+_TAGGED = {LINEAR: "linear", PQ: "pq", HLG: "hlg"}
 
 HLG_PEAK = 1000
 HLG_GAMMA = 1.2  # ITU-R BT.2100-2, table 5, at that peak
@@ -41,9 +42,9 @@ Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 def transfer_for(named: str | None, color: ColorSpec) -> str | None:
-    """Which curve footage has to be converted from to be seen, as named or else as its tags say; mostly ``None``.
+    """The curve that footage must be converted from for viewing: the named one, or else the tagged one.
 
-    ``srgb`` and ``rec709`` are none: screens show both as they are, and networks have been shown both.
+    ``None`` for ``srgb`` and ``rec709``: screens show both unconverted, and networks were trained on both.
     """
     name = named or _TAGGED.get(color.transfer)
     return name if name in CURVES else None
@@ -53,8 +54,8 @@ def displayed(rgb: Tensor, transfer: str) -> Tensor:
     """Colours as a screen would show them, in sRGB and of the same type.
 
     Args:
-        rgb: (3, H, W) uint8, uint16 or float32. Of 8 bits of linear light, the shadows are coarse.
-        transfer: What they are encoded in: ``linear``, ``logc3``, ``slog3``, ``pq`` or ``hlg``.
+        rgb: (3, H, W) uint8, uint16 or float32. The shadows of 8-bit linear light are coarse.
+        transfer: Their encoding: ``linear``, ``logc3``, ``slog3``, ``pq`` or ``hlg``.
     """
     stored = rgb.permute(1, 2, 0).cpu().numpy()
     if rgb.is_floating_point():  # for a network, 16 bits are as good
@@ -66,11 +67,11 @@ def displayed(rgb: Tensor, transfer: str) -> Tensor:
 
 
 def view_of(transfer: str | None, profile: bytes | None) -> Callable[[Tensor], Tensor] | None:
-    """``Frame.view`` of footage: from its colours to what a screen shows; ``None`` if they are that already.
+    """``Frame.view`` for footage: from its colours to what a screen shows; ``None`` if they are the same.
 
     Args:
-        transfer: As of :func:`displayed`; named by the user or the file's tags, it goes before a profile.
-        profile: The ICC profile that frames are of.
+        transfer: As for :func:`displayed`; it overrides a profile.
+        profile: The frames' ICC profile.
     """
     if transfer is not None:
         return partial(displayed, transfer=transfer)
@@ -83,7 +84,7 @@ def view_of(transfer: str | None, profile: bytes | None) -> Callable[[Tensor], T
 
 @cache
 def _table(transfer: str, bits: int) -> NDArray[np.integer]:
-    """What each code value becomes."""
+    """The displayed value of each code value."""
     peak = 2**bits - 1
     shown = _shown(np.arange(peak + 1) / peak, transfer)
     table: NDArray[np.integer] = np.rint(shown * peak).astype(np.uint8 if bits == 8 else np.uint16)

@@ -208,8 +208,8 @@ def plane_view(plane: av.video.plane.VideoPlane, bits: int) -> Samples:
 def upsampled(plane: Samples, width: int, height: int, *, centred: bool) -> Samples:
     """A chroma plane at luma's size, interpolated linearly.
 
-    Each sample is repeated over the luma pixels that share it, and then averaged over as many as share one: that comes
-    to the linear weights of each place exactly. The window begins at the pixel where chroma lies on a luma column, and
+    Each sample is repeated over the luma pixels that share it, and then averaged over as many pixels, which gives each
+    place exactly its linear weights. The window begins at the pixel where chroma lies on a luma column, and
     has its middle there where it lies between two.
 
     Args:

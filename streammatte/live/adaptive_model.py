@@ -1,17 +1,17 @@
-"""A model that gives every frame its own alpha at the speed that the machine has.
+"""A model that gives every frame its own alpha, as fast as the machine allows.
 
 The network runs on every n-th frame. In between, the last alpha follows the picture (``carried_alpha``) for as long as
-motion explains what is seen; where it does not, the network runs. It looks at the region of the subject
-(``subject_region``), and at the whole picture now and then. Its answer is settled by the clip's colours if its input is
-small, and steadied by the alpha of the frame before where the picture has not changed.
+motion explains the picture; where it does not, the network runs. It sees the subject's region (``subject_region``), and
+now and then the whole picture. If its input is small, the clip's colours settle what it is unsure of. Where the picture
+has not changed, the previous frame's alpha steadies its answer.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -34,21 +34,21 @@ if TYPE_CHECKING:
     from streammatte.models.birefnet import BiRefNetModel
 
 LOOK = 10
-"""Frames after which the network looks at the whole picture again."""
+"""Frames after which the network sees the whole picture again."""
 
 PUT_OFF = 4
-"""Frames by which that may be delayed until one that is cheap. Newcomers are found within the sum of both."""
+"""Frames to wait for one without a run. Newcomers are found within the sum of both."""
 
 WARM, SLOW = 2, 2.0
-"""Runs at a new size that are not timed, while kernels are chosen and memory is allocated; only the first one if it
-takes more than so many seconds."""
+"""Untimed runs at a new size, while kernels are chosen and memory is allocated; only one if it takes more seconds than
+this."""
 
 STEADY = 0.6  # weight of the frame before where the picture is the same and its alpha is lower
 STEADY_UP = 0.3  # where its alpha is higher: showing the room is worse than missing the subject
-DOUBT = 0.15  # in one frame: beyond it motion explains too little, and the network runs
-DOUBTS = 0.2  # in all frames since the network ran
-REACH = 8.0  # pixels of the small picture that the subject has moved since: flow errs too far, and the network runs
-INTRUDER = 0.01  # of the picture's area, new and outside of the region: the network looks at the whole picture
+DOUBT = 0.15  # in one frame: above it, motion explains too little and the network runs
+DOUBTS = 0.2  # summed since the network ran
+REACH = 8.0  # pixels of the small picture that the subject has moved since: flow is too inaccurate beyond
+INTRUDER = 0.01  # of the picture's area, new and outside of the region: the network sees the whole picture
 SMALLEST = 640  # pixels of the longer side that mattes keep, if the frame has as many
 
 
@@ -59,19 +59,15 @@ class ResizableModel(Model, Protocol):
 
 
 class AdaptiveModel:
-    """A ``LiveModel``: frames in order, one at a time.
+    """A ``LiveModel``.
 
     Args:
         model: The network. Its ``size`` is changed to keep up.
-        quality: ``auto``, ``high``, ``medium``, ``low``, or the network's input (H, W) and how many frames
-            apart it runs.
-        rate: Frames a second to keep up with.
+        quality: ``auto``, ``high``, ``medium``, ``low``, or ((H, W), n) for that input on every n-th frame.
+        rate: The frame rate to keep up with.
 
     Raises:
         ModelError: The network does not take that size.
-
-    Attributes:
-        runs: How often the network has run.
     """
 
     size = (WIDTH // 2, WIDTH // 2)  # `matte()` makes links for twice that size: small, as nobody here asks for them
@@ -101,7 +97,7 @@ class AdaptiveModel:
 
     @property
     def region(self) -> Box | None:
-        """Where the network looks, in pixels of the picture that it is given; ``None`` is all of it."""
+        """What the network sees, in pixels of the shrunk picture; ``None`` is all of it."""
         return self._shot.region
 
     def took(self, seconds: float) -> None:
@@ -110,10 +106,10 @@ class AdaptiveModel:
             self._pace.took(seconds, ran=self._ran)
 
     def __call__(self, frames: Sequence[Frame]) -> list[torch.Tensor]:
-        """The alphas of frames in order, (H, W) float32 on the CPU.
+        """Alphas, (H, W) float32 on the CPU.
 
         Raises:
-            ModelError: The network's answer is not a matte. The next frame begins anew.
+            ModelError: The network returned NaN. The next frame starts afresh.
         """
         return [self._alpha_of(frame) for frame in frames]
 
@@ -123,13 +119,13 @@ class AdaptiveModel:
         try:
             alpha = self._alpha(picture, self._pace.setting)
         except BaseException:
-            self._carried, self._shot = CarriedAlpha(), _Shot()  # nothing half known goes on
+            self._carried, self._shot = CarriedAlpha(), _Shot()  # forget what is half known
             raise
         self._ran = self.runs > runs
         return torch.from_numpy(stretched(alpha, frame.rgb.shape[1:]).clip(0, 1))
 
     def _alpha(self, picture: NDArray[np.uint8], setting: Setting) -> Plane:
-        """(h, w), for a picture (h, w, 3). The same picture again gets the same alpha."""
+        """(h, w), for a picture (h, w, 3). A repeated picture gets the same alpha."""
         shot = self._shot
         if shot.last is not None and np.array_equal(shot.last[0], picture):
             return shot.last[1]
@@ -142,7 +138,7 @@ class AdaptiveModel:
         own = shot.since_run == 0
         self._carried.keep(alpha, own=own)
         if moved is not None and not own:
-            # Cut for the screen only: the region and the next alphas are to know the whole subject.
+            # Only what is shown is cut: the region and the next alphas need the whole subject.
             alpha = alpha * stretched(moved.shown, alpha.shape)
         shot.last = picture.copy(), alpha  # the picture's memory may be reused
         return alpha
@@ -156,7 +152,7 @@ class AdaptiveModel:
         due = moved.doubt > DOUBT or shot.doubts > DOUBTS or moved.travel > REACH or shot.since_run >= setting.every
         if shot.region is not None and self._wants_a_look(shot.region, moved, due, setting):
             subject, seen = subject_box(moved.alpha), self._run(picture, None, setting)
-            # Including what the region holds already, or it would shrink to what the network finds in it.
+            # With what the region contains already, or it would shrink to what the network finds in it.
             shot.beyond = beyond(subject, newcomer(seen, subject)) if subject is not None else NOT_BEYOND
             shot.since_look = 0
             due = due or newcomer(seen, shot.region) is not None
@@ -166,7 +162,7 @@ class AdaptiveModel:
         return alpha if shot.region is None else shot.region.alone(alpha)
 
     def _closer(self, picture: NDArray[np.uint8], expected: Plane, setting: Setting) -> Plane:
-        """The network's alpha of the region that the subject is expected in, or of all if it goes on beyond that."""
+        """The network's alpha of the region where the subject is expected, or of the whole if it extends beyond."""
         shot = self._shot
         height, width = expected.shape
         subject = subject_box(expected)
@@ -183,7 +179,7 @@ class AdaptiveModel:
         return alpha
 
     def _wants_a_look(self, region: Box, moved: Moved, due: bool, setting: Setting) -> bool:
-        """Whether the network is to see the whole picture, too: on a frame that is cheap, if there are any."""
+        """Whether the network should see the whole picture, too: if possible on a frame without a run."""
         shot = self._shot
         if due and setting.every > 1:
             return shot.since_look >= LOOK + PUT_OFF
@@ -198,7 +194,7 @@ class AdaptiveModel:
     def _run(
         self, picture: NDArray[np.uint8], region: Box | None, setting: Setting, colors: ClipColors | None = None
     ) -> Plane:
-        """The network's alpha of a picture or of a region of it, (h, w) of the picture in both cases."""
+        """The network's alpha of a picture or a region of it, in both cases of the picture's size."""
         pixels = picture if region is None else region.of(picture)
         frame = Frame(torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1), 0, 0)
         if self._model.size != setting.size:
@@ -218,7 +214,7 @@ class AdaptiveModel:
         return whole
 
     def _steadied(self, alpha: Plane, moved: Moved) -> Plane:
-        """The network's alpha, drawn towards the one before where the picture is the same."""
+        """The network's alpha, drawn towards the previous one where the picture is the same."""
         change = (moved.alpha - alpha) * stretched(moved.trust, alpha.shape)
         return np.asarray(alpha + np.where(change > 0, np.float32(STEADY_UP), np.float32(STEADY)) * change, np.float32)
 
@@ -228,11 +224,11 @@ class _Shot:
     """What is known about a shot.
 
     Attributes:
-        region: Where the network ran last; ``None`` is the whole picture.
+        region: What the network saw last; ``None`` is the whole picture.
         since_run, since_look: Frames since the network ran for an alpha, and since it saw the whole picture.
         doubts: Their sum since it ran.
-        beyond: How far regions must extend beyond the subject, by the last look at the whole picture.
-        last: The picture before and its alpha.
+        beyond: How far regions must extend beyond the subject, from the last run on the whole picture.
+        last: The previous picture and its alpha.
     """
 
     region: Box | None = None
@@ -246,13 +242,18 @@ class _Shot:
 def load_live_model(
     options: LiveOptions,
     *,
+    stopping: threading.Event | None = None,
     on_progress: Callable[[int, int | None], None] | None = None,
     on_notice: Callable[[str], None] | None = None,
 ) -> BiRefNetModel:
     """The network of a live run.
 
-    ``auto`` is birefnet-lite on a GPU if it is here or can be fetched. Otherwise it is the bundled birefnet-nano: on a
-    CPU, all others take seconds for a frame.
+    ``auto`` is birefnet-lite on a GPU if it is here or can be downloaded, otherwise the bundled birefnet-nano: on a
+    CPU, all others take seconds per frame.
+
+    Args:
+        stopping: Once set, a download and the network raise ``KeyboardInterrupt``. A thread that is still inside torch
+            when Python exits aborts the process.
 
     Raises:
         As :func:`streammatte.models.load_model`.
@@ -260,15 +261,27 @@ def load_live_model(
     from streammatte.models.birefnet import load_model
     from streammatte.models.device import choose_device
 
-    load = partial(
-        load_model,
-        weights=options.weights,
-        device=options.device,
-        precision=options.precision,
-        offline=options.offline,
-        on_progress=on_progress,
-        on_notice=on_notice,
-    )
+    stopping = stopping or threading.Event()
+
+    def progressed(done: int, total: int | None) -> None:
+        if stopping.is_set():
+            raise KeyboardInterrupt
+        if on_progress is not None:
+            on_progress(done, total)
+
+    def load(name: str) -> BiRefNetModel:
+        model = load_model(
+            name,
+            weights=options.weights,
+            device=options.device,
+            precision=options.precision,
+            offline=options.offline,
+            on_progress=progressed,
+            on_notice=on_notice,
+        )
+        model.obey(stopping)
+        return model
+
     if options.model != "auto" or options.weights is not None:
         return load(options.model)
     if choose_device(options.device).type == "cpu":

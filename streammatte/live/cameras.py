@@ -1,17 +1,22 @@
-"""The cameras of this machine: listing them, finding one, and finding the same one again after it was unplugged."""
+"""What ``--camera`` names (a device, an address, a file or a pattern): listing, finding, opening, and finding again."""
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import av
 
-from streammatte.errors import SourceNotFound
+from streammatte.errors import DecodeFailed, InputError, SourceNotFound
+from streammatte.media.addresses import without_secrets
+from streammatte.media.containers import TAG_ERRORS, open_container
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,6 +26,17 @@ USUAL_RATE = Fraction(30)
 # (H, W): up to here USB carries 30 uncompressed pictures a second; above, most cameras are fast only as MJPEG.
 _FAST_UNCOMPRESSED = (480, 640)
 _FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
+
+ANSWER_WITHIN = 10.0  # seconds for a server's first pictures
+SILENCE = 3.0  # seconds without a byte after which a stream counts as broken
+_ADDRESS_OPTIONS = {
+    "analyzeduration": "1000000",  # as little as it takes to recognise the format
+    "rtsp_flags": "prefer_tcp",
+    "overrun_nonfatal": "1",
+    "tcp_nodelay": "1",
+    "multiple_requests": "1",  # otherwise seeking in a clip fails on many web servers
+}
+_REAL_TIME = ("rtsp", "rtsps", "rtp", "udp", "srt", "tcp", "rtmp", "rtmps")
 
 HOW_TO_LOOK = {
     "linux": "plug one in and check `ls /dev/video*`; reading it takes membership of the group `video`",
@@ -35,9 +51,9 @@ class Camera:
 
     Attributes:
         index: Its number for ``--camera``; N for ``/dev/videoN``.
-        name: Its maker's name for it.
+        name: As its maker calls it.
         device: What FFmpeg opens.
-        virtual: It shows what a program writes to it.
+        virtual: A program writes its pictures.
     """
 
     index: int
@@ -47,7 +63,7 @@ class Camera:
 
 
 def list_cameras() -> list[Camera]:
-    """Those that FFmpeg finds here, virtual ones last."""
+    """The cameras that FFmpeg finds here, virtual ones last."""
     kind = _FORMATS.get(sys.platform)
     if kind is None:
         return []
@@ -77,7 +93,7 @@ def print_cameras(console: Console, beside: Console, as_json: bool = False) -> N
     Args:
         console: Where they go.
         beside: Where the advice goes if there are none.
-        as_json: Print one JSON array of objects instead of the table.
+        as_json: Print a JSON array of objects instead.
     """
     from rich.table import Table
 
@@ -111,7 +127,7 @@ def find_camera(spec: str | None) -> Camera:
     named = [camera for camera in cameras if spec.lower() in camera.name.lower()]
     if not spec.isdecimal() and named:
         return named[0]
-    if spec.startswith("/dev/") and Path(spec).exists():  # by-id names, and what the listing leaves out
+    if spec.startswith("/dev/") and Path(spec).exists():  # by-id names, and devices that the listing leaves out
         return Camera(-1, spec, spec)
     there = ", ".join(f"{camera.index} ({camera.name})" for camera in cameras)
     raise SourceNotFound(f"no camera matches {spec!r}", hint=f"choose from {there}" if there else HOW_TO_LOOK)
@@ -121,7 +137,7 @@ def find_again(camera: Camera) -> Camera:
     """The same camera after it was plugged in again, under whatever number; it is recognised by its whole name.
 
     Raises:
-        SourceNotFound: It is not there. No other camera is taken instead: the user agreed to show this one.
+        SourceNotFound: It is not there. No other camera is taken instead: the user chose to show this one.
     """
     if camera.index < 0:  # known by its path alone
         found = [camera] if Path(camera.device).exists() else []
@@ -134,11 +150,11 @@ def find_again(camera: Camera) -> Camera:
 
 
 def ways_to_open(size: tuple[int, int] | None, rate: Fraction | None) -> list[dict[str, str]]:
-    """FFmpeg's options to try in turn, from what is wanted to whatever the camera gives.
+    """FFmpeg's options to try in turn, from what was asked for to anything that the camera gives.
 
     Args:
         size: (H, W); by default 720p.
-        rate: Frames a second; by default 30.
+        rate: By default 30.
     """
     height, width = size or USUAL_SIZE
     pace = rate or USUAL_RATE
@@ -155,3 +171,121 @@ def ways_to_open(size: tuple[int, int] | None, rate: Fraction | None) -> list[di
 def camera_format() -> str:
     """FFmpeg's name for this system's devices."""
     return _FORMATS.get(sys.platform, "v4l2")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What ``--camera`` names.
+
+    Attributes:
+        spec: What FFmpeg opens, without ``file://``.
+        name: Its name in messages, without secrets.
+    """
+
+    kind: Literal["device", "address", "file", "pattern"]
+    spec: str
+    name: str
+    camera: Camera | None = None
+
+    @classmethod
+    def of(cls, spec: str | None) -> Place:
+        """The place that ``spec`` names; by default the first camera.
+
+        Raises:
+            SourceNotFound: There is no such file or camera.
+        """
+        if spec is not None and not spec:
+            raise SourceNotFound("--camera is empty", hint="check that the shell variable is set")
+        if spec is not None and spec.startswith("lavfi:"):
+            return cls("pattern", spec.removeprefix("lavfi:"), without_secrets(spec))
+        if spec is not None and "://" in spec and not spec.lower().startswith("file:"):
+            return cls("address", spec, without_secrets(spec))
+        path = Path(path_of(spec or ""))
+        if spec is not None and path.is_file():
+            return cls("file", str(path), spec)
+        if spec is not None and path.is_dir():
+            raise SourceNotFound(f"{spec} is a folder", hint="name a file in it, or a camera (see --list-cameras)")
+        if spec is not None and not spec.startswith("/dev/") and ("://" in spec or path.suffix or "/" in spec):
+            raise SourceNotFound(f"there is no file {spec}", hint="--list-cameras lists the cameras")
+        camera = find_camera(spec)
+        return cls("device", camera.device, camera.name, camera)
+
+    def found_again(self) -> Place:
+        """The same place after it was lost.
+
+        Raises:
+            SourceNotFound: The camera has not come back.
+        """
+        if self.camera is None:
+            return self
+        camera = find_again(self.camera)
+        return replace(self, spec=camera.device, camera=camera)
+
+    def open(self, size: tuple[int, int] | None, rate: Fraction | None) -> av.container.InputContainer:
+        """Open it; a camera is asked for that size, (H, W), and rate.
+
+        Raises:
+            av.FFmpegError: It cannot be opened; see :meth:`failure`.
+            OSError: Likewise.
+        """
+        if self.kind == "pattern":
+            return av.open(self.spec, format="lavfi")
+        if self.kind == "file":
+            return open_container(self.spec)
+        if self.kind == "address":
+            options = dict(_ADDRESS_OPTIONS)
+            if self.spec.partition("://")[0].lower() in _REAL_TIME:
+                options["fflags"] = "nobuffer"  # it discards the packets read so far, which a clip cannot spare
+            return _opened(self.spec, None, options)
+        ways = ways_to_open(size, rate)
+        for options in ways[:-1]:
+            try:
+                return _opened(self.spec, camera_format(), options)
+            except (av.FFmpegError, OSError) as exc:
+                # Another way helps only if it refused this one.
+                if exc.errno in (errno.EACCES, errno.EBUSY, errno.ENOENT, errno.ENODEV):
+                    raise
+        return _opened(self.spec, camera_format(), ways[-1])
+
+    def failure(self, exc: Exception) -> InputError:
+        """What to tell the user when opening it failed."""
+        reason = reason_of(exc)
+        if self.kind == "pattern":
+            return SourceNotFound(f"FFmpeg cannot make {self.name}: {reason}", hint="try lavfi:testsrc2=size=640x360")
+        if self.kind == "file":
+            return DecodeFailed(f"cannot read {self.name}: {reason}", hint="use a clip that FFmpeg can read")
+        if self.kind == "device":
+            hints = {
+                errno.EACCES: "join the group `video`, or allow the terminal to use the camera",
+                errno.EBUSY: "close the other program that uses it",
+            }
+            hint = hints.get(getattr(exc, "errno", None) or 0, "--list-cameras lists the cameras")
+            return SourceNotFound(f"cannot open the camera {self.name}: {reason}", hint=hint)
+        if isinstance(exc, av.error.ProtocolNotFoundError):
+            return SourceNotFound(
+                f"unsupported protocol: {self.spec.partition('://')[0]} (in {self.name})",
+                hint="use rtsp://, rtmp://, http:// or udp://",
+            )
+        return SourceNotFound(f"no pictures from {self.name}: {reason}", hint="check that it is sending and reachable")
+
+
+def path_of(spec: str) -> str:
+    """The path in ``file:///folder/clip.mp4``; anything else unchanged."""
+    return url2pathname(urlsplit(spec).path) if spec.lower().startswith("file://") else spec
+
+
+def reason_of(exc: Exception) -> str:
+    """FFmpeg's reason."""
+    if isinstance(exc, av.error.ExitError):
+        return "timed out"
+    return getattr(exc, "strerror", None) or str(exc)
+
+
+def _opened(spec: str, kind: str | None, options: dict[str, str]) -> av.container.InputContainer:
+    return av.open(
+        spec,
+        format=kind,
+        container_options=options,
+        timeout=(ANSWER_WITHIN, SILENCE),
+        metadata_errors=TAG_ERRORS,
+    )

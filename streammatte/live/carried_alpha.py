@@ -1,7 +1,7 @@
-"""The last alpha carried along with the picture's motion, and how far it can be trusted.
+"""Carries the last alpha along with the motion, and says how far it can be trusted.
 
-It looks one frame back and none ahead. Motion and trust come from a small picture; the alpha may be larger. It computes
-its own forward flow, at half the cost of ``Link``'s two, because a live frame has no time for more.
+It looks one frame back and none ahead. Motion and trust come from a small picture; the alpha may be larger. Only one
+flow is computed, at half the cost of ``Link``'s two.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from streammatte.motion import Motion, Plane, View, same_shot
 
 WIDTH = 320
-"""Pixels of the longer side at which motion is measured, at most."""
+"""Pixels of the longer side at which motion is measured."""
 
 NEAR = 15  # pixels around the subject in which doubt counts
-UNEXPLAINED = 0.1  # trust below which a pixel shows something else
+UNEXPLAINED = 0.1  # trust below which a pixel shows something new
 BELIEVED = 0.3  # trust from which a moved alpha is shown unchanged
-CALM, QUICK = 2.0, 4.0  # pixels moved since the network ran, between which trust begins to matter
-ABOUT = 9  # pixels around what moves, in which it may have bared the room
+CALM, QUICK = 2.0, 4.0  # pixels moved since the network ran, between which trust starts to matter
+ABOUT = 9  # pixels around what moves, where it may have uncovered the room
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,14 +31,13 @@ class Moved:
 
     Attributes:
         alpha: (H, W) in [0, 1], of the size that was kept.
-        trust: (h, w) in [0, 1], of the small picture's size: how well the pictures since the network ran explain this
-            one, each the next.
-        shown: (h, w) in [0, 1]: how much of the alpha may be shown. It is below 1 where something moved far and the
-            pictures do not explain this one: the room may be bared there.
-        travel: Pixels that the subject has moved since the network ran, on average.
-        doubt: How much on and around the subject the picture before does not explain, as a share of the subject. The
-            alpha's error is about half of it (correlation 0.9, on clips with known alpha).
-        strange: (h, w) booleans: where this picture shows something new.
+        trust: (h, w) in [0, 1], of the small picture's size: how well motion explains the picture.
+        shown: (h, w) in [0, 1]: how much of the alpha may be shown. It is below 1 where something moved far and motion
+            does not explain the picture: the room may be uncovered there.
+        travel: Mean number of pixels that the subject has moved since the network ran.
+        doubt: What motion does not explain on and around the subject, as a share of the subject. The alpha's error is
+            about half of it (correlation 0.9, on clips with ground truth).
+        strange: (h, w) bool: where this picture shows something new.
     """
 
     alpha: Plane
@@ -51,7 +50,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Kept:
-    """A picture that was shown: its view, its alpha as it was given, and what has added up since the network ran."""
+    """A picture that was shown, its alpha, and what has added up since the network ran."""
 
     view: View
     alpha: Plane
@@ -81,7 +80,7 @@ class CarriedAlpha:
         self._last: _Kept | None = None
 
     def look(self, rgb: NDArray[np.uint8]) -> Moved | None:
-        """What is known about a picture in advance; ``None`` for the first one and after a cut.
+        """What the previous picture says about this one; ``None`` for the first one and after a cut.
 
         Args:
             rgb: (H, W, 3).
@@ -114,7 +113,7 @@ class CarriedAlpha:
         return Moved(moved, trust, _shown(trust, travel), far, doubt, strange)
 
     def keep(self, alpha: Plane, *, own: bool) -> None:
-        """The alpha, (H, W), of the picture last looked at; ``own``: the network ran for it."""
+        """Keep the alpha, (H, W), of the picture last looked at; ``own`` says that the network ran for it."""
         assert self._here is not None, "look comes first"
         self._last = _Kept(self._here, alpha, None if own else self._carried)
 

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class Controls:
-    """What keys in the window change during a run. One thread sets them and others read them, one value at a time.
+    """What keys in the window change during a run. One thread writes, others read.
 
     Attributes:
-        background: Counts up without end; take it modulo the number of backgrounds.
+        background: Counts up; take it modulo the number of backgrounds.
         mirror: The camera's picture is flipped left to right; the background is not.
-        frozen: Every output keeps showing the same picture.
-        quit: The run is to end.
+        frozen: Every output keeps the same picture.
+        quit: End the run.
     """
 
     background: int = 0
@@ -32,13 +32,13 @@ class Controls:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
-    """A picture that may leave: of the room it holds only what the alpha keeps.
+    """A picture that may leave: it contains nothing of the room but what the alpha keeps.
 
     Attributes:
         rgb: (H, W, 3) uint8, or (H, W, 4) with straight alpha if the run has a transparent background.
-        index: ``Frame.index`` of the frame that it shows, -1 if there was none.
+        index: ``Frame.index`` of the frame that it shows, or -1.
         at: ``time.monotonic()`` at the capture of that frame; for a held picture, when it is shown.
-        held: It fills in for a frame that did not come.
+        held: It replaces a frame that did not come.
     """
 
     rgb: NDArray[np.uint8]
@@ -48,31 +48,31 @@ class Shown:
 
 
 class LiveModel(Model, Protocol):
-    """A model that keeps up with a rate. It is given frames one at a time, in order."""
+    """A model that keeps up with a frame rate. It takes frames in order, one per call."""
 
     def took(self, seconds: float) -> None:
-        """The last frame took that long in all, waiting for the camera excepted."""
+        """Report the time that the last frame took in all, without waiting for the camera."""
         ...
 
     @property
     def setting(self) -> str:
-        """Its present setting, for the status line: "192×192, every 2nd frame"."""
+        """For the status line: "320×320, every 2nd frame"."""
         ...
 
     @property
     def exhausted(self) -> bool:
-        """It is at its cheapest setting and still too slow."""
+        """The cheapest setting is still too slow."""
         ...
 
 
 class Output(Protocol):
-    """Where pictures go. A context manager."""
+    """Where pictures go."""
 
     @property
     def description(self) -> str: ...
     @property
     def note(self) -> str | None:
-        """What the user should know about it once it is open."""
+        """Shown to the user once it is open."""
         ...
 
     def show(self, shown: Shown) -> None: ...

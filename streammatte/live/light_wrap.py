@@ -1,4 +1,4 @@
-"""The background's light on the subject: light wrap round the edge, and a match of brightness and warmth."""
+"""The background's light on the subject: light wrap at the edge, and a match of brightness and warmth."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy as np
 
 from streammatte.live.small_picture import Floats, Picture, Small, spread, times
 
-WRAP_REACH = 1 / 60  # of the height: the sigma of the Gaussian that light spreads by; it ends at four times that
+WRAP_REACH = 1 / 60  # of the height: the sigma of the Gaussian by which light spreads
 _WRAP_STRENGTH = 0.6
 
-_EXPOSURE_SHARE, _MOST_EXPOSURE = 0.3, 0.25  # share of the difference, and the limit of the exponent's logarithm
+_EXPOSURE_SHARE, _MOST_EXPOSURE = 0.3, 0.25  # share of the difference, and the limit in logarithms
 _WARMTH_SHARE, _MOST_WARMTH = 0.3, 0.12
-_LEAST_ROOM = 0.02  # of the picture: less of it does not show the room's light
-_DEAD_BAND = 0.02  # a goal stays until the measured one is farther away: grain and gestures do not change the light
+_LEAST_ROOM = 0.02  # of the picture: less of it says too little about the room's light
+_DEAD_BAND = 0.02  # smaller differences are ignored, so that grain and gestures do not change the light
 _SETTLED = 0.002
 _SECONDS = 1.5  # time constant of adaptation
 
 
 def wrap(small: Small, behind: Floats) -> Floats:
-    """The background's light, spread from where it is visible past the subject's edge.
+    """The background's light, spread past the subject's edge.
 
     Args:
         small: The frame.
@@ -38,7 +38,7 @@ def wrap(small: Small, behind: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class _Light:
-    """One place's light against another's: logarithms of brightness and of red over blue."""
+    """The light of one place relative to another: logarithms of brightness and of red over blue."""
 
     exposure: float = 0.0
     warmth: float = 0.0
@@ -53,14 +53,13 @@ class _Light:
 
 
 class LightMatch:
-    """Replaces some of the room's light on the subject with the background's.
+    """Moves the light on the subject part of the way from the room's to the background's.
 
-    Both are judged by mean colours, the room's where it is visible around the subject: the subject's own colours, a
-    black coat or a face, say nothing about the light. Daylight and lamps range from blue to orange, and so does the
-    change; green is a colour of things, and is never cast on a face. Tones change by a power for each of red, green and
-    blue, which leaves black and white alone.
+    Both are estimated from mean colours, the room's from what is visible around the subject: the subject's own colours
+    say nothing about the light. The change runs from blue to orange, as daylight and lamps do, and never to green. It
+    is a power for each of red, green and blue, which leaves black and white alone.
 
-    The change follows slowly and ignores small differences: on a still clip it is constant.
+    It follows slowly and ignores small differences, so it is constant on a still clip.
     """
 
     def __init__(self) -> None:
@@ -70,7 +69,7 @@ class LightMatch:
         self._curves = _curves(self._light)
 
     def reset(self) -> None:
-        """Adopt the next measured light at once, since the background has changed."""
+        """Adopt the next measured light at once: the background has changed."""
         self._goal = None
 
     def __call__(self, at: float, small: Small, behind: Floats) -> Picture:

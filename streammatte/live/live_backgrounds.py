@@ -1,4 +1,4 @@
-"""Backgrounds of a live run: colours, pictures, clips and blur, in 8 bits, at the time that is shown."""
+"""Backgrounds of a live run, in 8 bits: colours, pictures, clips and blur."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from streammatte.media.write.composing import Background, pixels_of
 
 TRANSPARENT = "transparent"
 _CLOCK = Fraction(1, 1_000_000)
-_LET_GO_WITHIN = 0.5  # seconds; a silent server may hold a clip for longer, and is left behind
-_LONGEST_STEP = 0.1  # seconds that a clip advances at once: one that decodes too slowly plays slowly
+_LET_GO_WITHIN = 0.5  # seconds; a thread that its server blocks for longer is left behind
+_LONGEST_STEP = 0.1  # seconds that a clip advances at once: one that decodes too slowly plays more slowly
 
 
 class Behind(Protocol):
     """One background of a live run.
 
     Attributes:
-        alone: It needs no frame, and has nothing of the room.
-        light: It lights the subject: it is a place, not a colour for keying, nor the room itself.
+        alone: It needs no frame, and contains nothing of the room.
+        light: It lights the subject: it is a place, neither a colour nor the room itself.
     """
 
     alone: bool
     light: bool
 
     def picture(self, at: float, rgb: Picture, alpha: Floats) -> Picture:
-        """(H, W, 3), not to be written into.
+        """(H, W, 3), read-only.
 
         Args:
             at: Seconds, on any steady clock.
@@ -69,7 +69,7 @@ def open_behind(spec: str, info: StreamInfo) -> Behind:
 
 
 def _shown(background: Background, info: StreamInfo, ticks: int) -> Picture:
-    """A background that needs no frame, at that time of :data:`_CLOCK`."""
+    """A background that needs no frame, at a time in :data:`_CLOCK`."""
     nothing = torch.empty(0)
     rgb = pixels_of(background.frame(Cutout(Frame(nothing, ticks, 0), nothing)))
     return cast(Picture, cv2.multiply(rgb, (255.0,) * 4, dtype=cv2.CV_8U))  # type: ignore[call-overload]
@@ -90,7 +90,7 @@ class _Still:
 
 
 class _Moving:
-    """A looped clip, decoded in a thread of its own, so that no frame waits for its background."""
+    """A looped clip, decoded in its own thread, so that no frame waits for its background."""
 
     alone = light = True
 
@@ -142,7 +142,7 @@ class _Moving:
 
 
 class _Blurred:
-    """The room out of focus, without the subject: as for files, but in fewer bits and on a coarser grid."""
+    """The room out of focus, without the subject: as for files, but in 8 bits and on a coarser grid."""
 
     alone = light = False
 

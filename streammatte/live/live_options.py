@@ -1,4 +1,4 @@
-"""What can be asked of a live run. The network's options are those of a run on a file."""
+"""The options of a live run. The network's are those of a run on a file."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class LiveOptions:
     size: tuple[int, int] | None = option(
         None,
         "--size WxH",
+        example="1280x720",
         help="picture size to ask the camera for; other sizes are scaled and cropped to it (default: 1280x720)",
     )
     rate: Fraction | None = option(
@@ -54,16 +55,15 @@ class LiveOptions:
         help="camera[:DEVICE], window, a file (mp4, webm, mov, mkv), an address (udp, tcp, rtsp, rtmp, or srt if "
         "FFmpeg has it) or -; repeat for several at once (default: camera)",
     )
-    overwrite: bool = like(Writing, "overwrite", common=False)
+    overwrite: bool = like(Writing, "overwrite")
     model: str = like(
         Network,
         "model",
         section="network",
-        common=False,
         help="a name from `streammatte models`; auto: birefnet-lite on a GPU, birefnet-nano without one",
     )
     weights: str | None = like(Network, "weights")
-    device: str | None = like(Network, "device", common=False)
+    device: str | None = like(Network, "device")
     precision: Literal["auto", "fp32", "fp16", "bf16"] = like(Network, "precision")
     quality: str | tuple[tuple[int, int], int] = option(
         "auto",
@@ -86,7 +86,7 @@ class LiveOptions:
 
 
 def check_network(options: LiveOptions) -> None:
-    """Refuse a network that cannot be made ready, before anything is opened. Its weights are read later.
+    """Refuse a network that cannot be loaded, before anything is opened. Its weights are read later.
 
     Raises:
         ModelError: There is no such model, or it cannot have that input.
@@ -95,7 +95,7 @@ def check_network(options: LiveOptions) -> None:
     """
     from streammatte.models.birefnet import check_size
     from streammatte.models.device import choose_device
-    from streammatte.models.table import find
+    from streammatte.models.table import NANO_SIZE, find
 
     if not isinstance(options.quality, str):
         (height, width), _ = options.quality
@@ -104,7 +104,7 @@ def check_network(options: LiveOptions) -> None:
         except ModelError as exc:
             raise ModelError(
                 f"--quality {width}x{height}: the sides of a network's input are multiples of 32 from 32 to 4096",
-                hint="--quality 192x192 is birefnet-nano's own size, 1024x1024 that of the others",
+                hint=f"--quality {NANO_SIZE[1]}x{NANO_SIZE[0]} is birefnet-nano's own size; most others have 1024x1024",
             ) from exc
     if options.model != "auto":
         find(options.model, "birefnet")

@@ -1,4 +1,4 @@
-"""The model's thread: from the camera's newest frame through ``matte()`` to a cut-out, while the last one is shown."""
+"""The model's thread: mattes the newest frame while the previous one is shown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streammatte.pipeline import matte
 if TYPE_CHECKING:
     from streammatte.live.reconnecting import Capture
 
-_FAILURES = 5  # in a row; then the model's error ends the run
+_FAILURES = 5  # in a row, after which the model's error ends the run
 _STOP_WITHIN = 3.0  # seconds; a large network on a CPU takes longer for a frame, and is left behind
 
 
@@ -38,16 +38,15 @@ class ModelThread:
     """Cut-outs of the newest frames, at most one ahead of whoever takes them.
 
     A frame is taken from the camera only once there is room for its cut-out, so frames that come too fast are dropped
-    at the camera. A frame that fails on the way, whatever fails, yields nothing, and the next one begins anew.
+    at the camera. A frame that fails, for whatever reason, yields nothing, and the next one starts afresh.
 
     Args:
-        capture: Where frames come from.
-        load: Loads the model, in the thread, since it may take long.
+        load: Loads the model; called in the thread, since it may take long.
 
     Attributes:
         model: Set once it is loaded.
         failed: Frames without a matte.
-        trouble: The last failure, in one line.
+        trouble: The last failure.
     """
 
     def __init__(self, capture: Capture, load: Callable[[], LiveModel]) -> None:
@@ -106,9 +105,9 @@ class ModelThread:
                     for cutout in matte(self._frames(), model, ()):
                         self._hand_on(cutout, model)
                     return
-                except Exception as exc:  # whatever it is, the frame is not shown
+                except Exception as exc:  # the frame is not shown
                     self._count(exc)
-        except BaseException as exc:  # carried over, whatever it is: the session handles it
+        except BaseException as exc:  # raised again in the session
             self._error = exc
         finally:
             with self._changed:
@@ -131,7 +130,7 @@ class ModelThread:
                 return
 
     def _has_room(self) -> bool:
-        """Waits until there is; ``False`` once the end is wanted."""
+        """Wait for it; ``False`` once the run is ending."""
         with self._changed:
             self._changed.wait_for(lambda: self._ready is None or self._stopping)
             return not self._stopping

@@ -1,4 +1,4 @@
-"""From a cut-out to the picture that is shown: over a background, as if it had been shot there."""
+"""From a cut-out to the picture that is shown, over a background."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CARD = 40  # the grey level of the plain card that replaces the room
 
 
 def rounds(backgrounds: Sequence[str]) -> tuple[str, ...]:
-    """The backgrounds that the key cycles through: those given or, if there is only one, it and a plain card.
+    """The backgrounds that the key cycles through: those given or, if there is only one, that and a plain card.
 
     ``blur`` is never added, because it shows the room.
     """
@@ -29,20 +29,20 @@ def rounds(backgrounds: Sequence[str]) -> tuple[str, ...]:
 
 
 class Look:
-    """Lays cut-outs over a background. A context manager, for what it holds open.
+    """Lays cut-outs over a background.
 
-    Where alpha is 0 a picture is its background, and where it is 1 the frame's own pixels, but for the light that is
-    asked for; only the pixels between are computed. Everything taken from the frame is multiplied by alpha, so nothing
-    of the room reaches a pixel that the alpha gives to the background. The one exception is the frame's mean colour,
-    which decides how bright and warm the subject becomes. (A background of ``blur`` is the room.)
+    Where alpha is 0 the picture is the background, and where it is 1 the frame's own pixels apart from light wrap and
+    match; only the pixels between are computed. Everything taken from the frame is multiplied by alpha, so nothing of
+    the room reaches a pixel that the alpha gives to the background. The one exception is the frame's mean colour, which
+    decides how bright and warm the subject becomes. (The background ``blur`` is the room.)
 
     Args:
         info: The frames' stream.
-        backgrounds: As ``--bg`` names them; the controls say which one is shown.
+        backgrounds: As ``--bg`` names them; ``controls`` choose among them.
         controls: Read for every frame.
-        light_wrap: The background's light wraps round the subject's edge.
-        match: The subject takes on some of the background's brightness and warmth. Both apply to pictures and clips
-            only: a colour may be meant for keying, and the light of ``blur`` is on the subject already.
+        light_wrap: Let the background's light wrap around the subject's edge.
+        match: Move the subject's brightness and warmth towards the background's. Both apply to pictures and clips only:
+            a colour may be meant for keying, and the light of ``blur`` is on the subject already.
         feather: Pixels by which edges are softened inwards.
 
     Raises:
@@ -77,16 +77,16 @@ class Look:
 
     @property
     def alpha(self) -> bool:
-        """Pictures have four channels, because one of the backgrounds is ``transparent``."""
+        """Pictures have four channels: one of the backgrounds is ``transparent``."""
         return any(self._clear)
 
     @property
     def lights(self) -> bool:
-        """The background that is shown lights the subject."""
+        """The present background lights the subject."""
         return (self._wrap or self._match is not None) and self._behinds[self._index].light
 
     def __call__(self, cutout: Cutout, at: float) -> Shown:
-        """The picture of a frame that was captured ``at``; the last picture again while it is frozen."""
+        """The picture of a frame that was captured ``at``; while frozen, the last picture."""
         if self._controls.frozen and self._last is not None:
             return replace(self._last, at=at, held=True)
         rgb: Picture = at_depth(quantised(cutout.frame.rgb), 8)
@@ -99,11 +99,7 @@ class Look:
         return self._last
 
     def empty(self, at: float) -> Picture:
-        """The picture without anybody: nothing of the room is in it.
-
-        Args:
-            at: As in a call.
-        """
+        """The background without the subject; it contains nothing of the room."""
         self._turn()
         if self._clear[self._index]:
             return np.zeros((*self._size, 4), np.uint8)
@@ -119,7 +115,7 @@ class Look:
             behind.close()
 
     def _turn(self) -> None:
-        """Switch to the background that the controls ask for."""
+        """Switch to the background that the controls choose."""
         index = self._controls.background % len(self._behinds)
         if index != self._index and self._match is not None:
             self._match.reset()

@@ -1,8 +1,8 @@
-"""The pace keeper: chooses the setting at which a model keeps up. It is fed with times, and reads no clock itself.
+"""Chooses the setting at which a model keeps up. It is given times, and reads no clock itself.
 
-After two windows of late frames it goes down a step, and after one that is far too late as many steps as it takes. It
-goes up when the step above has seemed to fit, with room to spare, for as long as its patience lasts. A step up that had
-to be taken back doubles that patience and one that held halves it, so what nearly fits is tried ever less often.
+After two windows of late frames it goes down a step, and after one that is far too late as many steps as needed. It
+goes up once the step above has seemed to fit, with room to spare, for ``PATIENCE`` frames. A step up that had to be
+taken back doubles that number and one that held halves it, so what nearly fits is tried ever less often.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from streammatte.models.birefnet import MULTIPLE
 
-SMALL = 512  # pixels: below it, a smaller input saves a fortieth of the time and may take the room for the subject
+SMALL = 512  # pixels: below it, a smaller input saves little and may mistake the room for the subject
 STEPS_SMALL = ((1.0, 1), (1.0, 2), (1.0, 3), (1.0, 4))  # share of the model's own size, and every n-th frame
 STEPS = ((1.0, 1), (1.0, 2), (0.75, 2), (0.75, 3), (0.5, 3), (0.5, 4))
 
@@ -29,7 +29,7 @@ class Setting:
 
     Attributes:
         size: (H, W) of the network's input.
-        every: The network runs on every n-th frame, and in between where motion does not explain the picture.
+        every: The network runs on every n-th frame, and on others where motion does not explain the picture.
     """
 
     size: tuple[int, int]
@@ -47,10 +47,10 @@ def ladder(size: tuple[int, int]) -> tuple[Setting, ...]:
 
 
 def settings_for(quality: str | tuple[tuple[int, int], int], size: tuple[int, int]) -> tuple[Setting, ...]:
-    """The whole ladder for ``auto``, otherwise the one setting that was asked for.
+    """The whole ladder for ``auto``, otherwise the one setting that ``quality`` names.
 
     Args:
-        quality: A name, or the input (H, W) and how many frames apart the network runs.
+        quality: A name, or ((H, W), n) for that input on every n-th frame.
         size: (H, W) of the model's own input.
     """
     if not isinstance(quality, str):
@@ -67,7 +67,7 @@ class PaceKeeper:
         interval: Seconds that a frame may take.
 
     Attributes:
-        exhausted: It is late, and nothing is cheaper.
+        exhausted: Frames are late, and nothing is cheaper.
     """
 
     def __init__(self, settings: Sequence[Setting], interval: float) -> None:
@@ -85,7 +85,7 @@ class PaceKeeper:
         return self._settings[self._place]
 
     def took(self, busy: float, *, ran: bool) -> None:
-        """A frame took ``busy`` seconds; ``ran``: the network ran for it."""
+        """A frame took ``busy`` seconds; ``ran`` says whether the network ran for it."""
         self._frames.append((busy, ran))
         if self._tried is not None:
             self._tried += 1
@@ -130,7 +130,7 @@ class PaceKeeper:
         return next((place for place in places if self.expected(self._settings[place]) <= 1), places[-1])
 
     def expected(self, other: Setting) -> float:
-        """The load of a setting, estimated from the present one: rather too low, since it can be tried."""
+        """The load of a setting, estimated from the present one; rather too low, since it can be tried."""
         ran = [took for took, ran in self._frames if ran]
         light = [took for took, ran in self._frames if not ran]
         if not ran:

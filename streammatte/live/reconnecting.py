@@ -14,23 +14,22 @@ if TYPE_CHECKING:
 
 State = Literal["live", "lost", "ended"]
 
-_SILENT_AFTER = 2.0  # seconds without a picture; a device that hangs raises nothing
+_SILENT_AFTER = 2.0  # seconds without a picture: a device that hangs raises nothing
 _SILENT_AT_MOST = 10.0  # seconds, for a camera whose pictures come far apart, whatever rate it states
-_STOP_WITHIN = 0.9  # seconds; a thread that its device holds for longer is left behind
+_STOP_WITHIN = 0.9  # seconds; a thread that its device blocks for longer is left behind
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 5.0  # seconds between attempts to reconnect
 
 
 class Capture:
-    """Reads a source in a thread of its own, waits for nobody, and reconnects to a source that was lost.
+    """Reads a source in its own thread, keeps only the newest picture, and reconnects to a source that was lost.
 
-    What is dropped is dropped as decoded, before its colours are computed. From here on the source belongs to the
-    thread, which closes it. A file begins when the first frame is taken.
+    Pictures are dropped before their colours are computed. The source now belongs to the thread, which closes it. A
+    file begins when the first frame is taken.
 
     Attributes:
         arrived: Pictures that came, and their rate.
-        dropped: Pictures that were replaced before anybody took them.
-        reconnections: How often the source was lost and found again.
-        gone: Why it is lost, in one line; ``None`` while it is not.
+        dropped: Pictures that were replaced before they were taken.
+        gone: Why the source is lost; ``None`` while it is not.
     """
 
     def __init__(self, source: LiveSource) -> None:
@@ -63,11 +62,11 @@ class Capture:
 
     @property
     def broken(self) -> bool:
-        """What comes builds on a damaged picture, and is held back until the next keyframe."""
+        """Pictures are held back until the next keyframe, because they depend on a damaged one."""
         return self._source.broken and self.gone is None
 
     def take(self, timeout: float) -> Picture | None:
-        """The newest picture, once; ``None`` if none came within ``timeout`` seconds, or the source has ended.
+        """The newest picture, once; ``None`` if none came within ``timeout`` seconds or the source has ended.
 
         Raises:
             BaseException: Whatever ended the thread.
@@ -81,7 +80,7 @@ class Capture:
             return newest
 
     def close(self) -> None:
-        """Stop reading. Returns within a second even if the device does not."""
+        """Stop reading. Returns within a second even if the device blocks."""
         self._stopping.set()
         self._wanted.set()
         self._source.stop()
@@ -90,7 +89,7 @@ class Capture:
     def _run(self) -> None:
         try:
             self._read()
-        except BaseException as exc:  # carried over, whatever it is: the session handles it
+        except BaseException as exc:  # raised again in the session
             self._error = exc
         finally:
             self._source.close()
@@ -126,7 +125,7 @@ class Capture:
             self._came.notify_all()
 
     def _reconnected(self) -> bool:
-        """Tries after half a second, then less and less often; ``False`` if the end came first."""
+        """Try again after half a second, then less and less often; ``False`` if the run ended first."""
         wait = _FIRST_WAIT
         while not self._stopping.wait(wait):
             try:

@@ -1,4 +1,4 @@
-"""Pictures into a file as they come. It plays at any moment, so a recording is rescued from a kill or a full disk."""
+"""Recording to a file that is playable at any moment, so that it survives a kill or a full disk."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from streammatte.live.contracts import Shown
 from streammatte.live.stream_out import CLOCK
 from streammatte.media.boxes import boxes
 from streammatte.media.containers import open_container
-from streammatte.media.write.composing import Content
+from streammatte.media.write.composing import Contents
 from streammatte.media.write.encoding import Encoding, encoding_for
 from streammatte.media.write.output import check_target, through_links
 from streammatte.media.write.video_writer import VideoWriter
@@ -50,25 +50,23 @@ _UNBROKEN = {
 
 
 class Recording:
-    """A file of pictures at the times they came. An output of a run.
+    """A file of pictures, each at the time it came. An output of a run.
 
-    It holds what :func:`~streammatte.media.open_writer` writes to that suffix, with the encoders at their fastest. It
-    grows in a hidden folder, ``.name.part``, and gets its name when the recording is left: it is complete wherever it
-    stops. What a killed run left there, or what came before the disk was full, is kept as ``name.rescued.mp4``. Leaving
-    it with an exception that is not its own leaves nothing.
+    Formats are those of :func:`~streammatte.media.open_writer`, with the encoders at their fastest. The file grows in a
+    hidden folder, ``.name.part``, and gets its name at the end. What a killed run left there, or what was written
+    before the disk was full, is kept as ``name.rescued.mp4``. Leaving it with an exception that is not its own leaves
+    nothing.
 
     Args:
         path: ``.mov``, ``.webm``, ``.mkv`` or ``.mp4``.
-        info: The pictures' stream.
-        alpha: They have four channels, with straight colours.
-        overwrite: Replace an existing file.
+        alpha: Pictures have four channels, with straight colours.
 
     Attributes:
-        note: What was rescued of an earlier run, in one line. Known once it is entered.
+        note: What was rescued of an earlier run; known once it is entered.
 
     Raises:
         UnsupportedOutput: That suffix cannot be written, or not with alpha.
-        WriteFailed: It could not be put in its place.
+        WriteFailed: It cannot be created.
     """
 
     def __init__(self, path: Path, info: StreamInfo, *, alpha: bool, overwrite: bool) -> None:
@@ -89,12 +87,8 @@ class Recording:
             self.path,
             replace(info, time_base=CLOCK, span=None, timecode=None),
             encoding,
-            content="plate" if alpha else "foreground",
-            alpha="straight",
-            background=None,
-            audio=None,
+            _contents(alpha=alpha),
             overwrite=overwrite,
-            composed=not alpha,
         )
         self._growing = self._writer.temporary
 
@@ -147,7 +141,7 @@ class Recording:
         self._writer.__exit__(None, None, None)
 
     def _cut_short(self, exc: WriteFailed) -> WriteFailed:
-        """The same error, with the place of what was recorded so far."""
+        """The same error; its hint says where the recording so far is."""
         self._head = self._head or _head_of(self._growing)
         self._length = self._growing.stat().st_size if self._growing.exists() else 0
         if not _has_pictures(self._growing) or (rescued := self._put_aside()) is None:
@@ -167,7 +161,7 @@ class Recording:
                     file.truncate(end)
 
     def _put_aside(self) -> Path | None:
-        """Give what was recorded a name of its own; ``None`` if the system refuses."""
+        """Give what was recorded its own name; ``None`` if the system refuses."""
         for number in itertools.count(1):
             ending = "" if number == 1 else f"-{number}"
             aside = self.path.with_name(f"{self.path.stem}.rescued{ending}{self.path.suffix}")
@@ -196,10 +190,13 @@ def recording_encoding(path: Path, info: StreamInfo, *, alpha: bool) -> Encoding
     if alpha and path.suffix.lower() == ".mp4":
         raise UnsupportedOutput(f"{path} cannot be transparent", hint="use another --bg, or .webm, .mov or .mkv")
     bits = 8 if path.suffix.lower() == ".mkv" else None
-    content: Content = "plate" if alpha else "foreground"
-    encoding = encoding_for(path, info, content=content, alpha="straight", composite=not alpha, bits=bits)
+    encoding = encoding_for(path, info, _contents(alpha=alpha), bits=bits)
     options = encoding.options | _FAST.get(encoding.codec, {})
     return replace(encoding, options=options, container_options=_UNBROKEN[encoding.container])
+
+
+def _contents(*, alpha: bool) -> Contents:
+    return Contents("plate" if alpha else "foreground", composite=not alpha)
 
 
 def _has_pictures(path: Path) -> bool:

@@ -27,19 +27,20 @@ _SAY_AFTER = 1.5  # seconds of silence
 
 
 class Display(Protocol):
-    """Shows the user how a run goes. Called from any thread."""
+    """Shows the user how a run goes. Its methods are called from any thread."""
 
     def notice(self, text: str) -> None: ...
+    def warning(self, text: str) -> None: ...
     def fetching(self, done: int, total: int | None) -> None: ...
     def status(self, status: Status) -> None: ...
     def ended(self, status: Status) -> None: ...
 
 
 def run_live(options: LiveOptions, display: Display) -> None:
-    """Run until the camera's file ends, the time is up, or a key or signal asks for the end.
+    """Run until the file ends, the time is up, or a key or signal ends it.
 
     Raises:
-        StreammatteError: There is no camera or model, an output cannot be opened, or the last one has failed.
+        StreammatteError: There is no camera or model, an output cannot be opened, or the last one failed.
     """
     from streammatte.live.adaptive_model import AdaptiveModel, load_live_model
     from streammatte.live.live_options import check_network
@@ -51,6 +52,7 @@ def run_live(options: LiveOptions, display: Display) -> None:
     _check_outputs(options, targets, backgrounds)
     check_network(options)
     session: Session | None = None
+    stopping = threading.Event()
     with signals_heeded() as asked_to_stop, ExitStack() as running:
         source = _opened(options, display)
         # The threads are entered first and left last: files are complete before anybody waits for a network.
@@ -62,7 +64,7 @@ def run_live(options: LiveOptions, display: Display) -> None:
 
         def load() -> LiveModel:
             assert session is not None
-            model = load_live_model(options, on_progress=display.fetching, on_notice=display.notice)
+            model = load_live_model(options, stopping=stopping, on_progress=display.fetching, on_notice=display.notice)
             session.model, session.device = model.name, str(model.device)
             return AdaptiveModel(model, options.quality, source.info.frame_rate)
 
@@ -75,6 +77,7 @@ def run_live(options: LiveOptions, display: Display) -> None:
                 rate, pinned = float(source.info.frame_rate), options.quality != "auto"
                 session = Session(capture, load, look, outputs, display, rate, pinned=pinned)
                 running.callback(session.close)
+                running.callback(stopping.set)  # before the session is closed: it waits for the network
                 session.run(seconds=options.seconds, stopped=asked_to_stop.is_set)
         except OutputError as exc:
             if session is None:
@@ -86,7 +89,7 @@ def run_live(options: LiveOptions, display: Display) -> None:
 
 
 def _check_outputs(options: LiveOptions, targets: tuple[str, ...], backgrounds: tuple[str, ...]) -> None:
-    from streammatte.live.opening import path_of
+    from streammatte.live.cameras import path_of
     from streammatte.live.targets import check_outputs
 
     camera = path_of(options.camera or "")
@@ -97,8 +100,10 @@ def _check_outputs(options: LiveOptions, targets: tuple[str, ...], backgrounds: 
 
 def _opened(options: LiveOptions, display: Display) -> LiveSource:
     from streammatte.live.source import LiveSource
+    from streammatte.media.addresses import without_secrets
 
-    waiting = threading.Timer(_SAY_AFTER, display.notice, (f"waiting for {options.camera or 'the camera'}…",))
+    name = without_secrets(options.camera or "the camera")
+    waiting = threading.Timer(_SAY_AFTER, display.notice, (f"waiting for {name}…",))
     waiting.start()
     try:
         source = LiveSource(options.camera, size=options.size, rate=options.rate)
@@ -110,20 +115,14 @@ def _opened(options: LiveOptions, display: Display) -> LiveSource:
 
 
 class Session:
-    """The thread that composes and sends, while another one mattes the next frame.
+    """Composes pictures and hands them to the outputs, while another thread mattes the next frame.
 
     Args:
-        capture: Frames.
-        load: Loads the model.
-        look: Turns cut-outs into pictures.
-        outputs: Where they go.
-        display: Shows how it goes.
-        rate: Pictures a second that are expected.
+        rate: The expected frame rate.
         pinned: The user chose the model's setting.
 
     Attributes:
         model, device: The model's name, and where it runs; empty until it is loaded.
-        notices: What the user was told.
     """
 
     def __init__(
@@ -149,12 +148,7 @@ class Session:
         self._matting.close()
 
     def run(self, *, seconds: float | None, stopped: Callable[[], bool]) -> None:
-        """Show pictures until there are no more, or the end is asked for.
-
-        Args:
-            seconds: How long, from the moment the model is loaded.
-            stopped: Whether to end.
-        """
+        """Show pictures until there are no more, ``stopped`` says so, or ``seconds`` after the model was loaded."""
         begin: float | None = None
         next_status = time.monotonic()
         self._matting.start()
@@ -171,7 +165,7 @@ class Session:
                 self._tell()
 
     def status(self, state: State | None = None, *, whole: bool = False) -> Status:
-        """How it goes at present, or went over the whole run."""
+        """The run at present, or as a whole."""
         latency, p95 = self._gauge.latencies(whole=whole)
         arrived, shown = self._capture.arrived, self._gauge.shown
         if state is None:
@@ -222,8 +216,8 @@ class Session:
         self.notices.of_camera(self._capture)
         self.notices.of_outputs("; the other outputs go on")
         if (trouble := self._matting.trouble) is not None:
-            # What differs by a frame's number alone is told once.
-            self.notices.once(trouble.partition(":")[0], f"a frame had no matte and was not shown ({trouble})")
+            # Failures that differ only in the frame's number are shown once.
+            self.notices.once(trouble.partition(":")[0], f"a frame was not shown, because its matte failed ({trouble})")
         if self._matting.model is not None and self._matting.model.exhausted:
             advice = too_slow(self.model, self.device, self._rate, lights=self._look.lights, pinned=self._pinned)
             self.notices.once("slow", advice)
@@ -231,7 +225,7 @@ class Session:
 
 
 class Notices:
-    """What the user is told during a run, each thing once."""
+    """Shows each notice once."""
 
     def __init__(self, display: Display, outputs: Outputs) -> None:
         self._display, self._outputs = display, outputs
@@ -240,31 +234,33 @@ class Notices:
         self._was_gone = False
 
     def once(self, kind: str, text: str) -> None:
-        """Unless something of its kind was said."""
+        """Show ``text``, unless something of its kind was shown."""
         if kind not in self._told:
             self._told.add(kind)
-            self._display.notice(text)
+            self._display.warning(text)
 
     def of_camera(self, capture: Capture) -> None:
         if capture.damaged:
-            self.once("damaged", "the stream is damaged: after each fault the last picture is held until a keyframe")
+            self.once(
+                "damaged", "the stream is damaged; after each fault the last picture is shown until the next keyframe"
+            )
         gone = capture.state == "lost" and not capture.broken
         if gone != self._was_gone:
             self._was_gone = gone
             held = f"the last picture is held for {HOLD_FOR:.0f} seconds, then the background is shown"
-            self._display.notice(f"{capture.gone or 'the camera stopped'}; {held}" if gone else "the camera is back")
+            self._display.warning(f"{capture.gone or 'the camera stopped'}; {held}" if gone else "the camera is back")
 
     def of_outputs(self, after: str = "") -> None:
-        """What the outputs have to say and has not been said yet."""
+        """Show the outputs' new failures and notes."""
         for failure in self._outputs.failures[self._failures :]:
-            self._display.notice(f"{failure}{after}")
+            self._display.warning(f"{failure}{after}")
         self._failures = len(self._outputs.failures)
         for note in self._outputs.notes[self._notes :]:
             self._display.notice(note)
         self._notes = len(self._outputs.notes)
 
     def once_more(self, failure: OutputError) -> OutputError:
-        """The error that the run ends with: short if the user was told of it when it happened."""
+        """The error that ends the run: short if the user has seen it already."""
         if failure not in self._outputs.failures[: self._failures]:
             return failure
         lost = ", ".join(self._outputs.lost)
@@ -272,11 +268,9 @@ class Notices:
 
 
 def too_slow(model: str, device: str, rate: float, *, lights: bool, pinned: bool) -> str:
-    """What to say, and what would help here.
+    """The notice that this machine is too slow, with what would help.
 
     Args:
-        model, device: The model's name, and where it runs.
-        rate: Pictures a second that are wanted.
         lights: Light wrap or match is in use.
         pinned: The user chose the setting.
     """
@@ -294,7 +288,7 @@ def too_slow(model: str, device: str, rate: float, *, lights: bool, pinned: bool
 
 @contextmanager
 def _noting_what_is_kept(outputs: Outputs) -> Iterator[None]:
-    """An interrupted run says what is left of its files."""
+    """Note on an interrupt what is left of the files."""
     try:
         yield
     except KeyboardInterrupt as exc:
@@ -305,7 +299,7 @@ def _noting_what_is_kept(outputs: Outputs) -> Iterator[None]:
 
 @contextmanager
 def signals_heeded() -> Iterator[threading.Event]:
-    """The event is set by the first signal to end, so that files are finished; a second one ends the process."""
+    """The first signal sets the event, so that files are completed; a second one raises ``KeyboardInterrupt``."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():  # signals reach no other thread
         yield asked
@@ -318,7 +312,7 @@ def signals_heeded() -> Iterator[threading.Event]:
         asked.set()
 
     for number in (getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # under nohup, say
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             before[number] = signal.signal(number, heed)
     try:
         yield asked

@@ -1,4 +1,4 @@
-"""A frame at about 120 rows. Light and edge colours are smooth, and there they cost the same for any frame size."""
+"""A frame at about 120 rows, where light and edge colours are computed at the same cost for any frame size."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def shrunk(picture: NDArray[Any]) -> Floats:
     height, width = picture.shape[:2]
     share = min(1.0, ROWS / height)
     while picture.shape[0] >= 4 * ROWS and not (picture.shape[0] % 2 or picture.shape[1] % 2):
-        half = picture.shape[1] // 2, picture.shape[0] // 2  # means of four are several times faster than others
+        half = picture.shape[1] // 2, picture.shape[0] // 2  # halving is several times faster
         picture = cv2.resize(picture, half, interpolation=cv2.INTER_AREA)
     size = max(1, round(width * share)), max(1, round(height * share))
     return cast(Floats, cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.float32, copy=False))
@@ -51,12 +51,12 @@ def times(picture: Floats, weight: Floats) -> Floats:
 
 
 def at_size(picture: Floats, like: NDArray[Any]) -> Floats:
-    """Scaled up to the rows and columns of another."""
+    """Scaled up to another picture's size."""
     return cast(Floats, cv2.resize(picture, (like.shape[1], like.shape[0]), interpolation=cv2.INTER_LINEAR))
 
 
 def at_places(picture: Floats, like: NDArray[Any], places: NDArray[np.intp]) -> Floats:
-    """(len(places), 3): :func:`at_size` at these indices of flattened pixels only, to 1/32 of a pixel."""
+    """(len(places), 3): :func:`at_size` at these indices of the flattened pixels only, to 1/32 of a pixel."""
     height, width = like.shape[:2]
     count = len(places)
     padded = np.zeros((2, -(-max(count, 1) // _ROW) * _ROW), np.float32)

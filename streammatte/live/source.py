@@ -1,4 +1,4 @@
-"""A camera, stream, file or pattern as pictures in real time, without delay."""
+"""Pictures of a camera, stream, file or pattern in real time, without delay; damaged ones are never given."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 
 import av
 import cv2
@@ -15,9 +16,8 @@ import torch
 from streammatte.color.ycbcr import RgbReader, Samples, color_of
 from streammatte.errors import DecodeFailed, InputError, NoVideoStream
 from streammatte.frame import Frame, StreamInfo
-from streammatte.live.cameras import USUAL_RATE
-from streammatte.live.damaged_streams import WholePictures
-from streammatte.live.opening import Place, reason_of
+from streammatte.live.cameras import USUAL_RATE, Place, reason_of
+from streammatte.media.read.choosing import picture_of
 from streammatte.media.read.orientation import Orientation, display_matrix
 
 CLOCK = Fraction(1, 90000)
@@ -26,18 +26,22 @@ CLOCK = Fraction(1, 90000)
 _OFF_THE_CLOCK = 5.0  # seconds that pts may be off real time before they count as broken
 _LARGEST = 8192
 _LIKELY_RATES = Fraction(1, 60), 240  # a second; transport streams may state their clock instead
+# Containers whose demuxers mark damaged packets. They often have open groups of pictures, of which a strict H.264
+# decoder that joins midway takes none.
+_MARKED = ("mpegts", "hls")
+_DOUBTFUL = 2  # packets after a marked one: FFmpeg's parsers put the mark up to two packets early
 
 
 class StreamLost(DecodeFailed):
-    """It gave pictures, and was unplugged, went out of reach, or fell silent."""
+    """It was unplugged, went out of reach, or fell silent."""
 
 
 @dataclass(slots=True, eq=False)
 class Picture:
-    """A picture as decoded. Its colours are computed only if somebody wants them.
+    """A picture as decoded. Its colours are computed on demand.
 
     Attributes:
-        index: Counts every picture that the source gave.
+        index: Counts every picture of the source.
         pts: In :data:`CLOCK`.
         at: ``time.monotonic()`` at its arrival.
     """
@@ -49,26 +53,26 @@ class Picture:
     _reader: _Reader = field(repr=False)
 
     def frame(self) -> Frame:
-        """(3, H, W) uint8 or uint16, of the source's size. For one thread at a time."""
+        """(3, H, W) uint8 or uint16, of the source's size. Call it from one thread at a time."""
         return Frame(torch.from_numpy(self._reader(self._decoded)).permute(2, 0, 1), self.pts, self.index)
 
 
 class LiveSource:
-    """Pictures at the pace at which they happen. Files and patterns are played once, by their own pts.
+    """Pictures in real time. Files and patterns are played once, by their own pts.
 
-    It can be reopened after it was lost. Then ``index`` and ``pts`` go on growing, and every frame keeps the first
-    one's size, scaled to cover it and cropped about its middle if need be.
+    It can be reopened after it was lost. Then ``index`` and ``pts`` go on growing, and frames keep the first one's
+    size, scaled and cropped about the middle if necessary.
 
     Args:
         spec: ``lavfi:PATTERN``, a file, an address with a scheme, or a camera's number, name or device; by default the
             first camera.
-        size: (H, W). A camera is asked for it, and whatever comes is brought to it.
-        rate: A camera is asked for it; frames beyond it are left out.
+        size: (H, W) to ask a camera for; other pictures are scaled and cropped to it.
+        rate: To ask a camera for; frames beyond it are left out.
 
     Attributes:
         info: ``frame_rate`` is what the source states, at most ``rate``.
         name: Its name in messages.
-        notes: How it differs from what was asked for, a line each.
+        notes: How it differs from what was asked for.
 
     Raises:
         SourceNotFound: It does not exist, or does not answer in time.
@@ -97,7 +101,7 @@ class LiveSource:
 
     @property
     def paced(self) -> bool:
-        """It is not real time by itself, and begins with the first picture asked for."""
+        """It does not run in real time by itself, and begins when the first picture is taken."""
         return self._now.paced
 
     @property
@@ -107,7 +111,7 @@ class LiveSource:
 
     @property
     def broken(self) -> bool:
-        """The last picture was damaged, and nothing is given before a whole keyframe."""
+        """The last picture was damaged, and none is given before a whole keyframe."""
         return self._now.whole.broken
 
     def pictures(self) -> Iterator[Picture]:
@@ -150,7 +154,7 @@ class LiveSource:
         self._now = opened
 
     def stop(self) -> None:
-        """Let :meth:`pictures` end soon; from any thread."""
+        """Make :meth:`pictures` end soon; from any thread."""
         self._stopping.set()
 
     def close(self) -> None:
@@ -174,7 +178,6 @@ class _Opened:
         first, frames: Its pictures.
         size: (H, W), upright.
         rate: As stated.
-        paced: See ``LiveSource.paced``.
     """
 
     def __init__(self, place: Place, size: tuple[int, int] | None, rate: Fraction | None) -> None:
@@ -183,16 +186,16 @@ class _Opened:
             container = place.open(size, rate)
             self.whole = WholePictures(container, place.name, mapped=place.kind == "device")
             if place.kind == "file" and container.format.name.endswith(("_pipe", "image2")):
-                raise NoVideoStream(f"{place.name} is a still image", hint="give a clip, or a camera")
+                raise NoVideoStream(f"{place.name} is a still image", hint="use a clip or a camera")
             # A clip on a web server is no more real time than one on a disk.
-            on_the_web = place.spec.startswith("http") and bool(container.duration)
+            on_the_web = place.spec.lower().startswith("http") and bool(container.duration)
             self.paced = place.kind in ("file", "pattern") or on_the_web
             self.frames = iter(self.whole)
             first = next(self.frames, None)
-            self.whole.damaged = 0  # joining a stream midway begins with half a picture, which is not damage
+            self.whole.damaged = 0  # a stream that is joined midway begins with half a picture
             if first is None:
                 raise DecodeFailed(
-                    f"cannot decode any picture of {place.name}", hint="it may be cut short, damaged or in use"
+                    f"cannot decode any picture of {place.name}", hint="it may be truncated, damaged or in use"
                 )
         except BaseException as exc:
             if container is not None:
@@ -209,11 +212,89 @@ class _Opened:
         self.size = (first.width, first.height) if turned else (first.height, first.width)
 
     def seconds_of(self, decoded: av.VideoFrame, seconds: float) -> float:
-        """When a picture is shown, from the first: by its pts, or by ``seconds`` if these are broken."""
+        """Seconds since the first picture: by its pts, or ``seconds`` if these are broken."""
         if decoded.pts is None or self.first.pts is None or decoded.time_base is None:
             return seconds
         stated = float((decoded.pts - self.first.pts) * decoded.time_base)
         return stated if self.paced or abs(stated - seconds) < _OFF_THE_CLOCK else seconds
+
+
+class WholePictures:
+    """Decodes a container's pictures.
+
+    Args:
+        container: As opened.
+        name: For messages.
+        mapped: Raw pictures lie in a device's own memory.
+
+    Attributes:
+        damaged: Packets and pictures that were not whole, so far.
+        broken: The last one was not, and none is given before a whole keyframe.
+
+    Raises:
+        NoVideoStream: It has no video.
+    """
+
+    def __init__(self, container: av.container.InputContainer, name: str, *, mapped: bool) -> None:
+        stream = picture_of(container)
+        if stream is None:
+            raise NoVideoStream(f"{name} has no video", hint="use a camera, or a stream with pictures")
+        self.stream = stream
+        self.damaged = 0
+        self.broken = False
+        self._container, self._context = container, stream.codec_context
+        self._copies = mapped and self._context.name == "rawvideo"
+        self._context.thread_type = "SLICE"  # frame threads would each hold a picture back
+        if not container.format.name.startswith(_MARKED) and not self._context.codec.intra_only:
+            # A decoder that conceals damage fills in pieces of other pictures. Intra-only pictures cannot, and many
+            # webcams' JPEGs are not quite valid.
+            self._context.options = {"err_detect": "crccheck+explode"}
+
+    def __iter__(self) -> Iterator[av.VideoFrame]:
+        doubtful = 0
+        begins = True  # no packet that is shown after the first keyframe has come yet
+        begun_at: int | None = None  # its pts
+        for packet in self._container.demux(self.stream):
+            if packet.is_corrupt:
+                self._break()
+                begins, begun_at, doubtful = True, None, _DOUBTFUL
+                continue
+            doubtful -= 1
+            if doubtful >= 0 or (self.broken and not packet.is_keyframe):
+                continue
+            if begins and packet.is_keyframe:
+                begun_at = packet.pts
+            elif begins and begun_at is not None and packet.pts is not None:
+                if packet.pts < begun_at:
+                    continue  # it belongs to an open group of pictures, and depends on earlier ones
+                begins = False
+            decoded = self._decoded(packet)
+            if decoded is None:
+                self._break()
+                begins, begun_at = True, None
+                continue
+            self.broken = False
+            yield from decoded
+
+    def _decoded(self, packet: av.Packet[Any]) -> list[av.VideoFrame] | None:
+        """A packet's pictures; ``None`` if one of them is damaged."""
+        if self._copies and packet.size:
+            # The memory vanishes with the device: a picture still in use would crash the process.
+            copy: av.Packet[Any] = av.Packet(bytes(packet))
+            copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+            packet = copy
+        try:
+            decoded = self._context.decode(packet)
+        except av.FFmpegError:
+            return None
+        return None if any(frame.is_corrupt for frame in decoded) else decoded
+
+    def _break(self) -> None:
+        """Count the damage, and drop what the next pictures would depend on."""
+        self.damaged += 1
+        if not self._context.codec.intra_only:
+            self.broken = True
+            self._context.flush_buffers()
 
 
 class _Reader:
@@ -252,7 +333,7 @@ def _kept(columns: int, rows: int, width: int, height: int) -> tuple[int, int]:
 
 
 def _differences(name: str, given: _Opened, size: tuple[int, int] | None, rate: Fraction | None) -> list[str]:
-    """How what a source gives differs from what was asked for, in at most one line."""
+    """How the source differs from what was asked for, in at most one line."""
     height, width = given.size
     size_differs = size is not None and size != given.size
     if not size_differs and (rate is None or given.rate >= rate * Fraction(98, 100)):

@@ -1,4 +1,4 @@
-"""The status line of a live run: rates, latency, what was dropped."""
+"""The status of a live run: rates, latency, dropped frames."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 _RATE_OVER = 3.0  # seconds
 _LATENCIES = 300  # pictures that the percentiles are taken over
-_LONGEST = 10_000  # milliseconds that are told apart over a whole run
+_LONGEST = 10_000  # milliseconds; longer ones count as this
 
 State = Literal["starting", "live", "lost", "stopped"]
 
@@ -23,19 +23,16 @@ class Status:
     Attributes:
         state: ``starting`` before the first matte; ``lost`` while the camera is gone.
         seconds: Since the run began.
-        rate_in, rate_out: Frames a second from the camera, and pictures of them that were shown, over the last seconds;
-            when stopped, over the run.
-        latency_ms, latency_p95_ms: Median and 95th percentile from capture until a picture is handed to the outputs,
-            lately or over the run. An output's queue comes on top. ``None`` before the first picture.
+        rate_in, rate_out: Frames a second from the camera, and of those shown, lately; when stopped, over the run.
+        latency_ms, latency_p95_ms: Median and 95th percentile from capture until the outputs get the picture, without
+            their queues. ``None`` before the first picture.
         shown: Frames that were shown.
         dropped: Frames that came while others were being matted.
-        dropped_by_outputs: Pictures that an output had no room for.
+        dropped_by_outputs: Pictures that an output's queue had no room for.
         held: Pictures shown in place of frames that did not come.
         failed: Frames without a matte, which were not shown.
         damaged: Packets and pictures that arrived damaged.
         reconnections: How often the camera was lost and found again.
-        setting: The model's setting.
-        model, device: The model's name, and where it runs.
     """
 
     state: State
@@ -89,7 +86,7 @@ class Rate:
         self._times: deque[float] = deque()
 
     def add(self, at: float) -> None:
-        """It happened at that time of the monotonic clock."""
+        """Count one, at that time of the monotonic clock."""
         if self.count:
             self.gap = at - self.last
         else:
@@ -112,7 +109,7 @@ class Rate:
 
 
 class Gauge:
-    """Measures pictures as they are shown. Its memory does not grow with the run."""
+    """Measures pictures as they are shown, in constant memory."""
 
     def __init__(self) -> None:
         self.shown = Rate()
@@ -126,7 +123,7 @@ class Gauge:
         return time.monotonic() - self._begin
 
     def picture(self, at: float) -> None:
-        """One was handed to the outputs; its frame was captured ``at``."""
+        """One whose frame was captured ``at`` was handed to the outputs."""
         now = time.monotonic()
         self.shown.add(now)
         late = 1000 * (now - at)

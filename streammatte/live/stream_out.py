@@ -1,4 +1,4 @@
-"""Pictures out as a stream: to an address or to standard output, each as soon as it is there."""
+"""Streams to an address or to standard output, each picture at once."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _TAKEN_WITHIN = 10_000_000  # microseconds before a receiver that takes nothing 
 _DATAGRAM = 1316  # bytes: the seven packets of a transport stream that fit
 
 
-class ReaderLeft(Exception):  # noqa: N818 - it is how a pipe ends, not an error
-    """Nobody reads standard output any more."""
+class ReaderLeft(Exception):  # noqa: N818 - this is how a pipe ends, not an error
+    """The reader of standard output is gone."""
 
 
 def scheme_of(target: str) -> str | None:
@@ -42,7 +42,7 @@ def scheme_of(target: str) -> str | None:
 
 
 def check_address(target: str) -> None:
-    """Refuse an address that nothing can be sent to.
+    """Refuse an address that cannot be sent to.
 
     Raises:
         UnsupportedOutput: Its protocol is unknown, or it has no port.
@@ -105,7 +105,7 @@ class StreamWriter:
         """Connect.
 
         Raises:
-            WriteFailed: Nobody is there to receive it.
+            WriteFailed: There is no receiver.
             UnsupportedOutput: This FFmpeg does not have the protocol.
         """
         try:
@@ -125,7 +125,7 @@ class StreamWriter:
 
         Raises:
             WriteFailed: The receiver takes no more.
-            ReaderLeft: Nobody reads standard output any more.
+            ReaderLeft: The reader of standard output is gone.
         """
         if self._container is None:
             raise RuntimeError("a stream takes pictures inside its with statement only")
@@ -174,7 +174,7 @@ class StreamWriter:
         if kind == "fifo":
             context.flags |= Flags.global_header
         if not self._raw:
-            context.gop_size = max(1, round(self._info.frame_rate))  # whoever joins late waits for a second
+            context.gop_size = max(1, round(self._info.frame_rate))  # a viewer who joins late waits for a second
             context.colorspace = matrix_for(self._info.color, self._info.width, self._info.height)
             context.color_range = STUDIO
         self._stream = stream

@@ -1,7 +1,7 @@
-"""The region of the picture that the network looks at: the subject, and a margin around it.
+"""The region of the picture that the network sees: the subject with a margin.
 
 A subject that fills the input is seen more sharply at the same cost, and nothing far from it can be mistaken for it.
-The region stays in place while the subject stays well within it, since the network answers differently for each.
+The region stays in place while the subject is well within it, since each region gives a slightly different answer.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from streammatte.motion import Plane
 SEEN = 0.3  # alpha that counts as subject
 SPECK = 0.002  # of the picture's area: smaller pieces are ignored
 MARGIN = 0.15  # of the subject's height and width, on each side
-TIGHT = 0.03  # of these: with a smaller margin the region is chosen anew
+TIGHT = 0.03  # of these: with a smaller margin, a new region is chosen
 WHOLE = 0.75  # of the picture's area: a larger region is not worth it
-LOOSE = 1.6  # times the area that is needed: a larger region is chosen anew
-LOST = 0.5  # of the subject's area: it cannot shrink to less between two frames
-NEWCOMER = 0.005  # of the picture's area: anybody else must be at least that large
+LOOSE = 1.6  # times the area that is needed: beyond it, a new region is chosen
+LOST = 0.5  # of the subject's area, which cannot shrink to less between two frames
+NEWCOMER = 0.005  # of the picture's area: smaller ones are ignored
 
 
 class Box(NamedTuple):
@@ -42,7 +42,7 @@ class Box(NamedTuple):
         return self.grown_by(Box(x, y, x, y), width, height)
 
     def grown_by(self, sides: Box, width: int, height: int) -> Box:
-        """Extended by so many pixels to the left, up, right and down, within the picture."""
+        """Extended by a number of pixels on each side, within the picture."""
         return Box(
             max(0, self.x0 - sides.x0),
             max(0, self.y0 - sides.y0),
@@ -68,7 +68,7 @@ NOT_BEYOND = Box(0, 0, 0, 0)
 
 
 def subject_box(alpha: Plane) -> Box | None:
-    """The box around a matte, specks apart; ``None`` if it is empty."""
+    """The box around a matte, without specks; ``None`` if it is empty."""
     return _box_of(alpha > SEEN, SPECK)
 
 
@@ -76,9 +76,9 @@ def choose(subject: Box | None, now: Box | None, width: int, height: int) -> Box
     """The region for a subject; ``None`` is the whole picture.
 
     Args:
-        subject: The box around the subject as it is expected.
+        subject: The box where the subject is expected.
         now: The present region.
-        width, height: The picture's.
+        width, height: Of the picture.
     """
     if subject is None:
         return None
@@ -89,7 +89,7 @@ def choose(subject: Box | None, now: Box | None, width: int, height: int) -> Box
 
 
 def touches(alpha: Plane, region: Box) -> bool:
-    """Whether the subject of a matte, (H, W) of the whole picture, seems to extend beyond the region it was made of."""
+    """Whether a matte, (H, W) of the whole picture, reaches an inner edge of the region it was made from."""
     height, width = alpha.shape
     own = region.of(alpha) > SEEN
     sides = [own[0] & (region.y0 > 0), own[-1] & (region.y1 < height), own[:, 0] & (region.x0 > 0)]
@@ -98,19 +98,19 @@ def touches(alpha: Plane, region: Box) -> bool:
 
 
 def lost(alpha: Plane, expected: Plane) -> bool:
-    """Whether most of the subject is not where it was expected."""
+    """Whether most of the expected subject is missing."""
     return bool(np.count_nonzero(alpha > SEEN) < LOST * np.count_nonzero(expected > SEEN))
 
 
 def newcomer(alpha: Plane, region: Box) -> Box | None:
-    """The box around what a matte of the whole picture shows outside of a region; ``None`` if it is too small."""
+    """The box around what a matte of the whole picture has outside of a region; ``None`` if it is too small."""
     outside = alpha > 0.5
     region.of(outside)[:] = False
     return _box_of(outside, NEWCOMER)
 
 
 def beyond(subject: Box | None, found: Box | None) -> Box:
-    """How far something that was found extends beyond the subject on each side, in pixels, for ``grown_by``."""
+    """By how many pixels ``found`` extends beyond the subject on each side, for ``grown_by``."""
     if subject is None or found is None:
         return NOT_BEYOND
     return Box(
@@ -122,7 +122,7 @@ def beyond(subject: Box | None, found: Box | None) -> Box:
 
 
 def _box_of(mask: NDArray[np.bool_], least: float) -> Box | None:
-    """The box around all pieces of a mask that have at least that share of the picture's area."""
+    """The box around all pieces of a mask with at least that share of the picture's area."""
     _, _, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     large = [(x, y, x + w, y + h) for x, y, w, h, size in boxes[1:].tolist() if size >= least * mask.size]
     if not large:

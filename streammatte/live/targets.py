@@ -1,8 +1,11 @@
-"""The targets of ``--to``, several at once: checking them, opening them, and going on when one of them fails."""
+"""The targets of ``--to``: checking them, a thread for each, and going on when one of them fails."""
 
 from __future__ import annotations
 
 import sys
+import threading
+import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from fractions import Fraction
@@ -10,19 +13,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from streammatte.errors import OutputError, UnsupportedOutput
+from streammatte.errors import OutputError, UnsupportedOutput, WriteFailed
 from streammatte.frame import ColorSpec, Frame, StreamInfo
-from streammatte.live.contracts import Controls, Shown
-from streammatte.live.output_thread import OutputThread
+from streammatte.live.contracts import Controls, Output, Shown
 from streammatte.live.recording import Recording, recording_encoding
 from streammatte.live.stream_out import CLOCK, STDOUT, ReaderLeft, StreamWriter, check_address, scheme_of
 from streammatte.live.virtual_camera import VirtualCamera
 from streammatte.live.window import Window
 from streammatte.media.addresses import without_secrets
 from streammatte.media.write.output import check_apart, check_target, through_links
+from streammatte.media.write.part import Part
 
 _WINDOW, _CAMERA = "window", "camera"
 _ANY = StreamInfo(640, 360, CLOCK, Fraction(30), None, ColorSpec())  # no file name is refused because of the camera
+
+_HELD = 2  # pictures that wait for a stream or a virtual camera: late ones are worthless there
+_HELD_FOR_FILE = 30
+_PATIENCE = 0.9  # seconds at the end for all outputs to take what is left
+_PATIENCE_FOR_FILES = 30.0
 
 
 def check_outputs(
@@ -35,7 +43,7 @@ def check_outputs(
         alpha: A background is ``transparent``.
         overwrite: Files may be replaced.
         json: The status goes to standard output.
-        read: Names of what is read, and what each is.
+        read: Names of what is read, each with what it is for messages.
 
     Raises:
         OutputError: One of them is refused.
@@ -76,23 +84,21 @@ def _needs_even_sizes(target: str) -> bool:
 
 
 class Outputs:
-    """All outputs of a run as one. A context manager.
+    """All outputs of a run.
 
-    One that fails is left, and the others go on; at the end, or when none is left, the first failure is raised. A run
-    that an error ends before anybody was shown leaves no files.
+    One that fails is closed, and the others go on; at the end, or when none is left, the first failure is raised. A run
+    that an error ends before a subject was shown leaves no files.
 
     Args:
         targets: As ``--to`` names them: ``camera``, ``camera:NAME``, ``window``, an address, a file, ``-``.
-        info: The pictures' stream.
         controls: Set by keys in a window.
         alpha: Pictures have four channels.
-        overwrite: Files may be replaced.
         backgrounds: How many the key cycles through.
 
     Attributes:
-        failures: What has failed so far.
-        lost: The targets that did.
-        notes: What else the user should know, a line each.
+        failures: So far.
+        lost: The targets that failed.
+        notes: For the user.
     """
 
     def __init__(
@@ -124,7 +130,7 @@ class Outputs:
 
     @property
     def ended(self) -> bool:
-        """A key asked for the end, or no output is left."""
+        """A key ended the run, or no output is left."""
         return self._controls.quit or not self._open
 
     @property
@@ -152,13 +158,13 @@ class Outputs:
         return self
 
     def before(self, frame: Frame) -> None:
-        """The raw frame of what is shown next: for windows, and for nothing else."""
+        """The raw frame of the next picture: for windows, and for nothing else."""
         for output in self._targets:
             if isinstance(output, Window):
                 output.before(frame)
 
     def show(self, shown: Shown) -> None:
-        """Hand a picture to all outputs. Waits for none of them.
+        """Hand a picture to all outputs, without waiting for any.
 
         Raises:
             OutputError: The last of them has failed.
@@ -194,7 +200,7 @@ class Outputs:
             raise self.failures[0]
 
     def kept(self) -> list[str]:
-        """A line for each file: whether it is complete, or what there is of it."""
+        """A line for each file: whether it is complete, or what is left of it."""
         return [line for output in self._targets if isinstance(output, OutputThread) and (line := output.kept())]
 
     def _leave(
@@ -224,3 +230,103 @@ def _threaded(target: str, info: StreamInfo, *, alpha: bool, overwrite: bool) ->
         return OutputThread(StreamWriter(target, info, alpha=alpha))
     path = Path(target)
     return OutputThread(Recording(path, info, alpha=alpha, overwrite=overwrite), path=path)
+
+
+class OutputThread:
+    """An output with a thread and a queue of its own. A full queue drops its oldest picture.
+
+    Args:
+        output: Entered in the caller's thread, so that it fails there; left in its own.
+        path: The file that it writes, if any; files get more time.
+    """
+
+    def __init__(self, output: Output, *, path: Path | None = None) -> None:
+        self.dropped = 0
+        self.path = path
+        self._output = output
+        self._waiting: deque[Shown] = deque(maxlen=_HELD if path is None else _HELD_FOR_FILE)
+        self._came = threading.Condition()
+        self._until: float | None = None  # set once the end has begun
+        self._completed = False
+        self._error: BaseException | None = None  # that the output is left with
+        self._failure: BaseException | None = None
+        self._told = False
+        self._thread = threading.Thread(target=self._run, name="streammatte-output", daemon=True)
+
+    @property
+    def note(self) -> str | None:
+        return self._output.note
+
+    def __enter__(self) -> Self:
+        self._output.__enter__()
+        self._thread.start()
+        return self
+
+    def show(self, shown: Shown) -> None:
+        """Queue a picture.
+
+        Raises:
+            OutputError: The output refused an earlier one.
+            ReaderLeft: The reader of standard output is gone.
+        """
+        self._tell()
+        with self._came:
+            self.dropped += len(self._waiting) == self._waiting.maxlen
+            self._waiting.append(shown)
+            self._came.notify()
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """Take no more pictures; its time to end begins. An error is passed on to the output."""
+        with self._came:
+            if self._until is None:
+                self._error = error
+                self._until = time.monotonic() + (_PATIENCE if self.path is None else _PATIENCE_FOR_FILES)
+            self._came.notify()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.finish(exc)
+        assert self._until is not None
+        self._thread.join(max(0.0, self._until - time.monotonic()))
+        if self._thread.is_alive() and kind is None:
+            raise WriteFailed(
+                f"{self._output.description} did not take the last pictures",
+                hint="check that the receiver is not stuck",
+            )
+        if kind is None and not self._told and not isinstance(self._failure, ReaderLeft):
+            self._tell()
+
+    def kept(self) -> str:
+        """What is left of its file, in one line; empty if there is none."""
+        if self.path is None:
+            return ""
+        if self._completed:
+            return f"{self.path} is complete"
+        part = Part(self.path).folder
+        return f"{part} holds what was recorded of {self.path}" if part.exists() else ""
+
+    def _tell(self) -> None:
+        if self._failure is not None:
+            self._told = True
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            try:
+                while (shown := self._next()) is not None:
+                    self._output.show(shown)
+            except BaseException as exc:
+                self._output.__exit__(type(exc), exc, exc.__traceback__)
+                raise
+            error = self._error
+            self._output.__exit__(None if error is None else type(error), error, None)
+            self._completed = True
+        except BaseException as exc:  # raised again where the next picture is shown, or at the end
+            self._failure = exc
+
+    def _next(self) -> Shown | None:
+        """Wait for the next picture; ``None`` at the end."""
+        with self._came:
+            self._came.wait_for(lambda: self._waiting or self._until is not None)
+            return self._waiting.popleft() if self._waiting else None

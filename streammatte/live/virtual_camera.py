@@ -1,9 +1,8 @@
-"""A camera that other programs see: v4l2loopback on Linux, OBS on macOS, OBS or Unity Capture on Windows."""
+"""A virtual camera: v4l2loopback on Linux, OBS on macOS, OBS or Unity Capture on Windows."""
 
 from __future__ import annotations
 
 import platform
-from types import TracebackType
 from typing import Self
 
 import cv2
@@ -52,7 +51,7 @@ class VirtualCamera:
         try:
             self._camera = pyvirtualcam.Camera(width, height, max(float(self._info.frame_rate), 1.0), device=self._name)
         except (RuntimeError, ValueError, OSError) as exc:
-            how = _HOW.get(platform.system(), "pyvirtualcam's documentation lists the systems that have one")
+            how = _HOW.get(platform.system(), "see pyvirtualcam's documentation for supported systems")
             if self._name and platform.system() == "Linux":
                 how += "; then --to camera finds it, as does --to camera:/dev/videoN"
             raise WriteFailed(f"cannot open the {self.description}: {' '.join(str(exc).split())}", hint=how) from exc
@@ -71,9 +70,9 @@ class VirtualCamera:
         try:
             self._camera.send(rgb)
         except (RuntimeError, OSError) as exc:
-            raise WriteFailed(f"lost the {self.description}: {exc}", hint="check that the device is there") from exc
+            raise WriteFailed(
+                f"lost the {self.description}: {exc}", hint="check that its driver is still loaded"
+            ) from exc
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self._camera.close()

@@ -1,4 +1,4 @@
-"""A window with keys on the user's own screen, in a process of its own (``window_process.py``)."""
+"""A window on the user's screen, with keys, in its own process (``window_process.py``)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from tempfile import TemporaryFile
-from types import TracebackType
 from typing import Self, cast
 
 import cv2
@@ -63,7 +62,7 @@ class Window:
         return self
 
     def before(self, frame: Frame) -> None:
-        """The raw frame of what is shown next."""
+        """The raw frame of the next picture."""
         self._raw = frame
 
     def show(self, shown: Shown) -> None:
@@ -84,12 +83,10 @@ class Window:
         self._screen.draw(picture)
 
     def finish(self, error: BaseException | None = None) -> None:
-        """Take no more pictures, whatever ended the run; its time to close begins."""
+        """Take no more pictures; its time to close begins."""
         self._screen.finish()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self._screen.close()
 
     def _closed(self) -> None:
@@ -116,7 +113,7 @@ class Window:
         return cast(Picture, cv2.flip(rgb, 1)) if self._controls.mirror else rgb
 
     def _draw_keys(self, picture: Picture) -> None:
-        """A line of the keys; those that are switched on are bright."""
+        """A line of the keys, bright where switched on."""
         says = {
             "b": ("b background", False),
             "m": ("m mirror", self._controls.mirror),
@@ -144,14 +141,12 @@ class _Screen:
     """The window's process, and the threads that write to it and read from it.
 
     Args:
-        width, height: Of the window, at first.
+        width, height: Of the window at first.
         pressed: Called with each key, in lower case.
         closed: Called when the user closes the window.
 
     Attributes:
-        pid: The process.
         ready: It can take a picture, or is gone.
-        gone: It has ended.
     """
 
     def __init__(self, width: int, height: int, pressed: Callable[[str], None], closed: Callable[[], None]) -> None:
@@ -219,7 +214,9 @@ class _Screen:
                 hint="pip uninstall opencv-python-headless, then pip install opencv-python",
             )
         reason = next((line for line in said if "display" in line), said[-1] if said else "no answer")
-        return UnsupportedOutput(f"cannot open a window: {reason}", hint="use a desktop session, or another --to")
+        return UnsupportedOutput(
+            f"cannot open a window: {reason}", hint="run it in a desktop session, or use another --to"
+        )
 
     def _paint(self) -> None:
         """Writes pictures, since a process that hangs would block whoever writes to it."""

@@ -5,6 +5,7 @@ Importing this package is cheap: FFmpeg, OpenCV and torch are loaded when someth
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,12 +16,7 @@ __all__ = ["open_video", "open_writer"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "open_video":
-        from streammatte.media.read.opening import open_video
-
-        return open_video
-    if name == "open_writer":
-        from streammatte.media.write.opening import open_writer
-
-        return open_writer
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    room = "read" if name == "open_video" else "write"
+    return getattr(import_module(f"streammatte.media.{room}.opening"), name)

@@ -188,13 +188,14 @@ class Clip:
         with open_video(self._url, interlaced="deinterlace") as source:
             self._profile = source.info.profile
             while True:
-                time = begin
+                end = begin
                 first: int | None = None
                 for frame in source:
                     first = frame.pts if first is None else first
                     time = begin + (frame.pts - first) * source.info.time_base
+                    end = time + (frame.duration * source.info.time_base or 1 / source.info.frame_rate)
                     yield time, frame
-                begin = time + 1 / source.info.frame_rate
+                begin = end
                 self.lost = source.lost
 
 

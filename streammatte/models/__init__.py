@@ -1,7 +1,6 @@
-"""Models: which checkpoints exist, how they get here, on which device and at which precision they run.
+"""Checkpoints, downloads, devices and models. ``load_birefnet`` and ``load_sdmatte`` return bare networks.
 
-``load_birefnet`` and ``load_sdmatte`` give the networks alone. Everything is imported when first used: torch takes a
-second, diffusers and transformers several.
+Everything is imported on first use: torch takes a second, diffusers and transformers several.
 """
 
 from __future__ import annotations

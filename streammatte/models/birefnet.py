@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from os import PathLike
@@ -12,17 +14,31 @@ from torch import Tensor
 
 from streammatte.errors import ModelError
 from streammatte.frame import Frame
-from streammatte.models.device import PRECISIONS, choose_device, choose_precision, cores, cores_for, memory_of
+from streammatte.models.device import (
+    PRECISIONS,
+    choose_device,
+    choose_precision,
+    cores,
+    cores_for,
+    memory_of,
+    stop_at_a_layer,
+)
 from streammatte.models.hub import resolve
-from streammatte.models.nets.birefnet import IMAGENET_MEAN, IMAGENET_STD, NANO, BiRefNet, load_birefnet
+from streammatte.models.nets.birefnet import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    NANO,
+    BiRefNet,
+    fold_batch_norms,
+    load_birefnet,
+)
 from streammatte.models.nets.checkpoint import read_size
 from streammatte.models.nets.efficientnet import EfficientNetConfig
-from streammatte.models.nets.folding import fold_batch_norms
 from streammatte.models.table import NANO_SIZE, Checkpoint, find
 
-RELEASED_SIZE = (1024, 1024)  # the most likely training size of an unknown checkpoint
+RELEASED_SIZE = (1024, 1024)  # of most checkpoints
 MULTIPLE = 32  # the network's deepest features are at this stride
-LARGEST = 4096  # the family was trained at up to 2560; a typing error beyond this would use up all memory
+LARGEST = 4096  # the family was trained at up to 2560; a typing error would use up all memory
 _HINT = "try a smaller --size, --precision fp16, --batch 1, or --model birefnet-lite"
 
 
@@ -33,7 +49,7 @@ class BiRefNetModel:
         name: The checkpoint's name or file name.
         device: Where it computes.
         precision: ``fp32``, ``fp16`` or ``bf16``.
-        size: (H, W) that frames are resized to (squashed, as in training) for the network; may be changed at any time.
+        size: (H, W) that frames are squashed to for the network, as in training; may be changed at any time.
         weights: The checkpoint file, if it came from one.
     """
 
@@ -62,6 +78,10 @@ class BiRefNetModel:
     def __repr__(self) -> str:
         height, width = self.size
         return f"BiRefNetModel({self.name!r}, {width}×{height}, {self.precision} on {self.device})"
+
+    def obey(self, stopping: threading.Event) -> None:
+        """Once that is set, a call raises ``KeyboardInterrupt`` before the network's next layer."""
+        stop_at_a_layer(self._net, stopping)
 
     @torch.inference_mode()
     def __call__(self, frames: Sequence[Frame]) -> list[Tensor]:
@@ -102,11 +122,11 @@ def load_model(
         size: (H, W) of the network's input, multiples of 32; by default what the checkpoint was trained at.
         offline: Use only what is here.
         on_progress: Called with the bytes done and the total (if known) during a download.
-        on_notice: Called with what the user ought to know: a fallback, a licence that forbids commercial use.
+        on_notice: Called with a line for the user: a fallback, a licence that forbids commercial use.
 
     Raises:
-        ModelError, WeightsMissing, WeightsMismatch: No such model, no weights, or none that fit.
-        DeviceMissing, OutOfMemory: The machine lacks what was asked for.
+        ModelError, WeightsMissing, WeightsMismatch: There is no such model, or no weights that fit.
+        DeviceMissing, OutOfMemory: This machine has no such device, or too little memory.
     """
     chosen = choose_device(device)
     dtype = choose_precision(precision, chosen)
@@ -133,16 +153,21 @@ def load_model(
 
 
 def input_size(net: BiRefNet, path: Path, checkpoint: Checkpoint | None = None) -> tuple[int, int]:
-    """(H, W) of a network's input: from its file, from the table, or by its kind."""
+    """(H, W) of a network's input: from its file, the table, or its kind."""
     if stated := read_size(path):
         return stated
     return checkpoint.size if checkpoint else NANO_SIZE if net.config == NANO else RELEASED_SIZE
 
 
 def check_size(size: tuple[int, int], option: str = "") -> None:
-    """Raise ``ModelError`` unless a network's input can have that (H, W); the hint proposes the nearest one."""
-    if any(side % MULTIPLE or not MULTIPLE <= side <= LARGEST for side in size):
-        height, width = size
+    """Raise ``ModelError`` unless a network's input can have that (H, W); the hint suggests the nearest one."""
+    try:
+        height, width = map(operator.index, size)
+    except (TypeError, ValueError) as exc:
+        raise ModelError(
+            f"the input size must be two whole numbers, not {size!r}", hint="give height and width: (320, 320)"
+        ) from exc
+    if any(side % MULTIPLE or not MULTIPLE <= side <= LARGEST for side in (height, width)):
         raise ModelError(
             f"the input cannot be {width}×{height}: its sides must be multiples of {MULTIPLE} up to {LARGEST}",
             hint=f"try {option}{_allowed(width)}x{_allowed(height)}",

@@ -1,4 +1,4 @@
-"""Which device computes, in which type, and on how many cores."""
+"""Devices, precisions and numbers of cores."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from streammatte.errors import DeviceMissing, ModelError, OutOfMemory
 T = TypeVar("T")
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-LARGE = 512  # input size in pixels from which a network on the CPU takes much longer than what runs beside it
-OTHERS = 2  # cores that a small network leaves to what runs beside it: reading, stages, writing, other programs
+LARGE = 512  # input size in pixels from which a network on the CPU takes much longer than all else
+OTHERS = 2  # cores that a small network leaves to reading, stages, writing and other programs
 
 
 def available_devices() -> list[str]:
@@ -28,7 +28,7 @@ def available_devices() -> list[str]:
     return [*devices, "cpu"]
 
 
-def choose_device(name: str | None = None) -> torch.device:
+def choose_device(name: str | torch.device | None = None) -> torch.device:
     """The device of that name (``cpu``, ``cuda``, ``cuda:1``, ``mps``), or the best one here.
 
     Raises:
@@ -37,6 +37,7 @@ def choose_device(name: str | None = None) -> torch.device:
     here = available_devices()
     if name is None:
         return torch.device(here[0])
+    name = str(name)
     if (name != "cuda" and name not in here) or (name == "cuda" and "cuda:0" not in here):
         raise DeviceMissing(
             f"no device {name!r} on this machine",
@@ -88,15 +89,15 @@ def cores(count: int, before: int | None = None) -> Iterator[None]:
     """Let torch use that many cores in this thread, and in threads that start within.
 
     Args:
-        count: How many.
-        before: What to set it to afterwards; by default what this thread found.
+        before: What to set it to afterwards; by default the present number.
     """
-    before = torch.get_num_threads() if before is None else before
+    # Asked even if nobody wants it: torch sets a new thread's number at its first use, and would undo ours then.
+    found = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(found if before is None else before)
 
 
 @contextmanager
@@ -122,6 +123,17 @@ def computed_on(count: int, items: Generator[T]) -> Generator[T]:
                 yield item
 
     return work()
+
+
+def stop_at_a_layer(net: torch.nn.Module, stopping: threading.Event) -> None:
+    """Make the network raise ``KeyboardInterrupt`` before its next layer once ``stopping`` is set."""
+
+    def go_on(*module_and_inputs: object) -> None:
+        if stopping.is_set():
+            raise KeyboardInterrupt
+
+    for module in net.modules():
+        module.register_forward_pre_hook(go_on)
 
 
 @contextmanager

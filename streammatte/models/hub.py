@@ -30,9 +30,9 @@ if TYPE_CHECKING:  # a third of a second to import, and most runs find their wei
 Progress = Callable[[int, int | None], None]
 Result = TypeVar("Result")
 
-HUB_SECONDS = 4.0  # for the hub's first answer: a run without a network starts within five seconds
+HUB_SECONDS = 4.0  # for the hub's first answer, so that a run without a network starts within five seconds
 STALL_SECONDS = 30.0  # without a single byte, during a download
-ATTEMPTS = 5  # to resume a broken download, first after a tenth of a second, then after four times longer each
+ATTEMPTS = 5  # at a download, with pauses that grow fourfold from a tenth of a second
 
 
 def resolve(
@@ -47,19 +47,19 @@ def resolve(
     """The checkpoint that a name stands for, and its file, downloaded if necessary.
 
     ``"auto"`` is birefnet on a GPU and birefnet-lite-matting on a CPU if they are here or can be downloaded; otherwise
-    the bundled checkpoint, with a notice. If birefnet-lite is here and birefnet-lite-matting is not, a CPU uses
-    birefnet-lite, which does nearly as well without another download.
+    the bundled checkpoint, with a notice. If only birefnet-lite is here, a CPU uses that: it is nearly as good and
+    saves a download.
 
     Args:
         name: A checkpoint's name, or ``"auto"``.
         device_type: As ``torch.device.type`` has it.
         offline: Do not try the network, as with ``HF_HUB_OFFLINE``.
-        network: What a named checkpoint must be for, as the table has it.
+        network: ``birefnet`` or ``sdmatte``: what a named checkpoint must be for.
         on_progress: Called with the bytes done and the total (``None`` if unknown) during a download.
         on_notice: Called with a line that the user should see before the model is used.
 
     Raises:
-        ModelError: Unknown, or for something else.
+        ModelError: The name is unknown, or for something else.
         WeightsMissing, WeightsMismatch: As for ``fetch``. For ``"auto"``: the bundled file itself is missing.
     """
     notify = on_notice or (lambda line: None)
@@ -163,12 +163,12 @@ def hub_cache() -> Path:
 
 
 def hub_endpoint() -> str:
-    """The hub's address, without a trailing slash."""
+    """Without a trailing slash."""
     return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
 
 def offline_by_environment() -> bool:
-    """Whether ``HF_HUB_OFFLINE`` (or transformers' own variable, which the hub's library honours too) is set."""
+    """Whether ``HF_HUB_OFFLINE``, or transformers' own variable, is set."""
     value = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
     return value.upper() in {"1", "ON", "YES", "TRUE"}
 
@@ -214,7 +214,7 @@ def _check(checkpoint: Checkpoint, metadata: HfFileMetadata) -> tuple[str, str]:
     """The commit and the SHA-256 that the file will be kept under."""
     commit, stated = metadata.commit_hash or "", metadata.etag or ""
     if not re.fullmatch(r"[0-9a-f]{40}", commit) or not re.fullmatch(r"[0-9a-f]{64}", stated):
-        # A hotel's sign-in page answers every address, too. Both end up in file names, so neither is taken unchecked.
+        # A hotel's sign-in page answers every address. Both end up in file names, so both are checked.
         raise WeightsMissing(
             f"{hub_endpoint()} is not a Hugging Face hub: it stated no commit and SHA-256 for {checkpoint.repo}",
             hint=f"check HF_ENDPOINT and whether the network wants you to sign in, or {_by_hand(checkpoint)}",
@@ -303,7 +303,7 @@ def _open(url: str, timeout: float, *, first: int = 0) -> Response:
 
 
 def _within(seconds: float, call: Callable[[], Result]) -> Result:
-    """The result of ``call``, or ``TimeoutError``. In a thread, because looking up a host's name has no time limit."""
+    """The result of ``call``, or ``TimeoutError``. It runs in a thread, because name look-ups have no time limit."""
     outcome: Future[Result] = Future()
 
     def run() -> None:

@@ -16,12 +16,7 @@ from streammatte.models.table import CHECKPOINTS, Checkpoint, find
 
 
 def list_models(console: Console, as_json: bool = False) -> None:
-    """Print every checkpoint: name, file size, input size, licence and what it is good at.
-
-    Args:
-        console: Where to.
-        as_json: Print a JSON array of objects instead, with sizes in bytes and pixels.
-    """
+    """Print every checkpoint, as a table or as a JSON array of objects with sizes in bytes and pixels."""
     found = [(checkpoint, locate(checkpoint)) for checkpoint in CHECKPOINTS]
     if as_json:
         console.out(json.dumps([_as_dict(checkpoint, path) for checkpoint, path in found], indent=2), highlight=False)
@@ -48,7 +43,7 @@ def list_models(console: Console, as_json: bool = False) -> None:
 
 
 def pull(name: str, console: Console) -> Path:
-    """Download a checkpoint with a progress bar, unless it is here already; returns its file.
+    """Download a checkpoint with a progress bar, unless it is here; return its file.
 
     Raises:
         ModelError: Unknown, or as for ``fetch``.
@@ -66,7 +61,7 @@ def pull(name: str, console: Console) -> Path:
 
 @contextmanager
 def download_bar(console: Console, label: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A progress bar that appears with the first call of what this gives: bytes done, bytes in all."""
+    """A progress bar that appears at the first call of the yielded function: bytes done, bytes in all."""
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     progress = Progress(TextColumn("{task.description}"), *columns, console=console)
     task = progress.add_task(label, total=None)

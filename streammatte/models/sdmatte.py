@@ -1,4 +1,4 @@
-"""SDMatte as a model of regions: a frame and its transparent region in, the alpha there out."""
+"""SDMatte as a model: a frame and its transparent region in, the alpha there out."""
 
 from __future__ import annotations
 
@@ -13,19 +13,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from streammatte.errors import ModelError
+from streammatte.errors import ModelError, WeightsMissing
 from streammatte.frame import Frame
-from streammatte.models.device import PRECISIONS, choose_device, choose_precision, cores, cores_for, memory_of
+from streammatte.models.device import (
+    PRECISIONS,
+    choose_device,
+    choose_precision,
+    cores,
+    cores_for,
+    memory_of,
+    stop_at_a_layer,
+)
 from streammatte.models.hub import resolve
-from streammatte.models.table import CHECKPOINTS
+from streammatte.models.table import CHECKPOINTS, find
 
 if TYPE_CHECKING:
     from streammatte.models.nets.sdmatte import SDMatte
 
-SIZE = 1024  # the side of the square that the network was tested with; nothing else matters as much
+SIZE = 1024  # the side of the square; nothing else matters as much for quality
 MULTIPLE = 64  # the network's deepest grid is at this stride
 LARGEST = 2048
-MARGIN = 0.25  # of the region's longer side, all around it: what is behind the glass continues beside it
+MARGIN = 0.25  # of the region's longer side, on all sides: what is behind the glass continues beside it
 _HINT = "try a smaller --sdmatte-size, or --sdmatte sdmatte-lite"
 
 
@@ -66,16 +74,11 @@ class SDMatteRefiner:
         self._stopping = threading.Event()
         with memory_of(device, _HINT, "SDMatte"):
             self._net = net.cast(dtype).to(device)
-        for module in self._net.modules():
-            module.register_forward_pre_hook(self._go_on)
+        stop_at_a_layer(self._net, self._stopping)
 
     def stop(self) -> None:
-        """Make a call in another thread raise ``KeyboardInterrupt`` before the network's next layer."""
+        """Make a call in another thread raise ``KeyboardInterrupt`` at the network's next layer."""
         self._stopping.set()
-
-    def _go_on(self, *module_and_inputs: object) -> None:
-        if self._stopping.is_set():
-            raise KeyboardInterrupt
 
     @torch.inference_mode()
     def __call__(self, frame: Frame, region: Tensor) -> Tensor:
@@ -132,6 +135,18 @@ def crop_around(region: Tensor) -> Crop:
     return Crop(top, bottom, left, right)
 
 
+def check_refiner(name: str) -> None:
+    """Refuse what ``load_refiner`` could not load: neither a known checkpoint nor a file or folder that is there."""
+    path = Path(name)
+    if path.exists() and name not in (each.name for each in CHECKPOINTS):
+        return
+    if path.suffix in (".safetensors", ".pth") or len(path.parts) > 1:
+        raise WeightsMissing(
+            f"no such checkpoint: {name}", hint="check the path; `streammatte models` lists names, such as sdmatte"
+        )
+    find(name, "sdmatte")
+
+
 def load_refiner(
     model: str | PathLike[str] = "sdmatte",
     *,
@@ -152,11 +167,11 @@ def load_refiner(
         size: The side of the square that crops are resized to, a multiple of 64.
         offline: Use only what is here.
         on_progress: Called with the bytes done and the total (if known) during a download.
-        on_notice: Called with what the user ought to know.
+        on_notice: Called with a line for the user.
 
     Raises:
-        ModelError, WeightsMissing, WeightsMismatch: No such model, no weights, or none that fit.
-        DeviceMissing, OutOfMemory: The machine lacks what was asked for.
+        ModelError, WeightsMissing, WeightsMismatch: There is no such model, or no weights that fit.
+        DeviceMissing, OutOfMemory: This machine has no such device, or too little memory.
     """
     chosen = choose_device(device)
     dtype = _precision(precision, chosen)
@@ -190,7 +205,7 @@ def load_refiner(
 
 
 def _precision(name: str, device: torch.device) -> torch.dtype:
-    """As :func:`choose_precision`, but ``auto`` prefers bf16: Stable Diffusion 2 overflows fp16.
+    """As :func:`choose_precision`, but ``auto`` prefers bf16, since Stable Diffusion 2 overflows fp16.
 
     On a CPU with AVX-512's bf16 a keyframe takes two thirds of the time and half the memory.
     """

@@ -1,4 +1,4 @@
-"""Which checkpoints exist: their names, where they are published, under which licence, and what each is good at."""
+"""The known checkpoints: name, place, licence and what each is good at."""
 
 from __future__ import annotations
 
@@ -61,17 +61,14 @@ class Checkpoint:
 def find(name: str, network: str | None = None) -> Checkpoint:
     """The checkpoint of that name.
 
-    Args:
-        name: As the table has it.
-        network: What it must be for; anything by default.
-
     Raises:
-        ModelError: Unknown, and the hint lists close names; or it is for something else.
+        ModelError: It is unknown, and the hint lists close names; or it is not a ``network``.
     """
+    name = str(name)
     found = {checkpoint.name: checkpoint for checkpoint in CHECKPOINTS}
     if name not in found:
         close = difflib.get_close_matches(name.lower(), found, n=3, cutoff=0.5)
-        meant = f"did you mean {' or '.join(close)}? " if close else ""
+        meant = f"did you mean {', '.join(close[:-1])}{' or ' * (len(close) > 1)}{close[-1]}? " if close else ""
         raise ModelError(f"unknown model: {name}", hint=f"{meant}`streammatte models` lists all of them")
     if network in (None, found[name].network):
         return found[name]

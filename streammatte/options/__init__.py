@@ -15,7 +15,7 @@ __all__ = ["Edges", "Matting", "Network", "Options", "Reading", "Reporting", "Tr
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a run is asked for; ``streammatte --help-all`` says what each option means."""
+    """The options of a run; ``streammatte --help-all`` explains each."""
 
     reading: Reading = group(
         "reading", "INPUT is footage or a photograph. A MARK is a frame number, a time or a timecode of the clip."

@@ -31,11 +31,11 @@ class Option:
     """One option, as its field has it.
 
     Attributes:
-        flags: As typed; the first is the one that is shown. None: it is told by its place.
-        choices: What it may be, if that is a list.
-        parse: From what is typed, or given in Python, to the value.
+        flags: As typed; the first is the one that is shown. A positional option has none.
+        choices: Its only values, if they can be listed.
+        parse: Turns what is typed, or given in Python, into the value.
         example: A value that shows how it is written.
-        repeat: Given twice, it is refused, or its values are joined.
+        repeat: Whether it is refused when given twice, or its values are joined.
         common: ``--help`` shows it.
         section: A heading before it, where the options of a class are not nested in groups.
     """
@@ -89,7 +89,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Options that belong together, under a heading and a line on what its words mean."""
+    """Options under one heading, with a line on what the words mean."""
 
     title: str
     about: str
@@ -109,8 +109,8 @@ def option(
     """A dataclass field that is an option; ``default`` may be ``MISSING``.
 
     Args:
-        typed: Its flags and what follows them: ``-o, --output OUTPUT``; without flags, it is told by its place.
-        parse: If the field's type does not tell. See :class:`Option` for the others.
+        typed: Its flags and what follows them: ``-o, --output OUTPUT``; a positional option has no flags.
+        parse: By default, it follows from the field's type. See :class:`Option` for the others.
     """
     *flags, last = typed.split(", ")
     if last.startswith("-"):
@@ -123,9 +123,10 @@ def option(
 
 
 def like(other: type, name: str, **changes: Any) -> Any:
-    """The field that another class has under that name, with changes."""
+    """The field that another class has under that name, with changes; it is not common unless one of them says so."""
     field = other.__dataclass_fields__[name]  # type: ignore[attr-defined]
-    return dataclasses.field(default=changes.pop("default", field.default), metadata={**field.metadata, **changes})
+    metadata = {**field.metadata, "common": False, **changes}
+    return dataclasses.field(default=metadata.pop("default", field.default), metadata=metadata)
 
 
 def group(title: str, about: str, make: Callable[[], Any] | None = None) -> Any:
@@ -161,15 +162,16 @@ def options_of(cls: type) -> dict[str, Option]:
 
 
 def build(cls: type[T], given: Mapping[str, Any]) -> T:
-    """An instance from what was given for its options, by their names; the nested ones are told flat.
+    """An instance from values by the options' names, nested ones among them.
 
     Raises:
         InputError: An option cannot have that value.
         TypeError: There is no such option, or one is missing.
     """
     known = options_of(cls)
+    flags = {flag.lstrip("-").replace("-", "_"): name for name, option in known.items() for flag in option.flags}
     for name in given.keys() - known.keys():
-        near = difflib.get_close_matches(name, known, n=1)
+        near = [flags[name]] if name in flags else difflib.get_close_matches(name, known, n=1)
         raise TypeError(f"unknown option {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
     values = {}
     for name, value in given.items():

@@ -48,6 +48,7 @@ class Writing:
     outputs: tuple[str, ...] = option(
         (),
         "-o, --output OUTPUT",
+        example="out.mov",
         common=True,
         help="file to write; its suffix sets the format: .mov .webm .mkv .mp4 .gif .webp .jpg, or numbered "
         "name.####.png, .tif, .exr; - is a pipe (NUT); repeat for more files",
@@ -106,7 +107,10 @@ class Writing:
     no_audio: bool = option(False, "--no-audio", help="write no sound")
     overwrite: bool = option(False, "--overwrite", common=True, help="replace outputs that exist")
     resume: bool = option(
-        False, "--resume", common=True, help="continue an interrupted run without computing its mattes again"
+        False,
+        "--resume",
+        common=True,
+        help="continue an interrupted run; its mattes are reused in any case, and a notice says if there are none",
     )
     keep_mattes: bool = option(
         False,
@@ -156,7 +160,7 @@ class Matting:
     colors: Literal["auto", "on", "off"] = option(
         "auto",
         "--colors",
-        help="decide doubtful pixels by the clip's own colours; makes veils and smoke solid; auto: on for "
+        help="decide doubtful pixels by the picture's own colours; makes veils and smoke solid; auto: on for "
         "small networks such as birefnet-nano",
     )
     smooth: Literal["off", "low", "medium", "high"] = option(

@@ -146,7 +146,7 @@ def live_quality(given: object) -> str | tuple[tuple[int, int], int]:
     try:
         return size(sides), whole(1)(every) if slash else 1
     except ValueError:
-        raise ValueError(f"expected {', '.join(QUALITIES)} or an input size such as 192x192/2, got {given!r}") from None
+        raise ValueError(f"expected {', '.join(QUALITIES)} or an input size such as 320x320/2, got {given!r}") from None
 
 
 def written(value: object) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from streammatte.frame import Cutout, Writer
 from streammatte.media.lengths import Lengths
-from streammatte.media.read.file_source import FileSource
+from streammatte.media.read.video import Video
 from streammatte.media.write.composing import opacity, pixels_of
 from streammatte.media.write.video_writer import VideoWriter
 from streammatte.motion import View
@@ -180,13 +180,11 @@ def _sampled(cutout: Cutout, alpha: Alpha) -> tuple[Alpha, Alpha, Alpha]:
     return rgb, foreground, np.ascontiguousarray(alpha[::step, ::step])
 
 
-def lengths_of_all(name: str, source: object, writers: Iterable[Writer], *, silent: bool = False) -> dict[str, Lengths]:
+def lengths_of_all(name: str, source: Video, writers: Iterable[Writer], *, silent: bool = False) -> dict[str, Lengths]:
     """Stream durations of the input, called ``name``, and of each finished video.
 
     Args:
         silent: The audio is dropped on purpose, so its duration is not compared.
     """
-    read = source.lengths if isinstance(source, FileSource) else Lengths(None, None)
-    if silent:
-        read = replace(read, audio=None)
+    read = replace(source.lengths, audio=None) if silent else source.lengths
     return {name: read} | {str(writer.path): writer.lengths() for writer in writers if isinstance(writer, VideoWriter)}

@@ -29,4 +29,4 @@ class EvaluationOptions:
         example="scores.html",
         help="write a page: figures over time, the worst frames, where the matte flickers",
     )
-    overwrite: bool = like(Writing, "overwrite", common=False)
+    overwrite: bool = like(Writing, "overwrite")

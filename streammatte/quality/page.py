@@ -71,9 +71,12 @@ def row(*figures: Element) -> Element:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str | float | None]]) -> Element:
-    """Numbers are right-aligned; ``None`` becomes a dash."""
-    body = [element("tr", *(_cell(value) for value in row)) for row in rows]
-    return element("table", element("tr", *(element("th", text) for text in head)), *body)
+    """Numbers and their heads are right-aligned; ``None`` becomes a dash. ``head`` may be empty."""
+    cells = [list(row) for row in rows]
+    texts = [all(isinstance(value, str) for value in column) for column in zip(*cells, strict=True)]
+    heads = (element("th", name, kind="" if text else "number") for name, text in zip(head, texts, strict=False))
+    body = [element("tr", *(_cell(value) for value in row)) for row in cells]
+    return element("table", *([element("tr", *heads)] if head else []), *body)
 
 
 def plot(

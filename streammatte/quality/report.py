@@ -53,8 +53,8 @@ def report_page(
     """
     content = [
         *(element("p", element("strong", line)) for line in warnings),
-        table(["", ""], run.items()),
-        section("Scores", table(["score", "of the run", "worst", "at frame"], _scores(findings.scores))),
+        table([], run.items()),
+        section("Scores", table(["score", "whole run", "worst", "at frame"], _scores(findings.scores))),
         section("Limits", *_limits(findings, limits)),
         section("Frames", *(moment.element() for moment in observer.spread.kept)),
         section("Over time", *_over_time(observer, findings.cuts)),
@@ -91,7 +91,7 @@ def _limits(findings: Findings, limits: Mapping[str, float]) -> Iterable[Element
     for name, limit in limits.items():
         found = findings.scores.get(name)
         rows.append([name, None if found is None else found.score, limit, findings.verdict(name, limit)])
-    yield table(["score", "of the run", "limit", "result"], rows)
+    yield table(["score", "whole run", "limit", "result"], rows)
 
 
 def _over_time(observer: Observer, cuts: Iterable[int]) -> Iterable[Element]:

@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 SURE_OF_ITSELF = 512
-"""Input size in pixels from which a network needs no help from the clip's colours, and may be helped by its edges."""
+"""Input size in pixels from which a network needs no help from the picture's colours, and gains from its edges."""
 
 
 def stages_for(
@@ -57,21 +57,20 @@ def stages_for(
     screen: tuple[float, float, float] | None = None,
     device: torch.device | None = None,
 ) -> list[Stage]:
-    """The stages of one run, in order: the command's own by default.
+    """The stages of a run, in order: the command's own by default.
 
     Args:
         size: (H, W) of the network's input; ``None`` if it is unknown, which counts as large.
-        colors: Whether the clip's colours help; ``auto``: only a network with a small input.
-        smooth: How far the matte is steadied over time.
-        lookahead: Cut-outs that may be held back for it; 0 looks back only, ``None`` as far ahead as back.
-        core, garbage, holdout: Mattes of what is certainly the subject, what is thrown away, and what is in front.
+        colors: Whether the picture's colours help; ``auto``: only a network with a small input.
+        smooth: Strength of temporal smoothing.
+        lookahead: Cut-outs held back for it; 0 looks back only, ``None`` as far ahead as back.
+        core, garbage, holdout: Mattes of what is certainly the subject, what is removed, and what is in front.
         transparency: Refines glass, veils and smoke.
-        detail: Whether the picture's own edges help to lift the matte to the frame's size; ``auto``: only the matte of
-            a network with a large input.
-        choke, feather: How far the edge is moved inwards, and how wide it is made, in pixels of the frame.
-        decontaminate: Whether the foreground's own colours are estimated.
+        detail: Whether the picture's edges sharpen the lifted matte; ``auto``: only a network with a large input.
+        choke, feather: How far to move the edge inwards, and how wide to make it, in pixels of the frame.
+        decontaminate: Whether to estimate the foreground's own colours.
         screen: (R, G, B) in [0, 1] of a screen whose spill is removed.
-        device: Where stages that can choose compute.
+        device: Where detail and foreground are computed.
     """
     small = size is not None and max(size) < SURE_OF_ITSELF
     stages: list[Stage] = []
@@ -79,7 +78,7 @@ def stages_for(
         stages.append(GuideMattes(core, garbage, holdout))
     if colors == "on" or (colors == "auto" and small):
         stages.append(ClipColors())
-    if transparency is not None:  # before what steadies the matte, so that what was joined is steadied, too
+    if transparency is not None:  # before smoothing, so that the join is steadied, too
         stages.append(transparency)
     if smooth != "off":
         stages.append(TemporalSmoother(smooth, lookahead))
@@ -91,7 +90,7 @@ def stages_for(
         stages.append(ForegroundEstimator(device))
     if screen is not None:
         stages.append(Despill(screen))
-    if choke or feather:  # after the colours, which are told from the alpha that the picture was mixed with
+    if choke or feather:  # after the colours, which depend on the original alpha
         stages.append(EdgeShaper(choke, feather))
     if holdout is not None:
         stages.append(Holdout())

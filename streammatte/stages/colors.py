@@ -1,14 +1,12 @@
-"""Settle what a small network is unsure of by the colours of the picture.
+"""Decide where a small network is unsure, by the picture's colours.
 
-The network is right about most of a subject and vague about the rest: a dark jacket, an ear, a pole behind. What it
-is sure of says which colours this subject has, and which lie behind it. So the ratio of the two colour histograms is
-added to the network's own evidence; then a graph cut lets the picture's edges decide (GrabCut: Rother, Kolmogorov and
-Blake 2004). Each frame by itself.
+The network is right about most of a subject and vague about the rest: a dark jacket, an ear, a pole behind. Where it
+is sure, it shows the colours of subject and background. The ratio of the two colour histograms is added to the
+network's evidence; then a graph cut lets the picture's edges decide (GrabCut: Rother, Kolmogorov and Blake 2004).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,49 +16,42 @@ import torch
 from numpy.typing import NDArray
 
 from streammatte.frame import Cutout
+from streammatte.stages.frame_by_frame import FrameByFrame
 
 Matte = NDArray[np.float32]
 
 BINS = 16  # of a histogram, for each of L, a and b
-ROUNDS = 2  # of counting colours with the matte that the counts before gave
+ROUNDS = 2  # of counting colours with the matte of the round before
 TRUST = 1.0  # weight of the colours' evidence against the network's
-MOST = 3.0  # no colour says more than this, in log odds: a histogram is only a histogram
+MOST = 3.0  # evidence of a colour, in log odds, at most
 SURE = 0.02  # from 0 or 1: such pixels keep their side of the cut
-LEAST = 40  # sure pixels on either side, below which there is nothing to learn from
-SPECK = 0.1  # of the largest piece's area: smaller pieces are dropped, unless the network is certain of them
+LEAST = 40  # sure pixels needed on either side
+SPECK = 0.1  # of the largest piece's area: smaller pieces go, unless the network is certain of them
 HOLE = 0.15  # of the subject's area: smaller holes in it are filled, unless the network is certain of them
 CERTAIN = 0.05  # from 0 or 1, in the mean over a hole or a piece
-AGREEMENT = 0.2  # overlap of cut and matte below which the cut is taken to have run away
+AGREEMENT = 0.2  # overlap of cut and matte, below which the cut has failed
 
 
-class ClipColors:
-    """The stage. It works at the matte's own size, and on each frame by itself."""
+class ClipColors(FrameByFrame):
+    """The stage. It works at the matte's size."""
 
-    behind = ahead = 0
-
-    def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out, its alpha settled; the very cut-out if there is too little to learn from."""
+    def better(self, cutout: Cutout) -> Cutout:
         height, width = cutout.alpha.shape
         seen = cutout.frame.seen((height, width)).clamp(0, 1).mul(255).round_().byte()
         rgb = np.ascontiguousarray(seen.permute(1, 2, 0).cpu().numpy())
         alpha = settled(rgb, cutout.alpha.float().cpu().numpy())
-        yield cutout if alpha is None else replace(cutout, alpha=torch.from_numpy(alpha).to(cutout.alpha))
-
-    def flush(self) -> Iterator[Cutout]:
-        """Nothing: no cut-out is held back."""
-        return iter(())
+        return cutout if alpha is None else replace(cutout, alpha=torch.from_numpy(alpha).to(cutout.alpha))
 
 
 def settled(rgb: NDArray[np.uint8], matte: Matte) -> Matte | None:
-    """The matte of one picture, settled.
+    """A picture's matte, decided by its colours.
 
     Args:
         rgb: (H, W, 3).
         matte: (H, W) in [0, 1].
 
     Returns:
-        (H, W) in [0, 1]; without the cut if it has run away. ``None`` if hardly anything is certainly subject, or
-        certainly background.
+        (H, W) in [0, 1]; without the cut if it failed. ``None`` if there is hardly any certain subject or background.
     """
     evidence = _with_colors(rgb, matte)
     cut = _cut(rgb, evidence)
@@ -70,14 +61,14 @@ def settled(rgb: NDArray[np.uint8], matte: Matte) -> Matte | None:
 
 
 def _with_colors(rgb: NDArray[np.uint8], matte: Matte) -> Matte:
-    """The matte and the colours' evidence together."""
+    """The matte with the colours' evidence."""
     lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB).astype(np.int64) * BINS // 256
     cell = (lab[..., 0] * BINS + lab[..., 1]) * BINS + lab[..., 2]
     odds, joint = _odds(matte), matte
     for _ in range(ROUNDS):
         shares = []
         for weight in (2 * joint - 1, 1 - 2 * joint):
-            # Squared: a pixel that is 0.9 sure tells far more than one that is 0.6 sure.
+            # Squared: a pixel at 0.9 says far more than one at 0.6.
             count = _blurred(np.bincount(cell.ravel(), np.square(weight.clip(0, 1)).ravel(), BINS**3))
             shares.append(count[cell] / (count.sum() + 1e-6) + 1e-4)
         ratio = np.log(shares[0] / shares[1]).clip(-MOST, MOST).astype(np.float32)
@@ -87,12 +78,12 @@ def _with_colors(rgb: NDArray[np.uint8], matte: Matte) -> Matte:
 
 
 def _cut(rgb: NDArray[np.uint8], matte: Matte) -> Matte | None:
-    """(H, W) of 0 and 1: the graph cut between what is sure on either side; ``None`` if one side has hardly any."""
+    """(H, W) of 0 and 1: the graph cut; ``None`` if one side has hardly any sure pixels."""
     labels = np.where(matte > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     labels[matte > 1 - SURE], labels[matte < SURE] = cv2.GC_FGD, cv2.GC_BGD
     if min((labels == cv2.GC_FGD).sum(), (labels == cv2.GC_BGD).sum()) < LEAST:
         return None
-    cv2.setRNGSeed(0)  # the mixtures start from k-means, and the same picture must give the same matte
+    cv2.setRNGSeed(0)  # the mixtures start from k-means
     mixtures = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.grabCut(rgb, labels, None, *mixtures, 2, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
     return np.asarray(labels & 1, np.float32)
@@ -104,13 +95,13 @@ def _odds(matte: Matte) -> Matte:
 
 
 def _apart(cut: Matte, matte: Matte) -> bool:
-    """Whether a cut has run away from the matte that it was made of."""
+    """Whether a cut has left the matte that it was made from."""
     ours, theirs = cut > 0.5, matte > 0.5
     return bool((ours & theirs).sum() < AGREEMENT * (ours | theirs).sum())
 
 
 def _tidy(cut: Matte, matte: Matte) -> Matte:
-    """The cut without small holes and stray pieces that only colours speak for: an eye, a lamp far off."""
+    """The cut without small holes and stray pieces that only colours support: an eye, a distant lamp."""
     subject = cut.astype(np.uint8)
     height, width = subject.shape
     area = int(subject.sum())
@@ -128,7 +119,7 @@ def _tidy(cut: Matte, matte: Matte) -> Matte:
 
 
 def _blurred(count: NDArray[Any]) -> NDArray[np.float64]:
-    """(BINS³,) counts, each shared with the cells beside it; the far ends of an axis count as neighbours."""
+    """(BINS³,) counts, blurred along each axis, which wraps around."""
     cube = count.reshape(BINS, BINS, BINS).astype(np.float64)
     for axis in range(3):
         cube = (2 * cube + np.roll(cube, 1, axis) + np.roll(cube, -1, axis)) / 4

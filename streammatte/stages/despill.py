@@ -1,59 +1,52 @@
-"""Take the light of a green or blue screen off the subject."""
+"""Remove a green or blue screen's light from the subject."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from streammatte.frame import Cutout
+from streammatte.stages.frame_by_frame import FrameByFrame
 
 LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709's weights of red, green and blue
 
 
-class Despill:
-    """The stage: takes a screen's spill off ``Cutout.foreground``, or off the frame's own colours if there is none.
+class Despill(FrameByFrame):
+    """The stage: removes a screen's spill from ``Cutout.foreground``, or from the frame's colours if there is none.
 
     Args:
         color: The screen's, (R, G, B) in [0, 1].
 
     Raises:
-        ValueError: No channel of the colour leads.
+        ValueError: No channel of the colour dominates.
     """
-
-    behind = ahead = 0
 
     def __init__(self, color: tuple[float, float, float]) -> None:
         _leading(color)
         self._color = color
 
-    def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out, its foreground without spill; the alpha is left alone."""
+    def better(self, cutout: Cutout) -> Cutout:
         rgb = cutout.frame.as_float() if cutout.foreground is None else cutout.foreground
-        yield replace(cutout, foreground=despill(rgb, self._color))
-
-    def flush(self) -> Iterator[Cutout]:
-        """Nothing: no cut-out is held back."""
-        return iter(())
+        return replace(cutout, foreground=despill(rgb, self._color))
 
 
 def despill(rgb: Tensor, color: tuple[float, float, float]) -> Tensor:
     """Limit the screen's channel to the larger of the other two.
 
-    What exceeds it is taken for the screen's light: so much of ``color`` is taken away that nothing exceeds it any
-    more, and a grey of the same luma is given back, so that spill on grey hair leaves grey hair.
+    The excess is taken for the screen's light: that much of ``color`` is subtracted, and a grey of the same luma added,
+    so that grey hair stays grey.
 
     Args:
         rgb: (3, H, W) float in [0, 1], gamma-encoded.
-        color: The screen's, (R, G, B) in [0, 1]; its largest channel is the one to limit.
+        color: The screen's, (R, G, B) in [0, 1]; its largest channel is limited.
 
     Returns:
-        (3, H, W) in [0, 1]; bit for bit ``rgb`` where the screen's channel does not lead.
+        (3, H, W) in [0, 1]; bit for bit ``rgb`` where the screen's channel does not dominate.
 
     Raises:
-        ValueError: No channel of the colour leads: a grey, a yellow, a cyan or a magenta.
+        ValueError: No channel of the colour dominates, as in grey, yellow, cyan or magenta.
     """
     channel = _leading(color)
     others = [index for index in range(3) if index != channel]
@@ -65,7 +58,7 @@ def despill(rgb: Tensor, color: tuple[float, float, float]) -> Tensor:
 
 
 def _leading(color: tuple[float, float, float]) -> int:
-    """Which channel is larger than the others."""
+    """The dominant channel."""
     second, first = sorted(color)[1:]
     if not first > second:
         raise ValueError(f"{color}: no channel of it is larger than the others")

@@ -1,16 +1,14 @@
-"""Lift a matte from the network's size to the frame's own, by what the picture shows at the edge.
+"""Lift a matte from the network's size to the frame's, with the picture's detail at the edge.
 
 Within a few pixels of the matte, alpha is taken to be linear in colour (Levin et al. 2006). Area means keep such a
-relation, so that it can be learnt where the matte is honest and be applied to the whole picture: the fast guided filter
-(He and Sun 2015, arXiv 1505.00996). Here it is applied to the picture's fine detail alone, that is to what the matte's
-size cannot hold, and only as far as two questions are answered well: does the relation explain the matte, and is there
-more detail at the edge than in the solid parts beside it, which have grain and texture as well? At the end the result
-is held to the matte that it came from (back-projection, Irani and Peleg 1991).
+relation, so it is learnt at the matte's size and applied at the picture's: the fast guided filter (He and Sun 2015,
+arXiv 1505.00996). Here it is applied to fine detail alone, which the matte's size cannot hold, and only as far as the
+relation explains the matte, and the edge has more detail than the solid parts beside it, with their grain and texture.
+At the end the result is made consistent with the matte (back-projection, Irani and Peleg 1991).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -18,56 +16,42 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from streammatte.frame import Cutout
+from streammatte.stages.frame_by_frame import FrameByFrame
 from streammatte.stages.tiles import Window, scaled, shrunk, tiles_with, window_sums
 
-SOLID = 0.01  # from 0 or 1; where a pixel of the matte and all its neighbours are, the frame's alpha stays
-RADIUS = 2  # pixels of the matte: of the window in which the relation holds
-SMOOTHNESS = 1e-3  # variance of colour that is worth nothing as evidence: the guided filter's ε
+SOLID = 0.01  # from 0 or 1; if a pixel of the matte and all its neighbours are within, nothing is changed there
+RADIUS = 2  # pixels of the matte, of the window in which the relation holds
+SMOOTHNESS = 1e-3  # variance of colour that counts as noise: the guided filter's ε
 FAINT = 1e-4  # variance of alpha below which there is no relation to learn
-EXCESS = 1.5  # detail at an edge counts from this multiple of that in the solid parts beside it
-FILLED = 5  # halvings, by which those reach into the edge
+EXCESS = 1.5  # detail at an edge counts beyond this multiple of that in the solid parts beside it
+FILLED = 5  # halvings, by which those extend into the edge
 ROUNDS = 3  # of back-projection
 TILE = 256  # pixels of the frame
 
 
-class DetailRefiner:
+class DetailRefiner(FrameByFrame):
     """The stage that lifts: alpha at the frame's size, with the picture's own edge.
 
     Args:
-        device: Where to compute; the cut-out's own by default. The alpha is given back where it lay.
+        device: Where to compute; by default on the alpha's device, where the result goes in any case.
     """
-
-    behind = ahead = 0
 
     def __init__(self, device: torch.device | str | None = None) -> None:
         self._device = device
 
-    def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out at the frame's size; as it is if it has that already."""
+    def better(self, cutout: Cutout) -> Cutout:
         if cutout.alpha.shape == cutout.frame.size:
-            yield cutout
-            return
+            return cutout
         device = self._device or cutout.alpha.device
         alpha = refine_alpha(cutout.frame.shown().to(device), cutout.alpha.to(device))
-        yield replace(cutout, alpha=alpha.to(cutout.alpha.device))
-
-    def flush(self) -> Iterator[Cutout]:
-        """Nothing: no cut-out is held back."""
-        return iter(())
+        return replace(cutout, alpha=alpha.to(cutout.alpha.device))
 
 
-class Lift:
+class Lift(FrameByFrame):
     """The stage that lifts without detail: alpha at the frame's size, scaled bilinearly."""
 
-    behind = ahead = 0
-
-    def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out at the frame's size."""
-        yield lifted(cutout)
-
-    def flush(self) -> Iterator[Cutout]:
-        """Nothing: no cut-out is held back."""
-        return iter(())
+    def better(self, cutout: Cutout) -> Cutout:
+        return lifted(cutout)
 
 
 def lifted(cutout: Cutout) -> Cutout:
@@ -80,14 +64,12 @@ def lifted(cutout: Cutout) -> Cutout:
 def refine_alpha(rgb: Tensor, matte: Tensor) -> Tensor:
     """A small matte at the picture's size, with the picture's own edge.
 
-    Beside pictures of the frame's size, memory is taken for the matte's size and for one tile.
-
     Args:
         rgb: (3, H, W) float in [0, 1], gamma-encoded.
         matte: (h, w) float in [0, 1], on the same device.
 
     Returns:
-        (H, W) in [0, 1]; bilinear wherever the matte is solid, and for a picture that is no larger than the matte.
+        (H, W) in [0, 1]; plain bilinear where the matte is solid, and for a picture no larger than the matte.
 
     Raises:
         ValueError: Shapes do not fit.
@@ -126,18 +108,17 @@ def refine_alpha(rgb: Tensor, matte: Tensor) -> Tensor:
 
 
 def _slope(image: Tensor, matte: Tensor, wanted: Tensor) -> Tensor:
-    """How alpha changes with colour around a pixel of the matte, as far as colour explains it.
+    """The guided filter's linear coefficients of alpha in colour (He, Sun and Tang 2013, eq. 19).
 
-    The guided filter's linear coefficients (He, Sun and Tang 2013, eq. 19), times the square of the share of alpha's
-    variance that they account for.
+    They are multiplied by the square of the share of alpha's variance that they explain.
 
     Args:
         image: (1, 3, h, w).
         matte: (1, 1, h, w).
-        wanted: (h, w) booleans: where to look.
+        wanted: (h, w) booleans: where to compute.
 
     Returns:
-        (1, 3, h, w); zero where it is not wanted.
+        (1, 3, h, w); zero elsewhere.
     """
     products = [image * plane for plane in (image[:, :1], image[:, 1:2], image[:, 2:], matte)] + [matte * matte]
     means = _mean(torch.cat([image, matte, *products], 1))[0, :, wanted].T  # (N, 3 + 1 + 9 + 3 + 1)
@@ -152,19 +133,19 @@ def _slope(image: Tensor, matte: Tensor, wanted: Tensor) -> Tensor:
 
 
 def _gain(rgb: Tensor, image: Tensor, matte: Tensor, subject: Tensor, behind: Tensor) -> Tensor:
-    """What share of the detail at each pixel of the matte is alpha's, and not grain or texture (Wiener's gain).
+    """The share of the detail at each pixel of the matte that is alpha's, not grain or texture (Wiener gain).
 
     Args:
         rgb: (3, H, W).
         image: (1, 3, h, w): its means.
         matte: (1, 1, h, w).
-        subject, behind: (1, 1, h, w) booleans: where only the one or the other shows.
+        subject, behind: (1, 1, h, w) booleans: where only one of them shows.
 
     Returns:
         (1, 1, h, w) in [0, 1].
     """
     size = image.shape[-2:]
-    # A channel at a time: the frame's squares need not be held at once.
+    # One channel at a time saves memory.
     energy = sum((shrunk(channel.square()[None], size) for channel in rgb), -image.square().sum(1, keepdim=True))
     expected = matte * _filled(energy, subject) + (1 - matte) * _filled(energy, behind)
     energy = _mean(energy, 1)
@@ -172,7 +153,7 @@ def _gain(rgb: Tensor, image: Tensor, matte: Tensor, subject: Tensor, behind: Te
 
 
 def _filled(x: Tensor, known: Tensor) -> Tensor:
-    """``x`` where it is known, and its mean over what is known nearby elsewhere (pull-push, Gortler et al. 1996).
+    """``x`` where it is known, elsewhere the mean of what is known nearby (pull-push, Gortler et al. 1996).
 
     Args:
         x: (1, 1, h, w).
@@ -206,5 +187,5 @@ def _stretched(x: Tensor, shape: torch.Size, window: Window) -> Tensor:
 
 
 def _cells(length: int, count: int, like: Tensor) -> Tensor:
-    """(length,) indices: in which of ``count`` pixels of the matte each pixel of the frame lies."""
+    """(length,) indices: the matte's pixel, of ``count``, in which each pixel of the frame lies."""
     return (torch.arange(length, device=like.device) * 2 + 1) * count // (2 * length)

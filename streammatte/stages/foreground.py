@@ -1,16 +1,15 @@
-"""Recover the subject's own colours, so that hair and soft edges do not carry the old background along.
+"""Recover the subject's own colours, so that hair and soft edges carry no background.
 
-A pixel of the edge shows I = α·F + (1 − α)·B. Coarse to fine, as Germer et al. 2020 ("Fast Multi-Level Foreground
-Estimation", arXiv 2006.14970) solve for both colours: each level starts from the one below and, in turn, spreads F and
-B to their neighbours and corrects them until they explain the pixel. Two things differ from the paper. Levels are area
-means, which the equation survives and noise does not. And colours are spread by how much of each a pixel shows, as
-Forte 2021 ("Approximate Fast Foreground Colour Estimation", ICIP) has it, not by the alpha's gradient; both are box
-filters and point operations, which every device does quickly.
+A pixel of the edge shows I = α·F + (1 − α)·B. Both colours are solved coarse to fine (Germer et al. 2020, "Fast
+Multi-Level Foreground Estimation", arXiv 2006.14970): each level starts from the coarser one, and alternately spreads F
+and B to their neighbours and corrects them to explain the pixel. Two things differ from the paper. Levels are area
+means, which keep the equation and reduce noise. And colours are spread by the share that a pixel shows of each (Forte
+2021, "Approximate Fast Foreground Colour Estimation", ICIP), not by the alpha's gradient: box filters and point
+operations, fast on every device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import cv2
@@ -19,55 +18,49 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from streammatte.frame import Cutout
+from streammatte.stages.frame_by_frame import FrameByFrame
 from streammatte.stages.tiles import Window, tiles_with, window_sums
 
 LEVELS = 7  # the coarsest is a 64th of the frame's size
 ROUNDS = 2  # of spreading and correcting, at each level
 RESERVE = 1 / 8  # see corrected
-SOLID = 1 / 2046  # from 0 or 1, half a 10-bit step: networks never say 0 or 1, and what is stored does
-LEAST = 1e-4  # weight of a pixel that shows nothing of a colour: enough to carry its neighbours' on
-TILE = 128  # pixels; what holds no edge at a level is left as the coarser one has it
+SOLID = 1 / 2046  # from 0 or 1, half a 10-bit step: networks never reach 0 or 1, stored alpha does
+LEAST = 1e-4  # weight of a pixel that shows nothing of a colour: enough to pass on its neighbours'
+TILE = 128  # pixels; without an edge, a tile keeps the coarser level's colours
 REACH = ROUNDS + 1  # pixels that a tile needs to see around itself
 
 
-class ForegroundEstimator:
-    """The stage: fills ``Cutout.foreground``. Each frame by itself, so that nothing lags and nothing has to be reset.
+class ForegroundEstimator(FrameByFrame):
+    """The stage: fills ``Cutout.foreground``.
 
     Args:
-        device: Where to compute; the cut-out's own by default. The foreground is given back where the frame lies.
+        device: Where to compute; by default on the frame's device, where the result goes in any case.
     """
-
-    behind = ahead = 0
 
     def __init__(self, device: torch.device | str | None = None) -> None:
         self._device = device
 
-    def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out with its foreground."""
+    def better(self, cutout: Cutout) -> Cutout:
         rgb, device = cutout.frame.as_float(), self._device or cutout.frame.rgb.device
         foreground = estimate_foreground(rgb.to(device), cutout.alpha.to(device))
-        yield replace(cutout, foreground=foreground.to(rgb.device))
-
-    def flush(self) -> Iterator[Cutout]:
-        """Nothing: no cut-out is held back."""
-        return iter(())
+        return replace(cutout, foreground=foreground.to(rgb.device))
 
 
 @torch.no_grad()
 def estimate_foreground(rgb: Tensor, alpha: Tensor, *, levels: int = LEVELS) -> Tensor:
-    """The subject's colours wherever it shows, carried on beyond its edge.
+    """The subject's colours, extended beyond its edge.
 
     Args:
-        rgb: (3, H, W) float, encoded as decoded; in [0, 1] but for linear light, whose highlights lie above.
+        rgb: (3, H, W) float, encoded as decoded, in [0, 1]; highlights of linear light may exceed 1.
         alpha: (H, W) float in [0, 1], on the same device.
-        levels: Of the pyramid, each half as large as the one before; more reach further into soft hair.
+        levels: Pyramid depth; more reaches further into soft hair.
 
     Returns:
-        (3, H, W) from 0 to 1, or to the largest of ``rgb`` if that is more; bit for bit ``rgb`` wherever alpha is 1, or
-        so near that it is stored as 1. Far from the subject, its mean colour.
+        (3, H, W) from 0 to 1, or to the maximum of ``rgb``; bit for bit ``rgb`` where alpha is 1 or is stored as 1; far
+        from the subject, its mean colour.
 
     Raises:
-        ValueError: Shapes or types do not fit, or there is no level.
+        ValueError: Shapes or types do not fit, or ``levels`` is below 1.
     """
     if rgb.ndim != 3 or len(rgb) != 3 or rgb.shape[1:] != alpha.shape or not rgb.numel():
         raise ValueError(f"rgb {tuple(rgb.shape)} and alpha {tuple(alpha.shape)} must be (3, H, W) and (H, W)")
@@ -75,7 +68,7 @@ def estimate_foreground(rgb: Tensor, alpha: Tensor, *, levels: int = LEVELS) -> 
         raise ValueError(f"rgb is {rgb.dtype} and alpha {alpha.dtype}: floats in [0, 1] are needed")
     if levels < 1:
         raise ValueError(f"{levels} levels: at least one is needed")
-    largest = max(1.0, float(rgb.max()))  # all of it is linear in the colours, so that it can be done in [0, 1]
+    largest = max(1.0, float(rgb.max()))  # the equation is linear in the colours
     pyramid = [torch.cat([rgb if largest == 1 else rgb / largest, alpha[None]])[None]]
     while len(pyramid) < levels:
         pyramid.append(_halved(pyramid[-1]))
@@ -87,18 +80,18 @@ def estimate_foreground(rgb: Tensor, alpha: Tensor, *, levels: int = LEVELS) -> 
     foreground, solid = colors[0], alpha > 1 - SOLID
     if largest > 1:
         foreground = foreground * largest
-    for found, own in zip(foreground, rgb, strict=True):  # one by one: a mask for all three costs three times as much
+    for found, own in zip(foreground, rgb, strict=True):  # one by one: a mask for all three takes three times as long
         torch.where(solid, own, found, out=found)
     return foreground
 
 
 def _refined(picture: Tensor, colors: Tensor, *, kept: int) -> Tensor:
-    """One level: both colours as the coarser level has them, and refined where there is an edge.
+    """One level: the coarser level's colours, refined where there is an edge.
 
     Args:
         picture: (1, 4, h, w): red, green, blue and alpha.
         colors: (1, 6, ⌈h/2⌉, ⌈w/2⌉): F and B.
-        kept: How many of the six are wanted: of the finest level, B is not.
+        kept: How many of the six to return: the finest level's B is not needed.
     """
     height, width = picture.shape[2:]
     refined = doubled(colors[:, :kept], (..., slice(0, height), slice(0, width)))
@@ -118,7 +111,7 @@ def _solved(image: Tensor, shares: Tensor, colors: Tensor) -> Tensor:
     Args:
         image: (3, h, w).
         shares: (2, 1, h, w): α and 1 − α.
-        colors: (2, 3, h, w): F and B as the coarser level has them.
+        colors: (2, 3, h, w): the coarser level's F and B.
     """
     squares = shares.square()
     weights, steadiness = squares + LEAST, squares.sum(0) + RESERVE
@@ -131,8 +124,8 @@ def _solved(image: Tensor, shares: Tensor, colors: Tensor) -> Tensor:
 def corrected(image: Tensor, shares: Tensor, steadiness: Tensor, colors: Tensor) -> Tensor:
     """The colours nearest to the given ones of which the picture is nearly the mixture.
 
-    They minimise |I − αF − (1 − α)B|² + R·(|F − F₀|² + |B − B₀|²). Of the picture's noise, α / (α² + (1 − α)² + R) gets
-    into F: with R at an eighth that is at most 1, so that a foreground flickers no more than its footage.
+    The share α / (α² + (1 − α)² + R) of the picture's noise enters F; with R = 1/8 it is at most 1, so that the
+    foreground flickers no more than the footage.
 
     Args:
         image: (3, h, w).
@@ -145,7 +138,7 @@ def corrected(image: Tensor, shares: Tensor, steadiness: Tensor, colors: Tensor)
 
 
 def _mean(image: Tensor, share: Tensor) -> Tensor:
-    """(1, 3, 1, 1): the mean colour of what shows most of a side."""
+    """(1, 3, 1, 1): the mean colour of the pixels that show most of a side."""
     weight = share.pow(4) + LEAST
     return (image * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True)
 
@@ -168,6 +161,6 @@ def doubled(x: Tensor, window: Window) -> Tensor:
         pixels = cv2.resize(near[0].permute(1, 2, 0).numpy(), None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
         doubled = torch.from_numpy(pixels).permute(2, 0, 1)[None]
     else:
-        near = near.contiguous(memory_format=torch.channels_last)  # as decoded frames lie and writers want it
+        near = near.contiguous(memory_format=torch.channels_last)  # the layout of decoded frames and of writers
         doubled = F.interpolate(near, scale_factor=2, mode="bilinear")
     return doubled[..., rows.start - 2 * top : rows.stop - 2 * top, columns.start - 2 * left : columns.stop - 2 * left]

@@ -1,8 +1,7 @@
-"""Give each frame the motion from the one before it, at a small size."""
+"""Link each frame to the one before by their motion, at a small size."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from functools import partial
 
 import numpy as np
@@ -11,30 +10,18 @@ from streammatte.frame import Cutout, Frame
 from streammatte.motion import FINE, Link, Picture
 
 LONGEST = 640
-"""Pixels of the longer side at which motion is estimated, at most; what is finer stays each frame's own."""
-
-
-def longest_for(size: tuple[int, int] | None) -> int:
-    """Pixels of the longer side that motion needs for mattes of ``size``, (h, w): twice those of a matte are enough."""
-    return LONGEST if size is None else min(LONGEST, 2 * max(size))
-
-
-def linked(frames: Iterable[Frame], size: tuple[int, int] | None = None) -> Iterator[tuple[Frame, Link]]:
-    """Each frame and its link. ``size``: (h, w) of the mattes to come, if it is known."""
-    linker = Linker(longest_for(size))
-    for frame in frames:
-        yield frame, linker(frame)
+"""Pixels of the longer side at which motion is estimated, at most."""
 
 
 class Linker:
-    """Links frames as they come. It holds the last one until its small picture has been made, and no other.
+    """Links frames as they come. It holds the last frame until its small picture has been made, and no other.
 
     Args:
-        longest: Pixels of the longer side at which motion is estimated.
+        size: (h, w) of the mattes, if known: pictures need no more than twice their pixels on the longer side.
     """
 
-    def __init__(self, longest: int = LONGEST) -> None:
-        self._longest = longest
+    def __init__(self, size: tuple[int, int] | None = None) -> None:
+        self._longest = LONGEST if size is None else min(LONGEST, 2 * max(size))
         self._last: Link | None = None
 
     def __call__(self, frame: Frame) -> Link:
@@ -44,7 +31,7 @@ class Linker:
         return self._last
 
     def of(self, cutout: Cutout) -> Link:
-        """The link that a cut-out brings along, or one of its own if it has none."""
+        """The cut-out's link, or a new one if it has none."""
         return self(cutout.frame) if cutout.link is None else cutout.link
 
 

@@ -1,8 +1,7 @@
-"""Mattes that the user brings along: what is certainly the subject, what is thrown away, what is in front of it."""
+"""The user's guide mattes: core, garbage and holdout."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Protocol
 
@@ -10,74 +9,54 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from streammatte.frame import Cutout, Frame
+from streammatte.stages.frame_by_frame import FrameByFrame
 
 
 class Guide(Protocol):
-    """A matte in step with the footage."""
+    """A matte in sync with the footage."""
 
     def at(self, frame: Frame) -> Tensor:
         """(H, W) float32 in [0, 1], of the frame's own size. Called once for each frame, in order."""
         ...
 
 
-class GuideMattes:
-    """The stage that comes first: gives each cut-out its guides, and raises its alpha to the core.
+class GuideMattes(FrameByFrame):
+    """The first stage: attaches the guides, and raises alpha to the core.
 
-    A core teaches the stages that look around what is the subject; :class:`MatteLimits` holds them to it. A garbage
-    matte is no such hint: it may cut through a subject, whose colours would be taken for the background's.
+    From the core, the following stages learn what is the subject; :class:`MatteLimits` enforces it. A garbage matte is
+    no such hint: it may cut through a subject, whose colours would be taken for the background's.
     """
-
-    behind = ahead = 0
 
     def __init__(self, core: Guide | None = None, garbage: Guide | None = None, holdout: Guide | None = None) -> None:
         self._guides = core, garbage, holdout
 
-    def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out with its guides."""
+    def better(self, cutout: Cutout) -> Cutout:
         core, garbage, holdout = (None if guide is None else guide.at(cutout.frame) for guide in self._guides)
         alpha = cutout.alpha
         if core is not None:
             alpha = alpha.maximum(_within(core.to(alpha), (alpha.shape[0], alpha.shape[1])))
-        yield replace(cutout, alpha=alpha, core=core, garbage=garbage, holdout=holdout)
-
-    def flush(self) -> Iterator[Cutout]:
-        """Nothing: no cut-out is held back."""
-        return iter(())
+        return replace(cutout, alpha=alpha, core=core, garbage=garbage, holdout=holdout)
 
 
-class MatteLimits:
-    """The stage that makes it certain: alpha is exactly 1 where the core is white, exactly 0 where garbage is.
+class MatteLimits(FrameByFrame):
+    """The stage that enforces core and garbage: alpha is exactly 1 where the core is white, 0 where garbage is.
 
-    Where both are white, garbage wins. It comes after the alpha has the frame's size.
+    Where both are white, garbage wins. It comes after the lift.
     """
 
-    behind = ahead = 0
-
-    def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out, its alpha within what its guides allow."""
-        yield within_limits(cutout)
-
-    def flush(self) -> Iterator[Cutout]:
-        """Nothing: no cut-out is held back."""
-        return iter(())
+    def better(self, cutout: Cutout) -> Cutout:
+        return within_limits(cutout)
 
 
-class Holdout:
-    """The stage that comes last: removes what is in front of the subject from the alpha. Colours stay as they are."""
+class Holdout(FrameByFrame):
+    """The last stage: removes from the alpha what is in front of the subject. Colours stay."""
 
-    behind = ahead = 0
-
-    def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out, its alpha times what the holdout matte leaves of it."""
-        yield replace(cutout, alpha=_without(cutout.alpha, cutout.holdout))
-
-    def flush(self) -> Iterator[Cutout]:
-        """Nothing: no cut-out is held back."""
-        return iter(())
+    def better(self, cutout: Cutout) -> Cutout:
+        return replace(cutout, alpha=_without(cutout.alpha, cutout.holdout))
 
 
 def within_limits(cutout: Cutout) -> Cutout:
-    """The cut-out, its alpha no smaller than its core and no larger than its garbage matte leaves; all (H, W)."""
+    """The cut-out, its alpha at least its core, and at most what its garbage matte leaves; all (H, W)."""
     if cutout.core is None and cutout.garbage is None:
         return cutout
     alpha = cutout.alpha if cutout.core is None else cutout.alpha.maximum(cutout.core.to(cutout.alpha))
@@ -85,7 +64,7 @@ def within_limits(cutout: Cutout) -> Cutout:
 
 
 def _within(matte: Tensor, size: tuple[int, int]) -> Tensor:
-    """(h, w), so small everywhere that, lifted again, it lies within the matte that it was made of."""
+    """(h, w), such that it lies within the matte when it is lifted again."""
     least = F.adaptive_max_pool2d(-matte[None, None], size)
     return -F.max_pool2d(least, 3, 1, 1)[0, 0]
 

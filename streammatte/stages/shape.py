@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import cv2
@@ -11,56 +10,49 @@ import torch
 from numpy.typing import NDArray
 
 from streammatte.frame import Cutout
+from streammatte.stages.frame_by_frame import FrameByFrame
 from streammatte.stages.mattes import within_limits
 
 Plane = NDArray[np.float32]
 
-SMOOTH = 1.0  # pixels, of the distances whose slope is the edge's direction: a grid of pixels has steps
-STEEP = 0.7  # slope from which a distance is taken to be one from a single edge, and not to lie between two
+SMOOTH = 1.0  # pixels, of distances before their slope gives the edge's direction
+STEEP = 0.7  # slope of a distance to one edge; less is between two
 
 
-class EdgeShaper:
-    """The stage: chokes, then feathers. No cut-out is held back.
+class EdgeShaper(FrameByFrame):
+    """The stage: chokes, then feathers.
 
-    It comes after the foreground's colours, which go on beyond the edge: estimated from an alpha that was spread or
-    softened, they would hold a rim of the old background, or of what was taken off for it.
+    It comes after the foreground's colours, which extend beyond the edge; estimated from a spread or softened alpha,
+    they would include a rim of the old background.
 
     Args:
         choke: See :func:`choke`.
         feather: See :func:`feather`.
     """
 
-    behind = ahead = 0
-
     def __init__(self, choke: float = 0.0, feather: float = 0.0) -> None:
         self._choke, self._feather = choke, feather
 
-    def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out with its edge moved and softened, within its core and garbage mattes."""
+    def better(self, cutout: Cutout) -> Cutout:
         alpha = cutout.alpha.float().cpu().numpy().copy()
         near = _around(alpha, abs(self._choke) + self._feather / 2 + 2)
         alpha[near] = feather(choke(np.ascontiguousarray(alpha[near]), self._choke), self._feather)
-        yield within_limits(replace(cutout, alpha=torch.from_numpy(alpha).to(cutout.alpha)))
-
-    def flush(self) -> Iterator[Cutout]:
-        """Nothing: no cut-out is held back."""
-        return iter(())
+        return within_limits(replace(cutout, alpha=torch.from_numpy(alpha).to(cutout.alpha)))
 
 
 def choke(alpha: Plane, pixels: float) -> Plane:
-    """Move the edge inwards by ``pixels``, with all that is soft about it.
+    """Move the edge inwards by ``pixels``, and keep its softness.
 
-    Every pixel takes the value that lies so much further out, across the line where alpha is one half: the profile of
-    the edge stays, where an erosion would keep the least that is near and lose soft hair. What is thin is spared: a
-    strand or a disc whose half width is below ``2 * pixels`` is moved in by half of that. Spreading, a pixel takes the
-    value further in, from no further than the middle of what is there.
+    Every pixel takes the value that far outwards, across the line where alpha is one half. That keeps the edge's
+    profile; an erosion would lose soft hair. Thin parts are spared: a strand or disc whose half width is below
+    ``2 * pixels`` is moved by half its half width. Spreading takes values from further inside, at most from the middle.
 
     Args:
         alpha: (H, W) in [0, 1].
-        pixels: 0 or more chokes, below 0 spreads; fractions count.
+        pixels: Above 0 chokes, below 0 spreads; fractions count.
 
     Returns:
-        (H, W) in [0, 1]; ``alpha`` itself for 0, and where there is no such line.
+        (H, W) in [0, 1]; ``alpha`` itself for 0, or if there is no such line.
     """
     solid = (alpha >= 0.5).view(np.uint8)
     if not pixels or not solid.any() or solid.all():
@@ -82,35 +74,35 @@ def choke(alpha: Plane, pixels: float) -> Plane:
 def feather(alpha: Plane, width: float) -> Plane:
     """Soften the edge: a hard one becomes a slope ``width`` pixels wide, half of it inside, half outside.
 
-    A round, bell-shaped window (a raised cosine) is run over the matte. That would pull in the line where alpha is one
-    half wherever it is curved, and dissolve hair; so what the window leaves on the line nearby becomes one half again.
+    A round raised-cosine window is run over the matte. That alone would pull in the line where alpha is one half
+    wherever it is curved, and dissolve hair; so the values on that line are restored to one half.
 
     Args:
         alpha: (H, W) in [0, 1].
         width: 0 or more.
 
     Returns:
-        (H, W) in [0, 1]; where alpha is 1, or 0, within half the width all around, it stays exactly that.
+        (H, W) in [0, 1]; exactly 1 or 0 where alpha is so within half the width all around.
     """
     if width <= 0:
         return alpha
     reach = width / 2
     size = np.arange(-int(np.ceil(reach)), int(np.ceil(reach)) + 1)
-    radius = np.hypot(*np.meshgrid(size, size)) / (reach + 0.5)  # a pixel's own extent is half of one each way
+    radius = np.hypot(*np.meshgrid(size, size)) / (reach + 0.5)  # a pixel extends by half of one
     window = np.where(radius < 1, 1 + np.cos(np.pi * radius), 0)
     soft: Plane = np.asarray(
         cv2.filter2D(alpha, -1, window / window.sum(), borderType=cv2.BORDER_REPLICATE), np.float32
     )
     middle = np.clip(_on_the_line(alpha, soft, reach), 0.01, 0.99)
     soft = np.where(soft < middle, soft / (2 * middle), 1 - (1 - soft) / (2 * (1 - middle)))
-    for value in (0, 1):  # a sum over the window comes close to it only
+    for value in (0, 1):  # a sum over the window is only close to it
         away = cv2.distanceTransform((alpha == value).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         soft[away > reach + 0.5] = value
     return np.clip(soft, 0, 1)
 
 
 def _on_the_line(alpha: Plane, soft: Plane, reach: float) -> Plane:
-    """(H, W), what ``soft`` is where ``alpha`` crosses one half, averaged over what is near; one half far from it."""
+    """(H, W): ``soft`` where ``alpha`` crosses one half, averaged nearby; one half far from it."""
     count = np.full_like(alpha, 1e-6)
     total = 0.5 * count
     for a, s, t, c in ((alpha, soft, total, count), (alpha.T, soft.T, total.T, count.T)):
@@ -127,7 +119,7 @@ def _on_the_line(alpha: Plane, soft: Plane, reach: float) -> Plane:
 
 
 def _around(alpha: Plane, margin: float) -> tuple[slice, slice]:
-    """Rows and columns that hold all of a subject, and so much beside it: the rest need not be computed."""
+    """The rows and columns that hold the subject, with a margin."""
     spans = []
     for axis in (1, 0):
         held = np.flatnonzero(alpha.any(axis))
@@ -137,7 +129,7 @@ def _around(alpha: Plane, margin: float) -> tuple[slice, slice]:
 
 
 def _thickness(depth: Plane, solid: NDArray[np.uint8], reach: float) -> Plane:
-    """(H, W), half the width of what is there: how deep it gets within ``reach`` pixels of it, or of its nearest."""
+    """(H, W): the local half width of the subject: the greatest depth within ``reach`` pixels, or of the nearest."""
     size = 2 * int(np.ceil(reach)) + 1
     deepest = cv2.dilate(np.maximum(depth, 0), np.ones((size, size), np.uint8))
     _, labels = cv2.distanceTransformWithLabels(1 - solid, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)

@@ -1,9 +1,9 @@
-"""Hold a matte steady over time without ever lagging behind the picture.
+"""Steady a matte over time without lagging behind the picture.
 
-A network that looks at each frame by itself puts an edge elsewhere in every one of them, drops a hand now and then, or
-a whole frame. Its neighbours know better: their alphas are moved to this frame along the picture's motion (`motion`),
-each counts as far as its picture, moved likewise, is this frame's, and the middle of what they say is taken. What no
-neighbour can speak for keeps the alpha that it has.
+A network that sees single frames moves an edge about from frame to frame, and now and then loses a hand or a whole
+frame. So the neighbours' alphas are moved to this frame along the picture's motion (`motion`), each is weighted by how
+well its picture, moved likewise, matches this one, and their middle is taken. Where no neighbour matches, the alpha
+stays.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from streammatte.stages.tiles import scaled
 Strength = Literal["low", "medium", "high"]
 
 REACH = {"low": 2, "medium": 4, "high": 8}
-"""Frames that are asked in either direction."""
+"""Frames compared in either direction."""
 
 AGREED = 1 / 512  # a spread of alphas below this is left as it is
-ASTRAY = 0.6  # of alpha: what is further from the middle belongs to another state of the matte, not to this one
-DIVIDED = 0.3  # share of votes: less on one side is outvoted without a question
-AROUND = 25  # pixels of the neighbourhood that decides where they are divided
-CROWD = 0.2  # of that neighbourhood: fewer divided pixels are an edge that trembles, which the mean steadies
-MENDED = 0.01  # of a matte: what steadying an edge stays below, and a hole worth a word does not
+ASTRAY = 0.6  # of alpha: values further from the middle belong to another state of the matte
+DIVIDED = 0.3  # share of votes: a smaller minority is outvoted
+AROUND = 25  # pixels of the neighbourhood that decides where votes are divided
+CROWD = 0.2  # of that neighbourhood: fewer divided pixels are a trembling edge, which the mean steadies
+MENDED = 0.01  # of a matte: steadying an edge changes less, filling a noticeable hole more
 
 
 @dataclass(slots=True, eq=False)
 class _Seen:
-    """A frame of the window; it has its cut-out until that has left."""
+    """A frame of the window, with its cut-out until that has left."""
 
     view: View
     cutout: Cutout | None
@@ -47,21 +47,18 @@ class _Seen:
 
 
 class TemporalSmoother:
-    """The stage. Holds back ``ahead`` cut-outs, and remembers as many frames as ``strength`` asks for.
-
-    A cut ends what it knows: no cut-out hears of one beyond it.
+    """The stage. Holds back ``ahead`` cut-outs. Nothing passes across a cut.
 
     Args:
-        strength: How many frames are asked: 5, 9 or 17 with this one.
-        lookahead: How many of them may lie ahead; the rest lies behind. 0 never waits. By default half of them.
+        strength: Over 5, 9 or 17 frames.
+        lookahead: How many of them may lie ahead; the rest lie behind. By default half of them.
 
     Raises:
-        ValueError: ``lookahead`` is below 0, or more than are asked.
+        ValueError: ``lookahead`` is out of range.
 
     Attributes:
-        behind, ahead: How many cut-outs on either side of one are asked.
-        mended: By frame, how much of its matte was turned over, as a share of the larger of its subjects before and
-            after: pops, holes and lost frames, not edges. Only frames of which ``MENDED`` or more was.
+        mended: By frame index, the share of the matte that was turned over: pops, holes and lost frames, not edges.
+            Only shares of ``MENDED`` or more.
     """
 
     def __init__(self, strength: Strength = "medium", lookahead: int | None = None) -> None:
@@ -77,7 +74,7 @@ class TemporalSmoother:
         self._linker = Linker()
 
     def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out of ``ahead`` frames before, steadied; all that were waiting if this one begins a shot."""
+        """The cut-out ``ahead`` frames earlier, steadied; all that wait if this one begins a shot."""
         link = self._linker.of(cutout)
         alpha = scaled(cutout.alpha.float().cpu(), link.here.size).numpy()
         seen = _Seen(link.here.with_alpha(alpha), cutout)
@@ -91,13 +88,13 @@ class TemporalSmoother:
             yield self._leaving()
 
     def flush(self) -> Iterator[Cutout]:
-        """The cut-outs that are still waiting."""
+        """The cut-outs that still wait."""
         while self._waiting:
             yield self._leaving()
         self._window.clear()
 
     def _join(self, last: _Seen, seen: _Seen, link: Link) -> None:
-        """Tell how the subject moves between two frames: flow is filled in from the subject first."""
+        """Estimate how the subject moves between two frames."""
         last.forward, seen.backward = self._motion.mended(last.view, seen.view, *link.flows)
         seen.trust = self._motion.trust(seen.view, last.view, seen.backward)
 
@@ -117,7 +114,7 @@ class TemporalSmoother:
         return replace(cutout, alpha=(cutout.alpha + change).clamp(0, 1))
 
     def _steadied(self, place: int) -> Plane:
-        """The alpha of one frame of the window, (H, W): the middle of what those around it say."""
+        """The steadied alpha of one frame of the window, (H, W)."""
         here, motion = self._window[place].view, self._motion
         alphas, weights = [here.alpha], [np.ones_like(here.alpha)]
         for onward in (False, True):
@@ -137,21 +134,21 @@ class TemporalSmoother:
         if open_.any():
             said, weight = values[:, open_], counts[:, open_]
             change[open_] = middle(said, weight * heard(here.alpha, said, weight, open_)) - here.alpha[open_]
-        # Where hardly a neighbour can speak, a pixel changes as those beside it do: a lost frame comes back whole.
+        # Where hardly any neighbour matches, a pixel changes like those beside it: a lost frame comes back whole.
         change = filled(change[..., None], np.square(counts[1:].sum(0)))[..., 0]
         return np.asarray((here.alpha + change).clip(0, 1), np.float32)
 
 
 def heard(alpha: Plane, values: Plane, weights: Plane, where: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Who is heard where the frames are divided: those who agree with this one, or the others, as most of those around.
+    """Which frames count where they are divided: those that agree with this one or the others, by the neighbourhood.
 
-    Left to decide by itself, each pixel would turn in another frame: a hand that the network loses would go as a spray.
+    On its own, each pixel would turn in another frame: a hand that the network loses would dissolve into specks.
 
     Args:
         alpha: (H, W), this frame's.
-        values: (N, P), for each of P pixels what N frames say, this one included.
+        values: (N, P), P pixels of N frames, this one included.
         weights: (N, P).
-        where: (H, W), which pixels these are.
+        where: (H, W), the place of the P pixels.
 
     Returns:
         (N, P).
@@ -166,15 +163,15 @@ def heard(alpha: Plane, values: Plane, weights: Plane, where: NDArray[np.bool_])
 
 
 def middle(values: Plane, weights: Plane) -> Plane:
-    """Weighted interquartile mean of those who agree with the median.
+    """Weighted interquartile mean of the values that agree with the median.
 
-    As deaf to outliers as the median nearly, and steadier. Where a matte turns from one state to another and stays
-    there, as when a network loses a hand, the mean of both would be a ghost for as long as the window sees both: so
-    only what is within ``ASTRAY`` of the median counts, and the matte turns at once.
+    Nearly as robust as the median, and steadier. Where a matte changes its state for good, as when a network loses a
+    hand, the mean of both states would be a ghost for as long as the window sees both. So only values within ``ASTRAY``
+    of the median count, and the matte changes at once.
 
     Args:
-        values: (N, P), for each of P pixels what N frames say.
-        weights: (N, P), at least one of each pixel's above 0.
+        values: (N, P), P pixels of N frames.
+        weights: (N, P), one of each pixel's above 0.
 
     Returns:
         (P,).
@@ -189,6 +186,6 @@ def middle(values: Plane, weights: Plane) -> Plane:
 
 
 def _turned(before: Plane, after: Plane) -> float:
-    """How much of a subject came or went, in [0, 1]; less than a hundredth of the picture is none."""
+    """The share of a subject that came or went, in [0, 1]; a subject counts as a hundredth of the picture or more."""
     subjects = [float(np.count_nonzero(alpha > 0.5)) for alpha in (before, after)]
     return float(np.count_nonzero(np.abs(after - before) > 0.5)) / max(*subjects, before.size / 100)

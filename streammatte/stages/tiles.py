@@ -1,4 +1,4 @@
-"""Work on the parts of a frame that need it, as a subject's edge is a small part of most; sums and means of pixels."""
+"""Tiles with an edge, a small part of most frames; and sums, means and scaling of pixels."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Tile(NamedTuple):
     """Indices into (…, H, W).
 
     Attributes:
-        own: The tile's own pixels; tiles do not overlap in these.
-        seen: These and a margin around them, as far as the frame goes.
-        inner: The tile's own pixels within what it sees.
+        own: The tile's own pixels; these do not overlap.
+        seen: These with a margin, within the frame.
+        inner: The own pixels within ``seen``.
     """
 
     own: Window
@@ -31,8 +31,8 @@ def tiles_with(mask: Tensor, side: int, margin: int = 0) -> Iterator[Tile]:
 
     Args:
         mask: (H, W) booleans.
-        side: Of a tile, in pixels; those at the right and at the bottom may be smaller.
-        margin: What a tile sees around itself, in pixels.
+        side: Of a tile, in pixels; smaller at the right and the bottom.
+        margin: Of ``seen``, in pixels.
     """
     height, width = mask.shape
     occupied = F.max_pool2d(mask[None].float(), side, ceil_mode=True)[0]
@@ -51,22 +51,22 @@ def _spans(start: int, side: int, margin: int, length: int) -> tuple[slice, slic
 
 
 def shrunk(planes: Tensor, size: tuple[int, ...]) -> Tensor:
-    """(C, H, W) floats to (1, C, *size), each pixel the mean of what it covers."""
-    # Frames lie with their channels last; one plane after the other, means take half as long.
+    """(C, H, W) floats to (1, C, *size), by area means."""
+    # Frames have their channels last; planes take half the time.
     return F.interpolate(planes[None].contiguous(), size, mode="area")
 
 
 def scaled(plane: Tensor, size: tuple[int, int]) -> Tensor:
-    """(H, W) floats to (h, w), bilinearly, with antialiasing where that is smaller; itself at that size."""
+    """(H, W) floats to (h, w), bilinearly, with antialiasing; itself at that size."""
     if plane.shape == size:
         return plane
     return F.interpolate(plane[None, None], size, mode="bilinear", align_corners=False, antialias=True)[0, 0]
 
 
 def window_sums(x: Tensor, radius: int) -> Tensor:
-    """(B, C, H, W): sums over each pixel's square window; the frame's last pixels go on beyond it.
+    """(B, C, H, W): sums over each pixel's square window; the border is replicated.
 
-    In slices, because pooling takes a CPU five times as long.
+    By slices, since pooling takes a CPU five times as long.
     """
     height, width = x.shape[-2:]
     x = F.pad(x, (radius,) * 4, mode="replicate")

@@ -143,8 +143,6 @@ def finetune(options: TuneOptions, display: TuneDisplay) -> TuneSummary:
         stop.listening = False
     trainer.export(output, size=size)
     state.unlink()
-    if summary.before and summary.after and summary.after.mad > summary.before.mad:
-        display.notice("the result scores worse than the start: try more pairs, fewer --steps or a lower --rate")
     return summary
 
 

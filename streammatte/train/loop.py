@@ -222,7 +222,7 @@ class Trainer:
         Raises:
             InputError: The file is missing, or belongs to another network or another ``about``.
         """
-        anew = "leave out --resume to start over"
+        anew = "to start over, give --overwrite instead of --resume"
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
             stored = state.get("about", {})

@@ -43,9 +43,7 @@ class TuneOptions:
         help="share of the pairs kept for scoring before and after, at most 32 pairs",
     )
     seed: int = option(0, "--seed", help="random seed of order and augmentation")
-    device: str | None = like(Network, "device", common=False)
+    device: str | None = like(Network, "device")
     offline: bool = like(Network, "offline")
     resume: bool = option(False, "--resume", help="continue the run that was stopped at this OUTPUT")
-    overwrite: bool = like(
-        Writing, "overwrite", common=False, help="replace OUTPUT, and what a stopped run left, if they exist"
-    )
+    overwrite: bool = like(Writing, "overwrite", help="replace OUTPUT, and what a stopped run left, if they exist")

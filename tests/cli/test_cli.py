@@ -274,7 +274,7 @@ def of_other_shapes(path: Path) -> Path:
         (["-o", "{folder}/out.avi"], "out.avi"),
         (["-o", "{folder}/out"], "out"),
         (["-o", "{folder}/out.mp4"], "out.mp4"),
-        (["-o", "{folder}/clip.mp4", "--bg", "green", "--overwrite"], "clip.mp4"),
+        (["-o", "{folder}/clip.mp4", "--bg", "green", "--overwrite"], "the input"),
         (["-o", "{folder}/there.mov"], "there.mov"),
         (["-o", "{folder}/out.mov", "-o", "{folder}/out.mov"], "out.mov"),
         (["-o", "{folder}/out.mov", "--model", "birefnet-lit"], "birefnet-lit"),
@@ -290,7 +290,7 @@ def of_other_shapes(path: Path) -> Path:
         (["-o", "{folder}/cut.png"], "cut.png"),
         (["-o", "{folder}/out.mov", "--fps", "30"], "clip.mp4"),
         (["-o", "{folder}/there.mov", "--bg", "{folder}/there.mov", "--overwrite"], "there.mov"),
-        (["-o", "{folder}/hard.mov", "--overwrite"], "hard.mov"),
+        (["-o", "{folder}/hard.mov", "--overwrite"], "the input"),
         (["-o", "{folder}/a.####.png", "-o", "{folder}/a.%04d.png"], "a.%04d.png"),
         (["-o", "{folder}/out.mov", "--model", "nonsense", "--weights", "{other}"], "nonsense"),
         ([], "no output"),
@@ -394,3 +394,24 @@ def test_the_library_takes_any_frames_and_any_matter() -> None:
     frames = [Frame(torch.zeros(3, 8, 8, dtype=torch.uint8), pts=i, index=i) for i in range(3)]
     cutouts = list(streammatte.matte(frames, lambda batch: [torch.ones(8, 8) for _ in batch]))
     assert [cutout.frame.pts for cutout in cutouts] == [0, 1, 2]
+
+
+def test_a_network_left_behind_in_its_thread_does_not_abort_the_process() -> None:
+    program = """
+import sys, threading, torch
+from streammatte.cli.main import main
+
+def work():
+    while True:
+        torch.nn.functional.conv2d(torch.zeros(1, 64, 128, 128), torch.zeros(64, 64, 3, 3))
+        begun.set()
+
+begun = threading.Event()
+threading.Thread(target=work, name="streammatte-model", daemon=True).start()
+begun.wait()
+sys.argv = ["streammatte", "models"]
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "birefnet-nano" in done.stdout

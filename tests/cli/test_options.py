@@ -14,7 +14,7 @@ from streammatte.cli.command import Command
 from streammatte.cli.main import main
 from streammatte.cli.parser import instance, parse
 from streammatte.cli.reference import commands, reference
-from streammatte.errors import InputError, OutputError, StreammatteError
+from streammatte.errors import InputError, OutputError, SourceNotFound, StreammatteError, UnsupportedOutput
 from streammatte.options import Options, values
 from streammatte.refusals import check, line, proposed, refusals
 
@@ -93,6 +93,13 @@ def test_a_choice_that_does_not_exist_is_answered_with_one_that_does(capsys: pyt
         ("evaluate a.mov", "TRUTH", None),
         ("models pul birefnet", "pull", "streammatte models pull birefnet"),
         ("live --quality 192", "--quality", "streammatte live --quality high"),
+        ("evalute a.mov b.mov", "evaluate", "streammatte evaluate a.mov b.mov"),
+        ("models birefnet-lite", "pull", "streammatte models pull birefnet-lite"),
+        ("models pull", "model", "streammatte models pull birefnet-lite"),
+        ("-i clip.mp4 out.mov", "-i", "streammatte clip.mp4 out.mov"),
+        ("clip.mp4 out.mov -y", "--overwrite", "streammatte clip.mp4 out.mov --overwrite"),
+        ("clip.mp4 out.mov --in -3s", "--in", "streammatte clip.mp4 out.mov --in 3s"),
+        ("clip.mp4 -o --quality best", "-o", "streammatte clip.mp4 -o out.mov --quality best"),
     ],
 )
 def test_wrong_usage_is_answered_with_the_line_to_type(
@@ -187,7 +194,12 @@ REFUSED: tuple[tuple[dict[str, object], type[StreammatteError], str], ...] = (
     ({"matte": "m.mov", "limits": {"contamination": 1}}, InputError, "contamination"),
     ({**OUT, "despill": "reddish"}, InputError, "reddish"),
     ({**OUT, "despill": "#808080"}, InputError, "#808080"),
-    ({"outputs": "clip.mp4", "background": "green"}, OutputError, "clip.mp4"),
+    ({"outputs": "clip.mp4", "background": "green"}, OutputError, "overwrite the input"),
+    ({**OUT, "matte": "clip.mp4"}, OutputError, "clip.mp4"),
+    ({"outputs": "."}, UnsupportedOutput, "folder"),
+    ({"outputs": ""}, OutputError, "empty"),
+    ({"outputs": "ftp://host/out.mov"}, UnsupportedOutput, "ftp"),
+    ({"input": "nothere.mp4"}, SourceNotFound, "nothere.mp4"),
     ({"outputs": ("a.####.png", "a.%04d.png")}, OutputError, "a.%04d.png"),
     ({**OUT, "background": "out.mov"}, OutputError, "out.mov"),
     ({"outputs": "b.png", "garbage_mattes": ("a.png", "invert:b.png")}, OutputError, "b.png"),
@@ -200,7 +212,8 @@ def test_every_refusal_comes_before_any_work_with_a_line_that_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "there.jpg").touch()
+    for name in ("clip.mp4", "there.jpg"):
+        (tmp_path / name).touch()
     for given, kind, named in REFUSED:
         options = Options.of(**{"input": "clip.mp4", **given})  # type: ignore[arg-type]
         with pytest.raises(kind) as caught:

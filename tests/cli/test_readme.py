@@ -102,7 +102,7 @@ def test_library_example(footage: Path) -> None:
     picture = cv2.imread("cut.png", cv2.IMREAD_UNCHANGED)
     assert picture is not None
     assert picture.shape == (36, 64, 4)
-    for name in ("talking.mov", "out.mov"):
+    for name in ("speaker.mov", "frames.mov"):
         with av.open(name) as made, av.open("samples/talking.mp4") as sample:
             assert made.streams.video[0].frames == sample.streams.video[0].frames
             assert made.streams.audio

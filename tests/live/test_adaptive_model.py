@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from contextlib import closing
 from fractions import Fraction
@@ -283,3 +284,13 @@ def test_a_run_that_is_late_for_whatever_reason_goes_down() -> None:
         live.took(0.2)
     assert live.setting != begin
     assert live.exhausted
+
+
+def test_the_network_of_a_run_that_ends_stops_at_the_next_layer() -> None:
+    stopping = threading.Event()
+    model = load_live_model(LiveOptions(model="birefnet-nano", device="cpu"), stopping=stopping)
+    frame = Frame(torch.zeros(3, 64, 64, dtype=torch.uint8), 0, 0)
+    assert len(model([frame])) == 1
+    stopping.set()
+    with pytest.raises(KeyboardInterrupt):
+        model([frame])

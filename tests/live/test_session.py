@@ -26,7 +26,7 @@ from streammatte.cli.live_display import LiveDisplay
 from streammatte.cli.main import main
 from streammatte.errors import ModelError
 from streammatte.frame import Frame
-from streammatte.live import opening
+from streammatte.live import cameras
 from streammatte.live.cameras import list_cameras
 from streammatte.live.contracts import Controls
 from streammatte.live.over_background import Look
@@ -51,6 +51,8 @@ class Told:
 
     def notice(self, text: str) -> None:
         self.notices.append(text)
+
+    warning = notice
 
     def fetching(self, done: int, total: int | None) -> None:
         raise AssertionError("nothing is fetched here")
@@ -176,7 +178,7 @@ def test_a_picture_without_colours_is_not_shown_and_not_the_end(
 
 
 def test_a_stream_that_falls_silent_is_held_and_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "SILENCE", 0.4)
+    monkeypatch.setattr(cameras, "SILENCE", 0.4)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -197,7 +199,9 @@ def test_a_stream_that_falls_silent_is_held_and_found_again(monkeypatch: pytest.
             sending = sender(f"{address}?pkt_size=1316")
             sending.__enter__()
             changes.append(len(outputs.fresh))
-        return len(changes) == 2 and status.reconnections > 0 and len(outputs.fresh) >= changes[1] + 5
+        if len(changes) < 2 or not any("is back" in notice for notice in told.notices):
+            return False
+        return status.reconnections > 0 and len(outputs.fresh) >= changes[1] + 5
 
     try:
         session = played(source, outputs, meanwhile=meanwhile, told=told)
@@ -330,3 +334,15 @@ def test_size_and_rate_are_what_was_asked_for(tmp_path: Path) -> None:
         pictures = list(source.pictures())
         assert len(pictures) == COUNT // 2
         assert pictures[0].frame().rgb.shape == (3, 32, 32)
+
+
+def test_waiting_for_a_camera_shows_no_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("streammatte.live.session._SAY_AFTER", 0.1)
+    monkeypatch.setattr(cameras, "ANSWER_WITHIN", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://bob:hunter2@127.0.0.1:{server.getsockname()[1]}"
+        assert main(["live", "--camera", address, "--bg", "green", "--to", "udp://127.0.0.1:9"]) == 1
+    shown = capsys.readouterr().err
+    assert "waiting for" in shown and "hunter2" not in shown

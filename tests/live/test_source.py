@@ -26,10 +26,9 @@ from streammatte.cli.live_display import LiveDisplay
 from streammatte.cli.main import main
 from streammatte.errors import InputError, SourceNotFound, StreammatteError
 from streammatte.frame import ColorSpec, StreamInfo
-from streammatte.live import cameras, opening
-from streammatte.live.cameras import Camera, find_again, find_camera
+from streammatte.live import cameras
+from streammatte.live.cameras import Camera, Place, find_again, find_camera
 from streammatte.live.live_backgrounds import open_behind
-from streammatte.live.opening import Place
 from streammatte.live.reconnecting import Capture
 from streammatte.live.source import LiveSource
 from streammatte.live.status import Status
@@ -149,7 +148,7 @@ def test_a_file_may_be_written_as_an_address(tmp_path: Path) -> None:
 
 
 def test_a_server_that_says_nothing_is_an_error_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "ANSWER_WITHIN", 0.5)
+    monkeypatch.setattr(cameras, "ANSWER_WITHIN", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(SourceNotFound, match=r"127\.0\.0\.1"):
         LiveSource(f"tcp://127.0.0.1:{server.getsockname()[1]}")
 
@@ -161,7 +160,7 @@ def test_a_status_that_nobody_reads_holds_nothing_up(monkeypatch: pytest.MonkeyP
         while True:
             os.write(writing, b"x" * 1000)
     os.set_blocking(writing, True)
-    status = Status("live", 1.0, 30.0, 20.0, 50.0, 60.0, 9, 1, 0, 1, 0, 0, 0, "192×192", "birefnet-nano", "cpu")
+    status = Status("live", 1.0, 30.0, 20.0, 50.0, 60.0, 9, 1, 0, 1, 0, 0, 0, "320×320", "birefnet-nano", "cpu")
     with os.fdopen(writing, "w") as out:
         monkeypatch.setattr(sys, "stdout", out)
         with LiveDisplay(as_json=True) as display:

@@ -15,6 +15,7 @@ from streammatte.cli.main import main
 from streammatte.color.ycbcr import RgbReader, plane_view, planes_from_rgb, upsampled
 from streammatte.frame import ColorSpec, Cutout, StreamInfo
 from streammatte.media import open_video, open_writer
+from streammatte.media.write.composing import Contents
 from streammatte.media.write.encoding import encoding_for
 from streammatte.media.write.painting import CutoutPainter
 from streammatte.media.write.video_writer import VideoWriter
@@ -79,9 +80,8 @@ def decoded(path):
 
 def painted(info, cutout, name="out.mov", **options):
     """(planes as the encoder would get them, whether they are full range)."""
-    encoding = encoding_for(Path(name), info, content="plate", alpha="straight", composite=False)
-    settings = {"content": "plate", "alpha": "straight", "background": None, **options}
-    painter = CutoutPainter(encoding, info, (info.width, info.height), **settings)
+    encoding = encoding_for(Path(name), info, Contents())
+    painter = CutoutPainter(encoding, info, (info.width, info.height), Contents(**options))
     frame = painter(cutout)
     return [plane_view(plane, frame.format.components[0].bits).copy() for plane in frame.planes], painter.full_range
 
@@ -105,15 +105,12 @@ def test_a_ramp_of_all_levels_comes_back_from_prores(tmp_path, codec):
 @pytest.mark.parametrize(("quantiser", "levels"), [(1, 1), (3, 2)], ids=["best", "default"])
 def test_a_ramp_of_luma_and_alpha_by_quality(tmp_path, quantiser, levels):
     info, frame = frame_of(write_planes(tmp_path / "ramp.mkv", ramp(), "yuv444p10le"))
-    encoding = encoding_for(tmp_path / "out.mov", info, content="plate", alpha="straight", composite=False)
+    encoding = encoding_for(tmp_path / "out.mov", info, Contents())
     writer = VideoWriter(
         tmp_path / "out.mov",
         info,
         replace(encoding, quantiser=quantiser),
-        content="plate",
-        alpha="straight",
-        background=None,
-        audio=None,
+        Contents(),
     )
     alpha = torch.from_numpy(np.tile(RAMP / 1023, (32, 1)).astype(np.float32))
     with writer:
@@ -319,6 +316,6 @@ def test_tagged_colours_and_rgb_assume_nothing(tmp_path, capsys):
 
 def test_rgb_sources_are_written_in_studio_range(tmp_path):
     info = StreamInfo(48, 32, Fraction(1, 25), Fraction(25), None, ColorSpec(True, 0, 1, 13, 8))
-    encoding = encoding_for(Path("out.webm"), info, content="plate", alpha="straight", composite=False)
-    painter = CutoutPainter(encoding, info, (48, 32), content="plate", alpha="straight", background=None)
+    encoding = encoding_for(Path("out.webm"), info, Contents())
+    painter = CutoutPainter(encoding, info, (48, 32), Contents())
     assert not painter.full_range

@@ -226,7 +226,7 @@ def test_no_cutouts_is_an_error_that_leaves_nothing(tmp_path, kind):
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path):
-    kinds = [WRITERS[kind] for kind in ("prores", "vp9", "png")]
+    kinds = [*(WRITERS[kind] for kind in ("prores", "vp9", "png")), ("out.webp", {})]
     code = f"""
 import resource, sys
 from pathlib import Path

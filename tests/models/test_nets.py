@@ -21,13 +21,13 @@ from streammatte.models.nets.birefnet import (
     SWIN_T,
     BiRefNet,
     BiRefNetConfig,
+    fold_batch_norms,
     infer_config,
     load_birefnet,
     tiles,
 )
 from streammatte.models.nets.deform import DeformableConv2d, deform_conv2d
 from streammatte.models.nets.efficientnet import EfficientNetConfig
-from streammatte.models.nets.folding import fold_batch_norms
 from streammatte.models.nets.swin import SwinConfig
 
 pytestmark = pytest.mark.media

@@ -21,7 +21,8 @@ from support.hub import COMMIT, Hub
 from streammatte.errors import ModelError, WeightsMismatch, WeightsMissing
 from streammatte.models import hub as hub_module
 from streammatte.models import table
-from streammatte.models.device import choose_precision
+from streammatte.models.birefnet import check_size
+from streammatte.models.device import choose_device, choose_precision
 from streammatte.models.hub import fetch, locate, resolve
 from streammatte.models.listing import list_models, pull
 from streammatte.models.table import CHECKPOINTS, Checkpoint, find
@@ -516,3 +517,13 @@ def test_pull_fetches_once(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_pull_of_an_unknown_name(cache: Path) -> None:
     with pytest.raises(ModelError, match="auto"):
         pull("auto", printed()[0])
+
+
+def test_arguments_of_the_wrong_type_are_refused_and_a_torch_device_is_taken() -> None:
+    for size in (320, (320,), (320.0, 320.0), "320x320", (320, 320, 3), (100, 100), (0, 0)):
+        with pytest.raises(ModelError):
+            check_size(size)  # type: ignore[arg-type]
+    for name in (None, 3, ""):
+        with pytest.raises(ModelError):
+            find(name)  # type: ignore[arg-type]
+    assert choose_device(torch.device("cpu")) == torch.device("cpu")

@@ -213,13 +213,17 @@ def test_a_page_is_refused_or_whole(tmp_path: Path, capsys: pytest.CaptureFixtur
     broken = str(cut(Path(clip), tmp_path / "broken.mkv"))
     old = tmp_path / "old.html"
     old.write_text("mine")
-    before = set(tmp_path.iterdir())
     out = str(tmp_path / "out.mov")
+
+    def left() -> set[Path]:
+        """All files, the mattes that a run keeps to be resumed apart."""
+        return {path for path in tmp_path.iterdir() if not path.match(".*.mattes")}
+
+    before = left()
 
     def refused(*arguments: str) -> bool:
         code = main([*arguments, "-o", out, *QUICK, "--quiet"])
-        left = {path for path in tmp_path.iterdir() if not path.match(".*.mattes")}  # what --resume needs may stay
-        assert left == before, "nothing else is left behind"
+        assert left() == before, "nothing is left behind"
         return code == 1 and "Traceback" not in capsys.readouterr().err
 
     assert refused(clip, "--report", str(old))
@@ -231,6 +235,6 @@ def test_a_page_is_refused_or_whole(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert refused(broken, "--strict", "--report", str(tmp_path / "new.html"))
     matte = ("--matte", str(tmp_path / "m.mov"), *QUICK, "--quiet", "--fail-on", "contamination=1")
     assert main([clip, *matte]) == 1, "a matte has no colours to score"
-    assert old.read_text() == "mine"
+    assert old.read_text() == "mine" and left() == before
     assert main([clip, "--report", str(old), "--overwrite", *QUICK, "--quiet"]) == 0
     assert old.read_text().startswith("<!DOCTYPE html>")

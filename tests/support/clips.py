@@ -1,4 +1,4 @@
-"""Small clips made by code, each with one thing about it that footage in the wild has."""
+"""Small generated clips, each with one trait of real footage."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def write_sound(path: Path) -> Path:
 def write_flat(
     path: Path, planes: Sequence[int], *, size: tuple[int, int], pixels: str, matrix: int, full_range: bool
 ) -> Path:
-    """One frame of one Y'CbCr colour, losslessly (FFV1), tagged as told."""
+    """One frame of one Y'CbCr colour, losslessly (FFV1), with the given tags."""
     with av.open(str(path), "w") as out:
         stream = out.add_stream("ffv1", rate=RATE)
         assert isinstance(stream, av.VideoStream)

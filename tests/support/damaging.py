@@ -1,4 +1,4 @@
-"""Whole files of many formats, what may happen to them, and how the command has to end all the same."""
+"""Files of many formats, ways to damage them, and how the command has to end then."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Run:
 
 
 def clean(folder: Path) -> dict[str, Path]:
-    """Small files by their format, all whole; the last of them is no footage."""
+    """Small files by their format, all whole; the last of them is not footage."""
     folder.mkdir(parents=True, exist_ok=True)
     return {**_clips(folder), **_pictures(folder), "sound": write_sound(folder / "sound.wav")}
 
@@ -115,7 +115,7 @@ def _pictures(folder: Path) -> dict[str, Path]:
 
 
 def damaged(kind: str, files: dict[str, Path], folder: Path, chance: random.Random) -> tuple[str, str]:
-    """Make a damaged copy in a folder; gives what happened to it, and the name to give to the command."""
+    """Make a damaged copy in a folder; returns the kind of damage, and the name to pass to the command."""
     path = files[kind]
     data = bytearray(path.read_bytes())
     damage = chance.choice(DAMAGES)
@@ -134,7 +134,7 @@ def damaged(kind: str, files: dict[str, Path], folder: Path, chance: random.Rand
     elif damage == "a hole":
         start = chance.randrange(len(data))
         data[start : start + chance.randrange(2000)] = bytes(chance.randrange(2000))
-    elif damage == "a number":  # of those that say how large, how many, how long: mostly at the beginning
+    elif damage == "a number":  # sizes, counts and lengths are mostly at the beginning
         start = chance.randrange(min(len(data), 512))
         data[start : start + 4] = chance.choice((b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0", b"\0\0\1\0"))
     else:
@@ -150,7 +150,7 @@ def damaged(kind: str, files: dict[str, Path], folder: Path, chance: random.Rand
 
 
 def complaints(run: Run) -> Iterator[str]:
-    """What is wrong about how it ended."""
+    """What is wrong with how it ended."""
     end, written = run.end, run.out.parent
     if end.code is None:
         yield f"hung for {TIME} s"
@@ -158,12 +158,14 @@ def complaints(run: Run) -> Iterator[str]:
         yield f"exit code {end.code}"
     # OpenEXR's own library writes past Python what it finds; there is no way to ask it not to.
     lines = [line for line in end.err.split("\n")[:-1] if not line.startswith("<python_buffer>: (EXR_ERR_")]
-    clear = all(line.startswith(("streammatte: ", "  hint: ")) or "--resume" in line for line in lines)
-    if "Traceback" in end.err or not clear:
+    # What was computed before the damage is kept.
+    kept = bool(lines) and lines[-1].endswith("run the same command with --resume to continue")
+    lines = lines[:-1] if kept else lines
+    if "Traceback" in end.err or not all(line.startswith(("streammatte: ", "  hint: ")) for line in lines):
         yield "more than a clear line"
     if end.code and "streammatte: error: " not in end.err:
         yield "nothing is said"
-    left = [path for path in written.iterdir() if not path.match(".*.mattes")]  # these are for --resume
+    left = [path for path in written.iterdir() if not (kept and path.suffix == ".mattes")]
     if end.code and left:
         yield f"left: {left}"
     if end.code == 0:
@@ -178,7 +180,7 @@ def complaints(run: Run) -> Iterator[str]:
 
 
 def runs(folder: Path, each: int, *, seed: int, processes: int, kinds: Sequence[str] = ()) -> list[Run]:
-    """So many damaged files of each format, through the real command, garbage collected early and often."""
+    """Run the real command on damaged files of every format, collecting garbage early and often."""
     files = clean(folder / "clean")
     chance = random.Random(seed)
     jobs = []

@@ -1,4 +1,4 @@
-"""Clips with what editors care for: times of their own, timecode, several sounds, subtitles, fields, mirrors."""
+"""Clips with variable frame rates, timecode, several sounds, subtitles, fields or mirroring."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def ramp(first: int, count: int) -> NDArray[np.int16]:
 
 
 def matted(source: Path, out: Path, *, audio: bool = True, writer: dict[str, Any] | None = None, **options: Any) -> Any:
-    """Every frame that is asked for with a constant alpha, without a network; gives source and writer, both closed."""
+    """Write the requested frames with a constant alpha, without a network; returns source and writer, both closed."""
     with (
         open_video(source, **options) as opened,
         open_writer(
@@ -154,7 +154,7 @@ def sound_packets(path: Path, stream: int = 0) -> list[bytes]:
 
 
 def lag(one: NDArray[Any], other: NDArray[Any], reach: int = 20) -> int:
-    """By how many samples ``one`` comes later than ``other``, of the same sound: where they differ least."""
+    """How many samples later ``one`` is than ``other``, the same sound: the shift with the least difference."""
     size = min(one.size, other.size) - 2 * reach
     middle = one[reach : reach + size].astype(float)
     apart = [np.abs(middle - other[reach - by : reach - by + size]).mean() for by in range(-reach, reach + 1)]

@@ -26,7 +26,7 @@ class Job:
     """One run.
 
     Attributes:
-        arguments: Of the command.
+        arguments: The command's.
         timeout: Seconds after which it is killed.
         when: A file; once it has ``size`` bytes the run is sent ``signal``, or the file ``cut`` is halved.
         largest: Bytes that a file may have: a full disk.
@@ -45,7 +45,7 @@ class Job:
 
 @dataclass(frozen=True)
 class End:
-    """How a run ended: its exit code, minus a signal's number if that ended it; ``None``: it hung. What it said."""
+    """How a run ended: its exit code, or minus the signal's number, or ``None`` if it hung; and what it printed."""
 
     code: int | None
     err: str

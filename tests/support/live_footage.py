@@ -38,7 +38,7 @@ def of_room(rgb: NDArray[np.uint8]) -> int:
 
 
 def number_in(rgb: NDArray[np.uint8], background: tuple[int, int, int]) -> tuple[float, float]:
-    """Of a picture that was laid over ``background``: the number that the subject's place tells, and its level."""
+    """The number that the subject's place tells, and its level, in a picture laid over ``background``."""
     subject = np.abs(rgb.astype(int) - background).max(axis=-1) > 30
     columns = np.flatnonzero(subject.any(axis=0))
     return float(columns[0] / 4), float((rgb[subject].mean() - 40) / 10)
@@ -99,7 +99,7 @@ class Keyed:
         return [((frame.rgb.int() - room).abs().amax(0) > 120).float() for frame in frames]
 
     def took(self, seconds: float) -> None:
-        """It has one setting only."""
+        """It has a single setting."""
 
 
 class Kept:
@@ -118,7 +118,7 @@ class Kept:
         return [shown for shown in self.shown if not shown.held]
 
     def before(self, frame: Frame) -> None:
-        """Only windows want it."""
+        """Only windows use it."""
 
     def show(self, shown: Shown) -> None:
         self.shown.append(Shown(shown.rgb.copy(), shown.index, shown.at, shown.held))

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 
 class Reader(HTMLParser):
-    """Of a page: its tags in the order of their first appearance with the text in each, and all attributes."""
+    """A page's tags in the order of their first appearance with the text in each, and all attributes."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from streammatte.color.ycbcr import Samples, color_of, plane_view, working_bits, ycbcr_planes
+from streammatte.color.ycbcr import Samples, color_of, is_colourless, plane_view, working_bits, ycbcr_planes
 
 NOT_A_MATTE = "has neither alpha nor a greyscale picture"
 
@@ -65,11 +65,9 @@ class AlphaReader:
     def _luma(self, frame: av.VideoFrame) -> NDArray[np.float32]:
         pixels, color = frame.format, color_of(frame)
         bits = working_bits(color.bit_depth)
-        if pixels.is_rgb or pixels.has_palette:
-            frame = self._unpacker.reformat(frame, format=_at("gbrp", bits), threads=1)
-            return _shares(plane_view(frame.planes[0], bits), 0, 2**bits - 1)  # green, like the other two
-        if len(pixels.components) == 1:
-            frame = self._unpacker.reformat(frame, format=_at("gray", bits), threads=1)
+        if is_colourless(frame) or pixels.is_rgb or pixels.has_palette:
+            kind = "gray" if is_colourless(frame) else "gbrp"  # whose first plane is green, like the other two
+            frame = self._unpacker.reformat(frame, format=_at(kind, bits), threads=1)
             return _shares(plane_view(frame.planes[0], bits), 0, 2**bits - 1)
         luma = ycbcr_planes(frame, bits, self._unpacker, full_range=color.full_range)[0]
         unit = 2 ** (bits - 8)

@@ -16,17 +16,14 @@ from streammatte.frame import UNSPECIFIED
 from streammatte.media.read.exr_layers import chosen, planes_of, refuse_deep
 from streammatte.media.read.exr_timecode import timecode_in
 from streammatte.media.read.kinds import refuse_too_large
-from streammatte.media.read.pictures import FAINT, Picture, straight
-
-_LARGEST_HALF = 65504
+from streammatte.media.read.pictures import FAINT, Picture, finite, straight
 
 
 def read_exr(path: Path, layer: str | None = None) -> Picture:
     """The display window in float32, black and clear where the data window does not reach.
 
-    NaN becomes 0 and infinity the largest half, since either would spread to its surroundings. R, G and B are read, or
-    Y alone as grey, and A as alpha. Colours are divided by alpha, since OpenEXR's are premultiplied, unless the comment
-    says straight, as in this project's own files.
+    R, G and B are read, or Y alone as grey, and A as alpha. Colours are divided by alpha, since OpenEXR's are
+    premultiplied, unless the comment says straight, as in this project's own files.
     """
     parts = _parts_of(path)
     layer_read, others = chosen(path, parts, layer)
@@ -76,7 +73,7 @@ def _parts_of(path: Path) -> list[Any]:
 
 def _placed(plane: NDArray[Any], size: tuple[int, int], origin: NDArray[Any]) -> NDArray[np.float32]:
     """The data window in the display window, in float32."""
-    values = np.nan_to_num(plane.astype(np.float32), nan=0, posinf=_LARGEST_HALF, neginf=0)
+    values = finite(plane)
     if values.shape == size and not origin.any():
         return values
     canvas = np.zeros(size, np.float32)

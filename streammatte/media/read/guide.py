@@ -138,7 +138,7 @@ class GuideMatte:
             if begin is None:
                 begin = time
                 if self._source.has_alpha and cutout.alpha.min() == 1 and frame.rgb.min() < frame.rgb.max():
-                    self.notes.append("its alpha, which counts, is white everywhere; save it without alpha if unwanted")
+                    self.notes.append("its alpha, white everywhere, is used; save it without alpha to use its grey")
             place = (time - begin) * info.frame_rate if self._ahead is None else Fraction(frame.index)
             alpha = torch.from_numpy(fitted(cutout.alpha.numpy(), info.width, info.height))
             yield place, 1 - alpha if self._inverted else alpha

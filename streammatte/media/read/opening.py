@@ -54,7 +54,25 @@ def open_video(
         DecodeFailed: The file cannot be decoded.
     """
     marks = Marks(None if first is None else str(first), None if last is None else str(last), handles)
-    source = _opened(url, frame_rate=frame_rate, strict=strict, marks=marks, interlaced=interlaced, layer=layer)
+    name, path = NumberedName.parse(url), Path(url)
+    kind = None if name is not None else picture_kind(url)
+    source: Footage | None = None
+    if kind in WITH_FRAMES and layer is None:
+        from streammatte.media.read.animation import is_animated, open_animation
+
+        source = open_animation(path, kind, marks) if is_animated(path, kind) else None
+    # A film named like a picture is a film; but FFmpeg takes a DPX for a film of one frame.
+    is_dpx_or_exr = path.suffix.lower() in (".exr", ".dpx") and "://" not in str(url)
+    if source is None and (name is not None or kind is not None or is_dpx_or_exr):
+        from streammatte.media.read.sequence import open_pictures
+
+        source = open_pictures(name or path, frame_rate=frame_rate, marks=marks, layer=layer)
+    if source is None:
+        from streammatte.media.read.file_source import FileSource
+
+        if layer is not None:
+            raise InputError(f"{without_secrets(str(url))} has no layers", hint="leave out --layer: it is for OpenEXR")
+        source = FileSource(str(url), strict=strict, marks=marks, interlaced=interlaced)
     if frame_rate is not None and source.info.frame_rate != frame_rate:
         source.__exit__(None, None, None)
         raise InputError(
@@ -62,31 +80,3 @@ def open_video(
             hint="leave out --fps: it is for numbered pictures",
         )
     return source
-
-
-def _opened(
-    url: str | PathLike[str],
-    *,
-    frame_rate: Fraction | None,
-    strict: bool,
-    marks: Marks,
-    interlaced: Interlaced,
-    layer: str | None,
-) -> Footage:
-    name, path = NumberedName.parse(url), Path(url)
-    kind = None if name is not None else picture_kind(url)
-    if kind in WITH_FRAMES and layer is None:
-        from streammatte.media.read.animation import is_animated, open_animation
-
-        if is_animated(path, kind):
-            return open_animation(path, kind, marks)
-    # A film named like a picture is a film; but FFmpeg takes a DPX for a film of one frame.
-    if name is not None or kind is not None or (path.suffix.lower() in (".exr", ".dpx") and "://" not in str(url)):
-        from streammatte.media.read.sequence import open_pictures
-
-        return open_pictures(name or path, frame_rate=frame_rate, marks=marks, layer=layer)
-    if layer is not None:
-        raise InputError(f"{without_secrets(str(url))} has no layers", hint="leave out --layer: it is for OpenEXR")
-    from streammatte.media.read.file_source import FileSource
-
-    return FileSource(str(url), strict=strict, marks=marks, interlaced=interlaced)

@@ -21,6 +21,7 @@ from streammatte.media.timecode import Timecode
 
 FAINT = 1e-3
 """Below this alpha, premultiplied light is a glow rather than the colour of anything."""
+LARGEST_HALF = 65504
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,6 +163,12 @@ def straight(colors: Samples, alpha: NDArray[Any]) -> Samples:
     divided = colors.astype(np.float64) * peak / np.maximum(alpha, 1)[..., None]
     result: Samples = np.rint(np.minimum(divided, peak)).astype(colors.dtype)
     return result
+
+
+def finite(light: NDArray[Any]) -> NDArray[np.float32]:
+    """float32 without NaN, which becomes 0, and infinity, which becomes the largest half: either would spread."""
+    numbers: NDArray[np.float32] = np.nan_to_num(light.astype(np.float32), nan=0, posinf=LARGEST_HALF, neginf=0)
+    return numbers
 
 
 def left_out(count: int, what: str) -> str:

@@ -1,4 +1,4 @@
-"""What tells one input, or one file of weights, from another."""
+"""Fingerprints of inputs and weights files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from streammatte.media.read.numbered import NumberedName
 
 _WHOLE = 64 << 20  # bytes up to which a file is hashed as a whole
-_ENDS = 1 << 20  # bytes of either end that tell a larger file from others of its size
+_ENDS = 1 << 20  # bytes of either end that are hashed of a larger file
 
 
 def signature(name: str) -> str:
@@ -30,13 +30,15 @@ def signature(name: str) -> str:
 
 
 def _hashed(path: Path) -> str:
-    """By size and contents; of a large file, its ends."""
+    """By size and contents; a large file by its ends and when it was changed: its middle may be rendered anew."""
     digest = sha256()
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         for start, end in ((0, size),) if size <= _WHOLE else ((0, _ENDS), (size - _ENDS, size)):
             file.seek(start)
             digest.update(file.read(end - start))
+        if size > _WHOLE:
+            digest.update(str(os.fstat(file.fileno()).st_mtime_ns).encode())
     return f"{size} {digest.hexdigest()[:32]}"
 
 

@@ -23,7 +23,7 @@ _WHOLE_FRAMES = ("prores", "dnxhd", "ffv1")
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """What marks are told from.
+    """The facts that marks are resolved against.
 
     Attributes:
         name: The clip, for messages.
@@ -119,7 +119,7 @@ class Marks:
             )
         frames = range(max(0, first - self.handles), min(clip.count, last + self.handles + 1))
         begin, end = (clip.first_number + index for index in (frames.start, frames.stop - 1))
-        says = f"frames {begin} to {end} of {clip.name}"
+        says = f"frame {begin} of {clip.name}" if begin == end else f"frames {begin} to {end} of {clip.name}"
         if self.handles:
             says += f", with handles of {first - frames.start} before and {frames.stop - 1 - last} after"
         return frames, says

@@ -23,7 +23,7 @@ from streammatte.errors import DecodeFailed, SourceNotFound, StreammatteError
 from streammatte.frame import UNSPECIFIED, ColorSpec
 from streammatte.media.read.kinds import LARGEST, WITH_FRAMES
 from streammatte.media.read.orientation import EXIF, Orientation
-from streammatte.media.read.pictures import Picture, left_out, straight
+from streammatte.media.read.pictures import Picture, finite, left_out, straight
 from streammatte.media.read.stated import decode_deep, samples_of
 
 logging.getLogger("imagecodecs").addHandler(logging.NullHandler())  # damage is raised, not logged
@@ -103,7 +103,7 @@ def channels_of(picture: Image.Image, path: Path) -> tuple[Channels, bool]:
     if mode == "I" or mode.startswith("I;16"):
         return _channels(np.clip(np.asarray(picture), 0, 65535).astype(np.uint16)), False
     if mode == "F":
-        return _channels(np.nan_to_num(np.asarray(picture, np.float32))), False
+        return _channels(finite(np.asarray(picture))), False
     if mode == "LAB":
         lab = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
         converted = ImageCms.applyTransform(picture, lab)

@@ -16,7 +16,7 @@ from streammatte.color.ycbcr import Samples
 from streammatte.errors import DecodeFailed
 from streammatte.media.read.kinds import refuse_too_large
 from streammatte.media.read.orientation import EXIF
-from streammatte.media.read.pictures import Picture, left_out, straight
+from streammatte.media.read.pictures import Picture, finite, left_out, straight
 from streammatte.media.read.stills import Channels, assembled, by_pillow
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # damage is raised, not logged
@@ -119,8 +119,7 @@ def _channels(page: tifffile.TiffPage, path: Path) -> Channels:
 def _spread(samples: NDArray[Any], page: tifffile.TiffPage, path: Path) -> Samples:
     """uint8 or uint16 spanning their type, or float32."""
     if samples.dtype.kind == "f":
-        light = np.nan_to_num(samples.astype(np.float32), nan=0, posinf=65504, neginf=0)
-        return np.ascontiguousarray(light)
+        return np.ascontiguousarray(finite(samples))
     if samples.dtype.kind != "u":
         raise DecodeFailed(f"unsupported samples in {path}: {samples.dtype}", hint="save it as RGB")
     bits = page.bitspersample

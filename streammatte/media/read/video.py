@@ -1,27 +1,51 @@
-"""Footage as the library gives it."""
+"""Footage, as scripts open it."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from os import PathLike
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from torch import Tensor
 
+from streammatte.color.screen import transfer_for, view_of
 from streammatte.errors import InputError
 from streammatte.frame import Cutout, Footage, Frame, StreamInfo
+from streammatte.media.lengths import Lengths
 from streammatte.media.read.file_source import FileSource
+from streammatte.media.read.opening import open_video
+from streammatte.options import Reading
+
+T = TypeVar("T")
+
+
+def opened(reading: Reading) -> Video:
+    """Footage as the options ask for it. Raises what :func:`~streammatte.media.open_video` raises."""
+    source = open_video(
+        reading.input,
+        frame_rate=reading.frame_rate,
+        strict=reading.strict,
+        first=reading.mark_in,
+        last=reading.mark_out,
+        handles=reading.handles,
+        interlaced=reading.interlaced,
+        layer=reading.layer,
+    )
+    transfer = transfer_for(reading.input_transfer, source.info.color)
+    return Video(reading.input, source, view_of(transfer, source.info.profile))
 
 
 class Video:
     """Footage that has been opened, as the command reads it. A context manager; iterating gives its frames.
 
+    It alone sets ``Frame.view``, so that a screen's view of log and HDR footage is the same for command and library.
+
     Attributes:
-        path: What was opened.
+        path: As it was given.
     """
 
     def __init__(self, path: str | PathLike[str], source: Footage, view: Callable[[Tensor], Tensor] | None) -> None:
@@ -61,21 +85,24 @@ class Video:
         """When the first frame of the whole is shown, in seconds."""
         return self._source.begins
 
+    @property
+    def lengths(self) -> Lengths:
+        """How long its streams are, as far as the container states it."""
+        return self._source.lengths if isinstance(self._source, FileSource) else Lengths(None, None)
+
+    def stop(self) -> None:
+        """Stop waiting for a pipe, since nobody wants more; from any thread."""
+        if isinstance(self._source, FileSource):
+            self._source.stop()
+
     def __len__(self) -> int:
         """How many frames the file says it has. Raises ``TypeError`` if it does not say."""
         return len(self._source)
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames, in order; each time from the first, unless it is standard input."""
-        frames = iter(self._source)
-        while True:
-            with self._reading:
-                if self._closed:
-                    raise InputError(f"{self.path} is closed", hint="read it inside the `with` block")
-                frame = next(frames, None)
-            if frame is None:
-                return
-            yield frame if self._view is None else replace(frame, view=self._view)
+        """The frames, in order; every pass begins at the first, except of standard input."""
+        for frame in self._guarded(self._source):
+            yield replace(frame, view=self._view)
 
     def cutouts(self) -> Iterator[Cutout]:
         """The frames, each with the alpha that the file has for it.
@@ -83,7 +110,20 @@ class Video:
         Raises:
             InputError: It holds neither alpha nor a matte.
         """
-        return self._source.cutouts()
+        for cutout in self._guarded(self._source.cutouts()):
+            yield replace(cutout, frame=replace(cutout.frame, view=self._view))
+
+    def _guarded(self, items: Iterable[T]) -> Iterator[T]:
+        """The items, none of them read while the file is being closed."""
+        iterator = iter(items)
+        while True:
+            with self._reading:
+                if self._closed:
+                    raise InputError(f"{self.path} is closed", hint="read it inside the `with` block")
+                item = next(iterator, None)
+            if item is None:
+                return
+            yield item
 
     def __enter__(self) -> Self:
         return self
@@ -91,8 +131,7 @@ class Video:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(self._source, FileSource):
-            self._source.stop()
+        self.stop()
         with self._reading:
             self._closed = True
             self._source.__exit__(kind, exc, trace)

@@ -20,13 +20,11 @@ class Animation(Protocol):
         tick: Unit of a frame's duration, in seconds.
         shortest: Ticks; browsers show a briefer frame for a tenth of a second.
         longest: The most ticks that the format can store.
-        name: The format, for people.
     """
 
     tick: Fraction
     shortest: int
     longest: int
-    name: str
 
     def head(self, size: int) -> bytes:
         """The bytes before the first frame, always as many; ``size`` is the file's, 0 while it is unknown."""
@@ -50,7 +48,6 @@ class GifAnimation:
     tick = Fraction(1, 100)
     shortest = 2
     longest = 0xFFFF
-    name = "GIF"
 
     def __init__(self, width: int, height: int, *, has_alpha: bool) -> None:
         self._size = _little(width, 2) + _little(height, 2)
@@ -64,7 +61,7 @@ class GifAnimation:
         place = 13 + 3 * 2 ** (palette_bits + 1)
         palette = still[13:place]
         transparent: int | None = None
-        while still[place] == 0x21:  # extensions before the picture; of the one that controls it, the clear colour
+        while still[place] == 0x21:  # extensions; the graphic control names the clear colour
             if still[place + 1] == 0xF9 and still[place + 3] & 1:
                 transparent = still[place + 6]
             place += 2
@@ -91,7 +88,6 @@ class WebpAnimation:
     tick = Fraction(1, 1000)
     shortest = 11
     longest = 0xFFFFFF
-    name = "WebP"
 
     def __init__(self, width: int, height: int, *, has_alpha: bool) -> None:
         self._size = _little(width - 1, 3) + _little(height - 1, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -9,7 +10,7 @@ from typing import BinaryIO, Self
 from streammatte.errors import WriteFailed
 from streammatte.frame import Cutout, StreamInfo
 from streammatte.media.write.animation_formats import Animation
-from streammatte.media.write.composing import Background, told_of
+from streammatte.media.write.composing import Contents
 from streammatte.media.write.output import write_failed
 from streammatte.media.write.part import Part
 from streammatte.media.write.picture_writer import PictureEncoder
@@ -26,8 +27,8 @@ class AnimationWriter:
         path: Where the file will be.
         info: The stream the cut-outs are of.
         encoder: Encodes a cut-out as a picture.
+        contents: What it holds. The background is closed in the end.
         animation: Joins the pictures.
-        background: The encoder's background, to be closed in the end.
         overwrite: Replace an existing file. Otherwise one that appears meanwhile is an error.
         silent: The footage has no sound to leave out.
 
@@ -42,8 +43,8 @@ class AnimationWriter:
         info: StreamInfo,
         encoder: PictureEncoder,
         animation: Animation,
+        contents: Contents,
         *,
-        background: Background | None,
         overwrite: bool = False,
         silent: bool = True,
     ) -> None:
@@ -52,9 +53,8 @@ class AnimationWriter:
         self.part = Part(path)
         self._temporary = self.part.folder / "animation"
         self._info = info
-        self._encoder = encoder
+        self._encoder, self._contents = encoder, contents
         self._animation = animation
-        self._background = background
         self._overwrite = overwrite
         self._file: BinaryIO | None = None
         self._finished = False
@@ -67,9 +67,11 @@ class AnimationWriter:
         try:
             self.part.begin()
             self._file = self._temporary.open("wb")
-        except OSError as exc:
+        except BaseException as exc:
             self._discard()
-            raise write_failed(self.path, exc) from exc
+            if isinstance(exc, OSError):
+                raise write_failed(self.path, exc) from exc
+            raise
         return self
 
     def write(self, cutout: Cutout) -> None:
@@ -123,7 +125,7 @@ class AnimationWriter:
             frames = "1 frame" if self._left_out == 1 else f"{self._left_out} frames"
             shortest = float(self._animation.shortest * self._animation.tick)
             self.description += f" ({frames} left out: browsers show none for less than {shortest:g} s)"
-        self.description += told_of(self._background)
+        self.description += self._contents.told
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
@@ -163,7 +165,7 @@ class AnimationWriter:
 
     def _discard(self) -> None:
         if self._file is not None:
-            self._file.close()
-        if self._background is not None:
-            self._background.close()
+            with contextlib.suppress(OSError):  # what is still buffered may find no room, either
+                self._file.close()
+        self._contents.close()
         self.part.leave()

@@ -63,16 +63,12 @@ class AudioTrack:
     """
 
     def __init__(self, url: str, index: int, out: av.container.OutputContainer, span: Span = None) -> None:
-        self._source = open_container(url)
-        stream = self._source.streams[index]
-        assert isinstance(stream, av.AudioStream)
-        only(self._source, stream)
-        name = out.format.name
+        self._incoming = _Incoming(url, index, span)
+        stream, name = self._incoming.stream, out.format.name
         codec = stream.codec_context.codec.canonical_name
-        self._stream = stream
-        self._copy = codec in _TAKEN[name]
+        copies = codec in _TAKEN[name]
         self._target: av.AudioStream
-        if self._copy:
+        if copies:
             self._target = out.add_stream_from_template(stream)
             self.says = f"{_spoken(codec)} copied"
         else:
@@ -88,75 +84,29 @@ class AudioTrack:
         self.lost: str | None = None
         self._hides_what_is_early = name in ("mov", "mp4")  # by an edit list
         self._sample_size = _size_of_a_sample(codec) * stream.codec_context.channels
-        self._length = None if span is None or span[1] is None else span[1] - span[0]
-        self._cuts = span is not None
-        self._indexed = 0 if self._cuts else indexed_packets(self._source, stream)
-        self._read = 0
-        self._damaged = 0
-        self._shift = Fraction(0)
         self._clock = _SampleClock()
-        self._lane = Lane(self._copied() if self._copy else self._encoded(), out)
-        if span is not None and stream.time_base:
-            before = math.floor((span[0] - _RUN_UP) / stream.time_base)
-            exact = stream.time_base <= Fraction(2, stream.rate)  # otherwise samples are counted from the first
-            if exact and before > (stream.start_time or 0) and can_be_sought(url, index, before):
-                self._source.seek(before, stream=stream)
+        self._lane = Lane(self._copied() if copies else self._encoded(), out)
 
     def advance(self, until: Fraction, shift: Fraction) -> None:
         """Mux the sound before ``until``, in seconds of the output; ``shift`` is added to the source's times."""
-        self._move(shift)
+        self._incoming.shift = shift
         self._lane.advance(until)
 
     def finish(self, shift: Fraction) -> None:
         """Mux the rest."""
-        self._move(shift)
+        self._incoming.shift = shift
         self._lane.finish()
-        missing = max(self._damaged + self._lane.refused, self._indexed - self._read)
+        missing = self._incoming.missing(self._lane.refused)
         if missing:
             self.lost = "1 packet of sound" if missing == 1 else f"{missing} packets of sound"
 
     def close(self) -> None:
-        self._source.close()
-
-    def _move(self, shift: Fraction) -> None:
-        self._shift = shift
-        self._cuts |= shift != 0
-
-    def _incoming(self) -> Iterator[av.Packet[av.AudioStream]]:
-        """Packets up to the end of the file or the span, at their times in the output; the last one is empty."""
-        due: int | None = None
-        jump = 0
-        try:
-            for packet in self._source.demux(self._stream):
-                if not packet.size:
-                    yield packet
-                    continue
-                self._read += 1
-                if packet.is_corrupt:
-                    self._damaged += 1
-                    continue
-                if packet.dts is None:
-                    packet.dts = packet.pts if packet.pts is not None else due
-                if packet.dts is not None:
-                    shift = round(self._shift / packet.time_base)
-                    if due is not None and (packet.dts + shift + jump - due) * packet.time_base > LONGEST_GAP:
-                        self._damaged += 1
-                        continue
-                    if due is not None and packet.dts + shift + jump < due - max(1, packet.duration or 0):
-                        jump = due - packet.dts - shift
-                    packet.dts += shift + jump
-                    packet.pts = packet.dts if packet.pts is None else packet.pts + shift + jump
-                    due = packet.dts + max(1, packet.duration or 0)
-                    if self._length is not None and packet.dts * packet.time_base > self._length + _RUN_UP:
-                        return
-                yield packet
-        except av.FFmpegError:
-            self._damaged += 1
+        self._incoming.container.close()
 
     def _copied(self) -> Iterator[av.Packet[av.AudioStream]]:
         last: int | None = None
-        for whole in self._incoming():
-            packet = self._within(whole) if self._cuts and whole.size else whole
+        for whole in self._incoming.packets():
+            packet = self._within(whole) if self._incoming.is_cut and whole.size else whole
             if packet is None or packet.dts is None:
                 continue
             if last is not None and packet.dts <= last:  # times of an overlap shorter than a packet
@@ -172,7 +122,7 @@ class AudioTrack:
             return None
         start, duration = packet.pts * packet.time_base, (packet.duration or 0) * packet.time_base
         if self._sample_size:
-            data, size, rate = bytes(packet), self._sample_size, self._stream.rate
+            data, size, rate = bytes(packet), self._sample_size, self._incoming.stream.rate
             place = self._clock.place(start, len(data) // size, rate)
             samples = self._kept(place, len(data) // size, rate)
             if not samples:
@@ -182,7 +132,8 @@ class AudioTrack:
             piece.pts = piece.dts = place + samples.start
             piece.duration = len(samples)
             return piece
-        if self._length is not None and start >= self._length:
+        length = self._incoming.length
+        if length is not None and start >= length:
             return None
         # A decoder needs the packet before to decode the next one fully.
         early = start + 2 * duration <= 0 if self._hides_what_is_early else start < 0
@@ -190,7 +141,8 @@ class AudioTrack:
 
     def _kept(self, start: int, count: int, rate: int) -> range:
         """Which of ``count`` samples, the first of them at ``start``, belong to the picture's time."""
-        end = count if self._length is None else round(self._length * rate) - start
+        length = self._incoming.length
+        end = count if length is None else round(length * rate) - start
         return range(max(0, -start), max(0, min(count, end)))
 
     def _encoded(self) -> Iterator[av.Packet[av.AudioStream]]:
@@ -223,16 +175,16 @@ class AudioTrack:
             yield from convert.resample(None)
 
     def _decoded(self) -> Iterator[av.AudioFrame]:
-        for packet in self._incoming():
-            if self._cuts and packet.pts is not None and packet.pts * packet.time_base < -_RUN_UP:
+        for packet in self._incoming.packets():
+            if self._incoming.is_cut and packet.pts is not None and packet.pts * packet.time_base < -_RUN_UP:
                 continue
             try:
                 frames = packet.decode()
             except av.FFmpegError:
-                self._damaged += 1  # leaves a gap; later times stay right
+                self._incoming.damaged += 1  # leaves a gap; later times stay right
                 continue
             for frame in frames:
-                piece = self._piece(frame) if self._cuts and frame.pts is not None else frame
+                piece = self._piece(frame) if self._incoming.is_cut and frame.pts is not None else frame
                 if piece is not None:
                     yield piece
 
@@ -251,6 +203,74 @@ class AudioTrack:
             frame.sample_rate = rate
         frame.pts, frame.time_base = start + samples.start, Fraction(1, rate)
         return frame
+
+
+class _Incoming:
+    """The packets of an audio stream, at their times in the output.
+
+    Attributes:
+        shift: Seconds to add to the source's times.
+        length: Seconds of the picture, if it ends before its source.
+        damaged: How many packets could not be read or decoded.
+    """
+
+    def __init__(self, url: str, index: int, span: Span) -> None:
+        self.container = open_container(url)
+        stream = self.container.streams[index]
+        assert isinstance(stream, av.AudioStream)
+        only(self.container, stream)
+        self.stream = stream
+        self.shift = Fraction(0)
+        self.length = None if span is None or span[1] is None else span[1] - span[0]
+        self.damaged = 0
+        self._is_part = span is not None
+        self._indexed = 0 if self._is_part else indexed_packets(self.container, stream)
+        self._read = 0
+        if span is not None and stream.time_base:
+            before = math.floor((span[0] - _RUN_UP) / stream.time_base)
+            exact = stream.time_base <= Fraction(2, stream.rate)  # otherwise samples are counted from the first
+            if exact and before > (stream.start_time or 0) and can_be_sought(url, index, before):
+                self.container.seek(before, stream=stream)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the picture is moved or cut."""
+        return self._is_part or self.shift != 0
+
+    def missing(self, refused: int) -> int:
+        """How many packets are not in the output, ``refused`` by the muxer included."""
+        return max(self.damaged + refused, self._indexed - self._read)
+
+    def packets(self) -> Iterator[av.Packet[av.AudioStream]]:
+        """Packets up to the end of the file or the span; the last one is empty."""
+        due: int | None = None
+        jump = 0
+        try:
+            for packet in self.container.demux(self.stream):
+                if not packet.size:
+                    yield packet
+                    continue
+                self._read += 1
+                if packet.is_corrupt:
+                    self.damaged += 1
+                    continue
+                if packet.dts is None:
+                    packet.dts = packet.pts if packet.pts is not None else due
+                if packet.dts is not None:
+                    shift = round(self.shift / packet.time_base)
+                    if due is not None and (packet.dts + shift + jump - due) * packet.time_base > LONGEST_GAP:
+                        self.damaged += 1
+                        continue
+                    if due is not None and packet.dts + shift + jump < due - max(1, packet.duration or 0):
+                        jump = due - packet.dts - shift
+                    packet.dts += shift + jump
+                    packet.pts = packet.dts if packet.pts is None else packet.pts + shift + jump
+                    due = packet.dts + max(1, packet.duration or 0)
+                    if self.length is not None and packet.dts * packet.time_base > self.length + _RUN_UP:
+                        return
+                yield packet
+        except av.FFmpegError:
+            self.damaged += 1
 
 
 class _SampleClock:

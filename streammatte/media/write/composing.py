@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import cv2
@@ -46,25 +46,59 @@ class Background(Protocol):
         ...
 
 
-def told_of(background: Background | None) -> str:
-    """What a finished output's description says about its background: damage, and an ignored alpha."""
-    if background is None:
-        return ""
-    damage = f" (the background is damaged: {background.lost})" if background.lost else ""
-    return damage + (" (the background's own alpha was ignored)" if background.has_alpha else "")
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What of a cut-out an output holds.
 
+    Attributes:
+        part: The part that is stored.
+        alpha: What its colours are beside an alpha or a matte.
+        composite: They are over a background.
+        background: That background; ``None`` while it is not open, and where the cut-outs are composites already.
+    """
 
-def says(content: Content, alpha: AlphaKind, *, composite: bool) -> str:
-    """The contents in words, as files and summaries state them."""
-    if content == "matte":
-        return "matte"
-    if composite:
-        return "composite"
-    if content == "foreground":
-        return "fill, straight colours without their alpha"
-    if content == "above":
-        return f"fill above its matte, {alpha}"
-    return f"fill beside its matte, {alpha}" if content == "beside" else f"{alpha} alpha"
+    part: Content = "plate"
+    alpha: AlphaKind = "straight"
+    composite: bool = False
+    background: Background | None = None
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether an alpha is stored as such."""
+        return self.part == "plate" and not self.composite
+
+    @property
+    def says(self) -> str:
+        """The contents in words, as files and summaries state them."""
+        if self.part == "matte":
+            return "matte"
+        if self.composite:
+            return "composite"
+        if self.part == "foreground":
+            return "fill, straight colours without their alpha"
+        if self.part == "plate":
+            return f"{self.alpha} alpha"
+        return f"fill {self.part} its matte, {self.alpha}"
+
+    @property
+    def told(self) -> str:
+        """What the description of a finished output adds: the background's damage, and that its alpha is ignored."""
+        if self.background is None:
+            return ""
+        damage = f" (the background is damaged: {self.background.lost})" if self.background.lost else ""
+        return damage + (" (the background's own alpha was ignored)" if self.background.has_alpha else "")
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) of what is stored of cut-outs of that size."""
+        if self.part not in ("above", "beside"):
+            return width, height
+        width, height = width + width % 2, height + height % 2
+        return (width, 2 * height) if self.part == "above" else (2 * width, height)
+
+    def close(self) -> None:
+        """Release the background."""
+        if self.background is not None:
+            self.background.close()
 
 
 def alpha_of(suffix: str, asked: AlphaKind | None, content: Content, *, composite: bool) -> AlphaKind | None:
@@ -87,6 +121,7 @@ class IntegerPictures:
         keeps_profile: The file can hold an ICC profile. Colours become sRGB if it cannot.
 
     Attributes:
+        kind: "grey", "RGB" or "RGBA".
         what: The contents, for people.
         says: The same, and what of the stream they cannot hold.
         profile: The ICC profile to store: the source's own, unless the picture is a composite or a matte.
@@ -95,56 +130,49 @@ class IntegerPictures:
     def __init__(
         self,
         info: StreamInfo,
+        contents: Contents,
         *,
         bits: int,
-        content: Content,
-        alpha: AlphaKind,
-        background: Background | None,
         curve: int = SRGB,
         keeps_profile: bool = True,
     ) -> None:
-        self._bits = bits
-        self._content = content
-        self._alpha = alpha
-        self._background = background
+        self.contents = contents
+        self.bits = bits
         self._curve = curve if is_light(info.color) else None
-        self.has_alpha = content == "plate" and background is None
-        keeps = keeps_profile and background is None and content != "matte"
+        keeps = keeps_profile and not contents.composite and contents.part != "matte"
         self.profile = info.profile if keeps else None
         self._converts_from = None if keeps else info.profile
-        self.kind = "grey" if content == "matte" else "RGBA" if self.has_alpha else "RGB"
-        self.what = f"{self.kind} {bits} bit, {says(content, alpha, composite=background is not None)}"
+        self.kind = "grey" if contents.part == "matte" else "RGBA" if contents.has_alpha else "RGB"
+        self.what = f"{self.kind} {bits} bit, {contents.says}"
         self.says = self.what + ("" if info.timecode is None else f", timecode {info.timecode} left out")
 
     def __call__(self, cutout: Cutout) -> Samples:
-        dtype: type[np.uint8] | type[np.uint16] = np.uint8 if self._bits == 8 else np.uint16
-        matte: Samples = stepped(opacity(cutout), 2**self._bits - 1).astype(dtype)
-        if self._content == "matte":
+        dtype: type[np.uint8] | type[np.uint16] = np.uint8 if self.bits == 8 else np.uint16
+        matte: Samples = stepped(opacity(cutout), 2**self.bits - 1).astype(dtype)
+        if self.kind == "grey":
             return matte
         from streammatte.color.profiles import in_srgb  # imports a library of codecs
 
         cutout = in_srgb(cutout, self._converts_from)
-        rgb = at_depth(picture(cutout, self._content, self._alpha, self._background, curve=self._curve), self._bits)
-        return cv2.merge([*cv2.split(rgb), matte]) if self.has_alpha else rgb
+        rgb = at_depth(picture(cutout, self.contents, curve=self._curve), self.bits)
+        return cv2.merge([*cv2.split(rgb), matte]) if self.kind == "RGBA" else rgb
 
 
-def picture(
-    cutout: Cutout, content: Content, alpha: AlphaKind, background: Background | None, *, curve: int | None = None
-) -> Samples:
+def picture(cutout: Cutout, contents: Contents, *, curve: int | None = None) -> Samples:
     """(H, W, 3) RGB to be stored: uint8 if it is the frame's own 8-bit colours, else uint16.
 
     A pair is twice as high or as wide, with both halves of even size.
 
     Args:
-        content: Anything but ``matte``.
+        contents: Anything but a matte alone.
         curve: H.273 curve for a cut-out in linear light; ``None`` stores it unchanged.
     """
     if curve is not None:
         cutout = encoded(cutout, curve)
-    if content == "foreground":
+    if contents.part == "foreground":
         return colors(cutout, "straight", None)
-    rgb = colors(cutout, alpha, background)
-    return rgb if content == "plate" else _paired(rgb, opacity(cutout), content)
+    rgb = colors(cutout, contents.alpha, contents.background)
+    return rgb if contents.part == "plate" else _paired(rgb, opacity(cutout), contents.part)
 
 
 def colors(cutout: Cutout, alpha: AlphaKind, background: Background | None) -> Samples:
@@ -190,14 +218,6 @@ def _paired(rgb: Samples, alpha: NDArray[np.float32], layout: Content) -> Sample
     height, width = alpha.shape
     halves = [cv2.copyMakeBorder(half, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE) for half in (fill, matte)]
     return np.concatenate(halves, axis=0 if layout == "above" else 1)
-
-
-def size_of(content: Content, width: int, height: int) -> tuple[int, int]:
-    """(width, height) of what :func:`picture` makes of cut-outs of that size."""
-    if content not in ("above", "beside"):
-        return width, height
-    width, height = width + width % 2, height + height % 2
-    return (width, 2 * height) if content == "above" else (2 * width, height)
 
 
 def at_depth(rgb: Samples, bits: int) -> Samples:

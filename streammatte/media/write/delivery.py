@@ -1,4 +1,4 @@
-"""The files that a run writes: those that were named, and the set and the note of a delivery."""
+"""The files that a run writes: the named ones, and the set and note of a delivery."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def targets_of(options: Options) -> list[Target]:
 
 
 def info_for(target: Target, info: StreamInfo, options: Options) -> StreamInfo:
-    """The stream as a target's writer is to take it: EXR is made linear from what --input-transfer names."""
+    """The stream as a target's writer takes it: EXR is made linear from the curve that --input-transfer names."""
     code = TRANSFER_OPTIONS.get(options.reading.input_transfer or "")
     if code is None or not target.path.lower().endswith(".exr"):
         return info
@@ -143,15 +143,10 @@ def note_of(
         *_wrapped(f"{meaning}. These files have no flag for it; their comment says so.", 12),
         f"Picture     {info.width}×{info.height}, pixel aspect {info.pixel_aspect}",
         f"Time        {frames} frames at {stated} fps",
-        f"Colour      {_colour(info)}",
+        f"Colour      source: {described(info.color)}",
     ]
     return "\n".join(lines) + "\n"
 
 
 def _wrapped(text: str, indent: int = 4) -> list[str]:
     return textwrap.wrap(text, 88, initial_indent=" " * indent, subsequent_indent=" " * indent)
-
-
-def _colour(info: StreamInfo) -> str:
-    """The source's tags in words."""
-    return f"source: {described(info.color)}"

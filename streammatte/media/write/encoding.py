@@ -9,7 +9,7 @@ from typing import Literal
 from streammatte.color.codes import RGB_MATRIX
 from streammatte.errors import UnsupportedOutput
 from streammatte.frame import StreamInfo
-from streammatte.media.write.composing import AlphaKind, Content, says
+from streammatte.media.write.composing import Contents
 
 Quality = Literal["draft", "standard", "best"]
 Codec = Literal["prores4444", "prores4444xq", "png"]
@@ -36,9 +36,9 @@ class Encoding:
         options: The encoder's private options.
         container_options: The muxer's.
         quantiser: Fixed quantiser, for ProRes.
+        says: The same for people.
         says_range: The file can say that samples span their whole range. ProRes cannot: MOV's colour tag lacks it, and
             FFmpeg's decoder always reports studio swing.
-        says: The same for people.
     """
 
     container: str
@@ -54,15 +54,13 @@ class Encoding:
 def encoding_for(
     path: Path,
     info: StreamInfo,
+    contents: Contents,
     *,
-    content: Content,
-    alpha: AlphaKind,
-    composite: bool,
     codec: Codec = "prores4444",
     quality: Quality = "standard",
     bits: int | None = None,
 ) -> Encoding:
-    """The encoding that a file's name asks for.
+    """The encoding for a file name.
 
     Args:
         codec: For ``.mov``.
@@ -73,8 +71,8 @@ def encoding_for(
         UnsupportedOutput: No encoder writes that suffix, or not with these options.
     """
     suffix = path.suffix.lower()
-    what = says(content, alpha, composite=composite)
-    kind: _Kind = "grey" if content == "matte" else "alpha" if content == "plate" and not composite else "colour"
+    what = contents.says
+    kind: _Kind = "grey" if contents.part == "matte" else "alpha" if contents.has_alpha else "colour"
     if suffix == ".mov":
         if codec == "png":
             return _png(path, what, kind, bits or (8 if info.color.bit_depth <= 8 else 16))
@@ -114,7 +112,7 @@ def _instead_of(suffix: str) -> str:
         return "use .png, .tif, .exr or .webp, which have alpha, or .jpg with --bg"
     if suffix in _OTHER_VIDEOS:
         return "use .mov, .mkv or .webm, which have alpha, or .mp4 with --bg"
-    return "use .mov, .webm, .mkv, .gif, .webp, or .mp4 with --bg; of pictures .png, .tif, .exr, or .jpg with --bg"
+    return "use .mov, .webm, .mkv, .gif, .webp, or .mp4 with --bg; for pictures .png, .tif, .exr, or .jpg with --bg"
 
 
 _Kind = Literal["alpha", "colour", "grey"]

@@ -15,17 +15,9 @@ from streammatte.color.linear import to_linear
 from streammatte.color.profiles import in_srgb
 from streammatte.frame import Cutout, StreamInfo
 from streammatte.media.read.exr_timecode import attribute_of, has_attribute
+from streammatte.media.read.pictures import LARGEST_HALF
 from streammatte.media.timecode import Timecode
-from streammatte.media.write.composing import (
-    AlphaKind,
-    Background,
-    Content,
-    blended,
-    encoded,
-    opacity,
-    pixels_of,
-    says,
-)
+from streammatte.media.write.composing import Contents, blended, encoded, opacity, pixels_of
 
 COMPRESSIONS = {
     "zip": OpenEXR.ZIP_COMPRESSION,
@@ -33,8 +25,6 @@ COMPRESSIONS = {
     "dwaa": OpenEXR.DWAA_COMPRESSION,
     "dwab": OpenEXR.DWAB_COMPRESSION,
 }
-
-_LARGEST_HALF = 65504
 
 
 class ExrWriter:
@@ -52,38 +42,33 @@ class ExrWriter:
     def __init__(
         self,
         info: StreamInfo,
+        contents: Contents,
         *,
         bits: int,
         compression: str,
-        content: Content,
-        alpha: AlphaKind,
-        background: Background | None,
     ) -> None:
-        self._content = content
-        self._alpha = alpha
-        self._background = background
+        self._contents = contents
         self._transfer = transfer_of(info.color)
         self._profile = info.profile
         self._type = np.float16 if bits == 16 else np.float32
-        what = says(content, alpha, composite=background is not None)
-        self.says = f"EXR {'half' if bits == 16 else 'float'}, {compression.upper()}, linear, {what}"
+        self.says = f"EXR {'half' if bits == 16 else 'float'}, {compression.upper()}, linear, {contents.says}"
         self._header: dict[str, Any] = {
             "type": OpenEXR.scanlineimage,
             "compression": COMPRESSIONS[compression],
             "pixelAspectRatio": float(info.pixel_aspect),
             "framesPerSecond": Fraction(info.frame_rate),
-            "comments": what,
+            "comments": contents.says,
         }
         start = None if info.timecode is None else Timecode.parse(info.timecode, info.frame_rate)
         if start is not None and not has_attribute(start):
             self.says += f", timecode {start} left out"  # EXR has none of more than 60 frames a second
             start = None
         self._timecode, self._first_index = start, info.first_index
-        if content != "matte" and info.color.primaries in CHROMATICITIES:
+        if contents.part != "matte" and info.color.primaries in CHROMATICITIES:
             self._header["chromaticities"] = CHROMATICITIES[info.color.primaries]
 
     def __call__(self, cutout: Cutout) -> bytes:
-        if self._content != "matte":
+        if self._contents.part != "matte":
             cutout = in_srgb(cutout, self._profile)
         data = io.BytesIO()
         header = self._header
@@ -95,25 +80,26 @@ class ExrWriter:
 
     def _channels(self, cutout: Cutout) -> dict[str, NDArray[Any]]:
         alpha = opacity(cutout)
-        if self._content == "matte":
+        if self._contents.part == "matte":
             return {"Y": alpha.astype(self._type)}
         light = self._light(cutout)
-        if self._content == "foreground" or self._background is not None:
+        if not self._contents.has_alpha:
             return {"RGB": self._stored(light)}
-        if self._alpha == "premultiplied":
+        if self._contents.alpha == "premultiplied":
             light = light * alpha[..., None]
         return {"RGBA": self._stored(np.dstack([light, alpha]))}
 
     def _light(self, cutout: Cutout) -> NDArray[np.float32]:
         """(H, W, 3): the straight colours, or the composite."""
-        if self._background is None:
+        if self._contents.background is None:
             rgb = cutout.frame.as_float() if cutout.foreground is None else cutout.foreground
             return to_linear(pixels_of(rgb), self._transfer)
         curve = self._transfer
         if curve == LINEAR:
             cutout, curve = encoded(cutout, SRGB), SRGB
-        return to_linear(blended(cutout, self._alpha, self._background), curve)
+        return to_linear(blended(cutout, self._contents.alpha, self._contents.background), curve)
 
     def _stored(self, light: NDArray[np.float32]) -> NDArray[Any]:
-        largest = _LARGEST_HALF if self._type is np.float16 else None
-        return np.ascontiguousarray(light if largest is None else np.clip(light, -largest, largest), self._type)
+        if self._type is np.float16:
+            light = np.clip(light, -LARGEST_HALF, LARGEST_HALF)
+        return np.ascontiguousarray(light, self._type)

@@ -54,12 +54,12 @@ class Lane:
         try:
             self._out.mux(packet)
         except (av.InvalidDataError, av.ArgumentError):
-            # What the muxer takes a packet apart by, as AAC's of transport streams, is damaged; or its time is.
+            # Its header, such as AAC's in transport streams, or its time is damaged.
             self.refused += 1
 
 
 def carry_tags(source: av.stream.Stream, target: av.stream.Stream, container: str) -> None:
-    """Language, title and what a stream is for, as far as the container has them."""
+    """Copy language, title and disposition, as far as the container has them."""
     language = source.metadata.get("language")
     if language:
         language = _BIBLIOGRAPHIC.get(language, language)

@@ -1,4 +1,4 @@
-"""Which writer a name asks for.
+"""Which writer a name needs.
 
 ====================  ===========================  ==================  ===================
 name                  cut-out                      without alpha       matte
@@ -28,6 +28,7 @@ default) or 32 (float), all others a single depth.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,10 +36,12 @@ from typing import TYPE_CHECKING
 from streammatte.errors import UnsupportedOutput
 from streammatte.frame import StreamInfo
 from streammatte.media.addresses import PIPE
+from streammatte.media.read.numbered import PICTURES, NumberedName
+from streammatte.media.write.animation_formats import ANIMATED, GifAnimation, WebpAnimation
 
 if TYPE_CHECKING:
     from streammatte.media.write.animation_writer import AnimationWriter
-    from streammatte.media.write.composing import AlphaKind, Background, Content
+    from streammatte.media.write.composing import AlphaKind, Content, Contents
     from streammatte.media.write.encoding import Codec, Encoding, Quality
     from streammatte.media.write.picture_writer import PictureEncoder, PictureSequenceWriter
     from streammatte.media.write.pipe_writer import PipeWriter
@@ -85,43 +88,48 @@ def open_writer(
         UnsupportedOutput: No writer supports that name, or not with these options.
         WriteFailed, InputError: The output exists or cannot be written; background or audio cannot be read.
     """
+    from streammatte.media.write.composing import Contents, default_alpha
     from streammatte.media.write.output import check_target, through_links
 
     named = Path(path)
-    kind: AlphaKind = alpha or ("premultiplied" if named.suffix.lower() == ".exr" else "straight")
-    composite = background is not None and content != "matte"
-    encoding = _checked(named, info, content, kind, bits, codec, quality, composite=composite)
+    contents = Contents(
+        content, alpha or default_alpha(named.suffix), composite=background is not None and content != "matte"
+    )
+    encoding = _checked(named, info, contents, bits, codec, quality)
     target = through_links(named)
     if str(path) != PIPE:
         check_target(target, overwrite=overwrite)
-    backdrop = None
-    if composite and background is not None:
+    if contents.composite and background is not None:
         from streammatte.media.background import open_background
 
-        backdrop = open_background(background, info)
+        contents = replace(contents, background=open_background(background, info))
     if str(path) == PIPE:
-        return _piped(info, content, kind, backdrop, bits, silent=_has_no_sound(audio))
-    if encoding is None:
-        encoder = _encoder(named.suffix.lower(), info, content, kind, backdrop, bits, compression, quality)
-        return _pictured(named, target, info, encoder, content, backdrop, first_number, overwrite, audio=audio)
-    return _filmed(target, info, encoding, content, kind, backdrop, audio, subtitles, overwrite)
+        return _piped(info, contents, bits, silent=_has_no_sound(audio))
+    if encoding is not None:
+        from streammatte.media.write.video_writer import VideoWriter
+
+        files = {"audio": _media_file(audio), "subtitles": _media_file(subtitles)}
+        return VideoWriter(target, info, encoding, contents, overwrite=overwrite, **files)
+    suffix = named.suffix.lower()
+    encoder = _encoder(suffix, info, contents, bits, compression, quality)
+    if suffix not in ANIMATED or NumberedName.parse(target) is not None:
+        from streammatte.media.write.picture_writer import PictureSequenceWriter
+
+        return PictureSequenceWriter(target, encoder, contents, first_number=first_number, overwrite=overwrite)
+    from streammatte.media.write.animation_writer import AnimationWriter
+
+    kind = GifAnimation if suffix == ".gif" else WebpAnimation
+    animation = kind(*contents.size(info.width, info.height), has_alpha=contents.has_alpha)
+    return AnimationWriter(target, info, encoder, animation, contents, overwrite=overwrite, silent=_has_no_sound(audio))
 
 
 def _checked(
-    path: Path,
-    info: StreamInfo,
-    content: Content,
-    alpha: AlphaKind,
-    bits: int | None,
-    codec: Codec,
-    quality: Quality,
-    *,
-    composite: bool,
+    path: Path, info: StreamInfo, contents: Contents, bits: int | None, codec: Codec, quality: Quality
 ) -> Encoding | None:
     """The encoding of a video; ``None`` for pictures and the pipe. Refuses what the format cannot hold."""
     from streammatte.media.write.encoding import encoding_for
 
-    if composite and content != "plate":
+    if contents.composite and contents.part != "plate":
         raise UnsupportedOutput(
             f"{path}: a fill cannot be over a background", hint="leave out --bg, or --pair and --foreground"
         )
@@ -129,12 +137,9 @@ def _checked(
         _check_depth("standard output", "NUT", (8, 16), bits)
         return None
     if path.suffix.lower() in _DEPTHS:
-        has_alpha = content == "plate" and not composite
-        _check_picture(path, info, bits, content, alpha if has_alpha else None)
+        _check_picture(path, info, contents, bits)
         return None
-    return encoding_for(
-        path, info, content=content, alpha=alpha, composite=composite, codec=codec, quality=quality, bits=bits
-    )
+    return encoding_for(path, info, contents, codec=codec, quality=quality, bits=bits)
 
 
 _DEPTHS = {
@@ -144,29 +149,28 @@ _DEPTHS = {
 }
 
 
-def _check_picture(path: Path, info: StreamInfo, bits: int | None, content: Content, alpha: AlphaKind | None) -> None:
-    """Refuse what that format cannot hold; ``alpha`` is ``None`` where none is to be written."""
+def _check_picture(path: Path, info: StreamInfo, contents: Contents, bits: int | None) -> None:
+    """Refuse what that format cannot hold."""
     suffix = path.suffix.lower()
     name = {".jpg": "JPEG", ".webp": "WebP"}.get(suffix, suffix[1:].upper())
     _check_depth(str(path), name, _DEPTHS[suffix], bits)
-    if content in ("above", "beside") and suffix == ".exr":
+    if contents.part in ("above", "beside") and suffix == ".exr":
         raise UnsupportedOutput(f"{path} as a pair would mix light and alpha", hint="EXR has alpha: leave --pair out")
-    if alpha is not None and suffix in (".jpg", ".jpeg"):
+    if contents.has_alpha and suffix in (".jpg", ".jpeg"):
         raise UnsupportedOutput(
             f"{path} cannot hold alpha: JPEG has none",
             hint="give a background with --bg, or write .png, .webp or .tif",
         )
-    if alpha == "premultiplied" and suffix in (".webp", ".gif"):
+    if contents.has_alpha and contents.alpha == "premultiplied" and suffix in (".webp", ".gif"):
         raise UnsupportedOutput(
             f"{path} cannot hold premultiplied colours: alpha is straight in {name}", hint="leave --alpha out"
         )
     if suffix in (".jpg", ".jpeg", ".webp", ".gif"):
-        from streammatte.media.write.composing import size_of
         from streammatte.media.write.pictures import LARGEST
 
-        if max(size_of(content, info.width, info.height)) > LARGEST[suffix]:
+        if max(contents.size(info.width, info.height)) > LARGEST[suffix]:
             raise UnsupportedOutput(
-                f"{path} cannot be {info.width}×{info.height}: {name} has {LARGEST[suffix]} pixels a side at most",
+                f"{path} cannot be {info.width}×{info.height}: {name} allows {LARGEST[suffix]} pixels a side",
                 hint="write .png or .tif",
             )
 
@@ -176,138 +180,45 @@ def _check_depth(path: str, name: str, depths: tuple[int, ...], bits: int | None
         raise UnsupportedOutput(f"{path} cannot have {bits} bits", hint=f"{name} has {' or '.join(map(str, depths))}")
 
 
-def _filmed(
-    target: Path,
-    info: StreamInfo,
-    encoding: Encoding,
-    content: Content,
-    alpha: AlphaKind,
-    background: Background | None,
-    audio: str | PathLike[str] | None,
-    subtitles: str | PathLike[str] | None,
-    overwrite: bool,
-) -> VideoWriter:
-    """The writer of a video's name."""
-    from streammatte.media.write.video_writer import VideoWriter
-
-    return VideoWriter(
-        target,
-        info,
-        encoding,
-        content=content,
-        alpha=alpha,
-        background=background,
-        audio=_media_file(audio),
-        subtitles=_media_file(subtitles),
-        overwrite=overwrite,
-    )
-
-
-def _pictured(
-    named: Path,
-    target: Path,
-    info: StreamInfo,
-    encoder: PictureEncoder,
-    content: Content,
-    background: Background | None,
-    first_number: int,
-    overwrite: bool,
-    *,
-    audio: str | PathLike[str] | None,
-) -> PictureSequenceWriter | AnimationWriter:
-    """The writer of a picture's name: an animation where the format has any, and the name no number."""
-    from streammatte.media.read.numbered import NumberedName
-    from streammatte.media.write.animation_formats import ANIMATED, GifAnimation, WebpAnimation
-
-    suffix = named.suffix.lower()
-    if suffix not in ANIMATED or NumberedName.parse(target) is not None:
-        from streammatte.media.write.picture_writer import PictureSequenceWriter
-
-        return PictureSequenceWriter(
-            target,
-            encoder,
-            background=background,
-            first_number=first_number,
-            overwrite=overwrite,
-        )
-    from streammatte.media.write.animation_writer import AnimationWriter
-    from streammatte.media.write.composing import size_of
-
-    kind = GifAnimation if suffix == ".gif" else WebpAnimation
-    animation = kind(*size_of(content, info.width, info.height), has_alpha=content == "plate" and background is None)
-    return AnimationWriter(
-        target,
-        info,
-        encoder,
-        animation,
-        background=background,
-        overwrite=overwrite,
-        silent=_has_no_sound(audio),
-    )
-
-
-def _piped(
-    info: StreamInfo,
-    content: Content,
-    alpha: AlphaKind,
-    background: Background | None,
-    bits: int | None,
-    *,
-    silent: bool,
-) -> PipeWriter:
+def _piped(info: StreamInfo, contents: Contents, bits: int | None, *, silent: bool) -> PipeWriter:
     """The writer of ``-``."""
     from streammatte.media.write.composing import IntegerPictures
     from streammatte.media.write.pipe_writer import PipeWriter
 
-    bits = bits or (8 if info.color.bit_depth <= 8 else 16)
-    pictures = IntegerPictures(
-        info, bits=bits, content=content, alpha=alpha, background=background, keeps_profile=False
-    )
-    return PipeWriter(info, pictures, content=content, bits=bits, background=background, silent=silent)
+    pictures = IntegerPictures(info, contents, bits=bits or _usual_depth(info), keeps_profile=False)
+    return PipeWriter(info, pictures, silent=silent)
 
 
 def _encoder(
-    suffix: str,
-    info: StreamInfo,
-    content: Content,
-    alpha: AlphaKind,
-    background: Background | None,
-    bits: int | None,
-    compression: str,
-    quality: Quality,
+    suffix: str, info: StreamInfo, contents: Contents, bits: int | None, compression: str, quality: Quality
 ) -> PictureEncoder:
     """What writes pictures of that suffix; each format's library is imported when it is asked for."""
     if suffix == ".exr":
         from streammatte.media.write.exr_writer import ExrWriter
 
-        return ExrWriter(
-            info, bits=bits or 16, compression=compression, content=content, alpha=alpha, background=background
-        )
+        return ExrWriter(info, contents, bits=bits or 16, compression=compression)
     from streammatte.media.write.composing import IntegerPictures
     from streammatte.media.write.pictures import GifWriter, JpegWriter, PngWriter, TiffWriter, WebpWriter
 
-    bits = 8 if max(_DEPTHS[suffix]) == 8 else bits or (8 if info.color.bit_depth <= 8 else 16)
-    pictures = IntegerPictures(
-        info,
-        bits=bits,
-        content=content,
-        alpha=alpha,
-        background=background,
-        keeps_profile=suffix in (".png", ".tif", ".tiff"),
-    )
-    if suffix in (".jpg", ".jpeg", ".webp", ".gif"):
-        if suffix == ".gif":
-            return GifWriter(pictures)
-        if suffix == ".webp":
-            return WebpWriter(pictures, quality, grey=content == "matte")
+    deep = max(_DEPTHS[suffix]) > 8  # the same formats hold a profile
+    pictures = IntegerPictures(info, contents, bits=(bits or _usual_depth(info)) if deep else 8, keeps_profile=deep)
+    if suffix == ".gif":
+        return GifWriter(pictures)
+    if suffix == ".webp":
+        return WebpWriter(pictures, quality)
+    if suffix in (".jpg", ".jpeg"):
         return JpegWriter(pictures, quality)
-    return PngWriter(pictures) if suffix == ".png" else TiffWriter(pictures, alpha)
+    return PngWriter(pictures) if suffix == ".png" else TiffWriter(pictures)
+
+
+def _usual_depth(info: StreamInfo) -> int:
+    """Bits that hold the source's."""
+    return 8 if info.color.bit_depth <= 8 else 16
 
 
 def _media_file(path: str | PathLike[str] | None) -> str | None:
     """The path, unless it is of pictures, which have neither sound nor subtitles, or a pipe, which is read once."""
     from streammatte.media.read.kinds import picture_kind
-    from streammatte.media.read.numbered import PICTURES, NumberedName
 
     if path is None or str(path) == PIPE or NumberedName.parse(path) is not None or picture_kind(path) is not None:
         return None

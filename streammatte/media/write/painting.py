@@ -14,15 +14,7 @@ from numpy.typing import NDArray
 from streammatte.color.codes import BT709, is_light, matrix_for, spans_whole_range
 from streammatte.color.ycbcr import Samples, plane_view, planes_from_rgb, subsampled, upsampled
 from streammatte.frame import Cutout, StoredSamples, StreamInfo
-from streammatte.media.write.composing import (
-    AlphaKind,
-    Background,
-    Content,
-    opacity,
-    picture,
-    quantised,
-    stepped,
-)
+from streammatte.media.write.composing import Contents, opacity, picture, quantised, stepped
 from streammatte.media.write.encoding import Encoding
 
 _EIGHT_IN_SIXTEEN = np.uint16(257)  # white stays white
@@ -47,24 +39,21 @@ class CutoutPainter:
         encoding: Encoding,
         info: StreamInfo,
         size: tuple[int, int],
-        *,
-        content: Content,
-        alpha: AlphaKind,
-        background: Background | None,
+        contents: Contents,
     ) -> None:
         self._pixels = av.VideoFormat(encoding.pixels)
         self._bits = self._pixels.components[0].bits
         self._has_alpha = len(self._pixels.components) == 4
         self._width, self._height = size
         self._matrix = matrix_for(info.color, info.width, info.height)
-        self.full_range = spans_whole_range(info.color) and encoding.says_range and content != "matte"
-        self._content = content
-        self._alpha = alpha
-        self._background = background
+        self.full_range = spans_whole_range(info.color) and encoding.says_range and contents.part != "matte"
+        self._contents = contents
+        straight = contents.part == "plate" and contents.alpha == "straight"
+        self._stores_own_colours = contents.background is None and (straight or contents.part == "foreground")
         self._curve = BT709 if is_light(info.color) else None  # video is not stored in linear light
 
     def __call__(self, cutout: Cutout) -> av.VideoFrame:
-        if self._content == "matte":
+        if self._contents.part == "matte":
             return self._matte(cutout)
         frame = self._colors(cutout)
         if self._has_alpha:
@@ -80,7 +69,7 @@ class CutoutPainter:
             for target, samples in zip(targets, self._own(stored, targets), strict=True):
                 target[:] = samples
             return frame
-        rgb = picture(cutout, self._content, self._alpha, self._background, curve=self._curve)
+        rgb = picture(cutout, self._contents, curve=self._curve)
         planes = planes_from_rgb(rgb, self._matrix, self._bits, full_range=self.full_range)
         for target, samples in zip(targets, planes, strict=True):
             target[:] = subsampled(self._padded(samples), target.shape[1], target.shape[0])
@@ -94,9 +83,7 @@ class CutoutPainter:
     def _stored(self, cutout: Cutout) -> StoredSamples | None:
         """The source's own samples, if they can be copied where the cut-out's colours are the frame's."""
         stored, rgb = cutout.frame.samples, cutout.frame.rgb
-        if stored is None or rgb.is_floating_point() or self._background is not None:
-            return None
-        if self._content != "foreground" and (self._content != "plate" or self._alpha != "straight"):
+        if stored is None or rgb.is_floating_point() or not self._stores_own_colours:
             return None
         padding = self._height - rgb.shape[1], self._width - rgb.shape[2]
         return stored if stored.matrix == self._matrix and max(padding) <= 1 else None

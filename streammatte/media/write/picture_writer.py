@@ -11,7 +11,7 @@ import cv2
 from streammatte.errors import UnsupportedOutput, WriteFailed
 from streammatte.frame import Cutout
 from streammatte.media.read.numbered import NumberedName
-from streammatte.media.write.composing import Background, told_of
+from streammatte.media.write.composing import Contents
 from streammatte.media.write.output import publish, write_failed
 from streammatte.media.write.part import Part
 
@@ -37,7 +37,7 @@ class PictureSequenceWriter:
     Args:
         path: The name, with a place for the number or without.
         encoder: Encodes a cut-out as a picture.
-        background: The encoder's background, to be closed in the end.
+        contents: What it holds. The background is closed in the end.
         first_number: Number of the frame with index 0.
         overwrite: Replace existing pictures. Otherwise one that appears meanwhile is an error.
 
@@ -50,8 +50,8 @@ class PictureSequenceWriter:
         self,
         path: Path,
         encoder: PictureEncoder,
+        contents: Contents,
         *,
-        background: Background | None,
         first_number: int = 1,
         overwrite: bool = False,
     ) -> None:
@@ -59,8 +59,7 @@ class PictureSequenceWriter:
         self._numbered = NumberedName.parse(path)
         self.part = Part(path)
         self._temporary = self.part.folder / "pictures"
-        self._encoder = encoder
-        self._background = background
+        self._encoder, self._contents = encoder, contents
         self._first_number = first_number
         self._overwrite = overwrite
         self._finished = False
@@ -71,9 +70,11 @@ class PictureSequenceWriter:
         try:
             self.part.begin()
             self._temporary.mkdir()
-        except OSError as exc:
-            self.part.leave()
-            raise write_failed(self.path, exc) from exc
+        except BaseException as exc:
+            self._discard()
+            if isinstance(exc, OSError):
+                raise write_failed(self.path, exc) from exc
+            raise
         return self
 
     def write(self, cutout: Cutout) -> None:
@@ -88,7 +89,7 @@ class PictureSequenceWriter:
         name = self._name(cutout.frame.index)
         try:
             (self._temporary / name).write_bytes(self._encoder(cutout))
-        except (cv2.error, OSError) as exc:
+        except (cv2.error, OSError, ValueError) as exc:  # as OpenCV and Pillow refuse
             raise write_failed(self.path, exc) from exc
         self._written.append(name)
 
@@ -101,7 +102,7 @@ class PictureSequenceWriter:
         if not self._written:
             raise WriteFailed(f"{self.path} would have no frames", hint="no frames were written")
         self._finished = True
-        self.description += told_of(self._background)
+        self.description += self._contents.told
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
@@ -112,9 +113,11 @@ class PictureSequenceWriter:
                     self.finish()
                 self._publish()
         finally:
-            if self._background is not None:
-                self._background.close()
-            self.part.leave()
+            self._discard()
+
+    def _discard(self) -> None:
+        self._contents.close()
+        self.part.leave()
 
     def _publish(self) -> None:
         written = set(self._written)

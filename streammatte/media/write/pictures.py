@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from streammatte.frame import Cutout
-from streammatte.media.write.composing import AlphaKind, IntegerPictures
+from streammatte.media.write.composing import IntegerPictures
 
 if TYPE_CHECKING:
     from streammatte.media.write.encoding import Quality
@@ -58,9 +58,9 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 class TiffWriter:
     """Encodes TIFF, deflated, with the tag that says whether its alpha is associated (premultiplied) or not."""
 
-    def __init__(self, pictures: IntegerPictures, alpha: AlphaKind) -> None:
+    def __init__(self, pictures: IntegerPictures) -> None:
         self._pictures = pictures
-        self._extra = "unassalpha" if alpha == "straight" else "assocalpha"
+        self._extra = "unassalpha" if pictures.contents.alpha == "straight" else "assocalpha"
         self.says = f"TIFF, {pictures.says}"
 
     def __call__(self, cutout: Cutout) -> bytes:
@@ -70,7 +70,7 @@ class TiffWriter:
             data,
             samples,
             photometric="minisblack" if samples.ndim == 2 else "rgb",
-            extrasamples=[self._extra] if self._pictures.has_alpha else None,
+            extrasamples=[self._extra] if self._pictures.kind == "RGBA" else None,
             compression="zlib",
             compressionargs={"level": _COMPRESSION},
             predictor=True,
@@ -101,8 +101,9 @@ class JpegWriter:
 class WebpWriter:
     """Encodes WebP: colours are lossy; alpha, and a grey matte, are exact."""
 
-    def __init__(self, pictures: IntegerPictures, quality: Quality, *, grey: bool) -> None:
+    def __init__(self, pictures: IntegerPictures, quality: Quality) -> None:
         self._pictures = pictures
+        grey = pictures.kind == "grey"
         self._options: dict[str, Any] = {"lossless": True} if grey else {"quality": _WEBP_QUALITY[quality]}
         self.says = f"WebP, {pictures.what}{', lossless' if grey else ''}"
 
@@ -115,7 +116,7 @@ class GifWriter:
 
     def __init__(self, pictures: IntegerPictures) -> None:
         self._pictures = pictures
-        stored = "256 colours a frame, one-bit alpha" if pictures.has_alpha else pictures.what
+        stored = "256 colours a frame, one-bit alpha" if pictures.kind == "RGBA" else pictures.what
         self.says = f"GIF, {stored.replace('RGB 8 bit', '256 colours a frame')}"
 
     def __call__(self, cutout: Cutout) -> bytes:

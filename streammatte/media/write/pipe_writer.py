@@ -14,7 +14,7 @@ from streammatte.errors import OutputError, WriteFailed
 from streammatte.frame import Cutout, StreamInfo
 from streammatte.media.addresses import PIPE
 from streammatte.media.pipes import NutPipe, open_nut
-from streammatte.media.write.composing import Background, Content, IntegerPictures, size_of, told_of
+from streammatte.media.write.composing import IntegerPictures
 
 _PIXELS = {"grey": ("gray", "gray16le"), "RGB": ("rgb24", "rgb48le"), "RGBA": ("rgba", "rgba64le")}
 
@@ -28,9 +28,7 @@ class PipeWriter:
 
     Args:
         info: The stream the cut-outs are of.
-        pictures: Makes cut-outs into samples.
-        content, bits: The pictures' own.
-        background: The pictures' background, to be closed in the end.
+        pictures: Makes cut-outs into samples. Their background is closed in the end.
         silent: The footage has no sound to leave out.
 
     Attributes:
@@ -47,9 +45,6 @@ class PipeWriter:
         info: StreamInfo,
         pictures: IntegerPictures,
         *,
-        content: Content,
-        bits: int,
-        background: Background | None = None,
         silent: bool = True,
     ) -> None:
         if sys.stdout is not None and sys.stdout.isatty():
@@ -58,9 +53,8 @@ class PipeWriter:
             )
         self._info = info
         self._pictures = pictures
-        self._size = size_of(content, info.width, info.height)
-        self._pixels = _PIXELS[pictures.kind][bits == 16]
-        self._background = background
+        self._size = pictures.contents.size(info.width, info.height)
+        self._pixels = _PIXELS[pictures.kind][pictures.bits == 16]
         self._pipe = NutPipe()
         self._container: av.container.OutputContainer | None = None
         self._shift: int | None = None
@@ -109,7 +103,7 @@ class PipeWriter:
         except (av.FFmpegError, OSError) as exc:
             raise _failed(exc) from exc
         self._container, self._finished = None, True
-        self.description += told_of(self._background)
+        self.description += self._pictures.contents.told
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
@@ -137,8 +131,7 @@ class PipeWriter:
         if container is not None:
             with contextlib.suppress(av.FFmpegError, OSError):
                 container.close()
-        if self._background is not None:
-            self._background.close()
+        self._pictures.contents.close()
 
 
 def _failed(exc: Exception) -> WriteFailed:

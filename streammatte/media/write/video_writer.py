@@ -21,15 +21,7 @@ from streammatte.frame import UNSPECIFIED, Cutout, Frame, StreamInfo
 from streammatte.media.containers import open_container
 from streammatte.media.lengths import Lengths, lengths_in
 from streammatte.media.write.audio import AudioTrack, Span, open_sounds
-from streammatte.media.write.composing import (
-    AlphaKind,
-    Background,
-    Content,
-    IntegerPictures,
-    says,
-    size_of,
-    told_of,
-)
+from streammatte.media.write.composing import Contents, IntegerPictures
 from streammatte.media.write.encoding import Encoding
 from streammatte.media.write.output import write_failed
 from streammatte.media.write.painting import CutoutPainter
@@ -57,11 +49,11 @@ class VideoWriter:
     Args:
         path: Where the file will be.
         info: The stream the cut-outs are of.
-        encoding: How.
+        encoding: How they are encoded.
+        contents: What is stored. The background is closed in the end.
         audio: A media file. All of its audio streams are kept.
         subtitles: A media file. Its subtitles are kept where the container takes them.
         overwrite: Replace an existing file. Otherwise a file that appears there meanwhile is an error.
-        composed: The cut-outs' colours are a composite already, ``content`` is ``foreground``, and the file says so.
 
     Attributes:
         description: One line on the contents; complete once the writer has been finished.
@@ -74,14 +66,11 @@ class VideoWriter:
         path: Path,
         info: StreamInfo,
         encoding: Encoding,
+        contents: Contents,
         *,
-        content: Content,
-        alpha: AlphaKind,
-        background: Background | None,
-        audio: str | None,
+        audio: str | None = None,
         subtitles: str | None = None,
         overwrite: bool = False,
-        composed: bool = False,
     ) -> None:
         self.path = path
         self.part = Part(path)
@@ -89,21 +78,21 @@ class VideoWriter:
         self._info = info
         self._encoding = encoding
         self._overwrite = overwrite
-        self._background = background
-        self._states = says(content, alpha, composite=composed or background is not None)
-        self._size = _encodable_size(encoding, size_of(content, info.width, info.height))
-        self.description = _described(encoding, info, size_of(content, info.width, info.height), self._size)
-        self._pictures = _pictures(encoding, info, self._size, content, alpha, background)
+        self._contents = contents
+        size = contents.size(info.width, info.height)
+        self._size = _encodable_size(encoding, size)
+        self.description = _described(encoding, info, size, self._size)
+        self._pictures = _pictures(encoding, info, self._size, contents)
         self._times = _Times(info, _MILLISECOND if encoding.container in _IN_MILLISECONDS else info.time_base)
         self._tracks = _Tracks(audio, subtitles)
         self._container: av.container.OutputContainer | None = None
-        self._has_packets = True  # or is not in need of any
+        self._has_packets = True  # or does not need any
 
     def __enter__(self) -> Self:
         try:
             self.part.begin()
             out = self._container = self._open()
-            out.metadata["comment"] = self._states  # the only place that all of the containers have
+            out.metadata["comment"] = self._contents.says  # the only place that all of the containers have
             self._stream = self._add_video(out)
             self.description += self._tracks.open(out, self._info.span)
             out.start_encoding()
@@ -151,7 +140,7 @@ class VideoWriter:
         except (av.FFmpegError, OSError) as exc:
             raise write_failed(self.path, exc) from exc
         self._container = None
-        self.description += self._tracks.lost() + told_of(self._background)
+        self.description += self._tracks.lost() + self._contents.told
 
     def lengths(self) -> Lengths:
         """The lengths of the streams, read from the finished file before it is renamed."""
@@ -207,7 +196,7 @@ class VideoWriter:
         return stream
 
     def _mux(self, packets: Iterable[av.Packet[av.VideoStream]]) -> None:
-        """Hand packets over, and the sound up to each: by its time, not by when the encoder's threads give it away."""
+        """Mux packets, and the sound up to each one's time, whenever the encoder's threads return it."""
         for packet in packets:
             stamp = packet.pts if packet.dts is None else packet.dts
             self._tracks.advance((stamp or 0) * packet.time_base, self._times.moved)
@@ -217,8 +206,7 @@ class VideoWriter:
     def _discard(self) -> None:
         """Close everything, and remove the temporary file, unless it was published and has another name."""
         self._tracks.close()
-        if self._background is not None:
-            self._background.close()
+        self._contents.close()
         if self._container is not None:
             if not self._has_packets:
                 self._spare_the_muxer(self._container)
@@ -272,7 +260,7 @@ class _Times:
 
 
 class _Tracks:
-    """Sound and subtitles that go along.
+    """The sound and subtitle tracks of a file.
 
     Args:
         audio, subtitles: Media files.
@@ -322,27 +310,18 @@ class _Pictures(NamedTuple):
     matrix: int
 
 
-def _pictures(
-    encoding: Encoding,
-    info: StreamInfo,
-    size: tuple[int, int],
-    content: Content,
-    alpha: AlphaKind,
-    background: Background | None,
-) -> _Pictures:
-    profile = None if content == "matte" else info.profile
+def _pictures(encoding: Encoding, info: StreamInfo, size: tuple[int, int], contents: Contents) -> _Pictures:
+    profile = None if contents.part == "matte" else info.profile
     pixels = av.VideoFormat(encoding.pixels)
     if not pixels.is_rgb and len(pixels.components) > 1:
-        painter = CutoutPainter(encoding, info, size, content=content, alpha=alpha, background=background)
+        painter = CutoutPainter(encoding, info, size, contents)
         matrix = matrix_for(info.color, info.width, info.height)
         swing = FULL if painter.full_range else STUDIO
         return _Pictures(lambda cutout: painter(in_srgb(cutout, profile)), swing, matrix)
     samples = IntegerPictures(
         info,
+        contents,
         bits=pixels.components[0].bits,
-        content=content,
-        alpha=alpha,
-        background=background,
         curve=BT709,
         keeps_profile=False,
     )

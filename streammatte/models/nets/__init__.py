@@ -1,1 +1,1 @@
-"""The networks alone: tensors in, tensors out. They know nothing of video, frames or where weights come from."""
+"""The bare networks: tensors in, tensors out."""

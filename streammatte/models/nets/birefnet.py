@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from streammatte.errors import WeightsMismatch
 from streammatte.models.nets.checkpoint import load_strictly, read_tensors
 from streammatte.models.nets.deform import DeformableConv2d
 from streammatte.models.nets.efficientnet import LITE0, EfficientNetConfig, EfficientNetLite, infer_efficientnet
 from streammatte.models.nets.swin import SwinConfig, SwinTransformer, infer_swin
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,9 @@ SWIN_S = BiRefNetConfig(SwinConfig(96, (2, 2, 18, 2), (3, 6, 12, 24), 7))
 SWIN_B = BiRefNetConfig(SwinConfig(128, (2, 2, 18, 2), (4, 8, 16, 32), 12))
 SWIN_L = BiRefNetConfig(SwinConfig(192, (2, 2, 18, 2), (6, 12, 24, 48), 12))
 NANO = BiRefNetConfig(LITE0, inter=24, aspp=24, kernels=())  # the bundled one
+
+# Names of convolutions and of the norms that follow them.
+FOLDED = (("conv_in", "bn_in"), ("conv_out", "bn_out"), ("conv1", "bn1"), ("atrous_conv", "bn"))
 
 
 def load_birefnet(checkpoint: str | PathLike[str]) -> BiRefNet:
@@ -92,6 +99,24 @@ def infer_config(tensors: Mapping[str, Tensor]) -> BiRefNetConfig:
         aspp=tensors[f"{block}.dec_att.aspp1.atrous_conv.{first}weight"].shape[0],
         kernels=tuple(taps),
     )
+
+
+def fold_batch_norms(net: Net) -> Net:
+    """Fold, in place, every batch norm of a network in eval mode into the convolution before it: it then costs nothing.
+
+    An identity replaces each norm, so that ``forward`` need not change. Deformable convolutions keep theirs: they have
+    no bias to fold it into.
+    """
+    for block in net.modules():
+        pairs = [(conv, norm) for conv, norm in FOLDED if hasattr(block, conv) and hasattr(block, norm)]
+        if isinstance(block, nn.Sequential):
+            pairs += [(str(i), str(i + 1)) for i in range(len(block) - 1)]
+        for conv_name, norm_name in pairs:
+            conv, norm = block.get_submodule(conv_name), block.get_submodule(norm_name)
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                block.add_module(conv_name, fuse_conv_bn_eval(conv, norm))
+                block.add_module(norm_name, nn.Identity())
+    return net
 
 
 class BiRefNet(nn.Module):

@@ -54,13 +54,14 @@ def read_tensors(path: str | PathLike[str], *, level: str | None = None) -> dict
             raise OutOfMemory(
                 f"not enough memory to read {path}", hint="close other programs, or use a smaller model"
             ) from exc
+        code = "unsupported global" in str(exc).lower()
         raise WeightsMismatch(
-            f"{path} is damaged or not a checkpoint",
+            f"{path} holds Python objects that are never loaded" if code else f"{path} is damaged or not a checkpoint",
             hint="expected a .safetensors file, or a .pth file that holds only tensors",
         ) from exc
     if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise WeightsMismatch(
-            f"{path} is not a state dict: it holds more than tensors",
+            f"{path} is not a state dict: expected nothing but tensors by name",
             hint="save only the network's state_dict()",
         )
     return {_bare(str(name)): tensor for name, tensor in tensors.items()}
@@ -111,7 +112,7 @@ def load_strictly(
 
 
 class _Ignored:
-    """Stands in for whatever a training checkpoint keeps besides weights: takes anything and keeps nothing."""
+    """Replaces whatever a training checkpoint has besides weights; keeps nothing."""
 
     def __new__(cls, *args: object, **kwargs: object) -> _Ignored:
         return super().__new__(cls)
@@ -124,8 +125,8 @@ class _Ignored:
 def _unpickle(path: Path, *, training: bool) -> object:
     """Unpickle tensors and plain containers; in a training checkpoint, ``_Ignored`` replaces every class it names.
 
-    SDMatte's needs that: detectron2 stores its settings in it as OmegaConf objects. None of them is imported, and no
-    code from the file runs.
+    SDMatte's needs that, since detectron2 stores its settings in it. None of these classes is imported, and no code
+    from the file runs.
     """
     zipped = zipfile.is_zipfile(path)  # files from before torch 1.6 cannot be memory-mapped
     ignored: list[Any] = []

@@ -1,1 +1,1 @@
-"""What is transparent: where it is, what SDMatte says of it, and how that is carried between keyframes."""
+"""Transparent objects: finding them, SDMatte's keyframes, and carrying these to the other frames."""

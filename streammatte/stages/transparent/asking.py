@@ -1,11 +1,10 @@
-"""SDMatte in a run: whether it is used at all, when it is loaded, and what the user is told."""
+"""SDMatte in a run: whether it is used, when it is loaded, and what the user is told."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from streammatte.errors import DeviceError, ModelError, WeightsMissing
@@ -25,7 +24,7 @@ _MEANINGLESS_WITHOUT = ("sdmatte", "sdmatte_size", "keyframe_every")
 
 
 class Display(Protocol):
-    """What it tells whoever is watching."""
+    """What it reports."""
 
     def notice(self, text: str) -> None: ...
     def fetching(self, done: int, total: int | None) -> None: ...
@@ -33,23 +32,21 @@ class Display(Protocol):
 
 
 class Transparency:
-    """What a run does about glass, veils and smoke.
+    """A run's handling of glass, veils and smoke.
 
-    With ``--transparency on`` SDMatte is loaded at once, and it is an error if it is missing. With ``auto`` it is
-    loaded at once if the user marked an area, and a notice says if it is missing; else it is loaded when something is
-    found, and only fetched for a GPU: on a CPU it takes minutes, which a machine should not decide on. A network with a
-    small input is not trusted to find anything: it is in doubt over all sorts of things.
+    With ``--transparency on`` SDMatte is loaded at once, and its absence is an error. With ``auto`` it is loaded at
+    once if the user marked an area, and a notice says if it is missing; otherwise it is loaded when something is found,
+    and downloaded only for a GPU: on a CPU it takes minutes, which the user should decide on. A network with a small
+    input finds nothing, since it is often in doubt.
 
     Args:
-        options: The run's.
         size: (H, W) of the network's input.
         device: Where SDMatte computes.
         mask: The user's mask of transparent areas.
-        display: Told of loading and of keyframes.
-        remember: Wraps SDMatte, so that what it answered before is not computed again.
+        remember: Wraps SDMatte with the cache.
 
     Raises:
-        ModelError, WeightsMissing, WeightsMismatch: There is no such SDMatte, or it could not be loaded.
+        ModelError, WeightsMissing, WeightsMismatch: There is no such SDMatte, or it cannot be loaded.
 
     Attributes:
         stage: The run's stage; ``None`` if it has none.
@@ -64,10 +61,11 @@ class Transparency:
         display: Display,
         remember: Callable[[KeyframeModel], KeyframeModel] = lambda model: model,
     ) -> None:
+        from streammatte.models.sdmatte import check_refiner
         from streammatte.stages import SURE_OF_ITSELF, TransparencyRefiner
 
         asked = options.transparency
-        _check_name(asked.sdmatte)
+        check_refiner(asked.sdmatte)
         self.stage: TransparencyRefiner | None = None
         self._options, self._sdmatte = options, SDMatteOnDemand(options, device, display)
         where = asked.transparent if mask is None else mask
@@ -106,7 +104,7 @@ class Transparency:
         return notes
 
     def stop(self) -> None:
-        """The run has ended: a keyframe that is being matted is not worth waiting for."""
+        """End a keyframe that another thread is matting."""
         self._sdmatte.stop()
 
 
@@ -125,7 +123,7 @@ class SDMatteOnDemand:
         self._stopped = threading.Event()
 
     def __call__(self, frame: Frame, region: Tensor) -> Tensor | None:
-        """The alpha of a frame's transparent ``region``, (H, W); ``None`` if SDMatte cannot be had."""
+        """The alpha of a frame's transparent ``region``, (H, W); ``None`` if SDMatte cannot be loaded."""
         self._go_on()
         self._display.keyframe(frame.index)
         try:
@@ -141,16 +139,16 @@ class SDMatteOnDemand:
             self._display.keyframe(None)
 
     def stop(self) -> None:
-        """End a call that another thread is in."""
+        """End a call in another thread."""
         self._stopped.set()
         if self._net is not None:
             self._net.stop()
 
     def try_to_load(self, why: str, *, offline: bool) -> bool:
-        """Whether SDMatte is loaded. If not, a notice says so; ``why``: what it was needed for, unless the user asked.
+        """Whether SDMatte is loaded. If not, a notice says so, after ``why``: empty if the user asked for SDMatte.
 
         Raises:
-            ModelError, DeviceError: What the user asked for is there, and broken.
+            ModelError, DeviceError: The user asked for it, and it is here but broken.
         """
         try:
             self.load(offline=offline)
@@ -163,7 +161,6 @@ class SDMatteOnDemand:
         return self._net is not None
 
     def load(self, *, offline: bool) -> None:
-        """Load SDMatte, unless it is loaded."""
         from streammatte.models.sdmatte import load_refiner
 
         if self._net is not None:
@@ -186,17 +183,3 @@ class SDMatteOnDemand:
     def _go_on(self) -> None:
         if self._stopped.is_set():
             raise KeyboardInterrupt
-
-
-def _check_name(name: str) -> None:
-    """Refuse a name that is neither an existing file or folder nor a known checkpoint."""
-    from streammatte.models.table import CHECKPOINTS, find
-
-    path = Path(name)
-    if path.exists() and name not in (each.name for each in CHECKPOINTS):
-        return
-    if path.suffix in (".safetensors", ".pth") or len(path.parts) > 1:
-        raise WeightsMissing(
-            f"no such checkpoint: {name}", hint="check the path; `streammatte models` lists names, such as sdmatte"
-        )
-    find(name, "sdmatte")

@@ -1,9 +1,8 @@
-"""How a matte that is known in some frames is carried to those between them.
+"""Carry a matte that is known in some frames to those between them.
 
-Which motion a transparent thing has, its picture does not tell: inside a bottle moves what lies behind it, turned
-inside out; smoke is everywhere and nowhere. So a matte is carried in three ways, along the flow of the picture, with
-the region as one piece, and not at all. At the next frame whose matte is known, each of them has foretold it, and the
-one that did best there is believed for all frames between.
+The picture does not show how a transparent object moves: inside a bottle, the distorted background moves, and smoke has
+no outline. So a matte is carried in three ways: along the picture's flow, with the region as one piece, and not at all.
+The way that best predicted the next known matte is used for all frames between.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ Mask = NDArray[np.bool_]
 
 Way = Literal["flow", "piece", "still"]
 WAYS: tuple[Way, ...] = ("flow", "piece", "still")
-DOUBTED = 0.05  # what a side counts for that nothing in the picture speaks for: not nothing, as it was seen there once
-LEAST = 24  # pixels, below which a region's motion is not told
-ROUNDS = 4  # of leaving out what moves otherwise
-ASTRAY = 0.7  # pixels: what moves otherwise by that much has little say
-BLURRED = 1.5  # pixels: mattes that differ in their place by less foretell each other
+DOUBTED = 0.05  # least weight of a side, even if the picture does not match
+LEAST = 24  # pixels, below which a region's motion is not estimated
+ROUNDS = 4  # of reweighting outliers
+ASTRAY = 0.7  # pixels: outliers by that much count for half
+BLURRED = 1.5  # pixels: mattes displaced by less match
 
 
 class Step(NamedTuple):
@@ -34,14 +33,14 @@ class Step(NamedTuple):
 
     Attributes:
         flow: (h, w, 2), as of :mod:`~streammatte.motion`.
-        piece: (2, 3): where a point of the one frame is in the other if the region moves as one.
+        piece: (2, 3): from a point of one frame to the other if the region moves as one piece.
     """
 
     flow: Plane
     piece: NDArray[np.float64]
 
     def then(self, onward: Step, motion: Motion) -> Step:
-        """This motion, and from where it leads to another one."""
+        """This motion followed by another."""
         turn = onward.piece[:, :2] @ self.piece
         turn[:, 2] += onward.piece[:, 2]
         return Step(self.flow + motion.moved(onward.flow, self.flow), turn)
@@ -59,10 +58,10 @@ class Step(NamedTuple):
 
 
 def step(flow: Plane, region: Mask) -> Step:
-    """A flow, and the similarity (a shift, a turn, a scale) by which most of a region follows it.
+    """A flow, and the similarity (shift, rotation, scale) that most of a region follows.
 
-    Told from the region's border inwards, where the outline of a thing is and not what is seen through it, by least
-    squares that are done again without those who move otherwise.
+    Estimated along the region's border, where the object's outline is and not what is seen through it, by iteratively
+    reweighted least squares.
     """
     still = np.array([[1.0, 0, 0], [0, 1, 0]])
     inner = cv2.erode(region.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=max(2, max(region.shape) // 60))
@@ -90,7 +89,7 @@ def step(flow: Plane, region: Mask) -> Step:
 
 
 def foretold(before: Plane, after: Plane, back: Step, region: Mask, motion: Motion) -> dict[Way, float]:
-    """By way, how far a matte that is carried is from the one that came, over a region: a mean in [0, 1].
+    """For each way, the mean difference between the carried matte and the actual one over a region, in [0, 1].
 
     Args:
         before, after: (h, w), the mattes.
@@ -107,11 +106,11 @@ def foretold(before: Plane, after: Plane, back: Step, region: Mask, motion: Moti
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """A part of a frame, and how a reduced frame lies on it.
+    """A part of a frame.
 
     Attributes:
         y0, y1, x0, x1: In pixels of the frame.
-        scale: Pixels of the reduced frame in one of the frame, along x and y.
+        scale: Pixels of the reduced frame per pixel of the frame, along x and y.
     """
 
     y0: int
@@ -122,7 +121,7 @@ class Crop:
 
     @classmethod
     def around(cls, region: Mask, reduced: tuple[int, ...]) -> Crop:
-        """The box around a region, with a pixel beside it where the frame goes on.
+        """The box around a region, one pixel larger where the frame allows.
 
         Args:
             region: (H, W), not empty.
@@ -138,14 +137,14 @@ class Crop:
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
     def enlarged(self, plane: Plane) -> Plane:
-        """What a reduced plane, (h, w) or (h, w, 2), holds at this part's pixels."""
+        """A reduced plane, (h, w) or (h, w, 2), at this part's pixels."""
         sx, sy = self.scale
         place = np.array([[sx, 0, (self.x0 + 0.5) * sx - 0.5], [0, sy, (self.y0 + 0.5) * sy - 0.5]])
         flags, size = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, (self.x1 - self.x0, self.y1 - self.y0)
         return np.asarray(cv2.warpAffine(plane, place, size, flags=flags, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
     def moved(self, alpha: Plane, flow: Plane) -> Plane:
-        """What a whole frame's (H, W) holds where a reduced flow leads from this part."""
+        """A whole frame's (H, W) where a reduced flow leads from this part."""
         x, y = np.meshgrid(np.arange(self.x0, self.x1, dtype=np.float32), np.arange(self.y0, self.y1, dtype=np.float32))
         along = self.enlarged(flow)
         places = x + along[..., 0] / np.float32(self.scale[0]), y + along[..., 1] / np.float32(self.scale[1])
@@ -154,13 +153,13 @@ class Crop:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A frame whose matte is known, as seen from one without.
+    """A frame with a known matte, seen from one without.
 
     Attributes:
-        alpha: (H, W), the known matte of the whole frame.
+        alpha: (H, W), the known matte.
         view: Its picture.
         way: From the other frame to it.
-        near: What it counts for by its distance, in [0, 1].
+        near: Its weight by distance, in [0, 1].
     """
 
     alpha: Plane
@@ -170,9 +169,9 @@ class Side:
 
 
 def carried(here: View, sides: Sequence[Side], way: str, crop: Crop, motion: Motion) -> Plane:
-    """(H, W) of the crop: what the sides say, each as far as its picture explains this one, and as it is near.
+    """(H, W) of the crop: the sides' mattes, weighted by how well each picture matches this one, and by nearness.
 
-    Where neither explains it they count by their nearness alone, so that one goes over into the other.
+    Where neither matches, nearness alone decides, so that one blends into the other.
     """
     flows = [side.way.along(way) for side in sides]
     size = crop.y1 - crop.y0, crop.x1 - crop.x0

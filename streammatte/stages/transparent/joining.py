@@ -1,4 +1,4 @@
-"""Put what another network says of a region into a matte, without a seam."""
+"""Join another network's matte of a region into a matte, without a seam."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from streammatte.frame import Cutout
 from streammatte.motion import Plane
 from streammatte.stages.transparent.carrying import Crop, Mask
 
-SOLID = 0.99  # of alpha: where both mattes reach it the old one stays as it is; of what is nothing, likewise
-RAMP = 0.03  # of alpha, over which one goes over into the other
-FEATHER = 0.003  # of the longer side: over which the new matte begins, within the region's border
+SOLID = 0.99  # of alpha: where both mattes reach it, or 1 minus it, the old one stays
+RAMP = 0.03  # of alpha, over which they blend
+FEATHER = 0.003  # of the longer side, over which the new matte fades in within the region
 
 
 def joined(cutout: Cutout, region: Mask, said: Plane, crop: Crop) -> Cutout:
-    """The cut-out, its alpha within a region what is said there.
+    """The cut-out with another alpha within a region.
+
+    Its own stays, bit for bit, outside of the region, and inside where both are solid or both are clear.
 
     Args:
-        cutout: What it has outside of the region it keeps, bit for bit; and within, where both say solid or nothing.
         region: (H, W).
-        said: The crop's alpha.
+        said: The other alpha, of the crop.
         crop: Around the region.
     """
     part = region[crop.window].astype(np.uint8)
@@ -31,8 +32,7 @@ def joined(cutout: Cutout, region: Mask, said: Plane, crop: Crop) -> Cutout:
     weight = (cv2.distanceTransform(part, cv2.DIST_L2, 3) / np.float32(1 + FEATHER * side)).clip(0, 1)
     alpha = cutout.alpha.clone()
     own = alpha[crop.window].float().cpu().numpy()
-    # How sure both are of the same. A pixel from what is solid the old matte's edge is the better one: it is of this
-    # very picture, and was not carried.
+    # How far both agree. One pixel from solid, the old matte's edge is better: it was not carried to this picture.
     reach = 2 * max(1, round(1 / max(crop.scale))) + 1
     solid = cv2.dilate(said, np.ones((reach, reach), np.uint8))
     sure = np.maximum(np.minimum(own, solid), 1 - np.maximum(own, said))

@@ -1,4 +1,4 @@
-"""A frame on its way through the refiner, and one whose matte is known."""
+"""Frames on their way through the refiner, and keyframes."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from streammatte.motion import Link, Motion, Plane, View
 from streammatte.stages.transparent.carrying import Mask, Step, Way, step
 from streammatte.stages.transparent.regions import resized
 
-LOST = 0.5  # of the trust in the first frame after a keyframe: with less, the keyframe tells too little
-NEW = 0.25  # of a region: what has come to it since the keyframe
-SOON = 3  # early keyframes lie at least a third of the usual distance from the one before
+LOST = 0.5  # of the trust in the first frame after a keyframe: with less, a new one is needed
+NEW = 0.25  # of a region: more growth since the keyframe needs a new one
+SOON = 3  # early keyframes keep a third of the usual distance
 
 
 class KeyframeModel(Protocol):
-    """What mattes transparent things."""
+    """Mattes transparent objects."""
 
     def __call__(self, frame: Frame, region: Tensor) -> Tensor | None:
-        """(h, w) float32 in [0, 1] of the whole frame; only what lies within ``region``, (H, W) booleans, counts.
+        """(h, w) float32 in [0, 1] for the whole frame, valid within ``region``, (H, W) booleans.
 
-        ``None``, to the first question alone: there is nobody who could answer, and no more questions are put.
+        ``None`` on the first call: it cannot answer, and is not called again.
         """
         ...
 
@@ -62,7 +62,7 @@ class Seen:
 
     @cached_property
     def view(self) -> View:
-        """What is transparent counts as the subject."""
+        """The picture; the transparent region counts as subject."""
         alpha = self.alpha if self.small is None else np.maximum(self.alpha, self.small.astype(np.float32))
         return self.link.here.with_alpha(alpha)
 
@@ -74,7 +74,7 @@ class Seen:
         self.__dict__.pop("view", None)
 
     def follow(self, last: Seen, motion: Motion) -> None:
-        """Tell the way here from the frame before, which has a region, too, and back to the keyframe."""
+        """Estimate the motion from the frame before, which has a region, too, and back to the keyframe."""
         assert self.small is not None and last.small is not None
         forward, backward = motion.mended(last.view, self.view, *self.link.flows)
         self.onward, back = step(forward, last.small), step(backward, self.small)
@@ -87,13 +87,13 @@ class Key:
 
     Attributes:
         index: The frame's.
-        alpha: (H, W), what the model says of the region, and the cut-out's own around it.
+        alpha: (H, W), the model's within the region, the cut-out's own around it.
         small: (h, w), the same at the motion's size.
         region: (h, w).
         view: The frame's.
-        way: In which its matte is carried.
+        way: How its matte is carried.
         since: Frames since it.
-        first_trust: In it, in the first of these.
+        first_trust: Its trust in the first of these.
     """
 
     index: int
@@ -106,9 +106,9 @@ class Key:
     first_trust: float = 1.0
 
     def is_outdated_by(self, seen: Seen, every: int, motion: Motion) -> bool:
-        """Whether a frame is to be the next keyframe: at a multiple of ``every``, or where this one tells too little.
+        """Whether a frame must be the next keyframe: at a multiple of ``every``, or where this one no longer matches.
 
-        Multiples of the absolute index: where a run begins must not decide over what comes long after.
+        Multiples of the absolute index, so that they do not depend on where a run began.
         """
         assert seen.past is not None and seen.small is not None
         trust = float(motion.trust(seen.view, self.view, seen.past.flow)[seen.small].mean())

@@ -1,9 +1,9 @@
-"""Refine glass, veils and smoke: a matte that knows how, in few frames, carried to all others.
+"""Refine glass, veils and smoke by a slow network's mattes of a few frames, carried to all others.
 
-A network for transparent things takes seconds for a frame, and knows nothing of time. So it is asked for keyframes
-alone: at every multiple of ``every``, and where a region begins, changes or ends. What it says is carried to the frames
-between from both sides (`carrying`), and joined to the matte that is there: outside of the region this is kept, and
-inside wherever both say solid, or both nothing; elsewhere inside, the region wins.
+A network for transparent objects takes seconds per frame and does not know time. So it mattes keyframes only: at every
+multiple of ``every``, and where a region begins, changes or ends. Its mattes are carried to the frames between from
+both sides (`carrying`) and joined with the existing matte. That one is kept outside of the region, and inside where
+both mattes are solid or both are clear.
 """
 
 from __future__ import annotations
@@ -28,30 +28,29 @@ from streammatte.stages.transparent.keyframes import Key, KeyframeModel, Seen
 from streammatte.stages.transparent.regions import Box, BoxRegion, Finder, checked_box, resized
 
 GRID = 1024
-"""Pixels of the longer side at which mattes are joined, at most: what SDMatte sees."""
+"""Pixels of the longer side at which mattes are joined, at most: SDMatte's own."""
 
-FOUND = 2  # keyframe distances over which evidence of a region is gathered; more would be kept for longer
-BETTER = 0.8  # of the flow's error: another way must do as well as that to be taken
+FOUND = 2  # keyframe distances over which evidence of a region is gathered
+BETTER = 0.8  # of the flow's error: another way is taken if its error is below that
 
 
 class TransparencyRefiner:
-    """The stage. Holds back fewer than ``every`` cut-outs, and brings every alpha to one grid.
+    """The stage. Holds back fewer than ``every`` cut-outs, and scales every alpha to one grid.
 
     Args:
-        model: Asked for keyframes. Whatever it raises passes through.
-        every: Frames from a keyframe to the next, at most.
-        region: Mattes whose white is transparent; a box, in the first frame's pixels, which follows what is in it to
-            the end of the shot; ``None``: what the mattes tell.
+        model: Mattes keyframes. Its exceptions pass through.
+        every: Most frames from one keyframe to the next.
+        region: Mattes whose white is transparent; a box in the first frame's pixels, which follows its content to the
+            end of the shot; ``None``: found from the mattes.
 
     Raises:
         ValueError: ``every`` is below 1.
-        InputError: By ``push``: a box that is not within the frame; a guide's own.
+        InputError: From ``push``: the box is not within the frame; or a guide's own.
 
     Attributes:
-        behind, ahead: How many cut-outs on either side decide over one. A box follows from the first frame on, so that
-            its ``behind`` has no bound.
-        keyframes: Indices of the frames that were handed to the model.
-        left: Index of the first frame without a box, which has ended with its shot or left the frame; else ``None``.
+        behind, ahead: As in ``Stage``. A box depends on all frames before.
+        keyframes: Indices of the frames that the model matted.
+        left: Index of the first frame without the box, after it left the frame or its shot ended; else ``None``.
     """
 
     def __init__(self, model: KeyframeModel, *, every: int = 12, region: Guide | Box | None = None) -> None:
@@ -77,7 +76,7 @@ class TransparencyRefiner:
         self._alone = False
 
     def push(self, cutout: Cutout) -> Iterator[Cutout]:
-        """The cut-out if it has no region; else those that wait for it, and it, if it is a keyframe."""
+        """The cut-out if it has no region; those that wait, and it, if it is a keyframe; else nothing."""
         if self._alone:
             yield cutout
             return
@@ -107,7 +106,7 @@ class TransparencyRefiner:
             self._held.append(seen)
 
     def flush(self) -> Iterator[Cutout]:
-        """The cut-outs that wait; the last of them is a keyframe, too, unless the one before is near."""
+        """The cut-outs that wait. The last of them becomes a keyframe, unless the one before is near."""
         if self._held and self._key is not None and self._key.since > self._every // 2:
             yield from self._between(self._held.pop())
         yield from self._from_one_side()
@@ -116,7 +115,7 @@ class TransparencyRefiner:
             self._last.past = None
 
     def _seen(self, cutout: Cutout) -> Seen:
-        """The cut-out, brought to the grid."""
+        """The cut-out, scaled to the grid."""
         frame = cutout.frame
         scale = min(1.0, GRID / max(frame.size))
         grid = max(1, round(scale * frame.height)), max(1, round(scale * frame.width))
@@ -126,7 +125,7 @@ class TransparencyRefiner:
         return Seen(cutout, link, scaled(cutout.alpha.float().cpu(), link.here.size).numpy())
 
     def _region(self, seen: Seen, last: Seen | None) -> Mask | None:
-        """Where the cut-out is transparent, at whichever size that is told; ``None`` if nowhere."""
+        """Where the cut-out is transparent, at any size; ``None`` if nowhere."""
         if self._finder is not None:
             return self._finder.at(seen.index, seen.alpha, seen.link)
         if self._guide is not None:
@@ -136,9 +135,9 @@ class TransparencyRefiner:
         if not self._box.begun:
             checked_box(self._box.box, width, height)
         elif last is None or last.small is None or not seen.link.one_shot:
-            return None  # what was in it has left, or its shot is over
+            return None  # its content has left, or its shot is over
         else:
-            # Where it is now is not known yet: near where it was.
+            # Its new place is not known yet: near the old one.
             here = seen.link.here.with_alpha(np.maximum(seen.alpha, last.small.astype(np.float32)))
             forward, _ = self._motion.mended(last.view, here, *seen.link.flows)
             scale = width / seen.alpha.shape[1], height / seen.alpha.shape[0]
@@ -146,7 +145,7 @@ class TransparencyRefiner:
         return self._box.mask(height, width)
 
     def _known(self, last: Seen) -> Plane:
-        """(h, w): the best that is known of the frame before."""
+        """(h, w): the best alpha known for the frame before."""
         if self._key is None:
             return last.alpha
         if last.past is None:
@@ -154,7 +153,7 @@ class TransparencyRefiner:
         return np.asarray(self._motion.moved(self._key.small, last.past.along(self._key.way)), np.float32)
 
     def _new_key(self, seen: Seen) -> Cutout:
-        """The cut-out with what the model says of it."""
+        """The cut-out, joined with the model's matte."""
         assert seen.region is not None and seen.small is not None
         frame = seen.cutout.frame
         said = self._model(frame, torch.from_numpy(resized(seen.region, frame.size)))
@@ -169,14 +168,14 @@ class TransparencyRefiner:
             seen.mark(self._finder.learn(_shrunk(answer, seen.alpha.shape), seen.small))
         region = seen.region
         crop = Crop.around(region, seen.alpha.shape)
-        # Not what was joined: its border would be feathered again in every frame that it is carried to.
+        # Not the joined matte: its border would be feathered again in every frame that it is carried to.
         alpha = np.where(region, answer, seen.cutout.alpha.float().cpu().numpy())
         self._key = Key(seen.index, alpha, _shrunk(alpha, seen.alpha.shape), seen.small, seen.view)
         seen.past = None
         return joined(seen.cutout, region, answer[crop.window], crop)
 
     def _between(self, seen: Seen) -> Iterator[Cutout]:
-        """The cut-outs that wait, and a new keyframe."""
+        """The cut-outs that wait, from both sides, and a new keyframe."""
         before, past, region = self._key, seen.past, seen.small
         assert before is not None and past is not None and region is not None
         cutout = self._new_key(seen)
@@ -204,7 +203,7 @@ class TransparencyRefiner:
         yield cutout
 
     def _from_one_side(self) -> Iterator[Cutout]:
-        """The cut-outs that wait for no other keyframe."""
+        """The cut-outs that wait, from the last keyframe alone."""
         for each in self._held:
             assert self._key is not None and each.past is not None
             yield self._joined(each, [Side(self._key.alpha, self._key.view, each.past, 1.0)], self._key.way)

@@ -1,8 +1,8 @@
-"""Where a subject is transparent: as the user says it, or as a matte tells it.
+"""Where a subject is transparent, marked by the user or found from the mattes.
 
-A matte tells it in two ways. A network that is in doubt over an area, not along an edge, may be looking at glass or
-smoke. One that takes a place for solid in this frame and for nothing in the next, while the picture there, followed
-along its motion, stays the same, cannot be right in both. Hair, fur, blur and soft focus are narrow beside that.
+Mattes show it in two ways. A network in doubt over an area, not along an edge, may see glass or smoke. And one that
+takes a place for solid in one frame and clear in the next, while the picture there, followed along its motion, stays
+the same, is wrong in one of them. Hair, fur, blur and soft focus are narrower.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from streammatte.motion import Link, Motion, Plane
 
 Mask = NDArray[np.bool_]
 Box = tuple[int, int, int, int]
-"""x0, y0, x1, y1 in pixels of the frame; the last two lie beyond it."""
+"""x0, y0, x1, y1 in pixels of the frame, the last two exclusive."""
 
 DOUBT = (0.1, 0.9)  # alpha between these is in doubt
-THICK = 0.05  # of the longer side: what is in doubt over less of it, in its narrow direction, is an edge
-TURNED = 0.6  # of alpha: between two frames, that much is another answer
+THICK = 0.05  # of the longer side: narrower doubt is an edge
+TURNED = 0.6  # of alpha: a change between two frames that contradicts
 TURNED_THICK = 0.03
-AGREES = 0.6  # of trust: the picture is the same there
-FADES = 0.92  # of what was seen a frame ago
-HELD = 0.35  # what evidence counts from: it holds for a dozen frames
-TOLD = 2.2  # times that a place must have been told to be a region at all
-SOLID_EDGE = 0.015  # of the longer side: a keyframe's doubt over less of it is an edge
-REACH = 0.05  # of the longer side: so far beyond a region a keyframe may tell more of it
-LARGE = 0.003  # of the frame: smaller is none
-MARGIN = 0.012  # of the longer side, around what was found
+AGREES = 0.6  # of trust: the picture is the same
+FADES = 0.92  # of the evidence a frame ago
+HELD = 0.35  # least evidence that counts: it holds for a dozen frames
+TOLD = 2.2  # evidence that a region needs somewhere
+SOLID_EDGE = 0.015  # of the longer side: narrower doubt of a keyframe is an edge
+REACH = 0.05  # of the longer side: how far a keyframe may widen a region
+LARGE = 0.003  # of the frame: the smallest region
+MARGIN = 0.012  # of the longer side, around a region
 
 
 def checked_box(box: Box, width: int, height: int) -> Box:
-    """The box, cut to a frame of that size.
+    """The box.
 
     Raises:
-        InputError: It has no area, or lies outside of the frame.
+        InputError: It has no area, or is not within a frame of that size.
     """
     x0, y0, x1, y1 = box
     said = ",".join(map(str, box))
@@ -53,11 +53,10 @@ def checked_box(box: Box, width: int, height: int) -> Box:
 
 
 class BoxRegion:
-    """A box that goes along with what it was drawn around, through the shot that begins with the first frame.
+    """A box that follows its content through the shot that begins with the first frame.
 
-    It keeps its size, and moves as the middle of all that is neither nothing nor behind: a wall that moves otherwise
-    has no say. A box that stood still would lose a glass that is raised, or have to be so large that it holds all
-    else, too; what changes its size or is drawn in several shots needs masks.
+    It keeps its size, and moves by the median motion of the subject in it: a fixed box would lose a glass that is
+    raised, or have to hold much else. Content that changes its size, or is in several shots, needs masks.
     """
 
     def __init__(self, box: Box) -> None:
@@ -66,9 +65,9 @@ class BoxRegion:
         self.begun = False
 
     def mask(self, height: int, width: int) -> Mask:
-        """(H, W): the box where it is now, as far as it is in the frame.
+        """(H, W): the box at its place now, within the frame.
 
-        A side that lay on the frame's border stays there: what is in the box goes on beyond it, and may come in.
+        A side on the frame's border stays there: the content continues beyond it, and may come in.
         """
         self.begun = True
         x0, y0, x1, y1 = self.box
@@ -85,8 +84,8 @@ class BoxRegion:
         Args:
             forward: (h, w, 2), flow to it.
             region: (h, w), the box in this frame.
-            alpha: (h, w), of this frame, as far as it is known.
-            scale: Pixels of the frame in one of these, along x and y.
+            alpha: (h, w), the best known for this frame.
+            scale: Pixels of the frame per pixel of these, along x and y.
         """
         mine = region & (alpha > DOUBT[0])
         where = mine if mine.any() else region
@@ -95,10 +94,10 @@ class BoxRegion:
 
 
 class Finder:
-    """Tells regions from mattes. Works at the motion's size, in which lengths are shares of the longer side.
+    """Finds regions from mattes, at the motion's size.
 
-    Evidence fades slowly. So that what was seen long ago, or where a run began, has no say, it is gathered anew from
-    every multiple of ``every`` on, and counts from the next one on.
+    Evidence fades slowly. So that it does not depend on the distant past, or on where a run began, gathering restarts
+    at every multiple of ``every``, and what is gathered counts from the next multiple on.
     """
 
     def __init__(self, motion: Motion, every: int) -> None:
@@ -114,7 +113,7 @@ class Finder:
         Args:
             index: The frame's.
             alpha: (h, w), the frame's.
-            link: Asked only where something speaks for a region.
+            link: Used only where there is evidence.
         """
         before, self._before = self._before, alpha
         if self._block is not None and index // self._every != self._block:
@@ -123,7 +122,7 @@ class Finder:
         side = max(alpha.shape)
         told = _doubtful(alpha, THICK * side).astype(np.float32)
         if before is None or before.shape != alpha.shape or not link.one_shot:
-            told *= 3  # there is nothing before to be sure by, and the beginning of a shot is seen as well
+            told *= 3  # a shot's first frame must decide alone
             self._now = self._next = _kept(told)
         else:
             turned = bool(_opened(np.abs(alpha - before) > TURNED, TURNED_THICK * side).any())
@@ -133,7 +132,7 @@ class Finder:
     def _gone_on(
         self, told: Plane, turned: bool, before: Plane, alpha: Plane, link: Link
     ) -> tuple[Plane | None, Plane | None]:
-        """Both evidences, moved along, faded, and grown by what is told and by what turns where the picture stays."""
+        """Both evidences, moved along, faded, and increased by doubt and contradictions."""
         if not turned and self._now is None and self._next is None:
             return _kept(told), _kept(told)  # flow is what costs most here
         assert link.before is not None
@@ -151,16 +150,9 @@ class Finder:
         return grown(self._now), grown(self._next)
 
     def learn(self, answer: Plane, region: Mask) -> Mask:
-        """What a keyframe takes for transparent beside the region that it was asked for belongs to it from now on.
+        """Widen a region, (h, w), by what a keyframe's alpha, (h, w), shows as transparent beside it.
 
-        Only to the end of its block: else what one keyframe says would have a say in all that come after.
-
-        Args:
-            answer: (h, w), the keyframe's alpha.
-            region: (h, w).
-
-        Returns:
-            (h, w), the wider region.
+        It stays so to the end of the block, since no keyframe may influence all that come after.
         """
         side = max(answer.shape)
         near = cv2.dilate(region.astype(np.uint8), _disc(2 * REACH * side)) > 0
@@ -171,7 +163,7 @@ class Finder:
 
 
 def resized(mask: Mask, size: tuple[int, ...]) -> Mask:
-    """(h, w), set where half of a pixel is."""
+    """(h, w), set where at least half of a pixel is."""
     if mask.shape == size:
         return mask
     way = cv2.INTER_AREA if size[0] < mask.shape[0] else cv2.INTER_LINEAR
@@ -179,12 +171,12 @@ def resized(mask: Mask, size: tuple[int, ...]) -> Mask:
 
 
 def _kept(evidence: Plane) -> Plane | None:
-    """What is left of it; ``None`` if nothing counts any more."""
+    """The evidence, bounded; ``None`` if none counts any more."""
     return evidence.clip(0, 4) if (evidence > HELD).any() else None
 
 
 def _grown(evidence: Plane, side: int) -> Mask | None:
-    """The pieces that are large, and certain somewhere, with a margin."""
+    """The large pieces with enough evidence somewhere, with a margin."""
     count, labels, boxes, _ = cv2.connectedComponentsWithStats((evidence > HELD).astype(np.uint8), connectivity=8)
     result = np.zeros(evidence.shape, np.uint8)
     for label in range(1, count):
@@ -201,7 +193,7 @@ def _doubtful(alpha: Plane, width: float) -> Mask:
 
 
 def _opened(mask: Mask, width: float) -> Mask:
-    """What of a mask is as wide as ``width`` pixels everywhere."""
+    """The parts of a mask at least ``width`` pixels wide."""
     if not mask.any():
         return mask
     return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _disc(width)) > 0)

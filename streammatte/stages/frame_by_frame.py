@@ -1,0 +1,22 @@
+"""What the stages that look at each frame by itself have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from streammatte.frame import Cutout
+
+
+class FrameByFrame:
+    """A stage that holds no cut-out back; a subclass says in ``better`` what it makes of one."""
+
+    behind = ahead = 0
+
+    def better(self, cutout: Cutout) -> Cutout:
+        raise NotImplementedError
+
+    def push(self, cutout: Cutout) -> Iterator[Cutout]:
+        yield self.better(cutout)
+
+    def flush(self) -> Iterator[Cutout]:
+        return iter(())
