@@ -25,7 +25,7 @@ from streammatte.quality.scores import SIZE, Flicker, contamination
 from streammatte.stages import TemporalSmoother
 from training.flicker import flickering
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.media
 HEIGHT, WIDTH = 72, 96
 Plane = NDArray[np.float32]
 

@@ -24,7 +24,7 @@ from streammatte.media import open_video
 from streammatte.media.read.guide import GuideMatte
 from streammatte.stages import EdgeShaper, choke, feather, stages_for
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.media
 
 WIDTH, HEIGHT = clips.SIZE
 QUICK = [
