@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
+import threading
 from typing import Any
 
 import av
@@ -57,17 +59,46 @@ class PipeReader(_Pipe):
 
 
 class NutPipe(_Pipe):
-    """Standard output. Stopped or interrupted, it accepts everything and writes nothing."""
+    """Standard output. Stopped or interrupted, it accepts everything and writes nothing.
+
+    A signal just before a write would not end it, and PyAV may swallow what the signal's handler raises. So
+    Python also reports signals through a pipe of their own (``signal.set_wakeup_fd``), which is waited for as well.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._signals: tuple[int, int] | None = None
+        if sys.platform != "win32" and threading.current_thread() is threading.main_thread():
+            self._signals = os.pipe()
+            for end in self._signals:
+                os.set_blocking(end, False)
+            self._before = signal.set_wakeup_fd(self._signals[1], warn_on_full_buffer=False)
 
     def write(self, data: Any) -> int:
         """Write all of ``data``, waiting for the reader."""
         left = memoryview(data)
         try:
             while left and not self._stopped:
-                left = left[os.write(1, left) :]
+                if self._signals is None:
+                    left = left[os.write(1, left) :]
+                    continue
+                signalled, ready, _ = select.select([self._signals[0]], [1], [])
+                if signalled:
+                    raise KeyboardInterrupt
+                if ready:  # for so many bytes at least
+                    left = left[os.write(1, left[: select.PIPE_BUF]) :]
         except BaseException as exc:
             self._failed(exc)
         return len(data)
+
+    def close(self) -> None:
+        """Stop writing and listening for signals."""
+        self.stop()
+        if self._signals is not None:
+            signal.set_wakeup_fd(self._before)
+            for end in self._signals:
+                os.close(end)
+            self._signals = None
 
 
 def open_pipe(pipe: PipeReader) -> av.container.InputContainer:

@@ -131,6 +131,7 @@ class PipeWriter:
         if container is not None:
             with contextlib.suppress(av.FFmpegError, OSError):
                 container.close()
+        self._pipe.close()
         self._pictures.contents.close()
 
 
