@@ -105,7 +105,7 @@ def test_a_keyframe_is_not_waited_for(folder: Path, tmp_path: Path) -> None:
     time.sleep(1)
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=60)
-    assert running.returncode == 130
+    assert running.returncode == 130, said.decode()
     assert b"interrupted" in said
     assert b"Traceback" not in said
 

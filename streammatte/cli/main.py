@@ -62,10 +62,11 @@ def process() -> NoReturn:
     """Run the command as a process of its own.
 
     A network or a device may hold a thread of a live run beyond the run's end. Python would abort when it ends under
-    such a thread's native code, so the process ends without it.
+    such a thread's native code, so the process ends without it. So does an interrupted run: after a Ctrl-C that struck
+    within an ``exec``, as dataclasses use it, Python would replace the exit code.
     """
     code = main()
-    if any(thread.name.startswith("streammatte-") for thread in threading.enumerate()):
+    if code > 128 or any(thread.name.startswith("streammatte-") for thread in threading.enumerate()):
         with suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()

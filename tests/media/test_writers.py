@@ -411,8 +411,12 @@ from fractions import Fraction
 from streammatte.errors import StreammatteError
 from streammatte.frame import ColorSpec, StreamInfo
 from streammatte.media import open_writer, open_video
-from streammatte.media.write import encoding, output, picture_writer, video_writer
 from streammatte.media.background import open_background
+import importlib, pkgutil, filelock, imagecodecs, tifffile, PIL.Image, streammatte.color, streammatte.media
+PIL.Image.init()
+for room in (streammatte.color, streammatte.media):
+    for module in pkgutil.walk_packages(room.__path__, room.__name__ + "."):
+        importlib.import_module(module.name)
 info = StreamInfo(64, 48, Fraction(1, 25), Fraction(25), None, ColorSpec())
 os.chdir({str(tmp_path)!r})
 if os.geteuid() == 0:
