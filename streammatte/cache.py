@@ -225,7 +225,7 @@ class MatteCache:
 
     def _off(self, exc: Exception) -> None:
         reason = getattr(exc, "strerror", None) or str(exc)
-        self._notice(f"mattes are no longer cached: cannot write {self.path}: {reason.lower()}")
+        self._notice(f"caching of mattes stopped: cannot write {self.path}: {reason.lower()}")
 
 
 class Remembered:

@@ -145,7 +145,7 @@ def test_a_source_that_vanishes_may_come_back(forked: Forks, tmp_path: Path) -> 
 def test_a_full_disk_turns_the_cache_off_and_not_the_run(clip: Path, forked: Forks, tmp_path: Path) -> None:
     end = forked.run(Job(command(clip, tmp_path, "cut.####.png", "--keep-mattes"), largest=4_000))
     assert end.code == 0, end.err
-    assert end.err.count("no longer cached") == 1
+    assert end.err.count("caching of mattes stopped") == 1
     assert len(list(tmp_path.glob("cut.*.png"))) == COUNT
     assert not list(tmp_path.glob(".*"))
 

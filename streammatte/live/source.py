@@ -187,7 +187,7 @@ class _Opened:
             self.whole = WholePictures(container, place.name, mapped=place.kind == "device")
             if place.kind == "file" and container.format.name.endswith(("_pipe", "image2")):
                 raise NoVideoStream(f"{place.name} is a still image", hint="use a clip or a camera")
-            # A clip on a web server is no more real time than one on a disk.
+            # A clip on a web server is not real time either.
             on_the_web = place.spec.lower().startswith("http") and bool(container.duration)
             self.paced = place.kind in ("file", "pattern") or on_the_web
             self.frames = iter(self.whole)

@@ -42,7 +42,7 @@ class Doubts:
 
     Args:
         guided: The user's mattes or box shape the alpha, and may cut it along straight lines.
-        smoothed: ``--smooth high`` is already on, so it is no advice.
+        smoothed: ``--smooth high`` is already on, so do not suggest it.
     """
 
     def __init__(self, *, guided: bool = False, smoothed: bool = False) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +25,7 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())  # damage is rai
 
 _COLORS = {0: 1, 1: 1, 2: 3, 5: 4}  # photometric: channels; white-is-zero and black-is-zero grey, RGB, CMYK
 _ASSOCIATED, _UNASSOCIATED = 1, 2  # ExtraSamples
+_DEFLATE = (8, 32946)  # Compression: Adobe's number and the older one
 _SEPARATE = 2  # PlanarConfiguration: one plane a channel
 _DNG_VERSION, _ICC, _ORIENTATION = 50706, 34675, 274
 
@@ -73,10 +76,21 @@ def _by_tifffile(path: Path, page: tifffile.TiffPage) -> Picture:
 
 
 def _refuse_cut(path: Path, page: tifffile.TiffPage) -> None:
-    """Refuse a file that ends before its samples do: libtiff would print lines of its own about that."""
+    """Refuse a file whose samples end early or cannot be inflated: libtiff would print lines of its own about that."""
     size = path.stat().st_size
     if any(begin + count > size for begin, count in zip(page.dataoffsets, page.databytecounts, strict=False)):
         raise DecodeFailed(f"{path} cannot be decoded: it ends early", hint="it is cut or damaged; fetch it again")
+    if page.compression not in _DEFLATE or page.dtype is None:
+        return
+    most = math.prod(page.chunks) * page.dtype.itemsize  # what libtiff reads, which leaves out the checksum
+    with path.open("rb") as file:
+        for begin, count in zip(page.dataoffsets, page.databytecounts, strict=False):
+            file.seek(begin)
+            try:
+                zlib.decompressobj().decompress(file.read(count), most)
+            except zlib.error as exc:
+                hint = "it is cut or damaged; fetch it again"
+                raise DecodeFailed(f"{path} cannot be decoded: {exc}", hint=hint) from exc
 
 
 def _refuse_raw(path: Path, page: tifffile.TiffPage) -> None:

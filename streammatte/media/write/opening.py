@@ -192,7 +192,7 @@ def _piped(info: StreamInfo, contents: Contents, bits: int | None, *, silent: bo
 def _encoder(
     suffix: str, info: StreamInfo, contents: Contents, bits: int | None, compression: str, quality: Quality
 ) -> PictureEncoder:
-    """What writes pictures of that suffix; each format's library is imported when it is asked for."""
+    """The encoder of pictures with that suffix. Imports the library of that format alone."""
     if suffix == ".exr":
         from streammatte.media.write.exr_writer import ExrWriter
 
