@@ -34,6 +34,7 @@ from streammatte.models.nets.birefnet import (
 )
 from streammatte.models.nets.checkpoint import read_size
 from streammatte.models.nets.efficientnet import EfficientNetConfig
+from streammatte.models.nets.packed import pack
 from streammatte.models.table import NANO_SIZE, Checkpoint, find
 
 RELEASED_SIZE = (1024, 1024)  # of most checkpoints
@@ -72,6 +73,8 @@ class BiRefNetModel:
         self._layout = torch.channels_last if convolves else torch.contiguous_format
         with memory_of(device, _HINT):
             self._net = net.to(device, dtype).to(memory_format=self._layout)  # type: ignore[call-overload]  # torch's stub lacks it
+            if device.type == "cpu" and convolves:
+                pack(self._net)
         self._mean = torch.tensor(IMAGENET_MEAN, device=device).view(3, 1, 1)
         self._std = torch.tensor(IMAGENET_STD, device=device).view(3, 1, 1)
 

@@ -28,6 +28,7 @@ from streammatte.models.nets.birefnet import (
 )
 from streammatte.models.nets.deform import DeformableConv2d, deform_conv2d
 from streammatte.models.nets.efficientnet import EfficientNetConfig
+from streammatte.models.nets.packed import PackedConv2d, pack
 from streammatte.models.nets.swin import SwinConfig
 
 pytestmark = pytest.mark.media
@@ -189,6 +190,20 @@ def test_folded_batch_norms_change_no_number(config: BiRefNetConfig) -> None:
         torch.testing.assert_close(net(image), plain, atol=1e-4, rtol=1e-4)
     deformable = 5 * (1 + len(config.kernels)) if config.kernels else 0
     assert norms == deformable, "only deformable convolutions keep theirs"
+
+
+def test_packed_convolutions_change_no_number() -> None:
+    net = BiRefNet(NANO).eval()
+    net.load_state_dict(filled(NANO, seed=6))
+    fold_batch_norms(net)
+    images = [torch.from_numpy(fill.image("packed", (batch, 3, 64, width), 6)) for batch, width in ((1, 96), (2, 64))]
+    with torch.inference_mode():
+        plain = [net(image) for image in images]
+        pack(net)
+        if not any(isinstance(module, PackedConv2d) for module in net.modules()):
+            pytest.skip("this torch lacks oneDNN's operators")
+        for image, expected in zip(images, plain, strict=True):  # a second shape is laid out anew
+            torch.testing.assert_close(net(image), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_tiles_are_whole_pieces_of_the_picture() -> None:

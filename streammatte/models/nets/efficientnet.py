@@ -55,7 +55,7 @@ class EfficientNetLite(nn.Module):
 
     def __init__(self, config: EfficientNetConfig) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, STEM, 3, stride=2, padding=1)
+        self.stem = ConvReLU6(3, STEM, 3, stride=2, padding=1)
         self.stages = nn.ModuleList()
         width = STEM
         for out, blocks, kernel, stride, expansion in zip(
@@ -68,7 +68,7 @@ class EfficientNetLite(nn.Module):
             self.stages.append(stage)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        x = F.relu6(self.stem(image))
+        x = self.stem(image)
         features = []
         for index, stage in enumerate(self.stages):
             for block in stage:  # type: ignore[attr-defined]  # ModuleList's items are typed Module | Tensor
@@ -76,6 +76,13 @@ class EfficientNetLite(nn.Module):
             if index in TAPPED:
                 features.append(x)
         return features
+
+
+class ConvReLU6(nn.Conv2d):
+    """A convolution and its activation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu6(super().forward(x))
 
 
 class InvertedResidual(nn.Module):
@@ -86,12 +93,12 @@ class InvertedResidual(nn.Module):
         wide = in_channels * expansion
         self.residual = stride == 1 and in_channels == out_channels
         if expansion > 1:
-            self.expand = nn.Conv2d(in_channels, wide, 1)
+            self.expand = ConvReLU6(in_channels, wide, 1)
         # Padded on both sides, where TensorFlow pads only the end: the same features, shifted by a pixel.
-        self.depthwise = nn.Conv2d(wide, wide, kernel, stride=stride, padding=kernel // 2, groups=wide)
+        self.depthwise = ConvReLU6(wide, wide, kernel, stride=stride, padding=kernel // 2, groups=wide)
         self.project = nn.Conv2d(wide, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = F.relu6(self.expand(x)) if hasattr(self, "expand") else x
-        y = self.project(F.relu6(self.depthwise(y)))
+        y: Tensor = self.expand(x) if hasattr(self, "expand") else x
+        y = self.project(self.depthwise(y))
         return x + y if self.residual else y
