@@ -151,6 +151,7 @@ def matte(
     stages: Iterable[Stage] | None = None,
     *,
     batch: int = 1,
+    stride: int = 1,
     **options: Any,
 ) -> Iterator[Cutout]:
     """Matte frames one after the other, lazily; may be stopped at any frame.
@@ -163,6 +164,7 @@ def matte(
             ``load_model``. ``auto`` by default.
         stages: The stages after the model, in order; by default the command's own.
         batch: Frames per call of the model.
+        stride: Run the model on every n-th frame, and where motion does not predict its alpha.
         options: The command's options for its own stages: ``smooth="off"``, ``despill="green"``. Guide mattes are for
             ``matte_video`` alone, and SDMatte is never downloaded.
 
@@ -173,7 +175,7 @@ def matte(
         ModelError, StreammatteError: The model or a stage broke its contract.
         InputError: An option has a wrong value.
         TypeError: An option is unknown, or stages are given, too.
-        ValueError: ``batch`` is below 1.
+        ValueError: ``batch`` or ``stride`` is below 1.
     """
     model = _loaded_model(model)
     if stages is None:
@@ -181,8 +183,8 @@ def matte(
     elif options:
         raise TypeError(f"{', '.join(options)}: options of the command's own stages, but stages are given")
     if not isinstance(source, Video):
-        return pipeline.matte(source, model, stages, batch=batch)
-    return prefetch(pipeline.matte(prefetch(source), model, stages, batch=batch, ahead=AHEAD))
+        return pipeline.matte(source, model, stages, batch=batch, stride=stride)
+    return prefetch(pipeline.matte(prefetch(source), model, stages, batch=batch, stride=stride, ahead=AHEAD))
 
 
 def _own_stages(model: Model, given: dict[str, Any]) -> list[Stage]:

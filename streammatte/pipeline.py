@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from streammatte.models.device import computed_on, cores, cores_for
 from streammatte.stages import stages_for
 from streammatte.stages.detail import lifted
 from streammatte.stages.linking import Linker
+from streammatte.stride import Stride
 
 T = TypeVar("T")
 
@@ -31,6 +33,7 @@ def matte(
     stages: Iterable[Stage] | None = None,
     *,
     batch: int = 1,
+    stride: int | Stride = 1,
     ahead: int = 0,
     **wanted: Any,
 ) -> Iterator[Cutout]:
@@ -43,6 +46,8 @@ def matte(
         model: A loaded model, or any callable from a list of frames to their alphas, of any size.
         stages: Applied in order; fresh ones for every run, since they hold frames. By default the command's own.
         batch: Frames per call of the model.
+        stride: Run the model on every n-th frame, and where motion does not predict its alpha; the others carry the
+            alphas of their neighbours. See :mod:`streammatte.stride`.
         ahead: Cut-outs that the model may be ahead of the stages, in its own thread; 0 starts none.
         wanted: Options of the default stages, as for :func:`streammatte.stages.stages_for`: ``smooth="off"``.
 
@@ -53,7 +58,7 @@ def matte(
         ModelError: The model broke its contract.
         StreammatteError: A stage did.
         TypeError: Both stages and their options are given, or an option is unknown.
-        ValueError: ``batch`` is below 1.
+        ValueError: ``batch`` or ``stride`` is below 1.
     """
     size = getattr(model, "size", None)
     if stages is None:
@@ -62,9 +67,11 @@ def matte(
         raise TypeError(f"{', '.join(wanted)}: options of the default stages, but stages are given")
     if batch < 1:
         raise ValueError(f"batch={batch}: must be 1 or more")
+    strider = stride if isinstance(stride, Stride) else Stride(stride)
     stages = list(stages)
-    looks_around = any(getattr(stage, "behind", 1) or getattr(stage, "ahead", 1) for stage in stages)
-    cutouts = _matted(source, model, batch, Linker(size) if looks_around else None, torch.get_num_threads())
+    looks_around = strider.every > 1 or any(getattr(each, "behind", 1) or getattr(each, "ahead", 1) for each in stages)
+    linker = Linker(size) if looks_around else None
+    cutouts = _matted(source, _Asked(model, torch.get_num_threads()), batch, linker, strider)
     if ahead:
         cutouts = prefetch(computed_on(cores_for(), cutouts), ahead)
     for stage in stages:
@@ -73,16 +80,34 @@ def matte(
 
 
 def _matted(
-    source: Iterable[Frame], model: Model, batch: int, linker: Linker | None, own_cores: int
+    source: Iterable[Frame], asked: _Asked, batch: int, linker: Linker | None, strider: Stride
 ) -> Generator[Cutout]:
     with _ending(iter(source)) as frames:
+        if strider.every > 1 and linker is not None:
+            for frame, link, alpha in strider(((frame, linker(frame)) for frame in frames), asked.one):
+                yield Cutout(frame, alpha, link=link)
+            return
         while group := list(islice(frames, batch)):
-            with torch.no_grad(), cores(own_cores):  # a loaded model chooses its number itself
-                alphas = model(group)
-            if len(alphas) != len(group):
-                raise ModelError(f"the model returned {len(alphas)} alphas for {len(group)} frames")
-            for frame, alpha in zip(group, alphas, strict=True):
-                yield Cutout(frame, _checked(alpha, frame), link=None if linker is None else linker(frame))
+            for frame, alpha in zip(group, asked(group), strict=True):
+                yield Cutout(frame, alpha, link=None if linker is None else linker(frame))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A model whose answers are checked, on as many cores as its caller had; a loaded one chooses its number itself."""
+
+    model: Model
+    cores: int
+
+    def __call__(self, frames: Sequence[Frame]) -> list[Tensor]:
+        with torch.no_grad(), cores(self.cores):
+            alphas = self.model(frames)
+        if len(alphas) != len(frames):
+            raise ModelError(f"the model returned {len(alphas)} alphas for {len(frames)} frames")
+        return [_checked(alpha, frame) for alpha, frame in zip(alphas, frames, strict=True)]
+
+    def one(self, frame: Frame) -> Tensor:
+        return self([frame])[0]
 
 
 def _checked(alpha: Tensor, frame: Frame) -> Tensor:

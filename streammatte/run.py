@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from streammatte.quality.observer import Observer
     from streammatte.quality.plausible import Doubts
     from streammatte.stages.transparent.keyframes import KeyframeModel
+    from streammatte.stride import Stride
 
 Guides = dict[str, "list[GuideMatte]"]
 
@@ -201,6 +202,7 @@ class _Chain:
     answers: list[Remembered | RememberedRegions]
     seeing: Transparency
     stages: list[Timed]
+    stride: Stride
     decode: Clock = field(default_factory=Clock)
     encode: Clock = field(default_factory=Clock)
 
@@ -216,6 +218,7 @@ def _chain(
 ) -> _Chain:
     from streammatte.media.read.guide import GuideUnion
     from streammatte.stages import stages_for
+    from streammatte.stride import Stride
 
     colors = not options.writing.matte_only
     unions = {name: GuideUnion(each) for name, each in guides.items()}
@@ -245,7 +248,8 @@ def _chain(
         screen=screen_of(options.edges.despill) if colors and options.edges.despill is not None else None,
         device=model.device,
     )
-    return _Chain(TimedModel(network, model.size), answers, seeing, [Timed(stage) for stage in stages])
+    stride = Stride(options.network.stride)
+    return _Chain(TimedModel(network, model.size), answers, seeing, [Timed(stage) for stage in stages], stride)
 
 
 def _cutouts(options: Options, source: Video, chain: _Chain) -> Generator[Cutout]:
@@ -257,7 +261,7 @@ def _cutouts(options: Options, source: Video, chain: _Chain) -> Generator[Cutout
         source.stop()
 
     frames = prefetch(chain.decode.over(source))
-    cutouts = matte(frames, chain.model, chain.stages, batch=options.network.batch, ahead=AHEAD)
+    cutouts = matte(frames, chain.model, chain.stages, batch=options.network.batch, stride=chain.stride, ahead=AHEAD)
     return prefetch(cutouts, stopped=stopped)
 
 
@@ -311,6 +315,8 @@ def _tell_of_chain(summary: Summary, chain: _Chain) -> None:
     summary.mattes_computed = sum(each.computed for each in chain.answers)
     summary.keyframes, summary.keyframe_seconds = chain.seeing.frames, chain.seeing.seconds
     summary.notes += chain.seeing.notes()
+    if chain.stride.every > 1:
+        summary.notes.append(chain.stride.note())
 
 
 def _tell_of_outputs(summary: Summary, options: Options, targets: Sequence[Target], writers: Sequence[Writer]) -> None:

@@ -26,6 +26,7 @@ LEVELS = {
     "media": 3,
     "models": 3,
     "stages": 4,
+    "stride": 4,
     "pipeline": 5,
     "refusals": 5,
     "quality": 6,

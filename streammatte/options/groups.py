@@ -152,6 +152,14 @@ class Network:
         "auto", "--precision", help="number format on the device; auto: the fastest safe one"
     )
     batch: int = option(1, "--batch", parse=values.whole(1), help="frames in one pass of the network")
+    stride: int = option(
+        1,
+        "--stride",
+        parse=values.whole(1, 60),
+        example="4",
+        help="run the network on every N-th frame, and more often where motion does not predict its matte; the other "
+        "frames carry it along",
+    )
     offline: bool = option(False, "--offline", help="never download weights, as with HF_HUB_OFFLINE=1")
 
 
