@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,10 +43,15 @@ class Display(Protocol):
     def written(self, frames: int) -> None: ...
 
 
-def run(options: Options, display: Display, model: BiRefNetModel | None = None) -> Summary:
+def run(
+    options: Options, display: Display, model: BiRefNetModel | None = None, joined: Joined | None = None
+) -> Summary:
     """Matte ``options.reading.input`` into every output, in one pass.
 
     Decoding, network, stages and encoding have a thread each. Outputs get their names when all are complete.
+
+    Args:
+        joined: How the links of the chain are joined instead, to measure them.
     """
     from streammatte.media.read.video import opened
     from streammatte.media.write.delivery import targets_of
@@ -61,28 +65,29 @@ def run(options: Options, display: Display, model: BiRefNetModel | None = None) 
         # Writers before the model: a name that cannot be written fails before a download.
         writers = [writing.enter_context(_writer(target, source, options)) for target in targets]
         guides = _guides(options, source, display, writing)
-        model = model or _model(options, display)
+        model = model or model_of(options, display)
         cache = _cache(options, source, model, targets, display, caching)
         chain = _chain(options, model, cache, guides, display)
         watchers = _watchers(options, source, chain, guided=bool(guides))
 
         display.started(source.info, model)
-        start = time.perf_counter()
         frames = 0
-        with closing(_cutouts(options, source, chain)) as cutouts:
-            for cutout in cutouts:
-                with chain.encode:
-                    for writer in writers:
-                        writer.write(cutout)
-                watchers.write(cutout)
-                frames += 1
-                display.written(frames)
-        with chain.encode:
-            for writer in writers:
-                writer.finish()
+        with chain.whole:
+            with closing((joined or overlapped)(options, source, chain)) as cutouts:
+                for cutout in cutouts:
+                    with chain.encode:
+                        for writer in writers:
+                            writer.write(cutout)
+                    with chain.check:
+                        watchers.write(cutout)
+                    frames += 1
+                    display.written(frames)
+            with chain.encode:
+                for writer in writers:
+                    writer.finish()
 
         summary = Summary(options.reading.input, model.name, str(model.device), model.precision, model.size)
-        summary.frames, summary.seconds = frames, time.perf_counter() - start
+        summary.frames, summary.seconds = frames, chain.whole.wall
         _tell_of_input(summary, options, source, guides)
         _tell_of_chain(summary, chain)
         _tell_of_outputs(summary, options, targets, writers)
@@ -157,7 +162,8 @@ def _guides(options: Options, source: Footage, display: Display, running: ExitSt
     return guides
 
 
-def _model(options: Options, display: Display) -> BiRefNetModel:
+def model_of(options: Options, display: Display) -> BiRefNetModel:
+    """The network, loaded."""
     from streammatte.models.birefnet import load_model
 
     return load_model(
@@ -195,7 +201,7 @@ def _cache(
 
 
 @dataclass
-class _Chain:
+class Chain:
     """What frames pass between source and writers, timed."""
 
     model: TimedModel
@@ -205,17 +211,25 @@ class _Chain:
     stride: Stride
     decode: Clock = field(default_factory=Clock)
     encode: Clock = field(default_factory=Clock)
+    check: Clock = field(default_factory=Clock)
+    whole: Clock = field(default_factory=Clock)
+
+    def clocks(self) -> dict[str, Clock]:
+        """Every step's by its name, in order."""
+        stages = {STAGES.get(stage.name, stage.name): stage.clock for stage in self.stages}
+        ends = {"encode": self.encode, "check": self.check}
+        return {"decode": self.decode, "network": self.model.clock, **stages, **ends}
 
     def timings(self, frames: int) -> dict[str, float]:
         """Frames per second of each part alone."""
-        stages = {STAGES.get(stage.name, stage.name): stage.clock for stage in self.stages}
-        clocks = {"decode": self.decode, "network": self.model.clock, **stages, "encode": self.encode}
-        return {name: clock.rate(frames) for name, clock in clocks.items()}
+        return {name: clock.rate(frames) for name, clock in self.clocks().items()}
 
 
-def _chain(
-    options: Options, model: BiRefNetModel, cache: MatteCache | None, guides: Guides, display: Display
-) -> _Chain:
+Joined = Callable[[Options, "Video", Chain], Generator[Cutout]]
+"""How the cut-outs of a source are computed with a chain."""
+
+
+def _chain(options: Options, model: BiRefNetModel, cache: MatteCache | None, guides: Guides, display: Display) -> Chain:
     from streammatte.media.read.guide import GuideUnion
     from streammatte.stages import stages_for
     from streammatte.stride import Stride
@@ -249,10 +263,10 @@ def _chain(
         device=model.device,
     )
     stride = Stride(options.network.stride)
-    return _Chain(TimedModel(network, model.size), answers, seeing, [Timed(stage) for stage in stages], stride)
+    return Chain(TimedModel(network, model.size), answers, seeing, [Timed(stage) for stage in stages], stride)
 
 
-def _cutouts(options: Options, source: Video, chain: _Chain) -> Generator[Cutout]:
+def overlapped(options: Options, source: Video, chain: Chain) -> Generator[Cutout]:
     """The cut-outs of all frames, computed in threads, which closing stops."""
     from streammatte.pipeline import matte, prefetch
 
@@ -278,7 +292,7 @@ class _Watchers:
             self.observer.write(cutout)
 
 
-def _watchers(options: Options, source: Footage, chain: _Chain, *, guided: bool) -> _Watchers:
+def _watchers(options: Options, source: Footage, chain: Chain, *, guided: bool) -> _Watchers:
     from streammatte.quality.plausible import Doubts
     from streammatte.stages import TemporalSmoother
 
@@ -308,7 +322,7 @@ def _tell_of_input(summary: Summary, options: Options, source: Footage, guides: 
         summary.notes.append("the input's own alpha was ignored; --input-alpha core or garbage uses it")
 
 
-def _tell_of_chain(summary: Summary, chain: _Chain) -> None:
+def _tell_of_chain(summary: Summary, chain: Chain) -> None:
     summary.stages = [stage.name for stage in chain.stages]
     summary.timings = chain.timings(summary.frames)
     summary.mattes_read = sum(each.read for each in chain.answers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -129,18 +129,30 @@ def report_of(summary: Summary, options: Options, observer: Observer) -> str:
     )
 
 
+@dataclass(slots=True)
 class Clock:
-    """Sums the time spent inside it."""
+    """Sums the time spent inside it.
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._since = 0.0
+    Attributes:
+        wall, thread, process: Seconds: elapsed; of the calling thread on a core; of all threads on all cores, which is
+            this part's share only if nothing runs beside it.
+        settle: Called before the end is read: awaits a device that computes asynchronously.
+    """
+
+    wall: float = 0.0
+    thread: float = 0.0
+    process: float = 0.0
+    settle: Callable[[], None] | None = None
+    _since: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def __enter__(self) -> None:
-        self._since = time.perf_counter()
+        self._since = _now()
 
     def __exit__(self, *exc: object) -> None:
-        self.seconds += time.perf_counter() - self._since
+        if self.settle is not None:
+            self.settle()
+        wall, thread, process = (now - then for now, then in zip(_now(), self._since, strict=True))
+        self.wall, self.thread, self.process = self.wall + wall, self.thread + thread, self.process + process
 
     def over(self, items: Iterable[T]) -> Iterator[T]:
         """``items``, with the time to get each of them summed."""
@@ -154,7 +166,11 @@ class Clock:
             yield item
 
     def rate(self, count: int) -> float:
-        return count / self.seconds if self.seconds else 0.0
+        return count / self.wall if self.wall else 0.0
+
+
+def _now() -> tuple[float, float, float]:
+    return time.perf_counter(), time.thread_time(), time.process_time()
 
 
 class TimedModel:

@@ -15,7 +15,8 @@ pytestmark = pytest.mark.unit
 
 PACKAGE = Path(streammatte.__file__).parent
 
-# cli → run, live → quality, train → pipeline → stages → models, media → color → frame → motion, options, errors.
+# cli → bench, api → run, live → quality, train → pipeline → stages → models, media → color → frame → motion, options,
+# errors.
 # A room may import from lower levels and from itself.
 LEVELS = {
     "errors": 0,
@@ -36,8 +37,9 @@ LEVELS = {
     "run": 8,
     "live": 8,
     "api": 9,
-    "cli": 9,
-    "__main__": 10,
+    "bench": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 
 

@@ -30,6 +30,7 @@ COMMAND = Command(
         ("streammatte models", "which models there are, and which are here"),
         ("streammatte doctor", "what this machine can do, and what is missing"),
         ("streammatte evaluate", "compare a matte with ground truth"),
+        ("streammatte bench", "how fast a run is here, and where its time goes"),
         ("streammatte train", "train a model further on your own pictures"),
     ),
 )

@@ -6,7 +6,7 @@ A page is a tree of elements. The serialiser escapes all text, so file names can
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 from xml.etree.ElementTree import Element, indent, tostring
 
@@ -33,7 +33,8 @@ figure { margin: 0 0 1em; } figcaption { font-size: .87em; }
 .row { display: flex; flex-wrap: wrap; gap: 8px; } .row figure { margin: 0 0 .6em; }
 img { max-width: 100%; height: auto; background: #888; }
 svg { max-width: 100%; height: auto; } svg text { font-size: 11px; fill: currentColor; }
-.curve { fill: none; stroke: #2a78c4; stroke-width: 1.3; } .point { fill: #2a78c4; }
+.curve { fill: none; stroke: #2a78c4; stroke-width: 1.3; } .point { fill: #2a78c4; color: #2a78c4; }
+.other { fill: #d98e2b; color: #d98e2b; }
 .grid { stroke: currentColor; opacity: .18; } .mark { stroke: #d1495b; opacity: .8; stroke-dasharray: 3 3; }
 """
 
@@ -125,6 +126,23 @@ def plot(
             drawing.append(element("circle", kind="point", cx=path[0][0], cy=path[0][1], r=2))
     caption = title if share == 1 else f"{title} (each point is the {keep} of {share} frames)"
     return element("figure", element("figcaption", caption), drawing)
+
+
+def bars(names: tuple[str, str], values: Mapping[str, tuple[float, float]]) -> Element:
+    """Two horizontal bars for each entry, with their numbers, none below 0; ``names`` says what the two are."""
+    left, right, step, kinds = 160, 70, 40, ("point", "other")  # pixels: labels, numbers, the height of an entry
+    top = max((value for pair in values.values() for value in pair), default=0) or 1
+    height = step * len(values)
+    drawing = element("svg", viewBox=f"0 0 {WIDTH} {height}", width=WIDTH, height=height, role="img")
+    for place, (label, pair) in enumerate(values.items()):
+        drawing.append(element("text", label, x=left - 8, y=step * place + 20, text_anchor="end"))
+        for y, name, kind, value in zip((3, 19), names, kinds, pair, strict=True):
+            top_edge, long = step * place + y, (WIDTH - left - right) * value / top
+            tip = element("title", f"{label}, {name}")
+            drawing.append(element("rect", tip, kind=kind, x=left, y=top_edge, width=long, height=13))
+            drawing.append(element("text", f"{value:.3g}", x=left + long + 5, y=top_edge + 11))
+    key = (element("span", f"■ {name} ", kind=kind) for name, kind in zip(names, kinds, strict=True))
+    return element("figure", element("figcaption", *key), drawing)
 
 
 def picture(rgb: NDArray[np.uint8], caption: str) -> Element:
