@@ -26,15 +26,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BenchOptions:
-    clip: str | None = option(None, "CLIP", section="measuring", help="footage (default: a generated clip)")
-    frames: int = option(24, "--frames", parse=values.whole(1), help="most frames to measure; they are held in memory")
+    clip: str | None = option(
+        None, "CLIP", section="measuring", common=True, help="footage (default: a generated clip)"
+    )
+    frames: int = option(24, "--frames", common=True, parse=values.whole(1), help="most frames to measure")
     clip_size: tuple[int, int] | None = option(
-        None, "--clip-size WxH", example="1280x720", help="size of the generated clip (default: 1920x1080)"
+        None, "--clip-size WxH", example="1280x720", common=True, help="size of the generated clip (default: 1920x1080)"
     )
     page: str | None = option(
-        None, "-o, --output PAGE.html", example="bench.html", help="write a page with a bar chart"
+        None, "-o, --output PAGE.html", example="bench.html", common=True, help="write a page with a bar chart"
     )
-    json: str | None = option(None, "--json FILE", example="bench.json", help="write all figures; - prints them")
+    json: str | None = option(
+        None, "--json FILE", example="bench.json", common=True, help="write all figures; - prints them"
+    )
     overwrite: bool = like(Writing, "overwrite")
     quiet: bool = like(TerminalOptions, "quiet")
 
@@ -69,7 +73,7 @@ COMMAND = Command(
     places=("clip",),
     examples=(
         ("streammatte bench", "the default options at 1920×1080"),
-        ("streammatte bench clip.mp4 --smooth off -o bench.html", "your footage and options; a page with bars"),
+        ("streammatte bench clip.mp4 -o bench.html", "your footage; a page with bars"),
     ),
 )
 

@@ -15,7 +15,7 @@ from streammatte.refusals import check_standard_output, command_line
 COMMAND = Command(
     prog="streammatte",
     usage=("streammatte INPUT OUTPUT [options]",),
-    about="Take the subject out of a video or photograph, with a soft matte and clean edges.",
+    about="Take the subject out of a video or photo, with a soft matte and clean edges.",
     takes=(Options, TerminalOptions),
     places=("input", "outputs"),
     examples=(
