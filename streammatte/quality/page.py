@@ -140,7 +140,7 @@ def bars(names: tuple[str, str], values: Mapping[str, tuple[float, float]]) -> E
             top_edge, long = step * place + y, (WIDTH - left - right) * value / top
             tip = element("title", f"{label}, {name}")
             drawing.append(element("rect", tip, kind=kind, x=left, y=top_edge, width=long, height=13))
-            drawing.append(element("text", f"{value:.3g}", x=left + long + 5, y=top_edge + 11))
+            drawing.append(element("text", f"{value:.4g}", x=left + long + 5, y=top_edge + 11))
     key = (element("span", f"■ {name} ", kind=kind) for name, kind in zip(names, kinds, strict=True))
     return element("figure", element("figcaption", *key), drawing)
 
