@@ -57,6 +57,7 @@ class Bench:
 
     Attributes:
         clip: Its name and size.
+        alone, alone_core: A run whose steps take turns.
         run, run_core: The whole run.
         media: Reading and writing the same clip, overlapped, without network and stages.
         load: Seconds to load the model.
@@ -73,6 +74,8 @@ class Bench:
     torch: str
     frames: int
     steps: tuple[Step, ...]
+    alone: float
+    alone_core: float
     run: float
     run_core: float
     media: float
@@ -102,9 +105,15 @@ class Bench:
     def rows(self) -> list[tuple[str, float | None, float | None, float | None, float | None]]:
         """A table for people, below ``HEAD``."""
         rows = [(step.name, step.alone, step.alone_core, step.run, step.run_core) for step in self.steps]
-        alone, alone_core, _, run_core = (sum(column) for column in list(zip(*rows, strict=True))[1:])
-        helpers = "codec and torch threads", None, None, None, self.run_core - run_core
-        return [*rows, helpers, ("whole", alone, alone_core, self.run, self.run_core)]
+        alone, core, _, run_core = (sum(column) for column in list(zip(*rows, strict=True))[1:])
+        rest = (
+            "the rest",
+            max(0.0, self.alone - alone),
+            max(0.0, self.alone_core - core),
+            None,
+            self.run_core - run_core,
+        )
+        return [*rows, rest, ("whole", self.alone, self.alone_core, self.run, self.run_core)]
 
     def facts(self) -> list[str]:
         """What was measured, in lines."""
@@ -138,7 +147,7 @@ class Bench:
         from streammatte.quality.page import bars, element, page, section, table
 
         steps = {step.name: (step.alone, step.run) for step in self.steps}
-        whole = {"whole": (sum(step.alone for step in self.steps), self.run)}
+        whole = {"whole": (self.alone, self.run)}
         return page(
             f"streammatte bench: {1000 / self.run:.1f} frames a second",
             *(element("p", line) for line in (*self.facts(), *self.findings())),
@@ -182,7 +191,7 @@ def bench(options: Options, frames: int, display: Phases) -> Bench:
     _forget_peak(model.device)
     summary, chain = measured("the run", overlapped)
     memory, device_memory = _peak(), _peak_on(model.device)
-    turns = measured("each step alone", partial(_in_turn, model.device))[1].clocks()
+    turns = measured("each step alone", partial(_in_turn, model.device))[1]
     media = measured("without matting", _unmatted)[1]
     count = summary.frames
     return Bench(
@@ -195,7 +204,9 @@ def bench(options: Options, frames: int, display: Phases) -> Bench:
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         torch=__version__,
         frames=count,
-        steps=tuple(_step(name, turns[name], clock, count) for name, clock in chain.clocks().items()),
+        steps=tuple(_step(name, turns.clocks()[name], clock, count) for name, clock in chain.clocks().items()),
+        alone=1000 * turns.whole.wall / count,
+        alone_core=1000 * turns.whole.process / count,
         run=1000 * chain.whole.wall / count,
         run_core=1000 * chain.whole.process / count,
         media=1000 * (media.whole.wall - media.check.wall) / count,
