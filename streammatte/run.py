@@ -346,10 +346,10 @@ def _tell_of_outputs(summary: Summary, options: Options, targets: Sequence[Targe
 def _tell_of_quality(
     summary: Summary, options: Options, source: Video, writers: Sequence[Writer], watchers: _Watchers
 ) -> None:
-    from streammatte.quality.observer import lengths_of_all
-
     summary.doubt = watchers.doubts.line()
     if watchers.observer is not None:
+        from streammatte.quality.observer import lengths_of_all
+
         lengths = lengths_of_all(options.reading.input, source, writers, silent=options.writing.no_audio)
         summary.findings = watchers.observer.findings(lengths)
         summary.crossed = summary.findings.crossed(dict(options.reporting.limits))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import io
 import os
@@ -64,8 +65,12 @@ def process() -> NoReturn:
     A network or a device may hold a thread of a live run beyond the run's end. Python would abort when it ends under
     such a thread's native code, so the process ends without it. So does an interrupted run: after a Ctrl-C that struck
     within an ``exec``, as dataclasses use it, Python would replace the exit code.
+
+    Garbage is collected from when a command has imported what it needs; see ``Terminal``.
     """
+    gc.disable()
     code = main()
+    gc.freeze()  # or Python would look through torch's million objects once more before it ends
     if code > 128 or any(thread.name.startswith("streammatte-") for thread in threading.enumerate()):
         with suppress(OSError):
             sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,6 +20,9 @@ class Terminal:
     """
 
     def __init__(self, *, progress: bool, notices: bool) -> None:
+        if not gc.isenabled():  # `process` put it off, since imports make objects that stay, and a million of them
+            gc.freeze()
+            gc.enable()
         self.console = Console(stderr=True, highlight=False)
         self.progress = progress
         self._notices = notices

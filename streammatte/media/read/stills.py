@@ -12,7 +12,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pi_heif
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
 
@@ -187,6 +186,8 @@ def _from_inks(inks: Samples) -> Samples:
 
 def _by_libheif(path: Path) -> Picture:
     """HEIC's primary image; libheif joins its tiles and turns it."""
+    import pi_heif
+
     file = pi_heif.open_heif(path, convert_hdr_to_8bit=False)
     picture = file[file.primary_index]
     premultiplied = "a" in picture.mode

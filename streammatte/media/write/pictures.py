@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -64,6 +63,8 @@ class TiffWriter:
         self.says = f"TIFF, {pictures.says}"
 
     def __call__(self, cutout: Cutout) -> bytes:
+        import tifffile
+
         samples = self._pictures(cutout)
         data = io.BytesIO()
         tifffile.imwrite(
