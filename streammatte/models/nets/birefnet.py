@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from streammatte.errors import WeightsMismatch
-from streammatte.models.nets.checkpoint import load_strictly, read_tensors
+from streammatte.models.nets.checkpoint import load_strictly, read_tensors, unfilled
 from streammatte.models.nets.deform import DeformableConv2d
 from streammatte.models.nets.efficientnet import LITE0, EfficientNetConfig, EfficientNetLite, infer_efficientnet
 from streammatte.models.nets.swin import SwinConfig, SwinTransformer, infer_swin
@@ -78,7 +78,7 @@ def load_birefnet(checkpoint: str | PathLike[str]) -> BiRefNet:
             f"{checkpoint} is not a BiRefNet checkpoint: {fault}",
             hint="`streammatte models` lists the checkpoints that fit",
         ) from exc
-    with torch.device("meta"):  # skips random initialisation
+    with unfilled():
         net = BiRefNet(config)
     load_strictly(net, tensors, checkpoint)
     return net.eval()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from streammatte.errors import OutOfMemory, WeightsMismatch, WeightsMissing
 
@@ -76,6 +78,25 @@ def read_size(path: str | PathLike[str]) -> tuple[int, int] | None:
         stated = (file.metadata() or {}).get("size", "")
     width, _, height = stated.partition("x")
     return (int(height), int(width)) if width.isdecimal() and height.isdecimal() else None
+
+
+@contextmanager
+def unfilled() -> Iterator[None]:
+    """Make networks on ``meta``, without initial values. There torch fills tensors in Python, which takes a while."""
+    with torch.device("meta"), _Unfilled():
+        yield
+
+
+class _Unfilled(TorchFunctionMode):
+    """``torch.nn.init`` returns its tensor as it is."""
+
+    def __torch_function__(
+        self, func: Any, types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__module__", "") == nn.init.__name__:
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def load_strictly(

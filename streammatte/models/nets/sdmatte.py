@@ -24,7 +24,7 @@ from transformers.models.clip.configuration_clip import CLIPTextConfig
 from transformers.models.clip.modeling_clip import CLIPTextModel
 
 from streammatte.errors import ModelError, WeightsMismatch
-from streammatte.models.nets.checkpoint import load_strictly, read_tensors
+from streammatte.models.nets.checkpoint import load_strictly, read_tensors, unfilled
 from streammatte.models.nets.sdmatte_config import (
     ADDED,
     LITE_SDMATTE,
@@ -218,7 +218,7 @@ def load_sdmatte(checkpoint: str | PathLike[str], config: str | PathLike[str] | 
     if config is None:
         config = LITE_SDMATTE if any(name.startswith("vae.encoder.layers.") for name in tensors) else SDMATTE
     try:
-        with torch.device("meta"):
+        with unfilled():
             net = SDMatte(config)
     except (TypeError, ValueError, KeyError, RuntimeError) as exc:  # diffusers hardly checks its arguments
         raise ModelError(
