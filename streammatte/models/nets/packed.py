@@ -10,11 +10,14 @@ from torch import Tensor, nn
 
 from streammatte.models.nets.efficientnet import ConvReLU6
 
+SHAPES = 4
+
 
 class PackedConv2d(nn.Module):
     """An ``nn.Conv2d`` or ``ConvReLU6`` without gradients.
 
-    The best layout of the weights depends on the input's shape, so it is chosen again when that changes.
+    The best layout of the weights depends on the input's shape, so there is one for each of the last ``SHAPES``: the
+    backbone sees every picture at two sizes.
     """
 
     def __init__(self, plain: nn.Conv2d) -> None:
@@ -23,14 +26,16 @@ class PackedConv2d(nn.Module):
         self.plain = plain
         self._geometry = list(plain.padding), list(plain.stride), list(plain.dilation), plain.groups
         self._activation = ("hardtanh", [0.0, 6.0]) if isinstance(plain, ConvReLU6) else ("none", [])
-        self._packed: tuple[torch.Size, Tensor] | None = None
+        self._packed: dict[torch.Size, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        if self._packed is None or self._packed[0] != x.shape:
+        weight, bias = self._packed.get(x.shape), self.plain.bias
+        if weight is None:
             weight = self.plain.weight.detach()
-            layout = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._geometry, list(x.shape))
-            self._packed = x.shape, layout
-        weight, bias = self._packed[1], self.plain.bias
+            weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._geometry, list(x.shape))
+            if len(self._packed) == SHAPES:
+                self._packed.pop(next(iter(self._packed)), None)
+            self._packed[x.shape] = weight
         y: Tensor = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *self._geometry, *self._activation, "")
         return y
 
