@@ -52,17 +52,8 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """The figures of a machine and these options; times are milliseconds a frame.
-
-    Attributes:
-        clip: Its name and size.
-        alone, alone_core: A run whose steps take turns.
-        run, run_core: The whole run.
-        media: Reading and writing the same clip, overlapped, without network and stages.
-        load: Seconds to load the model.
-        memory, device_memory: Peaks of the whole run in MiB; ``None`` if unknown.
-    """
+class Setup:
+    """What was measured on what; ``clip`` has the footage's name and size."""
 
     clip: str
     output: str
@@ -72,12 +63,31 @@ class Bench:
     device: str
     cores: int
     torch: str
+
+    def lines(self) -> list[str]:
+        height, width = self.size
+        return [
+            f"{self.model} {width}×{height} {self.precision} on {self.device}",
+            f"{self.cores} cores, torch {self.torch}",
+            f"{self.clip}, to {self.output}",
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The figures of a machine and these options; times are milliseconds a frame.
+
+    Attributes:
+        steps, whole: Each step; and the run, with its steps in turn (``alone``) and overlapped (``run``).
+        media: Reading and writing the same clip, overlapped, without network and stages.
+        load: Seconds to load the model.
+        memory, device_memory: Peaks of the run in MiB; ``None`` if unknown.
+    """
+
+    setup: Setup
     frames: int
     steps: tuple[Step, ...]
-    alone: float
-    alone_core: float
-    run: float
-    run_core: float
+    whole: Step
     media: float
     load: float
     memory: float | None
@@ -98,62 +108,49 @@ class Bench:
         """The whole's speed as a share of what others reach: the network, the slowest link, reading and writing."""
         network = next(step.alone for step in self.steps if step.name == "network")
         others = {"network": network, "slowest_link": self.links[self.slowest], "media": self.media}
-        return {name: milliseconds / self.run for name, milliseconds in others.items()}
+        return {name: milliseconds / self.whole.run for name, milliseconds in others.items()}
 
     HEAD = ("step", "alone: ms", "core-ms", "in the run: ms", "core-ms")
 
     def rows(self) -> list[tuple[str, float | None, float | None, float | None, float | None]]:
         """A table for people, below ``HEAD``."""
-        rows = [(step.name, step.alone, step.alone_core, step.run, step.run_core) for step in self.steps]
-        alone, core, _, run_core = (sum(column) for column in list(zip(*rows, strict=True))[1:])
-        rest = (
-            "the rest",
-            max(0.0, self.alone - alone),
-            max(0.0, self.alone_core - core),
-            None,
-            self.run_core - run_core,
-        )
-        return [*rows, rest, ("whole", self.alone, self.alone_core, self.run, self.run_core)]
-
-    def facts(self) -> list[str]:
-        """What was measured, in lines."""
-        height, width = self.size
-        return [
-            f"{self.model} {width}×{height} {self.precision} on {self.device}",
-            f"{self.cores} cores, torch {self.torch}",
-            f"{self.clip}, {self.frames} frames, to {self.output}",
-        ]
+        whole, *rows = ((each.name, each.alone, each.alone_core, each.run, each.run_core) for each in self._all())
+        sums = [sum(column) for column in list(zip(*rows, strict=True))[1:]]
+        alone, core, _, run_core = (max(0.0, all_ - part) for all_, part in zip(whole[1:], sums, strict=True))
+        return [*rows, ("the rest", alone, core, None, run_core), whole]
 
     def findings(self) -> list[str]:
         """What limits the whole, in lines."""
-        ratios = self.ratios
+        ratios, run, cores = self.ratios, self.whole.run, self.setup.cores
         memory = "unknown" if self.memory is None else f"{self.memory:.0f} MiB"
         if self.device_memory is not None:
             memory += f", {self.device_memory:.0f} MiB on the device"
         return [
-            f"whole: {1000 / self.run:.1f} fps, {ratios['network']:.2f} of the network alone; "
-            f"{self.run_core / self.run / self.cores:.0%} of {self.cores} cores busy",
+            f"whole: {1000 / run:.1f} fps, {ratios['network']:.2f} of the network alone; "
+            f"{self.whole.run_core / run / cores:.0%} of {cores} cores busy",
             f"slowest link: {self.slowest}, {self.links[self.slowest]:.1f} ms; the whole reaches "
             f"{ratios['slowest_link']:.2f} of its speed",
             f"without matting: {1000 / self.media:.1f} fps; the whole reaches {ratios['media']:.2f} of it",
-            f"peak memory: {memory}; loading the model took {self.load:.1f} s",
+            f"peak memory: {memory}; loading the model took {self.load:.1f} s; {self.frames} frames",
         ]
 
     def as_json(self) -> str:
-        said = {"fps": 1000 / self.run, "links": self.links, "slowest": self.slowest, "ratios": self.ratios}
+        said = {"fps": 1000 / self.whole.run, "links": self.links, "slowest": self.slowest, "ratios": self.ratios}
         return json.dumps(asdict(self) | said, indent=2)
 
     def as_html(self) -> str:
         from streammatte.quality.page import bars, element, page, section, table
 
-        steps = {step.name: (step.alone, step.run) for step in self.steps}
-        whole = {"whole": (self.alone, self.run)}
+        pairs = {step.name: (step.alone, step.run) for step in self._all()}
         return page(
-            f"streammatte bench: {1000 / self.run:.1f} frames a second",
-            *(element("p", line) for line in (*self.facts(), *self.findings())),
-            section("Milliseconds a frame", bars(("alone", "in the run"), steps | whole)),
+            f"streammatte bench: {1000 / self.whole.run:.1f} frames a second",
+            *(element("p", line) for line in (*self.setup.lines(), *self.findings())),
+            section("Milliseconds a frame", bars(("alone", "in the run"), pairs)),
             section("Figures", table(self.HEAD, self.rows())),
         )
+
+    def _all(self) -> tuple[Step, ...]:
+        return self.whole, *self.steps
 
 
 class Phases(Display, Protocol):
@@ -193,8 +190,11 @@ def bench(options: Options, frames: int, display: Phases) -> Bench:
     memory, device_memory = _peak(), _peak_on(model.device)
     turns = measured("each step alone", partial(_in_turn, model.device))[1]
     media = measured("without matting", _unmatted)[1]
-    count = summary.frames
-    return Bench(
+    alone, beside = ({**each.clocks(), "whole": each.whole} for each in (turns, chain))
+    *steps, whole = (_step(name, alone[name], clock, summary.frames) for name, clock in beside.items())
+    # What the run itself takes is of the whole process; what a step takes in it, of one thread.
+    whole = replace(whole, run_core=1000 * chain.whole.process / summary.frames)
+    setup = Setup(
         clip=f"{Path(without_secrets(options.reading.input)).name}, {info.width}×{info.height}",
         output=str(summary.outputs[0]["description"]),
         model=summary.model,
@@ -203,17 +203,9 @@ def bench(options: Options, frames: int, display: Phases) -> Bench:
         device=_named(model.device),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         torch=__version__,
-        frames=count,
-        steps=tuple(_step(name, turns.clocks()[name], clock, count) for name, clock in chain.clocks().items()),
-        alone=1000 * turns.whole.wall / count,
-        alone_core=1000 * turns.whole.process / count,
-        run=1000 * chain.whole.wall / count,
-        run_core=1000 * chain.whole.process / count,
-        media=1000 * (media.whole.wall - media.check.wall) / count,
-        load=loading.wall,
-        memory=memory,
-        device_memory=device_memory,
     )
+    unmatted = 1000 * (media.whole.wall - media.check.wall) / summary.frames
+    return Bench(setup, summary.frames, tuple(steps), whole, unmatted, loading.wall, memory, device_memory)
 
 
 def write_clip(path: Path, size: tuple[int, int], frames: int) -> None:

@@ -146,7 +146,7 @@ def print_bench(result: Bench) -> None:
         steps.add_column(head, justify="left" if head == "step" else "right")
     for name, *figures in result.rows():
         steps.add_row(name, *("" if figure is None else f"{figure:.1f}" for figure in figures))
-    for line in result.facts():
+    for line in result.setup.lines():
         out.print(line, markup=False)
     out.print("", steps, "", sep="\n")
     for line in result.findings():

@@ -44,12 +44,12 @@ def test_the_table_the_figures_and_the_page(
     found = json.loads(figures.read_text())
     assert [step["name"] for step in found["steps"]] == STEPS
     assert all(step[key] > 0 for step in found["steps"] for key in ("alone", "alone_core", "run", "run_core"))
-    assert found["frames"] == FRAMES and "64×48" in found["clip"]
+    assert found["frames"] == FRAMES and "64×48" in found["setup"]["clip"]
     assert sum(found["links"].values()) == pytest.approx(sum(step["run"] for step in found["steps"]))
-    assert found["run"] >= max(found["links"].values()) * 0.99  # no link is busy for longer than the run
-    assert found["run_core"] >= sum(step["run_core"] for step in found["steps"]) * 0.99
-    assert found["memory"] > 50 and found["cores"] >= 1 and found["media"] > 0 and found["load"] > 0
-    assert found["ratios"]["media"] == pytest.approx(found["media"] / found["run"])
+    assert found["whole"]["run"] >= max(found["links"].values()) * 0.99  # no link is busy for longer than the run
+    assert found["whole"]["run_core"] >= sum(step["run_core"] for step in found["steps"]) * 0.99
+    assert found["memory"] > 50 and found["setup"]["cores"] >= 1 and found["media"] > 0 and found["load"] > 0
+    assert found["ratios"]["media"] == pytest.approx(found["media"] / found["whole"]["run"])
 
     text = page.read_text()
     seen = Reader(text)
@@ -66,7 +66,7 @@ def test_without_footage_a_clip_is_generated(tmp_path: Path, capsys: pytest.Capt
     assert main(["bench", *small, *plain, "--json", "-", *QUICK]) == 0
     said = capsys.readouterr()
     found = json.loads(said.out)
-    assert found["frames"] == 4 and "96×64" in found["clip"] and "PNG" in found["output"]
+    assert found["frames"] == 4 and "96×64" in found["setup"]["clip"] and "PNG" in found["setup"]["output"]
     assert [step["name"] for step in found["steps"]] == ["decode", "network", "lift", "encode", "check"]
     assert not list((tmp_path / "temporary").iterdir())
 

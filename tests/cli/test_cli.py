@@ -177,6 +177,20 @@ def test_the_summary_says_what_was_done(clip: Path, tmp_path: Path, capsys: pyte
     assert capsys.readouterr() == ("", "")
 
 
+def test_garbage_is_collected_once_a_command_has_imported_what_it_needs() -> None:
+    code = (
+        "import gc, sys\n"
+        "from streammatte.cli import main, matte, terminal\n"
+        "def command(arguments):\n"
+        "    assert not gc.isenabled()\n"
+        "    terminal.Terminal(progress=False, notices=False)\n"
+        "    return 3 if gc.isenabled() else 4\n"
+        "matte.main = command\n"
+        "main.process()\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 3
+
+
 def test_auto_takes_the_bundled_model_and_says_so_once(
     clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
