@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LINKS = {"decode": "reading", "network": "network", "encode": "writing", "check": "writing"}
+LINKS = {"decode": "reading", "network": "network", "encode": "writing", "check": "writing", "whole": "all"}
 """The thread that each step runs in; all others are stages."""
 WARM_UP = 2  # frames: memory is allocated and kernels are chosen
 HELD = 1 << 30  # bytes of cut-outs in memory between two steps
