@@ -77,17 +77,11 @@ class ModelThread:
             return self._ended and self._ready is None
 
     def take(self, timeout: float) -> Matted | None:
-        """The next cut-out; ``None`` if there is none within ``timeout`` seconds.
-
-        Raises:
-            BaseException: Whatever ended the thread.
-        """
+        """The next cut-out; ``None`` if there is none within ``timeout`` seconds, or no more come."""
         with self._changed:
             self._changed.wait_for(lambda: self._ready is not None or self._ended, timeout)
             ready, self._ready = self._ready, None
             self._changed.notify_all()
-            if ready is None and self._error is not None:
-                raise self._error
             return ready
 
     def close(self) -> None:
