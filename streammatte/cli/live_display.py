@@ -84,8 +84,13 @@ def _summary(status: Status) -> str:
     if not status.shown:
         return "stopped before the first matte; only the background was sent"
     late = "" if status.latency_ms is None else f", {status.latency_ms:.0f} ms late (p95 {status.latency_p95_ms:.0f})"
-    pictures = "1 picture" if status.shown == 1 else f"{status.shown} pictures, {status.rate_out:.1f} fps,"
-    parts = [f"{pictures} in {duration(status.seconds)}{late}"]
+    taken = duration(status.seconds)
+    rate = (
+        f"1 picture in {taken}"
+        if status.shown == 1
+        else f"{status.shown} pictures in {taken}, {status.rate_out:.1f} fps"
+    )
+    parts = [f"{rate}{late}"]
     skipped = f", {status.dropped} skipped to keep time" if status.dropped else ""
     parts.append(f"the camera gave {status.rate_in:.1f} fps{skipped}")
     if status.dropped_by_outputs:

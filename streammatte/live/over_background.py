@@ -11,7 +11,7 @@ import numpy as np
 
 from streammatte.frame import Cutout, StreamInfo
 from streammatte.live.contracts import Controls, Shown
-from streammatte.live.light_wrap import LightMatch, toned, wrap
+from streammatte.live.light_wrap import LightMatch, wrap
 from streammatte.live.live_backgrounds import TRANSPARENT, Behind, open_behind
 from streammatte.live.small_picture import Floats, Picture, Small, at_places, at_size, shrunk
 from streammatte.live.subject_edge import STEP, feathered, firm, own_colors
@@ -131,8 +131,7 @@ class Look:
         alpha = feathered(firm(mixed_by), self._feather)
         back = behind.picture(at, rgb, mixed_by)
         small = Small(shrunk(rgb), shrunk(mixed_by))
-        lit = behind.light and (self._wrap or self._match is not None)
-        small_back = self._shrunk(back) if lit else small.rgb
+        small_back = self._shrunk(back) if self.lights else small.rgb
         light = wrap(small, small_back) if behind.light and self._wrap else None
 
         solid, clear = alpha > 1 - STEP, alpha < STEP
@@ -144,7 +143,7 @@ class Look:
         edge = own_colors(rgb, mixed_by, small, places)
         if behind.light and self._match is not None:
             curves = self._match(at, small, small_back)
-            rgb, edge = toned(rgb, curves), toned(edge, curves) if len(edge) else edge
+            rgb, edge = (cast(Picture, cv2.LUT(part, curves)) if len(part) else part for part in (rgb, edge))
 
         picture = back.copy()
         cv2.copyTo(rgb, solid.view(np.uint8), picture)

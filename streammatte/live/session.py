@@ -121,7 +121,7 @@ def _opened(options: LiveOptions, display: Display, asked_to_stop: threading.Eve
     say_at: float | None = time.monotonic() + _SAY_AFTER
     while not wait([opening], _LOOK_EVERY).done:
         if asked_to_stop.is_set():
-            opening.add_done_callback(lambda late: late.exception() or late.result().close())
+            opening.add_done_callback(_let_go)
             raise KeyboardInterrupt
         if say_at is not None and time.monotonic() >= say_at:
             display.notice(f"waiting for {without_secrets(options.camera or 'the camera')}…")
@@ -130,6 +130,11 @@ def _opened(options: LiveOptions, display: Display, asked_to_stop: threading.Eve
     for note in source.notes:
         display.notice(note)
     return source
+
+
+def _let_go(opening: Future[LiveSource]) -> None:
+    if opening.exception() is None:
+        opening.result().close()
 
 
 class Session:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 from fractions import Fraction
-from types import TracebackType
 from typing import Self, cast
 from urllib.parse import urlsplit
 
@@ -140,9 +139,7 @@ class StreamWriter:
                 raise ReaderLeft from exc
             raise self._failed(exc) from exc
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: object) -> None:
         container, self._container = self._container, None
         if container is None:
             return
