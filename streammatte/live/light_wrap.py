@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from streammatte.live.small_picture import Floats, Picture, Small, spread, times
+from streammatte.live.subject_edge import Floats, Picture, Small, spread, times
 
 WRAP_REACH = 1 / 60  # of the height: the sigma of the Gaussian by which light spreads
 _WRAP_STRENGTH = 0.6

@@ -274,7 +274,6 @@ class Notices:
             self._display.warning(f"{capture.gone or 'the camera stopped'}; {held}" if gone else "the camera is back")
 
     def of_outputs(self, after: str = "") -> None:
-        """Show the outputs' new failures and notes."""
         for failure in self._outputs.failures[self._failures :]:
             self._display.warning(f"{failure}{after}")
         self._failures = len(self._outputs.failures)
@@ -291,12 +290,7 @@ class Notices:
 
 
 def too_slow(model: str, device: str, rate: float, *, lights: bool, pinned: bool) -> str:
-    """The notice that this machine is too slow, with what would help.
-
-    Args:
-        lights: Light wrap or match is in use.
-        pinned: The user chose the setting.
-    """
+    """The notice that this machine is too slow, with what would help."""
     helps = ["--quality auto"] if pinned else []
     if device.startswith("cpu"):
         helps.append("a GPU")

@@ -73,7 +73,7 @@ def _is_file(target: str) -> bool:
 
 
 def _named(target: str) -> str:
-    """A target as messages show it."""
+    """A target as messages show it; ``-`` would read as standard input."""
     return target if target == STDOUT else without_secrets(target)
 
 
@@ -117,10 +117,9 @@ class Outputs:
         self._controls = controls
         self._targets: dict[OutputThread | Window, str] = {}
         for target in targets:
-            if target == _WINDOW:
-                self._targets[Window(info, controls, backgrounds)] = target
-            else:
-                self._targets[_threaded(target, info, alpha=alpha, overwrite=overwrite)] = target
+            windowed = target == _WINDOW
+            output = Window(info, controls, backgrounds) if windowed else _threaded(target, info, alpha, overwrite)
+            self._targets[output] = target
         self._open: list[OutputThread | Window] = []
         padded = [_named(target) for target in targets if _needs_even_sizes(target)]
         if padded and (info.width % 2 or info.height % 2):
@@ -213,7 +212,7 @@ class Outputs:
         self.lost.append(_named(self._targets[output]))
 
 
-def _threaded(target: str, info: StreamInfo, *, alpha: bool, overwrite: bool) -> OutputThread:
+def _threaded(target: str, info: StreamInfo, alpha: bool, overwrite: bool) -> OutputThread:
     device, _, name = target.partition(":")
     if device == _CAMERA:
         return OutputThread(VirtualCamera(name or None, info))
@@ -259,7 +258,9 @@ class OutputThread:
             OutputError: The output refused an earlier one.
             ReaderLeft: The reader of standard output is gone.
         """
-        self._tell()
+        if self._failure is not None:
+            self._told = True
+            raise self._failure
         with self._came:
             self.dropped += len(self._waiting) == self._waiting.maxlen
             self._waiting.append(shown)
@@ -289,8 +290,8 @@ class OutputThread:
                 f"{self._output.description} did not take the last pictures",
                 hint="check that the receiver is not stuck",
             )
-        if not self._told and not isinstance(self._failure, ReaderLeft):
-            self._tell()
+        if self._failure is not None and not (self._told or isinstance(self._failure, ReaderLeft)):
+            raise self._failure
 
     def kept(self) -> str:
         """What is left of its file, in one line; empty if there is none."""
@@ -300,11 +301,6 @@ class OutputThread:
             return f"{self.path} is complete"
         part = Part(self.path).folder
         return f"{part} holds what was recorded of {self.path}" if part.exists() else ""
-
-    def _tell(self) -> None:
-        if self._failure is not None:
-            self._told = True
-            raise self._failure
 
     def _run(self) -> None:
         try:

@@ -19,7 +19,7 @@ from streammatte.errors import UnsupportedOutput, WriteFailed
 from streammatte.frame import Frame, StreamInfo
 from streammatte.live import window_process
 from streammatte.live.contracts import Controls, Shown
-from streammatte.live.small_picture import Picture
+from streammatte.live.subject_edge import Picture
 from streammatte.media.write.composing import at_depth, pixels_of
 
 NAME = "streammatte"
