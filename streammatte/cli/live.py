@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from streammatte.cli.command import Command, TerminalOptions
 from streammatte.cli.parser import instance, parse
@@ -35,16 +36,30 @@ def main(arguments: Sequence[str]) -> int:
     given = parse(COMMAND, arguments)
     options, terminal = instance(LiveOptions, given), instance(LiveTerminal, given)
     if terminal.list_cameras:
-        from rich.console import Console
-
-        from streammatte.live.cameras import print_cameras
-
-        print_cameras(Console(), Console(stderr=True), as_json=options.json)
+        _list_cameras(as_json=options.json)
         return 0
-
     from streammatte.cli.live_display import LiveDisplay
     from streammatte.live.session import run_live
 
     with LiveDisplay(quiet=terminal.quiet, as_json=options.json) as display:
         run_live(options, display)
     return 0
+
+
+def _list_cameras(*, as_json: bool) -> None:
+    """Print the number, name and device of every camera; where there are none, advice on standard error."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from streammatte.live.cameras import HOW_TO_LOOK, list_cameras
+
+    cameras = list_cameras()
+    if as_json:
+        print(json.dumps([asdict(camera) for camera in cameras], indent=2))
+    elif cameras:
+        table = Table("camera", "name", "device", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for camera in cameras:
+            table.add_row(str(camera.index), camera.name, camera.device + (" (virtual)" if camera.virtual else ""))
+        Console().print(table)
+    if not cameras:
+        Console(stderr=True).print(f"no camera found: {HOW_TO_LOOK}", highlight=False, soft_wrap=True)

@@ -8,7 +8,6 @@ import select
 import sys
 import time
 from dataclasses import replace
-from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
 from rich.progress import TextColumn
@@ -39,9 +38,7 @@ class LiveDisplay:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self._terminal.stop()
         if kind is not None and self._as_json and self._status is not None:  # a run that fails has an end, too
             self._print(replace(self._status, state="stopped"), patience=1.0)
@@ -55,7 +52,6 @@ class LiveDisplay:
         self._fetched = f"fetching weights, {done / 1e6:.0f}{of} MB (showing the background only)"
 
     def status(self, status: Status) -> None:
-        """How it goes."""
         self._status = status
         late = time.monotonic() - self._due
         if self._as_json and late >= 0:
@@ -67,7 +63,6 @@ class LiveDisplay:
             self._terminal.update(description=line)
 
     def ended(self, status: Status) -> None:
-        """How it went."""
         self._status = None
         self._terminal.stop()
         if self._as_json:
@@ -89,7 +84,13 @@ def _summary(status: Status) -> str:
     if not status.shown:
         return "stopped before the first matte; only the background was sent"
     late = "" if status.latency_ms is None else f", {status.latency_ms:.0f} ms late (p95 {status.latency_p95_ms:.0f})"
-    parts = [f"{status.shown} pictures in {duration(status.seconds)}, {status.rate_out:.1f} fps{late}"]
+    taken = duration(status.seconds)
+    rate = (
+        f"1 picture in {taken}"
+        if status.shown == 1
+        else f"{status.shown} pictures in {taken}, {status.rate_out:.1f} fps"
+    )
+    parts = [f"{rate}{late}"]
     skipped = f", {status.dropped} skipped to keep time" if status.dropped else ""
     parts.append(f"the camera gave {status.rate_in:.1f} fps{skipped}")
     if status.dropped_by_outputs:

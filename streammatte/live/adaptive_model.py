@@ -261,10 +261,8 @@ def load_live_model(
     from streammatte.models.birefnet import load_model
     from streammatte.models.device import choose_device
 
-    stopping = stopping or threading.Event()
-
     def progressed(done: int, total: int | None) -> None:
-        if stopping.is_set():
+        if stopping is not None and stopping.is_set():
             raise KeyboardInterrupt
         if on_progress is not None:
             on_progress(done, total)
@@ -279,7 +277,7 @@ def load_live_model(
             on_progress=progressed,
             on_notice=on_notice,
         )
-        model.obey(stopping)
+        model.obey(stopping or threading.Event())
         return model
 
     if options.model != "auto" or options.weights is not None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
-import json
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -18,14 +17,11 @@ from streammatte.errors import DecodeFailed, InputError, SourceNotFound
 from streammatte.media.addresses import without_secrets
 from streammatte.media.containers import TAG_ERRORS, open_container
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 USUAL_SIZE = (720, 1280)
 USUAL_RATE = Fraction(30)
 # (H, W): up to here USB carries 30 uncompressed pictures a second; above, most cameras are fast only as MJPEG.
 _FAST_UNCOMPRESSED = (480, 640)
-_FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
+_DEVICES = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}.get(sys.platform)  # FFmpeg's format of them
 
 ANSWER_WITHIN = 10.0  # seconds for a server's first pictures
 SILENCE = 3.0  # seconds without a byte after which a stream counts as broken
@@ -64,11 +60,10 @@ class Camera:
 
 def list_cameras() -> list[Camera]:
     """The cameras that FFmpeg finds here, virtual ones last."""
-    kind = _FORMATS.get(sys.platform)
-    if kind is None:
+    if _DEVICES is None:
         return []
     try:
-        found = av.enumerate_input_devices(kind)
+        found = av.enumerate_input_devices(_DEVICES)
     except (av.FFmpegError, ValueError):  # this FFmpeg cannot list them, or has no such devices
         return []
     cameras: list[Camera] = []
@@ -76,37 +71,15 @@ def list_cameras() -> list[Camera]:
         if each.media_types and "video" not in each.media_types:
             continue
         device, name, index = each.name, each.description or each.name, len(cameras)
-        if kind == "v4l2" and (number := device.removeprefix("/dev/video")).isdecimal():
+        if _DEVICES == "v4l2" and (number := device.removeprefix("/dev/video")).isdecimal():
             index = int(number)
-        elif kind == "avfoundation" and device.isdecimal():
+        elif _DEVICES == "avfoundation" and device.isdecimal():
             index = int(device)
-        elif kind == "dshow":
+        elif _DEVICES == "dshow":
             device = f"video={device}"
         virtual = Path("/sys/devices/virtual/video4linux", Path(device).name).exists()
         cameras.append(Camera(index, name, device, virtual))
     return sorted(cameras, key=lambda camera: (camera.virtual, camera.index))
-
-
-def print_cameras(console: Console, beside: Console, as_json: bool = False) -> None:
-    """Print the number, name and device of every camera.
-
-    Args:
-        console: Where they go.
-        beside: Where the advice goes if there are none.
-        as_json: Print a JSON array of objects instead.
-    """
-    from rich.table import Table
-
-    cameras = list_cameras()
-    if as_json:
-        console.out(json.dumps([asdict(camera) for camera in cameras], indent=2), highlight=False)
-    elif cameras:
-        table = Table("camera", "name", "device", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for camera in cameras:
-            table.add_row(str(camera.index), camera.name, camera.device + (" (virtual)" if camera.virtual else ""))
-        console.print(table)
-    if not cameras:
-        beside.print(f"no camera found: {HOW_TO_LOOK}", highlight=False, soft_wrap=True)
 
 
 def find_camera(spec: str | None) -> Camera:
@@ -149,13 +122,8 @@ def find_again(camera: Camera) -> Camera:
     return found[0]
 
 
-def ways_to_open(size: tuple[int, int] | None, rate: Fraction | None) -> list[dict[str, str]]:
-    """FFmpeg's options to try in turn, from what was asked for to anything that the camera gives.
-
-    Args:
-        size: (H, W); by default 720p.
-        rate: By default 30.
-    """
+def _ways_to_open(size: tuple[int, int] | None, rate: Fraction | None) -> list[dict[str, str]]:
+    """FFmpeg's options to try in turn, from what was asked for to anything that the camera gives."""
     height, width = size or USUAL_SIZE
     pace = rate or USUAL_RATE
     wanted = {"video_size": f"{width}x{height}", "framerate": f"{pace.numerator}/{pace.denominator}"}
@@ -166,11 +134,6 @@ def ways_to_open(size: tuple[int, int] | None, rate: Fraction | None) -> list[di
     small = height <= _FAST_UNCOMPRESSED[0] and width <= _FAST_UNCOMPRESSED[1]
     first = [wanted, jpeg] if small else [jpeg, wanted]
     return [*first, {"video_size": wanted["video_size"]}, {}]
-
-
-def camera_format() -> str:
-    """FFmpeg's name for this system's devices."""
-    return _FORMATS.get(sys.platform, "v4l2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,40 +157,32 @@ class Place:
         Raises:
             SourceNotFound: There is no such file or camera.
         """
-        if spec is not None and not spec:
-            raise SourceNotFound("--camera is empty", hint="check that the shell variable is set")
-        if spec is not None and spec.startswith("lavfi:"):
-            return cls("pattern", spec.removeprefix("lavfi:"), without_secrets(spec))
-        if spec is not None and "://" in spec and not spec.lower().startswith("file:"):
-            return cls("address", spec, without_secrets(spec))
-        path = Path(path_of(spec or ""))
-        if spec is not None and path.is_file():
-            return cls("file", str(path), spec)
-        if spec is not None and path.is_dir():
-            raise SourceNotFound(f"{spec} is a folder", hint="name a file in it, or a camera (see --list-cameras)")
-        if spec is not None and not spec.startswith("/dev/") and ("://" in spec or path.suffix or "/" in spec):
-            raise SourceNotFound(f"there is no file {spec}", hint="--list-cameras lists the cameras")
+        if spec is not None:
+            if not spec:
+                raise SourceNotFound("--camera is empty", hint="check that the shell variable is set")
+            if spec.startswith("lavfi:"):
+                return cls("pattern", spec.removeprefix("lavfi:"), without_secrets(spec))
+            if "://" in spec and not spec.lower().startswith("file:"):
+                return cls("address", spec, without_secrets(spec))
+            path = Path(path_of(spec))
+            if path.is_file():
+                return cls("file", str(path), spec)
+            if path.is_dir():
+                raise SourceNotFound(f"{spec} is a folder", hint="name a file in it, or a camera (see --list-cameras)")
+            if not spec.startswith("/dev/") and ("://" in spec or path.suffix or "/" in spec):
+                raise SourceNotFound(f"there is no file {spec}", hint="--list-cameras lists the cameras")
         camera = find_camera(spec)
         return cls("device", camera.device, camera.name, camera)
 
     def found_again(self) -> Place:
-        """The same place after it was lost.
-
-        Raises:
-            SourceNotFound: The camera has not come back.
-        """
+        """The same place after it was lost; raises as :func:`find_again`."""
         if self.camera is None:
             return self
         camera = find_again(self.camera)
         return replace(self, spec=camera.device, camera=camera)
 
     def open(self, size: tuple[int, int] | None, rate: Fraction | None) -> av.container.InputContainer:
-        """Open it; a camera is asked for that size, (H, W), and rate.
-
-        Raises:
-            av.FFmpegError: It cannot be opened; see :meth:`failure`.
-            OSError: Likewise.
-        """
+        """Open it; a camera is asked for that size, (H, W), and rate. :meth:`failure` translates errors."""
         if self.kind == "pattern":
             return av.open(self.spec, format="lavfi")
         if self.kind == "file":
@@ -235,20 +190,20 @@ class Place:
         if self.kind == "address":
             options = dict(_ADDRESS_OPTIONS)
             if self.spec.partition("://")[0].lower() in _REAL_TIME:
-                options["fflags"] = "nobuffer"  # it discards the packets read so far, which a clip cannot spare
+                options["fflags"] = "nobuffer"  # drops what was read while probing: fine for a stream, not for a clip
             return _opened(self.spec, None, options)
-        ways = ways_to_open(size, rate)
-        for options in ways[:-1]:
+        *ways, last = _ways_to_open(size, rate)
+        for options in ways:
             try:
-                return _opened(self.spec, camera_format(), options)
+                return _opened(self.spec, _DEVICES or "v4l2", options)
             except (av.FFmpegError, OSError) as exc:
-                # Another way helps only if it refused this one.
+                # Other options do not help if the device is missing, busy or forbidden.
                 if exc.errno in (errno.EACCES, errno.EBUSY, errno.ENOENT, errno.ENODEV):
                     raise
-        return _opened(self.spec, camera_format(), ways[-1])
+        return _opened(self.spec, _DEVICES or "v4l2", last)
 
     def failure(self, exc: Exception) -> InputError:
-        """What to tell the user when opening it failed."""
+        """The error to report when it could not be opened."""
         reason = reason_of(exc)
         if self.kind == "pattern":
             return SourceNotFound(f"FFmpeg cannot make {self.name}: {reason}", hint="try lavfi:testsrc2=size=640x360")
@@ -266,7 +221,7 @@ class Place:
                 f"unsupported protocol: {self.spec.partition('://')[0]} (in {self.name})",
                 hint="use rtsp://, rtmp://, http:// or udp://",
             )
-        return SourceNotFound(f"no pictures from {self.name}: {reason}", hint="check that it is sending and reachable")
+        return SourceNotFound(f"cannot read {self.name}: {reason}", hint="check that it is running and reachable")
 
 
 def path_of(spec: str) -> str:
@@ -275,17 +230,11 @@ def path_of(spec: str) -> str:
 
 
 def reason_of(exc: Exception) -> str:
-    """FFmpeg's reason."""
     if isinstance(exc, av.error.ExitError):
         return "timed out"
     return getattr(exc, "strerror", None) or str(exc)
 
 
 def _opened(spec: str, kind: str | None, options: dict[str, str]) -> av.container.InputContainer:
-    return av.open(
-        spec,
-        format=kind,
-        container_options=options,
-        timeout=(ANSWER_WITHIN, SILENCE),
-        metadata_errors=TAG_ERRORS,
-    )
+    limits = ANSWER_WITHIN, SILENCE
+    return av.open(spec, format=kind, container_options=options, timeout=limits, metadata_errors=TAG_ERRORS)

@@ -7,7 +7,7 @@ flow is computed, at half the cost of ``Link``'s two.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -48,26 +48,12 @@ class Moved:
     strange: NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Kept:
-    """A picture that was shown, its alpha, and what has added up since the network ran."""
+class _Kept(NamedTuple):
+    """A picture that was shown, its alpha, and the trust and travel of each pixel since the network ran."""
 
     view: View
     alpha: Plane
-    carried: _Carried | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Carried:
-    """What adds up from picture to picture since the network ran.
-
-    Attributes:
-        trust: (h, w) in [0, 1].
-        travel: (h, w), in pixels.
-    """
-
-    trust: Plane
-    travel: Plane
+    carried: tuple[Plane, Plane] | None
 
 
 class CarriedAlpha:
@@ -76,7 +62,7 @@ class CarriedAlpha:
     def __init__(self) -> None:
         self._motion = Motion(0, quick=True)
         self._here: View | None = None
-        self._carried: _Carried | None = None  # as the picture looked at has it
+        self._carried: tuple[Plane, Plane] | None = None  # as the picture looked at has it
         self._last: _Kept | None = None
 
     def look(self, rgb: NDArray[np.uint8]) -> Moved | None:
@@ -106,11 +92,13 @@ class CarriedAlpha:
         doubt = float(np.count_nonzero(strange & near) / max(1, int(np.count_nonzero(here.alpha > 0.3))))
         travel = np.asarray(cv2.magnitude(*cv2.split(flow)), np.float32)
         if self._last.carried is not None:
-            trust = trust * self._motion.moved(self._last.carried.trust, flow)
-            travel = travel + self._motion.moved(self._last.carried.travel, flow)
-        self._carried = _Carried(trust, travel)
+            trust = trust * self._motion.moved(self._last.carried[0], flow)
+            travel = travel + self._motion.moved(self._last.carried[1], flow)
+        self._carried = trust, travel
         far = float((travel * here.alpha).sum() / max(1.0, float(here.alpha.sum())))
-        return Moved(moved, trust, _shown(trust, travel), far, doubt, strange)
+        quick = (cv2.dilate(travel, np.ones((ABOUT, ABOUT), np.uint8)) - CALM) / (QUICK - CALM)
+        shown = np.asarray(1 - quick.clip(0, 1) * (1 - trust / BELIEVED).clip(0, 1), np.float32)
+        return Moved(moved, trust, shown, far, doubt, strange)
 
     def keep(self, alpha: Plane, *, own: bool) -> None:
         """Keep the alpha, (H, W), of the picture last looked at; ``own`` says that the network ran for it."""
@@ -119,12 +107,6 @@ class CarriedAlpha:
 
     def _along(self, alpha: Plane, flow: Plane) -> Plane:
         return np.asarray(self._motion.moved(alpha, flow, sharp=True).clip(0, 1), np.float32)
-
-
-def _shown(trust: Plane, travel: Plane) -> Plane:
-    """``Moved.shown``."""
-    quick = (cv2.dilate(travel, np.ones((ABOUT, ABOUT), np.uint8)) - CALM) / (QUICK - CALM)
-    return np.asarray(1 - quick.clip(0, 1) * (1 - trust / BELIEVED).clip(0, 1), np.float32)
 
 
 def shrunk(picture: NDArray[Any], longest: int) -> NDArray[Any]:

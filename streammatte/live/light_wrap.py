@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
-import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from streammatte.live.small_picture import Floats, Picture, Small, spread, times
+from streammatte.live.subject_edge import Floats, Picture, Small, spread, times
 
 WRAP_REACH = 1 / 60  # of the height: the sigma of the Gaussian by which light spreads
 _WRAP_STRENGTH = 0.6
 
-_EXPOSURE_SHARE, _MOST_EXPOSURE = 0.3, 0.25  # share of the difference, and the limit in logarithms
-_WARMTH_SHARE, _MOST_WARMTH = 0.3, 0.12
+Light = NDArray[np.floating[Any]]
+"""The light of one place relative to another: logarithms of brightness and of red over blue."""
+
+_SHARES, _MOST = np.array([0.3, 0.3]), np.array([0.25, 0.12])  # share of the difference, and limit in logarithms
 _LEAST_ROOM = 0.02  # of the picture: less of it says too little about the room's light
 _DEAD_BAND = 0.02  # smaller differences are ignored, so that grain and gestures do not change the light
 _SETTLED = 0.002
@@ -36,22 +37,6 @@ def wrap(small: Small, behind: Floats) -> Floats:
     return cast(Floats, spread(times(behind, 1 - small.alpha), sigma) * np.float32(_WRAP_STRENGTH))
 
 
-@dataclass(frozen=True, slots=True)
-class _Light:
-    """The light of one place relative to another: logarithms of brightness and of red over blue."""
-
-    exposure: float = 0.0
-    warmth: float = 0.0
-
-    def distance(self, other: _Light) -> float:
-        return max(abs(self.exposure - other.exposure), abs(self.warmth - other.warmth))
-
-    def toward(self, other: _Light, share: float) -> _Light:
-        return _Light(
-            self.exposure + share * (other.exposure - self.exposure), self.warmth + share * (other.warmth - self.warmth)
-        )
-
-
 class LightMatch:
     """Moves the light on the subject part of the way from the room's to the background's.
 
@@ -63,8 +48,8 @@ class LightMatch:
     """
 
     def __init__(self) -> None:
-        self._goal: _Light | None = None
-        self._light = _Light()
+        self._goal: Light | None = None
+        self._light: Light = np.zeros(2)
         self._at = 0.0
         self._curves = _curves(self._light)
 
@@ -84,37 +69,30 @@ class LightMatch:
         if measured is not None and self._goal is None:
             self._goal = self._light = measured
             self._curves = _curves(measured)
-        elif measured is not None and self._goal is not None and measured.distance(self._goal) > _DEAD_BAND:
+        elif measured is not None and self._goal is not None and np.abs(measured - self._goal).max() > _DEAD_BAND:
             self._goal = measured
         passed, self._at = max(0.0, at - self._at), at
-        if self._goal is not None and self._light != self._goal:
-            self._light = self._light.toward(self._goal, 1 - math.exp(-passed / _SECONDS))
-            if self._light.distance(self._goal) < _SETTLED:
+        if self._goal is not None and (self._light != self._goal).any():
+            self._light = self._light + (1 - math.exp(-passed / _SECONDS)) * (self._goal - self._light)
+            if np.abs(self._light - self._goal).max() < _SETTLED:
                 self._light = self._goal
             self._curves = _curves(self._light)
         return self._curves
 
 
-def _measured(small: Small, behind: Floats) -> _Light | None:
+def _measured(small: Small, behind: Floats) -> Light | None:
     share = np.square(1 - small.alpha)
     seen = float(share.mean())
     if seen < _LEAST_ROOM:
         return None
     room = times(small.rgb, cast(Floats, share)).mean((0, 1)) / seen
     place = behind.mean((0, 1))
-    ratio = [math.log((float(there) + 8) / (float(here) + 8)) for there, here in zip(place, room, strict=True)]
-    exposure = _EXPOSURE_SHARE * (0.299 * ratio[0] + 0.587 * ratio[1] + 0.114 * ratio[2])
-    warmth = _WARMTH_SHARE * (ratio[0] - ratio[2])
-    return _Light(min(max(exposure, -_MOST_EXPOSURE), _MOST_EXPOSURE), min(max(warmth, -_MOST_WARMTH), _MOST_WARMTH))
+    red, green, blue = np.log((place.astype(float) + 8) / (room.astype(float) + 8))
+    change = _SHARES * (0.299 * red + 0.587 * green + 0.114 * blue, red - blue)
+    return cast(Light, change.clip(-_MOST, _MOST))
 
 
-def _curves(light: _Light) -> Picture:
-    values = np.arange(256) / 255
-    tints = light.warmth / 2, 0.0, -light.warmth / 2
-    curves = [values ** math.exp(-(light.exposure + tint)) for tint in tints]
-    return np.rint(255 * np.stack(curves, axis=-1)).astype(np.uint8)[None]
-
-
-def toned(rgb: Picture, curves: Picture) -> Picture:
-    """(H, W, 3), passed through a match's lookup table."""
-    return cast(Picture, cv2.LUT(rgb, curves))
+def _curves(light: Light) -> Picture:
+    exposure, warmth = light
+    powers = np.exp(-(exposure + warmth * np.array([0.5, 0, -0.5])))
+    return cast(Picture, np.rint(255 * (np.arange(256)[:, None] / 255) ** powers).astype(np.uint8)[None])

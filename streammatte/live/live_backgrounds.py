@@ -13,7 +13,7 @@ import torch
 
 from streammatte.errors import StreammatteError
 from streammatte.frame import Cutout, Frame, StreamInfo
-from streammatte.live.small_picture import Floats, Picture, spread, times
+from streammatte.live.subject_edge import Floats, Picture, spread, times
 from streammatte.media.background import Clip, blur_radius, open_background, parse_color
 from streammatte.media.write.composing import Background, pixels_of
 
@@ -85,8 +85,7 @@ class _Still:
     def picture(self, at: float, rgb: Picture, alpha: Floats) -> Picture:
         return self._picture
 
-    def close(self) -> None:
-        """Holds nothing open."""
+    def close(self) -> None: ...
 
 
 class _Moving:

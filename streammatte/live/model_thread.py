@@ -26,14 +26,6 @@ class Matted(NamedTuple):
     at: float
 
 
-class _Working(NamedTuple):
-    """The frame being matted, its capture, and when work on it began."""
-
-    frame: Frame
-    at: float
-    begin: float
-
-
 class ModelThread:
     """Cut-outs of the newest frames, at most one ahead of whoever takes them.
 
@@ -77,17 +69,11 @@ class ModelThread:
             return self._ended and self._ready is None
 
     def take(self, timeout: float) -> Matted | None:
-        """The next cut-out; ``None`` if there is none within ``timeout`` seconds.
-
-        Raises:
-            BaseException: Whatever ended the thread.
-        """
+        """The next cut-out; ``None`` if there is none within ``timeout`` seconds, or no more come."""
         with self._changed:
             self._changed.wait_for(lambda: self._ready is not None or self._ended, timeout)
             ready, self._ready = self._ready, None
             self._changed.notify_all()
-            if ready is None and self._error is not None:
-                raise self._error
             return ready
 
     def close(self) -> None:
@@ -124,7 +110,7 @@ class ModelThread:
             if picture is not None:
                 begin = time.monotonic() - waited
                 frame = picture.frame()
-                self._working = _Working(frame, picture.at, begin)
+                self._working = frame, picture.at, begin
                 yield frame
             elif self._capture.state == "ended":
                 return
@@ -136,11 +122,12 @@ class ModelThread:
             return not self._stopping
 
     def _hand_on(self, cutout: Cutout, model: LiveModel) -> None:
-        check_own_alpha(self._working.frame, cutout)
-        model.took(time.monotonic() - self._working.begin)
+        frame, at, begin = self._working
+        check_own_alpha(frame, cutout)
+        model.took(time.monotonic() - begin)
         self._failed_in_row = 0
         with self._changed:
-            self._ready = Matted(cutout, self._working.at)
+            self._ready = Matted(cutout, at)
             self._changed.notify_all()
 
     def _count(self, exc: Exception) -> None:

@@ -11,10 +11,19 @@ import numpy as np
 
 from streammatte.frame import Cutout, StreamInfo
 from streammatte.live.contracts import Controls, Shown
-from streammatte.live.light_wrap import LightMatch, toned, wrap
+from streammatte.live.light_wrap import LightMatch, wrap
 from streammatte.live.live_backgrounds import TRANSPARENT, Behind, open_behind
-from streammatte.live.small_picture import Floats, Picture, Small, at_places, at_size, shrunk
-from streammatte.live.subject_edge import STEP, feathered, firm, own_colors
+from streammatte.live.subject_edge import (
+    STEP,
+    Floats,
+    Picture,
+    Small,
+    at_places,
+    feathered,
+    firm,
+    own_colors,
+    shrunk,
+)
 from streammatte.media.write.composing import at_depth, opacity, quantised
 
 _CARD = 40  # the grey level of the plain card that replaces the room
@@ -121,30 +130,26 @@ class Look:
             self._match.reset()
         self._index = index
 
-    def _shrunk(self, back: Picture) -> Floats:
-        if self._small_back is None or self._small_back[0] is not back:
-            self._small_back = back, shrunk(back)
-        return self._small_back[1]
-
     def _composed(self, at: float, rgb: Picture, mixed_by: Floats) -> Picture:
         behind = self._behinds[self._index]
         alpha = feathered(firm(mixed_by), self._feather)
         back = behind.picture(at, rgb, mixed_by)
         small = Small(shrunk(rgb), shrunk(mixed_by))
-        lit = behind.light and (self._wrap or self._match is not None)
-        small_back = self._shrunk(back) if lit else small.rgb
+        if self.lights and (self._small_back is None or self._small_back[0] is not back):
+            self._small_back = back, shrunk(back)  # a still background is shrunk once
+        small_back = small.rgb if self._small_back is None else self._small_back[1]
         light = wrap(small, small_back) if behind.light and self._wrap else None
 
         solid, clear = alpha > 1 - STEP, alpha < STEP
         mixed = ~(solid | clear)
         if light is not None:
-            brightest = at_size(cast(Floats, np.maximum.reduce(cv2.split(light))), alpha)
+            brightest = cv2.resize(np.maximum.reduce(cv2.split(light)), alpha.shape[::-1])
             mixed |= solid & (brightest >= 1)
         places = np.flatnonzero(mixed)
         edge = own_colors(rgb, mixed_by, small, places)
         if behind.light and self._match is not None:
             curves = self._match(at, small, small_back)
-            rgb, edge = toned(rgb, curves), toned(edge, curves) if len(edge) else edge
+            rgb, edge = (cast(Picture, cv2.LUT(part, curves)) if len(part) else part for part in (rgb, edge))
 
         picture = back.copy()
         cv2.copyTo(rgb, solid.view(np.uint8), picture)

@@ -7,7 +7,6 @@ import itertools
 import os
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import av
@@ -125,9 +124,7 @@ class Recording:
             raise
         self._count += 1
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: object) -> None:
         if self._failed or kind is not None or not self._count:
             self._discard()
             return

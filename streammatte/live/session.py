@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _STATUS_EVERY = 0.25  # seconds
 _SAY_AFTER = 1.5  # seconds of silence
+_LOOK_EVERY = 0.05  # seconds between looks at signals while the camera is opened
 
 
 class Display(Protocol):
@@ -54,7 +56,7 @@ def run_live(options: LiveOptions, display: Display) -> None:
     session: Session | None = None
     stopping = threading.Event()
     with signals_heeded() as asked_to_stop, ExitStack() as running:
-        source = _opened(options, display)
+        source = _opened(options, display, asked_to_stop)
         # The threads are entered first and left last: files are complete before anybody waits for a network.
         capture = running.enter_context(closing(Capture(source)))
         controls = Controls(mirror=options.mirror)
@@ -72,13 +74,17 @@ def run_live(options: LiveOptions, display: Display) -> None:
             targets, source.info, controls, alpha=look.alpha, overwrite=options.overwrite, backgrounds=len(backgrounds)
         )
         try:
-            with _noting_what_is_kept(outputs), outputs:
+            with outputs:
                 running.enter_context(cores_left_to(1))
                 rate, pinned = float(source.info.frame_rate), options.quality != "auto"
                 session = Session(capture, load, look, outputs, display, rate, pinned=pinned)
                 running.callback(session.close)
                 running.callback(stopping.set)  # before the session is closed: it waits for the network
                 session.run(seconds=options.seconds, stopped=asked_to_stop.is_set)
+        except KeyboardInterrupt as exc:
+            for line in outputs.kept():
+                exc.add_note(line)
+            raise
         except OutputError as exc:
             if session is None:
                 raise
@@ -98,20 +104,37 @@ def _check_outputs(options: LiveOptions, targets: tuple[str, ...], backgrounds: 
     check_outputs(targets, alpha=alpha, overwrite=options.overwrite, json=options.json, read=read)
 
 
-def _opened(options: LiveOptions, display: Display) -> LiveSource:
+def _opened(options: LiveOptions, display: Display, asked_to_stop: threading.Event) -> LiveSource:
+    """The camera, opened in a thread: FFmpeg may wait seconds for it, and a signal must end the run at once."""
     from streammatte.live.source import LiveSource
     from streammatte.media.addresses import without_secrets
 
-    name = without_secrets(options.camera or "the camera")
-    waiting = threading.Timer(_SAY_AFTER, display.notice, (f"waiting for {name}…",))
-    waiting.start()
-    try:
-        source = LiveSource(options.camera, size=options.size, rate=options.rate)
-    finally:
-        waiting.cancel()
+    opening: Future[LiveSource] = Future()
+
+    def work() -> None:
+        try:
+            opening.set_result(LiveSource(options.camera, size=options.size, rate=options.rate))
+        except BaseException as exc:
+            opening.set_exception(exc)
+
+    threading.Thread(target=work, name="streammatte-opening", daemon=True).start()
+    say_at: float | None = time.monotonic() + _SAY_AFTER
+    while not wait([opening], _LOOK_EVERY).done:
+        if asked_to_stop.is_set():
+            opening.add_done_callback(_let_go)
+            raise KeyboardInterrupt
+        if say_at is not None and time.monotonic() >= say_at:
+            display.notice(f"waiting for {without_secrets(options.camera or 'the camera')}…")
+            say_at = None
+    source = opening.result()
     for note in source.notes:
         display.notice(note)
     return source
+
+
+def _let_go(opening: Future[LiveSource]) -> None:
+    if opening.exception() is None:
+        opening.result().close()
 
 
 class Session:
@@ -251,7 +274,6 @@ class Notices:
             self._display.warning(f"{capture.gone or 'the camera stopped'}; {held}" if gone else "the camera is back")
 
     def of_outputs(self, after: str = "") -> None:
-        """Show the outputs' new failures and notes."""
         for failure in self._outputs.failures[self._failures :]:
             self._display.warning(f"{failure}{after}")
         self._failures = len(self._outputs.failures)
@@ -268,12 +290,7 @@ class Notices:
 
 
 def too_slow(model: str, device: str, rate: float, *, lights: bool, pinned: bool) -> str:
-    """The notice that this machine is too slow, with what would help.
-
-    Args:
-        lights: Light wrap or match is in use.
-        pinned: The user chose the setting.
-    """
+    """The notice that this machine is too slow, with what would help."""
     helps = ["--quality auto"] if pinned else []
     if device.startswith("cpu"):
         helps.append("a GPU")
@@ -284,17 +301,6 @@ def too_slow(model: str, device: str, rate: float, *, lights: bool, pinned: bool
         helps.append("--light-wrap off and --match off")
     setting = "with this --quality" if pinned else "even at the lowest setting"
     return f"this machine is too slow for {rate:.4g} fps {setting}; try {', '.join(helps)}"
-
-
-@contextmanager
-def _noting_what_is_kept(outputs: Outputs) -> Iterator[None]:
-    """Note on an interrupt what is left of the files."""
-    try:
-        yield
-    except KeyboardInterrupt as exc:
-        for line in outputs.kept():
-            exc.add_note(line)
-        raise
 
 
 @contextmanager

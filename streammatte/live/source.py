@@ -73,6 +73,8 @@ class LiveSource:
         info: ``frame_rate`` is what the source states, at most ``rate``.
         name: Its name in messages.
         notes: How it differs from what was asked for.
+        damaged: Packets and pictures that arrived damaged.
+        broken: The last one did, and nothing is given before a whole keyframe.
 
     Raises:
         SourceNotFound: It does not exist, or does not answer in time.
@@ -101,17 +103,15 @@ class LiveSource:
 
     @property
     def paced(self) -> bool:
-        """It does not run in real time by itself, and begins when the first picture is taken."""
+        """It is played in real time from when the first picture is taken; other sources run by themselves."""
         return self._now.paced
 
     @property
     def damaged(self) -> int:
-        """Packets and pictures that were not whole, so far."""
         return self._damaged + self._now.whole.damaged
 
     @property
     def broken(self) -> bool:
-        """The last picture was damaged, and none is given before a whole keyframe."""
         return self._now.whole.broken
 
     def pictures(self) -> Iterator[Picture]:
@@ -166,9 +166,9 @@ class LiveSource:
             yield self._now.first
             yield from self._now.frames
         except (av.FFmpegError, OSError) as exc:
-            raise StreamLost(f"lost {self.name}: {reason_of(exc)}", hint="it is tried again") from exc
+            raise StreamLost(f"lost {self.name}: {reason_of(exc)}") from exc
         if not self.paced and not self._stopping.is_set():
-            raise StreamLost(f"{self.name} has ended", hint="it is tried again")
+            raise StreamLost(f"{self.name} has ended")
 
 
 class _Opened:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import socket
 from fractions import Fraction
-from types import TracebackType
-from typing import Self, cast
+from typing import Self
 from urllib.parse import urlsplit
 
 import av
-import cv2
 import numpy as np
 from av.codec.context import Flags
 from numpy.typing import NDArray
@@ -19,6 +17,7 @@ from streammatte.color.codes import STUDIO, matrix_for
 from streammatte.errors import OutputError, UnsupportedOutput, WriteFailed
 from streammatte.frame import StreamInfo
 from streammatte.live.contracts import Shown
+from streammatte.live.virtual_camera import evened
 from streammatte.media.addresses import PIPE, without_secrets
 
 STDOUT = PIPE
@@ -127,8 +126,7 @@ class StreamWriter:
             WriteFailed: The receiver takes no more.
             ReaderLeft: The reader of standard output is gone.
         """
-        if self._container is None:
-            raise RuntimeError("a stream takes pictures inside its with statement only")
+        assert self._container is not None, "it is entered first"
         self._begin = shown.at if self._begin is None else self._begin
         frame = self._painted(shown.rgb)
         self._last = frame.pts = max(self._last + 1, round((shown.at - self._begin) / CLOCK))
@@ -140,9 +138,7 @@ class StreamWriter:
                 raise ReaderLeft from exc
             raise self._failed(exc) from exc
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: object) -> None:
         container, self._container = self._container, None
         if container is None:
             return
@@ -198,13 +194,9 @@ class StreamWriter:
         return target, options, kind
 
     def _painted(self, rgb: NDArray[np.uint8]) -> av.VideoFrame:
-        width, height = self._size
-        if (height, width) != rgb.shape[:2]:
-            below, beside = height - rgb.shape[0], width - rgb.shape[1]
-            rgb = cast("NDArray[np.uint8]", cv2.copyMakeBorder(rgb, 0, below, 0, beside, cv2.BORDER_REPLICATE))
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), self._pixels)
         if self._raw:
-            return frame
+            return av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), self._pixels)
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(evened(rgb)), self._pixels)
         matrix = self._stream.codec_context.colorspace
         return frame.reformat(format="yuv420p", dst_colorspace=matrix, dst_color_range=STUDIO)
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from streammatte.errors import OutputError, UnsupportedOutput, WriteFailed
@@ -74,7 +73,7 @@ def _is_file(target: str) -> bool:
 
 
 def _named(target: str) -> str:
-    """A target as messages show it."""
+    """A target as messages show it; ``-`` would read as standard input."""
     return target if target == STDOUT else without_secrets(target)
 
 
@@ -118,10 +117,9 @@ class Outputs:
         self._controls = controls
         self._targets: dict[OutputThread | Window, str] = {}
         for target in targets:
-            if target == _WINDOW:
-                self._targets[Window(info, controls, backgrounds)] = target
-            else:
-                self._targets[_threaded(target, info, alpha=alpha, overwrite=overwrite)] = target
+            windowed = target == _WINDOW
+            output = Window(info, controls, backgrounds) if windowed else _threaded(target, info, alpha, overwrite)
+            self._targets[output] = target
         self._open: list[OutputThread | Window] = []
         padded = [_named(target) for target in targets if _needs_even_sizes(target)]
         if padded and (info.width % 2 or info.height % 2):
@@ -146,14 +144,14 @@ class Outputs:
         """
         try:
             for output in self._targets:
-                output.__enter__()
+                output.open()
                 self._open.append(output)
                 if output.note is not None:
                     self.notes.append(output.note)
         except BaseException:
             for output in self._open:
                 with suppress(OutputError):  # they are empty, and the first failure is what matters
-                    output.__exit__(None, None, None)
+                    output.close()
             raise
         return self
 
@@ -182,16 +180,14 @@ class Outputs:
         if not self._open and self.failures:
             raise self.failures[0]
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: object) -> None:
         nobody = kind is not None and not self._shown
         for output in self._open:
             output.finish(exc if nobody else None)
         broken: Exception | None = None
         for output in list(self._open):
             try:
-                self._leave(output, *((kind, exc, trace) if nobody else (None, None, None)))
+                self._leave(output)
             except Exception as failure:  # a bug; the other outputs' files are completed before it is raised
                 broken = broken or failure
         if kind is None and broken is not None:
@@ -203,16 +199,10 @@ class Outputs:
         """A line for each file: whether it is complete, or what is left of it."""
         return [line for output in self._targets if isinstance(output, OutputThread) and (line := output.kept())]
 
-    def _leave(
-        self,
-        output: OutputThread | Window,
-        kind: type[BaseException] | None = None,
-        exc: BaseException | None = None,
-        trace: TracebackType | None = None,
-    ) -> None:
+    def _leave(self, output: OutputThread | Window) -> None:
         self._open.remove(output)
         try:
-            output.__exit__(kind, exc, trace)
+            output.close()
         except OutputError as failure:
             if failure not in self.failures:
                 self._failed(output, failure)
@@ -222,7 +212,7 @@ class Outputs:
         self.lost.append(_named(self._targets[output]))
 
 
-def _threaded(target: str, info: StreamInfo, *, alpha: bool, overwrite: bool) -> OutputThread:
+def _threaded(target: str, info: StreamInfo, alpha: bool, overwrite: bool) -> OutputThread:
     device, _, name = target.partition(":")
     if device == _CAMERA:
         return OutputThread(VirtualCamera(name or None, info))
@@ -257,10 +247,9 @@ class OutputThread:
     def note(self) -> str | None:
         return self._output.note
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
         self._output.__enter__()
         self._thread.start()
-        return self
 
     def show(self, shown: Shown) -> None:
         """Queue a picture.
@@ -269,7 +258,9 @@ class OutputThread:
             OutputError: The output refused an earlier one.
             ReaderLeft: The reader of standard output is gone.
         """
-        self._tell()
+        if self._failure is not None:
+            self._told = True
+            raise self._failure
         with self._came:
             self.dropped += len(self._waiting) == self._waiting.maxlen
             self._waiting.append(shown)
@@ -283,19 +274,24 @@ class OutputThread:
                 self._until = time.monotonic() + (_PATIENCE if self.path is None else _PATIENCE_FOR_FILES)
             self._came.notify()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.finish(exc)
+    def close(self) -> None:
+        """Wait until it has ended.
+
+        Raises:
+            OutputError: It refused a picture or its end, unless that is known, or it takes too long.
+        """
+        self.finish()
         assert self._until is not None
         self._thread.join(max(0.0, self._until - time.monotonic()))
-        if self._thread.is_alive() and kind is None:
+        if self._error is not None:
+            return
+        if self._thread.is_alive():
             raise WriteFailed(
                 f"{self._output.description} did not take the last pictures",
                 hint="check that the receiver is not stuck",
             )
-        if kind is None and not self._told and not isinstance(self._failure, ReaderLeft):
-            self._tell()
+        if self._failure is not None and not (self._told or isinstance(self._failure, ReaderLeft)):
+            raise self._failure
 
     def kept(self) -> str:
         """What is left of its file, in one line; empty if there is none."""
@@ -305,11 +301,6 @@ class OutputThread:
             return f"{self.path} is complete"
         part = Part(self.path).folder
         return f"{part} holds what was recorded of {self.path}" if part.exists() else ""
-
-    def _tell(self) -> None:
-        if self._failure is not None:
-            self._told = True
-            raise self._failure
 
     def _run(self) -> None:
         try:

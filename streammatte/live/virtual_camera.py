@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import platform
-from typing import Self
+from typing import Self, cast
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from streammatte.errors import UnsupportedOutput, WriteFailed
 from streammatte.frame import StreamInfo
@@ -16,6 +18,14 @@ _HOW = {
     "Darwin": "install OBS 30 or later, then start and stop its virtual camera once",
     "Windows": "install OBS, or Unity Capture (github.com/schellingb/UnityCapture)",
 }
+
+
+def evened(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 3); an odd height or width gains a row or column, a copy of the last."""
+    height, width = rgb.shape[:2]
+    if not (height % 2 or width % 2):
+        return rgb
+    return cast("NDArray[np.uint8]", cv2.copyMakeBorder(rgb, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE))
 
 
 class VirtualCamera:
@@ -31,7 +41,6 @@ class VirtualCamera:
 
     def __init__(self, name: str | None, info: StreamInfo) -> None:
         self._name, self._info = name, info
-        self._odd = info.height % 2, info.width % 2
         self.description = f"virtual camera {name}" if name else "virtual camera"
 
     def __enter__(self) -> Self:
@@ -47,7 +56,7 @@ class VirtualCamera:
             raise UnsupportedOutput(
                 "the virtual camera needs pyvirtualcam", hint="pip install 'streammatte[live]'"
             ) from exc
-        height, width = self._info.height + self._odd[0], self._info.width + self._odd[1]
+        height, width = (side + side % 2 for side in (self._info.height, self._info.width))
         try:
             self._camera = pyvirtualcam.Camera(width, height, max(float(self._info.frame_rate), 1.0), device=self._name)
         except (RuntimeError, ValueError, OSError) as exc:
@@ -64,11 +73,8 @@ class VirtualCamera:
         Raises:
             WriteFailed: The device is gone.
         """
-        rgb = shown.rgb
-        if any(self._odd):
-            rgb = cv2.copyMakeBorder(rgb, 0, self._odd[0], 0, self._odd[1], cv2.BORDER_REPLICATE)  # type: ignore[assignment]
         try:
-            self._camera.send(rgb)
+            self._camera.send(evened(shown.rgb))
         except (RuntimeError, OSError) as exc:
             raise WriteFailed(
                 f"lost the {self.description}: {exc}", hint="check that its driver is still loaded"

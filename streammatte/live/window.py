@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from tempfile import TemporaryFile
-from typing import Self, cast
+from typing import cast
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ from streammatte.errors import UnsupportedOutput, WriteFailed
 from streammatte.frame import Frame, StreamInfo
 from streammatte.live import window_process
 from streammatte.live.contracts import Controls, Shown
-from streammatte.live.small_picture import Picture
+from streammatte.live.subject_edge import Picture
 from streammatte.media.write.composing import at_depth, pixels_of
 
 NAME = "streammatte"
@@ -44,22 +44,20 @@ class Window:
     note = None
 
     def __init__(self, info: StreamInfo, controls: Controls, backgrounds: int = 1) -> None:
-        self.description = "window"
         self._controls = controls
         self._raw: Frame | None = None
         self._before = False  # whether the raw frame is shown
         self._legend = True
-        self._keys = ("m", "f", "r", "h", "q") if backgrounds < 2 else ("b", "m", "f", "r", "h", "q")
+        self._keys = "mfrhq" if backgrounds < 2 else "bmfrhq"
         self._screen = _Screen(info.width, info.height, self._press, self._closed)
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
         """Open it.
 
         Raises:
             UnsupportedOutput: There is no display, or OpenCV was built without windows.
         """
         self._screen.open()
-        return self
 
     def before(self, frame: Frame) -> None:
         """The raw frame of the next picture."""
@@ -86,7 +84,7 @@ class Window:
         """Take no more pictures; its time to close begins."""
         self._screen.finish()
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         self._screen.close()
 
     def _closed(self) -> None:

@@ -336,6 +336,17 @@ def test_size_and_rate_are_what_was_asked_for(tmp_path: Path) -> None:
         assert pictures[0].frame().rgb.shape == (3, 32, 32)
 
 
+def test_a_camera_that_does_not_answer_can_be_interrupted(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        arguments = ["live", "--camera", address, "--bg", "green", "--to", str(tmp_path / "out.mkv")]
+        with subprocess.Popen([sys.executable, "-m", "streammatte", *arguments], stderr=subprocess.PIPE) as run:
+            assert run.stderr is not None and b"waiting for" in run.stderr.readline()
+            run.send_signal(signal.SIGINT)
+            assert run.wait(60) == 128 + signal.SIGINT
+    assert not list(tmp_path.iterdir())
+
+
 def test_waiting_for_a_camera_shows_no_password(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
