@@ -27,11 +27,13 @@ class Scene:
         kind: What the subject is.
         rgb: (H, W, 3), without grain.
         alpha: (H, W), exact.
+        fore: (H, W, 3), the subject's exact colours.
     """
 
     kind: str
     rgb: Picture
     alpha: Picture
+    fore: Picture
 
 
 def scene(kind: str, seed: int, height: int, width: int) -> Scene:
@@ -53,7 +55,7 @@ def scene(kind: str, seed: int, height: int, width: int) -> Scene:
         else:
             fore = photo(rng, height, width)
     fore = np.asarray(fore.clip(0, 1), np.float32)
-    return Scene(kind, composed(fore, alpha, back), alpha)
+    return Scene(kind, composed(fore, alpha, back), alpha, fore)
 
 
 def grained(rgb: Picture, grain: float, seed: int = 0) -> Picture:

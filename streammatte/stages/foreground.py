@@ -2,10 +2,10 @@
 
 A pixel of the edge shows I = α·F + (1 − α)·B. Both colours are solved coarse to fine (Germer et al. 2020, "Fast
 Multi-Level Foreground Estimation", arXiv 2006.14970): each level starts from the coarser one, and alternately spreads F
-and B to their neighbours and corrects them to explain the pixel. Two things differ from the paper. Levels are area
-means, which keep the equation and reduce noise. And colours are spread by the share that a pixel shows of each (Forte
-2021, "Approximate Fast Foreground Colour Estimation", ICIP), not by the alpha's gradient: box filters and point
-operations, fast on every device.
+and B to their neighbours and corrects them to explain the pixel. Three things differ from the paper. Levels are area
+means, which keep the equation and reduce noise. Colours are spread by the share that a pixel shows of each (Forte 2021,
+"Approximate Fast Foreground Colour Estimation", ICIP), not by the alpha's gradient: box filters and point operations,
+fast on every device. And levels of more than ``LARGE`` pixels only correct the pixels of the edge.
 """
 
 from __future__ import annotations
@@ -13,21 +13,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from streammatte.frame import Cutout
 from streammatte.stages.frame_by_frame import FrameByFrame
-from streammatte.stages.tiles import Window, tiles_with, window_sums
+from streammatte.stages.tiles import window_sums
 
 LEVELS = 7  # the coarsest is a 64th of the frame's size
 ROUNDS = 2  # of spreading and correcting, at each level
+LARGE = 640  # pixels of the longer side, beyond which levels do not spread
 RESERVE = 1 / 8  # see corrected
-SOLID = 1 / 2046  # from 0 or 1, half a 10-bit step: networks never reach 0 or 1, stored alpha does
+EDGE_RESERVE = 1 / 24  # of levels that do not spread
+SOLID = 1 / 256  # from 0 or 1: no picture of 8 bits shows the other side there
 LEAST = 1e-4  # weight of a pixel that shows nothing of a colour: enough to pass on its neighbours'
-TILE = 128  # pixels; without an edge, a tile keeps the coarser level's colours
-REACH = ROUNDS + 1  # pixels that a tile needs to see around itself
 
 
 class ForegroundEstimator(FrameByFrame):
@@ -41,12 +42,11 @@ class ForegroundEstimator(FrameByFrame):
         self._device = device
 
     def better(self, cutout: Cutout) -> Cutout:
-        rgb, device = cutout.frame.as_float(), self._device or cutout.frame.rgb.device
-        foreground = estimate_foreground(rgb.to(device), cutout.alpha.to(device))
+        rgb, device = cutout.frame.rgb, self._device or cutout.frame.rgb.device
+        foreground = _estimated(rgb.to(device), cutout.alpha.to(device), LEVELS)
         return replace(cutout, foreground=foreground.to(rgb.device))
 
 
-@torch.no_grad()
 def estimate_foreground(rgb: Tensor, alpha: Tensor, *, levels: int = LEVELS) -> Tensor:
     """The subject's colours, extended beyond its edge.
 
@@ -68,57 +68,103 @@ def estimate_foreground(rgb: Tensor, alpha: Tensor, *, levels: int = LEVELS) -> 
         raise ValueError(f"rgb is {rgb.dtype} and alpha {alpha.dtype}: floats in [0, 1] are needed")
     if levels < 1:
         raise ValueError(f"{levels} levels: at least one is needed")
-    largest = max(1.0, float(rgb.max()))  # the equation is linear in the colours
-    pyramid = [torch.cat([rgb if largest == 1 else rgb / largest, alpha[None]])[None]]
-    while len(pyramid) < levels:
-        pyramid.append(_halved(pyramid[-1]))
-    image, matte = pyramid[-1][:, :3], pyramid[-1][:, 3:]
-    means = torch.cat([_mean(image, share) for share in (matte, 1 - matte)], 1)
-    colors = means.expand(-1, -1, (image.shape[2] + 1) // 2, (image.shape[3] + 1) // 2)
-    for picture in reversed(pyramid):
-        colors = _refined(picture, colors, kept=3 if picture is pyramid[0] else 6)
-    foreground, solid = colors[0], alpha > 1 - SOLID
+    return _estimated(rgb, alpha, levels)
+
+
+@torch.no_grad()
+def _estimated(rgb: Tensor, alpha: Tensor, levels: int) -> Tensor:
+    """The same, also for integers of the full range, which stay integers as long as possible."""
+    picture = rgb.permute(1, 2, 0)  # frames have their channels last
+    largest = max(1.0, float(rgb.max())) if rgb.is_floating_point() else 1.0  # the equation is linear in the colours
     if largest > 1:
-        foreground = foreground * largest
-    for found, own in zip(foreground, rgb, strict=True):  # one by one: a mask for all three takes three times as long
-        torch.where(solid, own, found, out=found)
-    return foreground
+        picture = picture / largest
+    pyramid = [(picture, alpha.float())]
+    while len(pyramid) < levels:
+        pyramid.append((_halved(pyramid[-1][0]), _halved(pyramid[-1][1][..., None])[..., 0]))
+    image, matte = as_floats(pyramid[-1][0]), pyramid[-1][1][..., None]
+    means = torch.cat([_mean(image, share) for share in (matte, 1 - matte)])
+    colors = means.expand((image.shape[0] + 1) // 2, (image.shape[1] + 1) // 2, 6)
+    for picture, matte in reversed(pyramid):
+        edge = (matte > SOLID) & (matte < 1 - SOLID)
+        refine = _spread if max(matte.shape) <= LARGE else _corrected
+        colors = refine(picture, matte, edge, colors, kept=3 if matte is pyramid[0][1] else 6)
+    foreground = colors * largest if largest > 1 else colors
+    if foreground.stride() != (3 * foreground.shape[1], 3, 1):  # OpenCV wants it so, even where a side is one pixel
+        foreground = foreground.clone(memory_format=torch.contiguous_format)
+    own, solid = rgb.permute(1, 2, 0), alpha > 1 - SOLID
+    if foreground.is_cpu:  # a tenth of the time
+        cv2.copyTo(as_floats(own).contiguous().numpy(), solid.view(torch.uint8).numpy(), foreground.numpy())
+        return foreground.permute(2, 0, 1)
+    return torch.where(solid[..., None], as_floats(own), foreground).permute(2, 0, 1)
 
 
-def _refined(picture: Tensor, colors: Tensor, *, kept: int) -> Tensor:
-    """One level: the coarser level's colours, refined where there is an edge.
-
-    Args:
-        picture: (1, 4, h, w): red, green, blue and alpha.
-        colors: (1, 6, ⌈h/2⌉, ⌈w/2⌉): F and B.
-        kept: How many of the six to return: the finest level's B is not needed.
-    """
-    height, width = picture.shape[2:]
-    refined = doubled(colors[:, :kept], (..., slice(0, height), slice(0, width)))
-    matte = picture[0, 3]
-    for tile in tiles_with((matte > SOLID) & (matte < 1 - SOLID), TILE, REACH):
-        part = picture[tile.seen]
-        sides = doubled(colors, tile.seen)[0].contiguous()
-        sides = sides.view(2, 3, *sides.shape[1:])
-        solved = _solved(part[0, :3], torch.stack([part[:, 3], 1 - part[:, 3]]), sides)
-        refined[tile.own] = solved.flatten(0, 1)[None, :kept][tile.inner]
-    return refined
-
-
-def _solved(image: Tensor, shares: Tensor, colors: Tensor) -> Tensor:
-    """F and B of a tile after one level's rounds; shares are squared, so that the purest pixels lead.
+def _spread(picture: Tensor, matte: Tensor, edge: Tensor, colors: Tensor, *, kept: int) -> Tensor:
+    """One level: the coarser level's colours, spread and corrected; shares are squared, so that the purest pixels lead.
 
     Args:
-        image: (3, h, w).
-        shares: (2, 1, h, w): α and 1 − α.
-        colors: (2, 3, h, w): the coarser level's F and B.
+        picture: (h, w, 3), floats or integers.
+        matte: (h, w).
+        edge: (h, w): where the matte is neither 0 nor 1; without any, the coarser level's colours are kept.
+        colors: (⌈h/2⌉, ⌈w/2⌉, 6): F and B.
+        kept: How many of the six to return, from the first: the finest level's B is not needed.
     """
+    height, width = matte.shape
+    before = doubled(colors)[:height, :width]
+    if not edge.any():
+        return before[..., :kept]
+    image, now = as_floats(picture).permute(2, 0, 1), before.permute(2, 0, 1).reshape(2, 3, height, width)
+    shares = torch.stack([matte, 1 - matte])[:, None]
     squares = shares.square()
     weights, steadiness = squares + LEAST, squares.sum(0) + RESERVE
     total = window_sums(weights, 1)
     for _ in range(ROUNDS):
-        colors = window_sums(corrected(image, shares, steadiness, colors).mul_(weights), 1).div_(total)
-    return corrected(image, shares, steadiness, colors)
+        now = window_sums(corrected(image, shares, steadiness, now).mul_(weights), 1).div_(total)
+    return corrected(image, shares, steadiness, now).flatten(0, 1)[:kept].permute(1, 2, 0).contiguous()
+
+
+def _corrected(picture: Tensor, matte: Tensor, edge: Tensor, colors: Tensor, *, kept: int) -> Tensor:
+    """The same without spreading, which a large picture's pixels gain little from. Only those of the edge are computed.
+
+    Each starts from the coarser pixels around it that show most of a side.
+    """
+    height, width = matte.shape
+    refined = doubled(colors[..., :kept])[:height, :width]
+    rows, columns = edge.nonzero(as_tuple=True)
+    share = matte[rows, columns][:, None]
+    shares = torch.stack([share, 1 - share])
+    before = torch.stack([sampled(side, rows, columns) for side in _weighted(colors, matte)])
+    before = before[..., :3] / before[..., 3:]
+    image = as_floats(picture[rows, columns])
+    if kept == 6:  # what is solid or clear leads the finer level
+        whole = as_floats(picture)
+        refined[..., :3] = torch.where((matte > 0.5)[..., None], whole, refined[..., :3])
+        refined[..., 3:] = torch.where((matte < 0.5)[..., None], whole, refined[..., 3:])
+    found = corrected(image, shares, shares.square().sum(0) + EDGE_RESERVE, before)
+    refined[rows, columns] = found.transpose(0, 1).flatten(1)[:, :kept]
+    return refined
+
+
+def _weighted(colors: Tensor, matte: Tensor) -> list[Tensor]:
+    """F and B, (h, w, 4) each: the colour times its weight, and the weight, from a matte of twice the size."""
+    coarse = _halved(matte[..., None])
+    weights = [share.square() + LEAST for share in (coarse, 1 - coarse)]
+    return [
+        torch.cat([side * weight, weight], 2)
+        for side, weight in zip((colors[..., :3], colors[..., 3:]), weights, strict=True)
+    ]
+
+
+def sampled(planes: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """(P, C): (h, w, C) at P pixels of a picture of twice the size, bilinearly."""
+    if planes.is_cpu and len(rows):
+        short = -len(rows) % 1024  # OpenCV's maps are pictures, of limited height
+        x, y = (np.pad((each.float() - 0.5).div_(2).numpy(), (0, short)).reshape(-1, 1024) for each in (columns, rows))
+        found = cv2.remap(planes.numpy(), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return torch.from_numpy(found.reshape(-1, planes.shape[2])[: len(rows)])
+    height, width = planes.shape[:2]
+    grid = torch.stack([(columns + 0.5) / width, (rows + 0.5) / height], 1) - 1
+    planes = planes.permute(2, 0, 1)[None]
+    return F.grid_sample(planes, grid[None, None], padding_mode="border", align_corners=False)[0, :, 0].T
 
 
 def corrected(image: Tensor, shares: Tensor, steadiness: Tensor, colors: Tensor) -> Tensor:
@@ -128,39 +174,45 @@ def corrected(image: Tensor, shares: Tensor, steadiness: Tensor, colors: Tensor)
     foreground flickers no more than the footage.
 
     Args:
-        image: (3, h, w).
-        shares: (2, 1, h, w): α and 1 − α.
-        steadiness: (1, h, w): α² + (1 − α)² + R.
-        colors: (2, 3, h, w): F₀ and B₀.
+        image: The picture's colours, of any shape.
+        shares: α and 1 − α, stacked, that broadcast to it.
+        steadiness: α² + (1 − α)² + R, that broadcasts to it.
+        colors: F₀ and B₀, stacked.
     """
     missing = torch.addcmul(image, shares[0], colors[0], value=-1).addcmul_(shares[1], colors[1], value=-1)
     return torch.addcmul(colors, shares, missing.div_(steadiness)).clamp_(0, 1)
 
 
 def _mean(image: Tensor, share: Tensor) -> Tensor:
-    """(1, 3, 1, 1): the mean colour of the pixels that show most of a side."""
+    """(3,): the mean colour of the pixels that show most of a side."""
     weight = share.pow(4) + LEAST
-    return (image * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True)
+    return (image * weight).sum((0, 1)) / weight.sum((0, 1))
 
 
 def _halved(x: Tensor) -> Tensor:
-    """Means of 2×2 pixels; an odd last row or column counts twice."""
-    height, width = x.shape[-2:]
-    if height % 2 or width % 2:
-        x = F.pad(x, (0, width % 2, 0, height % 2), mode="replicate")
-    rows = x[..., ::2, :] + x[..., 1::2, :]
-    return (rows[..., ::2] + rows[..., 1::2]).div_(4)
+    """(⌈H/2⌉, ⌈W/2⌉, C): means of 2×2 pixels, in x's type; an odd last row or column counts twice."""
+    height, width = x.shape[:2]
+    if x.is_cpu:
+        even = (
+            cv2.copyMakeBorder(x.numpy(), 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+            if height % 2 or width % 2
+            else x.contiguous().numpy()
+        )
+        half = cv2.resize(even, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        return torch.from_numpy(half).reshape((height + 1) // 2, (width + 1) // 2, -1)
+    planes = as_floats(x).permute(2, 0, 1)[None]
+    planes = F.pad(planes, (0, width % 2, 0, height % 2), mode="replicate")
+    return F.avg_pool2d(planes, 2)[0].permute(1, 2, 0)
 
 
-def doubled(x: Tensor, window: Window) -> Tensor:
-    """What a window shows of ``x`` at twice its size."""
-    rows, columns = window[1:]
-    top, left = max(rows.start // 2 - 1, 0), max(columns.start // 2 - 1, 0)
-    near = x[..., top : rows.stop // 2 + 2, left : columns.stop // 2 + 2]
-    if near.is_cpu and near.dtype == torch.float32:  # OpenCV takes a tenth of the time
-        pixels = cv2.resize(near[0].permute(1, 2, 0).numpy(), None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
-        doubled = torch.from_numpy(pixels).permute(2, 0, 1)[None]
-    else:
-        near = near.contiguous(memory_format=torch.channels_last)  # the layout of decoded frames and of writers
-        doubled = F.interpolate(near, scale_factor=2, mode="bilinear")
-    return doubled[..., rows.start - 2 * top : rows.stop - 2 * top, columns.start - 2 * left : columns.stop - 2 * left]
+def doubled(x: Tensor) -> Tensor:
+    """(2h, 2w, C): (h, w, C) at twice its size, bilinearly."""
+    if x.is_cpu:  # OpenCV takes a tenth of the time
+        pixels = cv2.resize(x.contiguous().numpy(), None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
+        return torch.from_numpy(pixels).reshape(2 * x.shape[0], 2 * x.shape[1], -1)
+    return F.interpolate(x.permute(2, 0, 1)[None], scale_factor=2, mode="bilinear")[0].permute(1, 2, 0).contiguous()
+
+
+def as_floats(x: Tensor) -> Tensor:
+    """Integers of the full range as float32 in [0, 1]; floats as float32."""
+    return x.float() if x.is_floating_point() else x.float().div_(2 ** (8 * x.element_size()) - 1)
