@@ -37,7 +37,6 @@ LEVELS = {
     "run": 8,
     "live": 8,
     "api": 9,
-    "bench": 9,
     "cli": 10,
     "__main__": 11,
 }

@@ -17,7 +17,7 @@ from streammatte.options.field import like, option, options_of
 from streammatte.refusals import proposed
 
 if TYPE_CHECKING:
-    from streammatte.bench import Bench
+    from streammatte.cli.measuring import Bench
     from streammatte.cli.terminal import Terminal
     from streammatte.frame import StreamInfo
     from streammatte.media.write.output import TextFile
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str]) -> int:
     if height % 2 or width % 2 or not (64 <= height <= 8192 and 64 <= width <= 8192):
         refuse(COMMAND, f"--clip-size: expected even sides from 64 to 8192, got {width}x{height}", COMMAND.prog)
 
-    from streammatte.bench import bench, write_clip
+    from streammatte.cli.measuring import bench, write_clip
     from streammatte.cli.terminal import Terminal
 
     # Opened before the work: a name that cannot be written is refused at once.
