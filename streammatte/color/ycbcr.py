@@ -12,7 +12,7 @@ lies midway between columns, too (type 1).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -169,7 +169,7 @@ def _rgb_of(stored: StoredSamples) -> Samples:
     affine = ycbcr_to_rgb(stored.matrix, stored.bits, full_range=stored.full_range, peak=peak)
     rgb: Samples = np.empty((height, width, 3), luma.dtype)
     for rows in strips(height):
-        full = [_upsampled_rows(plane, rows, width, height, centred=stored.centred) for plane in chroma]
+        full = [upsampled_rows(plane, rows, width, height, centred=stored.centred) for plane in chroma]
         rgb[rows] = cv2.transform(cv2.merge([luma[rows], *full]), affine)
     return rgb
 
@@ -232,11 +232,11 @@ def upsampled(plane: Samples, width: int, height: int, *, centred: bool) -> Samp
         return plane
     full: Samples = np.empty((height, width), plane.dtype)
     for rows in strips(height):
-        full[rows] = _upsampled_rows(plane, rows, width, height, centred=centred)
+        full[rows] = upsampled_rows(plane, rows, width, height, centred=centred)
     return full
 
 
-def _upsampled_rows(plane: Samples, rows: slice, width: int, height: int, *, centred: bool) -> Samples:
+def upsampled_rows(plane: Samples, rows: slice, width: int, height: int, *, centred: bool) -> Samples:
     """Some rows of what :func:`upsampled` returns."""
     if plane.shape == (height, width):
         return plane[rows]
@@ -298,13 +298,23 @@ def _between(share: int) -> NDArray[np.float64]:
     return np.convolve(np.full(share, 1 / share), [0.5, 0.5]) if share > 1 else np.ones(1)
 
 
-def planes_from_rgb(rgb: Samples, matrix: int, bits: int, *, full_range: bool = False) -> tuple[Samples, ...]:
-    """(H, W, 3) RGB as three (H, W) planes of Y'CbCr 4:4:4, rounded to ``bits`` bits."""
+def planes_from_rgb(
+    rgb: Samples, matrix: int, bits: int, *, full_range: bool = False, places: Sequence[Samples] | None = None
+) -> tuple[Samples, ...]:
+    """(H, W, 3) RGB as three (H, W) planes of Y'CbCr 4:4:4, rounded to ``bits`` bits.
+
+    Args:
+        rgb: uint8 or uint16 that span their type.
+        matrix, bits, full_range: Of the Y'CbCr.
+        places: Planes that are filled and returned if they have that size.
+    """
     peak = int(np.iinfo(rgb.dtype).max)
     affine = rgb_to_ycbcr(matrix, bits, full_range=full_range, peak=peak)
     if bits > 8 and rgb.dtype == np.uint8:
         rgb = rgb.astype(np.uint16)
     samples: Samples = cv2.transform(rgb, affine)
     if bits <= 8 and samples.dtype != np.uint8:
-        samples = samples.astype(np.uint8)
+        samples = cv2.convertScaleAbs(samples)
+    if places is not None and all(place.shape == rgb.shape[:2] for place in places):
+        return tuple(cv2.split(samples, list(places)))
     return tuple(cv2.split(samples))
