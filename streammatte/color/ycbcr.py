@@ -314,7 +314,7 @@ def planes_from_rgb(
         rgb = rgb.astype(np.uint16)
     samples: Samples = cv2.transform(rgb, affine)
     if bits <= 8 and samples.dtype != np.uint8:
-        samples = cv2.convertScaleAbs(samples)
+        samples = samples.astype(np.uint8)
     if places is not None and all(place.shape == rgb.shape[:2] for place in places):
         return tuple(cv2.split(samples, list(places)))
     return tuple(cv2.split(samples))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from streammatte.color.codes import SRGB, is_light
 from streammatte.color.linear import from_linear
-from streammatte.color.ycbcr import Samples
+from streammatte.color.ycbcr import Samples, strips
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -155,7 +155,12 @@ class IntegerPictures:
 
         cutout = in_srgb(cutout, self._converts_from)
         rgb = at_depth(picture(cutout, self.contents, curve=self._curve), self.bits)
-        return cv2.merge([*cv2.split(rgb), matte]) if self.kind == "RGBA" else rgb
+        if self.kind != "RGBA":
+            return rgb
+        rgba: Samples = np.empty((*matte.shape, 4), dtype)
+        for rows in strips(len(matte)):
+            cv2.merge([*cv2.split(rgb[rows]), matte[rows]], rgba[rows])
+        return rgba
 
 
 def picture(cutout: Cutout, contents: Contents, *, curve: int | None = None) -> Samples:
@@ -254,7 +259,7 @@ def stepped(values: NDArray[np.float32], peak: int) -> NDArray[np.float32]:
     return np.rint(scaled, out=scaled)
 
 
-def opacity(cutout: Cutout) -> NDArray[np.float32]:
-    """(H, W) alpha as an array, contiguous, in [0, 1]."""
-    alpha = np.ascontiguousarray(cutout.alpha.detach().cpu().numpy(), dtype=np.float32)
+def opacity(cutout: Cutout, rows: slice = slice(None)) -> NDArray[np.float32]:
+    """(H, W) alpha, or some of its rows, as an array, contiguous, in [0, 1]."""
+    alpha = np.ascontiguousarray(cutout.alpha[rows].detach().cpu().numpy(), dtype=np.float32)
     return np.clip(alpha, 0, 1)

@@ -64,7 +64,7 @@ class CutoutPainter:
             target, height = plane_view(frame.planes[3], self._bits), len(cutout.alpha)
             for rows in strips(height):
                 (place,) = self._places([target], rows, height)
-                place[:] = _padded(stepped(opacity(rows_of(cutout, rows)), 2**self._bits - 1), place)
+                place[:] = _padded(stepped(opacity(cutout, rows), 2**self._bits - 1), place)
         return frame
 
     def _colors(self, cutout: Cutout) -> av.VideoFrame:
