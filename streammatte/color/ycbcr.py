@@ -12,6 +12,7 @@ lies midway between columns, too (type 1).
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -34,6 +35,9 @@ from streammatte.frame import UNSPECIFIED, ColorSpec, StoredSamples
 
 # Names of planar formats, by how many luma columns and rows share a chroma sample.
 _SUBSAMPLING = {(1, 1): "444", (2, 1): "422", (2, 2): "420", (1, 2): "440", (4, 1): "411", (4, 4): "410"}
+
+STRIP = 64
+"""Rows that are converted at a time, a multiple of the rows that share a chroma sample."""
 
 _CENTRED = ("mjpeg", "mpeg1video", "webp")
 
@@ -161,10 +165,13 @@ def _rgb_of(stored: StoredSamples) -> Samples:
     """(H, W, 3), not turned."""
     luma, *chroma = stored.planes
     height, width = luma.shape
-    full = [upsampled(plane, width, height, centred=stored.centred) for plane in chroma]
     peak = 255 if stored.bits == 8 else 65535
     affine = ycbcr_to_rgb(stored.matrix, stored.bits, full_range=stored.full_range, peak=peak)
-    return cv2.transform(cv2.merge([luma, *full]), affine)
+    rgb: Samples = np.empty((height, width, 3), luma.dtype)
+    for rows in strips(height):
+        full = [upsampled_rows(plane, rows, width, height, centred=stored.centred) for plane in chroma]
+        rgb[rows] = cv2.transform(cv2.merge([luma[rows], *full]), affine)
+    return rgb
 
 
 def _widened(samples: Samples, bits: int) -> Samples:
@@ -172,6 +179,12 @@ def _widened(samples: Samples, bits: int) -> Samples:
     if bits in (8, 16):
         return samples
     return cv2.transform(samples, np.eye(3) * (65535 / (2**bits - 1)))
+
+
+def strips(height: int) -> Iterator[slice]:
+    """A picture's rows in strips of ``STRIP``, whose intermediate results stay in the processor's cache."""
+    for begin in range(0, height, STRIP):
+        yield slice(begin, min(begin + STRIP, height))
 
 
 def ycbcr_planes(frame: av.VideoFrame, bits: int, unpacker: VideoReformatter, *, full_range: bool) -> list[Samples]:
@@ -215,20 +228,37 @@ def upsampled(plane: Samples, width: int, height: int, *, centred: bool) -> Samp
     Args:
         centred: Chroma lies midway between its columns, not on the first of them; between rows it always does.
     """
-    rows, columns = plane.shape
-    across, down = _share(width, columns), _share(height, rows)
-    if across == down == 1:
+    if plane.shape == (height, width):
         return plane
-    if plane.dtype == np.uint16 and across == 2 and down <= 2 and not centred:
-        return _doubled(plane, down)[:height, :width]
-    repeated = cv2.resize(plane, (columns * across, rows * down), interpolation=cv2.INTER_NEAREST)[:height, :width]
+    full: Samples = np.empty((height, width), plane.dtype)
+    for rows in strips(height):
+        full[rows] = upsampled_rows(plane, rows, width, height, centred=centred)
+    return full
+
+
+def upsampled_rows(plane: Samples, rows: slice, width: int, height: int, *, centred: bool) -> Samples:
+    """Some rows of what :func:`upsampled` returns."""
+    if plane.shape == (height, width):
+        return plane[rows]
+    across, down = _share(width, plane.shape[1]), _share(height, plane.shape[0])
+    # Between rows, the nearest chroma sample on either side has a weight.
+    first = max(0, rows.start // down - 1)
+    part = plane[first : -(-rows.stop // down) + 1]
+    own = slice(rows.start - first * down, rows.stop - first * down)
+    if part.dtype == np.uint16 and across == 2 and down <= 2 and not centred:
+        return _doubled(part, down)[own, :width]
+    size = plane.shape[1] * across, len(part) * down
+    repeated = cv2.resize(part, size, interpolation=cv2.INTER_NEAREST)[:, :width]
     beside = _between(across) if centred else np.full(across, 1 / across)
     anchor = (-1 if centred else 0, -1)
-    return cv2.sepFilter2D(repeated, -1, beside, _between(down), anchor=anchor, borderType=cv2.BORDER_REPLICATE)
+    full: Samples = cv2.sepFilter2D(
+        repeated, -1, beside, _between(down), anchor=anchor, borderType=cv2.BORDER_REPLICATE
+    )
+    return full[own]
 
 
 def _doubled(plane: Samples, down: int) -> Samples:
-    """:func:`upsampled` for 16-bit samples on even columns, in a third of the time.
+    """A plane of 16-bit samples on even columns, upsampled in a third of the time.
 
     OpenCV's doubling puts rows where they lie. Even columns are the samples themselves, odd ones are means; floats hold
     both exactly until rounded.
@@ -268,8 +298,16 @@ def _between(share: int) -> NDArray[np.float64]:
     return np.convolve(np.full(share, 1 / share), [0.5, 0.5]) if share > 1 else np.ones(1)
 
 
-def planes_from_rgb(rgb: Samples, matrix: int, bits: int, *, full_range: bool = False) -> tuple[Samples, ...]:
-    """(H, W, 3) RGB as three (H, W) planes of Y'CbCr 4:4:4, rounded to ``bits`` bits."""
+def planes_from_rgb(
+    rgb: Samples, matrix: int, bits: int, *, full_range: bool = False, places: Sequence[Samples] | None = None
+) -> tuple[Samples, ...]:
+    """(H, W, 3) RGB as three (H, W) planes of Y'CbCr 4:4:4, rounded to ``bits`` bits.
+
+    Args:
+        rgb: uint8 or uint16 that span their type.
+        matrix, bits, full_range: Of the Y'CbCr.
+        places: Planes that are filled and returned if they have that size.
+    """
     peak = int(np.iinfo(rgb.dtype).max)
     affine = rgb_to_ycbcr(matrix, bits, full_range=full_range, peak=peak)
     if bits > 8 and rgb.dtype == np.uint8:
@@ -277,4 +315,6 @@ def planes_from_rgb(rgb: Samples, matrix: int, bits: int, *, full_range: bool = 
     samples: Samples = cv2.transform(rgb, affine)
     if bits <= 8 and samples.dtype != np.uint8:
         samples = samples.astype(np.uint8)
+    if places is not None and all(place.shape == rgb.shape[:2] for place in places):
+        return tuple(cv2.split(samples, list(places)))
     return tuple(cv2.split(samples))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from streammatte.color.codes import SRGB, is_light
 from streammatte.color.linear import from_linear
-from streammatte.color.ycbcr import Samples
+from streammatte.color.ycbcr import Samples, strips
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -155,7 +155,12 @@ class IntegerPictures:
 
         cutout = in_srgb(cutout, self._converts_from)
         rgb = at_depth(picture(cutout, self.contents, curve=self._curve), self.bits)
-        return cv2.merge([*cv2.split(rgb), matte]) if self.kind == "RGBA" else rgb
+        if self.kind != "RGBA":
+            return rgb
+        rgba: Samples = np.empty((*matte.shape, 4), dtype)
+        for rows in strips(len(matte)):
+            cv2.merge([*cv2.split(rgb[rows]), matte[rows]], rgba[rows])
+        return rgba
 
 
 def picture(cutout: Cutout, contents: Contents, *, curve: int | None = None) -> Samples:
@@ -223,7 +228,7 @@ def _paired(rgb: Samples, alpha: NDArray[np.float32], layout: Content) -> Sample
 def at_depth(rgb: Samples, bits: int) -> Samples:
     """In 8 or 16 bits, white staying white: a factor of 257."""
     if bits == 8 and rgb.dtype == np.uint16:
-        return ((rgb.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        return np.asarray(cv2.convertScaleAbs(rgb, alpha=1 / 257), np.uint8)
     if bits == 16 and rgb.dtype == np.uint8:
         return rgb.astype(np.uint16) * np.uint16(257)
     return rgb
@@ -243,8 +248,8 @@ def quantised(rgb: Tensor | NDArray[Any]) -> Samples:
     picture = rgb if isinstance(rgb, np.ndarray) else pixels_of(rgb)
     if np.issubdtype(picture.dtype, np.integer):
         return picture
-    # One pass that scales, rounds and saturates. OpenCV's stubs leave out that it takes a scalar for each channel.
-    steps: Samples = cv2.multiply(picture, (65535.0,) * 4, dtype=cv2.CV_16U)  # type: ignore[call-overload]
+    # One pass that scales, rounds and saturates, in half the time of OpenCV's multiplication by a scalar.
+    steps: Samples = cv2.addWeighted(picture, 65535.0, picture, 0, 0, dtype=cv2.CV_16U)
     return steps
 
 
@@ -254,7 +259,7 @@ def stepped(values: NDArray[np.float32], peak: int) -> NDArray[np.float32]:
     return np.rint(scaled, out=scaled)
 
 
-def opacity(cutout: Cutout) -> NDArray[np.float32]:
-    """(H, W) alpha as an array, contiguous, in [0, 1]."""
-    alpha = np.ascontiguousarray(cutout.alpha.detach().cpu().numpy(), dtype=np.float32)
+def opacity(cutout: Cutout, rows: slice = slice(None)) -> NDArray[np.float32]:
+    """(H, W) alpha, or some of its rows, as an array, contiguous, in [0, 1]."""
+    alpha = np.ascontiguousarray(cutout.alpha[rows].detach().cpu().numpy(), dtype=np.float32)
     return np.clip(alpha, 0, 1)

@@ -6,13 +6,16 @@ beyond black and white, and round twice.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from streammatte.color.codes import BT709, is_light, matrix_for, spans_whole_range
-from streammatte.color.ycbcr import Samples, plane_view, planes_from_rgb, subsampled, upsampled
+from streammatte.color.ycbcr import Samples, plane_view, planes_from_rgb, strips, subsampled, upsampled, upsampled_rows
 from streammatte.frame import Cutout, StoredSamples, StreamInfo
 from streammatte.media.write.composing import Contents, opacity, picture, quantised, stepped
 from streammatte.media.write.encoding import Encoding
@@ -50,6 +53,7 @@ class CutoutPainter:
         self._contents = contents
         straight = contents.part == "plate" and contents.alpha == "straight"
         self._stores_own_colours = contents.background is None and (straight or contents.part == "foreground")
+        self._in_strips = contents.background is None and contents.part in ("plate", "foreground")
         self._curve = BT709 if is_light(info.color) else None  # video is not stored in linear light
 
     def __call__(self, cutout: Cutout) -> av.VideoFrame:
@@ -57,28 +61,43 @@ class CutoutPainter:
             return self._matte(cutout)
         frame = self._colors(cutout)
         if self._has_alpha:
-            alpha = stepped(opacity(cutout), 2**self._bits - 1)
-            plane_view(frame.planes[3], self._bits)[:] = self._padded(alpha)
+            target, height = plane_view(frame.planes[3], self._bits), len(cutout.alpha)
+            for rows in strips(height):
+                (place,) = self._places([target], rows, height)
+                place[:] = _padded(stepped(opacity(cutout, rows), 2**self._bits - 1), place)
         return frame
 
     def _colors(self, cutout: Cutout) -> av.VideoFrame:
         frame = av.VideoFrame(self._width, self._height, self._pixels.name)
         targets = [plane_view(plane, self._bits) for plane in frame.planes[:3]]
         stored = self._stored(cutout)
-        if stored is not None and cutout.foreground is None:
-            for target, samples in zip(targets, self._own(stored, targets), strict=True):
-                target[:] = samples
-            return frame
-        rgb = picture(cutout, self._contents, curve=self._curve)
-        planes = planes_from_rgb(rgb, self._matrix, self._bits, full_range=self.full_range)
-        for target, samples in zip(targets, planes, strict=True):
-            target[:] = subsampled(self._padded(samples), target.shape[1], target.shape[0])
-        if stored is not None and (mask := own_colors(cutout, rgb)).any():
-            mask = self._padded(mask)
-            masks = [mask, *own_chroma(mask, targets[1].shape)]
-            for target, samples, where in zip(targets, self._own(stored, targets), masks, strict=True):
-                cv2.copyTo(samples, where, target)
+        own = None if stored is None else OwnSamples(stored, targets[1].shape, self._bits, full_range=self.full_range)
+        whole = None if self._in_strips else picture(cutout, self._contents, curve=self._curve)
+        height = cutout.frame.height if whole is None else len(whole)
+        for rows in strips(height):
+            places = self._places(targets, rows, height)
+            if own is not None and cutout.foreground is None:
+                for place, samples in zip(places, own.rows(rows), strict=True):
+                    place[:] = _padded(samples, place)
+                continue
+            part = rows_of(cutout, rows) if whole is None else cutout
+            rgb = picture(part, self._contents, curve=self._curve) if whole is None else whole[rows]
+            planes = planes_from_rgb(rgb, self._matrix, self._bits, full_range=self.full_range, places=places)
+            for place, samples in zip(places, planes, strict=True):
+                if samples is not place:
+                    place[:] = subsampled(_padded(samples, places[0]), place.shape[1], place.shape[0])
+            if own is not None and (mask := own_colors(part, rgb)).any():
+                mask = _padded(mask, places[0])
+                masks = [mask, *own_chroma(mask, places[1].shape)]
+                for place, samples, where in zip(places, own.rows(rows), masks, strict=True):
+                    cv2.copyTo(_padded(samples, place), where, place)
         return frame
+
+    def _places(self, targets: list[Samples], rows: slice, height: int) -> list[Samples]:
+        """Where a strip of a picture of that height is stored; the last one goes on to the frame's end."""
+        end = self._height if rows.stop == height else rows.stop
+        shares = [-(-self._height // len(target)) for target in targets]  # luma rows to one of the plane's
+        return [target[rows.start // share : -(-end // share)] for target, share in zip(targets, shares, strict=True)]
 
     def _stored(self, cutout: Cutout) -> StoredSamples | None:
         """The source's own samples, if they can be copied where the cut-out's colours are the frame's."""
@@ -88,25 +107,29 @@ class CutoutPainter:
         padding = self._height - rgb.shape[1], self._width - rgb.shape[2]
         return stored if stored.matrix == self._matrix and max(padding) <= 1 else None
 
-    def _own(self, stored: StoredSamples, targets: list[Samples]) -> list[Samples]:
-        luma, *chroma = own_planes(stored, targets[1].shape, self._bits, full_range=self.full_range)
-        return [self._padded(luma), *chroma]
-
     def _matte(self, cutout: Cutout) -> av.VideoFrame:
         """Luma is alpha over the whole studio swing, so that white is white; chroma is neutral."""
         frame = av.VideoFrame(self._width, self._height, self._pixels.name)
         unit = 2 ** (self._bits - 8)
         luma = stepped(opacity(cutout), 219 * unit) + np.float32(16 * unit)
-        plane_view(frame.planes[0], self._bits)[:] = self._padded(luma)
+        target = plane_view(frame.planes[0], self._bits)
+        target[:] = _padded(luma, target)
         for plane in frame.planes[1:3]:
             plane_view(plane, self._bits)[:] = 128 * unit
         return frame
 
-    def _padded(self, samples: Samples | np.ndarray) -> np.ndarray:
-        height, width = samples.shape[:2]
-        if (width, height) == (self._width, self._height):
-            return samples
-        return cv2.copyMakeBorder(samples, 0, self._height - height, 0, self._width - width, cv2.BORDER_REPLICATE)
+
+def _padded(samples: Samples | np.ndarray, place: Samples) -> np.ndarray:
+    """As large as its place, by repeating the last row and column."""
+    rows, columns = (have - had for have, had in zip(place.shape, samples.shape[:2], strict=True))
+    return cv2.copyMakeBorder(samples, 0, rows, 0, columns, cv2.BORDER_REPLICATE) if rows or columns else samples
+
+
+def rows_of(cutout: Cutout, rows: slice) -> Cutout:
+    """A strip of a cut-out whose alpha has the frame's size."""
+    foreground = None if cutout.foreground is None else cutout.foreground[:, rows]
+    frame = replace(cutout.frame, rgb=cutout.frame.rgb[:, rows], samples=None)
+    return replace(cutout, frame=frame, alpha=cutout.alpha[rows], foreground=foreground)
 
 
 def own_colors(cutout: Cutout, foreground: Samples) -> NDArray[np.uint8]:
@@ -129,10 +152,8 @@ def own_chroma(own: Samples, shape: tuple[int, int]) -> tuple[Samples, Samples]:
     return own, own
 
 
-def own_planes(
-    stored: StoredSamples, chroma: tuple[int, int], bits: int, *, full_range: bool
-) -> tuple[Samples, Samples, Samples]:
-    """Y', Cb and Cr for an encoder, upright; planes that fit are not copied.
+class OwnSamples:
+    """The source's samples as an encoder takes them, upright; planes that fit are not copied.
 
     Depth and range are changed by exact scaling about black and neutral, rounded once. Chroma on the wanted grid
     stays; other chroma is interpolated to luma's grid and, if needed, filtered down from there.
@@ -142,17 +163,32 @@ def own_planes(
         chroma: (H, W) of the wanted chroma planes, sited on even columns and between rows.
         bits, full_range: The wanted code values.
     """
-    luma, *others = (
-        _scaled(plane, stored, bits, full_range=full_range, chroma=place > 0)
-        for place, plane in enumerate(stored.planes)
-    )
-    if stored.upright is None and not stored.centred and others[0].shape == chroma:
-        return luma, others[0], others[1]
-    height, width = luma.shape
-    planes = [luma, *(upsampled(plane, width, height, centred=stored.centred) for plane in others)]
-    if stored.upright is not None:
-        planes = [np.ascontiguousarray(stored.upright(plane)) for plane in planes]
-    return planes[0], subsampled(planes[1], chroma[1], chroma[0]), subsampled(planes[2], chroma[1], chroma[0])
+
+    def __init__(self, stored: StoredSamples, chroma: tuple[int, int], bits: int, *, full_range: bool) -> None:
+        def scaled(plane: Samples, *, chroma: bool) -> Samples:
+            return _scaled(plane, stored, bits, full_range=full_range, chroma=chroma)
+
+        self._luma, *self._chroma = stored.planes
+        self._scaled_luma = partial(scaled, chroma=False)
+        self._chroma = [scaled(plane, chroma=True) for plane in self._chroma]
+        self._centred, self._wanted = stored.centred, chroma
+        self._fits = stored.upright is None and not stored.centred and self._chroma[0].shape == chroma
+        if stored.upright is not None:
+            height, width = self._luma.shape
+            full = [upsampled(plane, width, height, centred=stored.centred) for plane in self._chroma]
+            self._luma, *self._chroma = (np.ascontiguousarray(stored.upright(plane)) for plane in (self._luma, *full))
+
+    def rows(self, rows: slice) -> tuple[Samples, Samples, Samples]:
+        """Y', Cb and Cr of the luma rows in a slice, which begins where a chroma row does."""
+        height, width = self._luma.shape
+        down = -(-height // self._wanted[0])
+        first, last = rows.start // down, -(-rows.stop // down)
+        luma = self._scaled_luma(self._luma[rows])
+        if self._fits:
+            return luma, self._chroma[0][first:last], self._chroma[1][first:last]
+        full = [upsampled_rows(plane, rows, width, height, centred=self._centred) for plane in self._chroma]
+        blue, red = (subsampled(plane, self._wanted[1], last - first) for plane in full)
+        return luma, blue, red
 
 
 def _scaled(plane: Samples, stored: StoredSamples, bits: int, *, full_range: bool, chroma: bool) -> Samples:
