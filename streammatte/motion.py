@@ -194,29 +194,32 @@ class Motion:
 
         ``sharp``: cubic interpolation, which keeps a strand one pixel wide but may overshoot.
         """
-        places, order = self._at(flow), cv2.INTER_CUBIC if sharp else cv2.INTER_LINEAR
-        return np.asarray(cv2.remap(values, places, None, order, borderMode=cv2.BORDER_REPLICATE))  # type: ignore[call-overload]
+        return _taken(values, self._at(flow), cv2.INTER_CUBIC if sharp else cv2.INTER_LINEAR)
 
     def _at(self, flow: Plane) -> Plane:
         """(H, W, 2): each pixel's place in the other frame, (x, y)."""
         if self._places.shape != flow.shape:
             y, x = np.mgrid[: flow.shape[0], : flow.shape[1]].astype(np.float32)
             self._places = np.dstack([x, y])
-        return self._places + flow
+        return _plane(cv2.add(self._places, flow))
 
     def trust(self, here: View, there: View, flow: Plane) -> Plane:
         """(H, W) in [0, 1]: how well the other frame, moved here by ``flow``, explains this one.
 
         At an edge the subject decides, since the background may move differently; but only for what moves with it.
         """
-        difference = cv2.absdiff(relit(self.moved(there.rgba, flow), here.rgba), here.rgba)
+        at = self._at(flow)
+        difference = cv2.absdiff(relit(_taken(there.rgba, at), here.rgba), here.rgba)
         squares = cv2.multiply(difference, difference, dtype=cv2.CV_32F)
-        excess = cv2.transform(squares, SQUARES) / here.tolerance
-        excess = _near(excess * here.weight) / here.around
-        for along in cv2.split(flow):
-            excess += np.square((along - _near(along * here.weight) / here.around) / np.float32(SLACK))
+        excess = _plane(cv2.transform(squares, SQUARES)) / here.tolerance * here.weight
+        # The excess and the flow's two axes, averaged around each pixel in one pass.
+        flowing = (_plane(along) * here.weight for along in cv2.split(flow))
+        mean, *around = cv2.split(_near(_plane(cv2.merge([excess, *flowing]))))
+        excess = _plane(mean) / here.around
+        for along, near in zip(cv2.split(flow), around, strict=True):
+            excess += np.square((along - near / here.around) / np.float32(SLACK))
         height, width = here.luma.shape
-        within = cv2.inRange(self._at(flow), (-0.5, -0.5), (width - 0.5, height - 0.5))
+        within = cv2.inRange(at, (-0.5, -0.5), (width - 0.5, height - 0.5))
         return _plane(cv2.copyTo(cv2.exp(excess / np.float32(-2)), within))
 
     def _belief(self, flow: Plane, back: Plane, here: View, there: View) -> Plane:
@@ -261,6 +264,11 @@ def filled(values: Plane, belief: Plane) -> Plane:
         near, far = (cv2.GaussianBlur(own, (0, 0), sigma) for sigma in (NEAR, FAR))
         moments.append(own + np.float32(0.05) * near + np.float32(0.005) * far)
     return _plane(np.dstack([moment / moments[-1] for moment in moments[:-1]]))
+
+
+def _taken(values: NDArray[Any], at: Plane, order: int = cv2.INTER_LINEAR) -> NDArray[Any]:
+    """``values`` at places (x, y), (H, W, 2), or the border's beyond it."""
+    return np.asarray(cv2.remap(values, at, None, order, borderMode=cv2.BORDER_REPLICATE))  # type: ignore[call-overload]
 
 
 def _near(values: Plane) -> Plane:
