@@ -82,76 +82,83 @@ def _estimated(rgb: Tensor, alpha: Tensor, levels: int) -> Tensor:
     while len(pyramid) < levels:
         pyramid.append((_halved(pyramid[-1][0]), _halved(pyramid[-1][1][..., None])[..., 0]))
     image, matte = as_floats(pyramid[-1][0]), pyramid[-1][1][..., None]
-    means = torch.cat([_mean(image, share) for share in (matte, 1 - matte)])
-    colors = means.expand((image.shape[0] + 1) // 2, (image.shape[1] + 1) // 2, 6)
+    half = (image.shape[0] + 1) // 2, (image.shape[1] + 1) // 2, 3
+    colors = [_mean(image, share).expand(half) for share in (matte, 1 - matte)]
     for picture, matte in reversed(pyramid):
         edge = (matte > SOLID) & (matte < 1 - SOLID)
         refine = _spread if max(matte.shape) <= LARGE else _corrected
-        colors = refine(picture, matte, edge, colors, kept=3 if matte is pyramid[0][1] else 6)
-    foreground = colors * largest if largest > 1 else colors
-    if foreground.stride() != (3 * foreground.shape[1], 3, 1):  # OpenCV wants it so, even where a side is one pixel
-        foreground = foreground.clone(memory_format=torch.contiguous_format)
-    own, solid = rgb.permute(1, 2, 0), alpha > 1 - SOLID
-    if foreground.is_cpu:  # a tenth of the time
-        cv2.copyTo(as_floats(own).contiguous().numpy(), solid.view(torch.uint8).numpy(), foreground.numpy())
-        return foreground.permute(2, 0, 1)
-    return torch.where(solid[..., None], as_floats(own), foreground).permute(2, 0, 1)
+        colors = refine(picture, matte, edge, colors, kept=1 if matte is pyramid[0][1] else 2)
+    foreground = colors[0] * largest if largest > 1 else colors[0]
+    return _pasted(foreground, as_floats(rgb.permute(1, 2, 0)), alpha > 1 - SOLID).permute(2, 0, 1)
 
 
-def _spread(picture: Tensor, matte: Tensor, edge: Tensor, colors: Tensor, *, kept: int) -> Tensor:
+def _spread(picture: Tensor, matte: Tensor, edge: Tensor, colors: list[Tensor], *, kept: int) -> list[Tensor]:
     """One level: the coarser level's colours, spread and corrected; shares are squared, so that the purest pixels lead.
 
     Args:
         picture: (h, w, 3), floats or integers.
         matte: (h, w).
         edge: (h, w): where the matte is neither 0 nor 1; without any, the coarser level's colours are kept.
-        colors: (⌈h/2⌉, ⌈w/2⌉, 6): F and B.
-        kept: How many of the six to return, from the first: the finest level's B is not needed.
+        colors: F and B, (⌈h/2⌉, ⌈w/2⌉, 3) each.
+        kept: How many of the two to return: the finest level's B is not needed.
     """
     height, width = matte.shape
-    before = doubled(colors)[:height, :width]
+    before = [doubled(side)[:height, :width] for side in colors]
     if not edge.any():
-        return before[..., :kept]
-    image, now = as_floats(picture).permute(2, 0, 1), before.permute(2, 0, 1).reshape(2, 3, height, width)
+        return before[:kept]
+    image, now = as_floats(picture).permute(2, 0, 1), torch.stack([side.permute(2, 0, 1) for side in before])
     shares = torch.stack([matte, 1 - matte])[:, None]
     squares = shares.square()
     weights, steadiness = squares + LEAST, squares.sum(0) + RESERVE
     total = window_sums(weights, 1)
     for _ in range(ROUNDS):
         now = window_sums(corrected(image, shares, steadiness, now).mul_(weights), 1).div_(total)
-    return corrected(image, shares, steadiness, now).flatten(0, 1)[:kept].permute(1, 2, 0).contiguous()
+    return [side.permute(1, 2, 0).contiguous() for side in corrected(image, shares, steadiness, now)[:kept]]
 
 
-def _corrected(picture: Tensor, matte: Tensor, edge: Tensor, colors: Tensor, *, kept: int) -> Tensor:
+def _corrected(picture: Tensor, matte: Tensor, edge: Tensor, colors: list[Tensor], *, kept: int) -> list[Tensor]:
     """The same without spreading, which a large picture's pixels gain little from. Only those of the edge are computed.
 
     Each starts from the coarser pixels around it that show most of a side.
     """
     height, width = matte.shape
-    refined = doubled(colors[..., :kept])[:height, :width]
+    refined = [doubled(side)[:height, :width] for side in colors[:kept]]
+    if kept == 2:  # what is solid or clear leads the finer level
+        whole, solid = as_floats(picture), matte > 0.5
+        refined = [_pasted(side, whole, where) for side, where in zip(refined, (solid, ~solid), strict=True)]
     rows, columns = edge.nonzero(as_tuple=True)
-    share = matte[rows, columns][:, None]
-    shares = torch.stack([share, 1 - share])
-    before = torch.stack([sampled(side, rows, columns) for side in _weighted(colors, matte)])
-    before = before[..., :3] / before[..., 3:]
-    image = as_floats(picture[rows, columns])
-    if kept == 6:  # what is solid or clear leads the finer level
-        whole = as_floats(picture)
-        refined[..., :3] = torch.where((matte > 0.5)[..., None], whole, refined[..., :3])
-        refined[..., 3:] = torch.where((matte < 0.5)[..., None], whole, refined[..., 3:])
+    share = matte[rows, columns]
+    shares = torch.stack([share, 1 - share])[:, None]  # colours before pixels, from here on: rows of three are slow
+    coarse = _halved(matte[..., None])[..., 0]
+    before = torch.stack(
+        [_led(side, part, rows, columns) for side, part in zip(colors, (coarse, 1 - coarse), strict=True)]
+    )
+    image = as_floats(picture[rows, columns].T.contiguous())
     found = corrected(image, shares, shares.square().sum(0) + EDGE_RESERVE, before)
-    refined[rows, columns] = found.transpose(0, 1).flatten(1)[:, :kept]
+    for side, color in zip(refined, found, strict=False):
+        side[rows, columns] = color.T
     return refined
 
 
-def _weighted(colors: Tensor, matte: Tensor) -> list[Tensor]:
-    """F and B, (h, w, 4) each: the colour times its weight, and the weight, from a matte of twice the size."""
-    coarse = _halved(matte[..., None])
-    weights = [share.square() + LEAST for share in (coarse, 1 - coarse)]
-    return [
-        torch.cat([side * weight, weight], 2)
-        for side, weight in zip((colors[..., :3], colors[..., 3:]), weights, strict=True)
-    ]
+def _led(color: Tensor, share: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """(3, P): a side's colour at P pixels of a picture of twice the size, led by the pixels that show most of it."""
+    weight = share.square() + LEAST
+    if color.is_cpu:  # a third of the time
+        product = torch.from_numpy(cv2.multiply(color.contiguous().numpy(), cv2.merge([weight.numpy()] * 3)))
+    else:
+        product = color * weight[..., None]
+    return sampled(product, rows, columns).T / sampled(weight[..., None], rows, columns).T
+
+
+def _pasted(planes: Tensor, own: Tensor, where: Tensor) -> Tensor:
+    """``own`` where it is set, else ``planes``, which may be overwritten; (H, W, 3) and (H, W)."""
+    if not planes.is_cpu:
+        return torch.where(where[..., None], own, planes)
+    width = where.shape[1]  # OpenCV takes a tenth of the time
+    if planes.stride() != (3 * width, 3, 1):  # as it wants them, even where a side is one pixel
+        planes = planes.clone(memory_format=torch.contiguous_format)
+    cv2.copyTo(own.contiguous().numpy(), where.view(torch.uint8).numpy(), planes.numpy())
+    return planes
 
 
 def sampled(planes: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
