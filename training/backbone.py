@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from streammatte.models.nets.birefnet import IMAGENET_MEAN, IMAGENET_STD
 from streammatte.models.nets.efficientnet import LITE0, EfficientNetConfig
@@ -53,3 +53,18 @@ def converted(tensors: Mapping[str, Tensor], config: EfficientNetConfig = LITE0)
         for name, conv, norm in pairs:
             out[f"{ours}.{name}.weight"], out[f"{ours}.{name}.bias"] = folded(f"{theirs}.{conv}", f"{theirs}.{norm}")
     return out
+
+
+class FullPrecision(nn.Conv2d):
+    """A convolution that autocast leaves alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
+def full_precision_depthwise(backbone: nn.Module) -> None:
+    """Keep depthwise convolutions out of autocast: on a CPU their backward pass is four times slower in bfloat16."""
+    for module in backbone.modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1:
+            module.__class__ = FullPrecision

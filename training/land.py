@@ -42,6 +42,8 @@ def country(rng: np.random.Generator, photographs: Sequence[Views], size: int = 
         _bank(rng, picture, _covering(rng, photographs, size), base, sun)
         for _ in range(int(rng.poisson(1.2))):
             _boulder(rng, picture, rng.uniform(base - 0.1, 1.05), sun)
+        if rng.random() < 0.35:
+            _pile(rng, picture, rng.uniform(base, 1.0), sun)
     if rng.random() < 0.4:
         picture = blur(picture, rng.uniform(0.4, 2.0))
     return np.round(clip(picture) * 255).astype(np.uint8)
@@ -135,12 +137,40 @@ def _bank(rng: np.random.Generator, picture: Picture, covering: Picture, base: f
         picture *= 1 - dark * np.float32(rng.uniform(0.5, 0.9))
 
 
-def _boulder(rng: np.random.Generator, picture: Picture, bottom: float, sun: float) -> None:
-    """Draw a round stone or a slab with its shadow; in place."""
+def _pile(rng: np.random.Generator, picture: Picture, bottom: float, sun: float) -> None:
+    """Draw two to six stones of one rock that lean on each other, often before a dark hollow; in place.
+
+    Smooth and grey, such a pile looks much like an animal that sits there.
+    """
     size = picture.shape[0]
-    width = size * float(np.exp(rng.uniform(np.log(0.03), np.log(0.3))))
+    x, spread = rng.uniform(0, 1), rng.uniform(0.05, 0.2)
+    if rng.random() < 0.6:
+        dark = np.zeros((size, size), np.float32)
+        center = (int(x * size), int((bottom - spread * rng.uniform(0.3, 1.2)) * size))
+        axes = (int(size * spread * rng.uniform(0.6, 1.6)), int(size * spread * rng.uniform(0.6, 1.6)))
+        cv2.ellipse(dark, center, axes, float(rng.uniform(-40, 40)), 0, 360, 1.0, -1, cv2.LINE_AA)
+        picture *= 1 - blur(dark, size * rng.uniform(0.004, 0.03))[..., None] * np.float32(rng.uniform(0.6, 0.95))
+    rock = np.array(ROCKS[int(rng.integers(len(ROCKS)))], np.float32) * np.float32(rng.uniform(0.4, 1.5))
+    for _ in range(int(rng.integers(2, 7))):
+        at = bottom - abs(rng.normal(0, 0.4)) * spread
+        _boulder(rng, picture, at, sun, x=x + rng.normal(0, 0.7) * spread, width=spread * rng.uniform(0.4, 1.3), rock=rock)
+
+
+def _boulder(
+    rng: np.random.Generator,
+    picture: Picture,
+    bottom: float,
+    sun: float,
+    *,
+    x: float | None = None,
+    width: float | None = None,
+    rock: Picture | None = None,
+) -> None:
+    """Draw a round stone or a slab with its shadow; in place. Place, width (of the picture) and colour may be given."""
+    size = picture.shape[0]
+    width = size * (float(np.exp(rng.uniform(np.log(0.03), np.log(0.3)))) if width is None else width)
     height = width * rng.uniform(0.35, 1.2)
-    center = np.array([rng.uniform(-0.05, 1.05) * size, bottom * size - height / 2])
+    center = np.array([(rng.uniform(-0.05, 1.05) if x is None else x) * size, bottom * size - height / 2])
     turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     power = rng.choice([1.0, 0.75, 0.45])  # round to boxy: a superellipse
     outline = np.stack([np.sign(np.cos(turn)) * np.abs(np.cos(turn)) ** power * width / 2,
@@ -150,12 +180,14 @@ def _boulder(rng: np.random.Generator, picture: Picture, bottom: float, sun: flo
     cv2.fillPoly(mask, [np.round((outline + center) * 16).astype(np.int32)], 1.0, cv2.LINE_AA, 4)
     shadow = blur(np.roll(mask, int(height * 0.1), 0), max(1.0, width * 0.08))[..., None]
     picture *= 1 - shadow * np.float32(rng.uniform(0.2, 0.6))
-    y, x = np.mgrid[:size, :size].astype(np.float32)
-    u, v = (x - center[0]) / width * 2, (y - center[1]) / height * 2
+    down, across = np.mgrid[:size, :size].astype(np.float32)
+    u, v = (across - center[0]) / width * 2, (down - center[1]) / height * 2
     light = np.clip(0.75 + 0.35 * np.float32(sun) * u - 0.45 * v, 0.15, 1.5)
     if power < 0.6 and rng.random() < 0.7:  # a slab: a bright top and a dark front
         light = np.where(v < rng.uniform(-0.7, 0), 1.25, 0.65).astype(np.float32)
     grain = fractal(rng, size, max(4, int(6 * size / width)) if width > 20 else 30, 4, 0.8)[..., 0]
-    color = np.array(ROCKS[int(rng.integers(len(ROCKS)))], np.float32) * np.float32(rng.uniform(0.5, 1.4))
+    if rock is None:
+        rock = np.array(ROCKS[int(rng.integers(len(ROCKS)))], np.float32) * np.float32(rng.uniform(0.5, 1.4))
+    color = rock * np.float32(rng.uniform(0.85, 1.15))
     stone = color * (light * (1 + np.float32(rng.uniform(0.03, 0.25)) * grain))[..., None]
     picture += mask[..., None] * (stone.astype(np.float32) - picture)

@@ -131,6 +131,6 @@ class AsTheyAre:
         crop = cv2.warpAffine(source, fine, (2 * size, 2 * size), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
         crop = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
         rgb, alpha = np.ascontiguousarray(crop[..., :3]), crop[..., 3].astype(np.float32) / 255
-        if rng.random() < 0.35:
+        if rng.random() < 0.45:
             return rgb, alpha
         return expose(rng, rgb.astype(np.float32) / 255, alpha)
