@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from streammatte.models.nets.birefnet import IMAGENET_MEAN, IMAGENET_STD
-from streammatte.models.nets.efficientnet import LITE0, EfficientNetConfig
+from streammatte.models.nets.efficientnet import LITE0, ConvReLU6, EfficientNetConfig
 
 EPSILON = 1e-3  # of the published batch norms
 MEAN, DEVIATION = 0.498, 0.502
@@ -55,8 +55,8 @@ def converted(tensors: Mapping[str, Tensor], config: EfficientNetConfig = LITE0)
     return out
 
 
-class FullPrecision(nn.Conv2d):
-    """A convolution that autocast leaves alone."""
+class FullPrecision(ConvReLU6):
+    """The same, left alone by autocast."""
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
@@ -66,5 +66,5 @@ class FullPrecision(nn.Conv2d):
 def full_precision_depthwise(backbone: nn.Module) -> None:
     """Keep depthwise convolutions out of autocast: on a CPU their backward pass is four times slower in bfloat16."""
     for module in backbone.modules():
-        if isinstance(module, nn.Conv2d) and module.groups > 1:
+        if isinstance(module, ConvReLU6) and module.groups > 1:
             module.__class__ = FullPrecision

@@ -153,7 +153,9 @@ def _pile(rng: np.random.Generator, picture: Picture, bottom: float, sun: float)
     rock = np.array(ROCKS[int(rng.integers(len(ROCKS)))], np.float32) * np.float32(rng.uniform(0.4, 1.5))
     for _ in range(int(rng.integers(2, 7))):
         at = bottom - abs(rng.normal(0, 0.4)) * spread
-        _boulder(rng, picture, at, sun, x=x + rng.normal(0, 0.7) * spread, width=spread * rng.uniform(0.4, 1.3), rock=rock)
+        _boulder(
+            rng, picture, at, sun, x=x + rng.normal(0, 0.7) * spread, width=spread * rng.uniform(0.4, 1.3), rock=rock
+        )
 
 
 def _boulder(

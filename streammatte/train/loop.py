@@ -330,7 +330,7 @@ def train(
         for images, alphas in batches(maker, trainer, size, workers):
             losses.append(trainer.update(images, alphas))
             tick, last = time.monotonic(), tick
-            trainer.seconds += min(20.0, tick - last)
+            trainer.seconds += tick - last
             if trainer.step % every_steps == 0:
                 elapsed = time.monotonic() - began
                 log(
