@@ -120,6 +120,10 @@ class Frame:
     _seen: dict[tuple[int, int], Tensor] = field(default_factory=dict, init=False, repr=False)
     _seeing: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
+    def __repr__(self) -> str:
+        kind = str(self.rgb.dtype).removeprefix("torch.")
+        return f"Frame({self.index}, pts {self.pts}, {self.width}×{self.height} {kind})"
+
     @property
     def height(self) -> int:
         return self.rgb.shape[-2]
@@ -192,6 +196,11 @@ class Cutout:
     garbage: Tensor | None = None
     holdout: Tensor | None = None
     link: Link | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        height, width = self.alpha.shape[-2:]
+        parts = [name for name in ("foreground", "core", "garbage", "holdout") if getattr(self, name) is not None]
+        return f"Cutout({', '.join([f'frame {self.frame.index}', f'alpha {width}×{height}', *parts])})"
 
 
 class Source(Protocol):

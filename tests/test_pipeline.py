@@ -394,3 +394,12 @@ def test_a_new_thread_keeps_its_number_of_cores_when_another_one_sets_its_own() 
         set_elsewhere.set()
         thread.join(10)
     assert found == [1]
+
+
+def test_values_read_well_in_a_terminal() -> None:
+    frame = Frame(rgb=torch.zeros(3, 4, 6, dtype=torch.uint8), pts=512, index=7)
+    assert repr(frame) == "Frame(7, pts 512, 6×4 uint8)"
+    assert repr(Cutout(frame, torch.zeros(4, 6))) == "Cutout(frame 7, alpha 6×4)"
+    assert (
+        repr(Cutout(frame, torch.zeros(2, 3), foreground=frame.as_float())) == "Cutout(frame 7, alpha 3×2, foreground)"
+    )

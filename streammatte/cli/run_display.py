@@ -111,7 +111,7 @@ def _lines(summary: Summary) -> list[str]:
     frames = f"{summary.frames} frame{'s' * (summary.frames != 1)}"
     lines.append(f"{frames} in {duration(summary.seconds)}, {summary.rate:.1f} fps")
     if summary.mattes_read:
-        lines[-1] += f"; {summary.mattes_read} mattes read from the cache, {summary.mattes_computed} computed"
+        lines[-1] += f"; mattes read from the cache: {summary.mattes_read}, computed: {summary.mattes_computed}"
     noticed = _noticed(summary)
     return [*lines, f"noticed: {'; '.join(noticed)}"] if noticed else lines
 

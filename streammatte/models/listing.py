@@ -25,7 +25,7 @@ def list_models(console: Console, as_json: bool = False) -> None:
     table.add_column("model", no_wrap=True)
     table.add_column("here", no_wrap=True)
     table.add_column("input", justify="right", no_wrap=True)
-    table.add_column("licence", max_width=8)
+    table.add_column("licence", max_width=12)
     table.add_column("good at")
     for checkpoint, path in found:
         height, width = checkpoint.size

@@ -304,10 +304,11 @@ def _described(schedule: Schedule, summary: TuneSummary) -> str:
 
 
 def _has_bf16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bfloat16, which, unlike float16, needs no loss scaling."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device)[0] >= 8
-    return device.type == "cpu" and torch.cpu._is_amx_tile_supported()
+    """Whether a GPU multiplies bfloat16, which, unlike float16, needs no loss scaling.
+
+    Never on a CPU: with AMX, torch 2.13's backward pass in bfloat16 corrupts the heap for small networks.
+    """
+    return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8
 
 
 def _about(

@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     clip = write_clip(folder / "<b>&\"'.mp4", audio="aac", size=(96, 64))
     outputs = ["-o", str(folder / "out.mov"), "-o", str(folder / "out.webm"), "-o", str(folder / "cut.##.png")]
-    report = ["--report", str(folder / "page.html"), "--fail-on", "flicker=1000"]
+    report = ["--report", str(folder / "page.html"), "--fail-on", "flicker=1000", "--precision", "fp32"]
     assert main([str(clip), *outputs, *report, "--quiet", *QUICK]) == 0
     return folder
 

@@ -53,7 +53,7 @@ def choice_told(container: av.container.InputContainer, taken: av.VideoStream) -
         for each in videos
         if each is not taken
     )
-    return f"reading video stream {taken.index} of {len(videos)} ({_size(taken)}); left out: {others}"
+    return f"reading video stream {taken.index} ({_size(taken)}), one of {len(videos)}; left out: {others}"
 
 
 def left_out(container: av.container.InputContainer, *, timecode: bool) -> str | None:
