@@ -182,7 +182,7 @@ class Place:
         return replace(self, spec=camera.device, camera=camera)
 
     def open(self, size: tuple[int, int] | None, rate: Fraction | None) -> av.container.InputContainer:
-        """Open it; a camera is asked for that size, (H, W), and rate. :meth:`failure` translates errors."""
+        """Open it, at that size, (H, W), and rate if it is a camera. :meth:`failure` translates errors."""
         if self.kind == "pattern":
             return av.open(self.spec, format="lavfi")
         if self.kind == "file":
