@@ -15,7 +15,7 @@ pytestmark = pytest.mark.unit
 
 PACKAGE = Path(streammatte.__file__).parent
 
-# cli → bench, api → run, live → quality, train → pipeline → stages → models, media → color → frame → motion, options,
+# cli → bench, api → run, live → quality, train → pipeline, subject → stages → models, media → color → frame → motion, options,
 # errors.
 # A room may import from lower levels and from itself.
 LEVELS = {
@@ -28,6 +28,7 @@ LEVELS = {
     "models": 3,
     "stages": 4,
     "stride": 4,
+    "subject": 5,
     "pipeline": 5,
     "refusals": 5,
     "quality": 6,
