@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -19,7 +18,10 @@ from numpy.typing import NDArray
 
 from streammatte.motion import Motion, Picture, Plane, same_shot
 from streammatte.subject.contracts import Look, Looks, Prompt, Tracked
+from streammatte.subject.named import Named
 from streammatte.subject.palette import Palette
+from streammatte.subject.smoothing import along_edges, spread
+from streammatte.subject.thing import HIDDEN, Thing
 
 Labels = NDArray[np.float32]
 """(h, w, subjects + 2), sums to 1: the subjects, other foreground, background."""
@@ -106,11 +108,10 @@ class _Shelf:
         return Tracked(steps.astype(np.float32) / 255, confidence)
 
 
+FINE = 200  # pixels of the longer side: beyond, flow is computed at half size, which is as good here
 TRUSTED = 0.9  # most weight of what is carried
 FLOOR = 0.004  # chance of every label everywhere
 REACH = 0.05  # of the picture's diagonal: how far a label spreads where motion cannot be trusted
-STEADY = 0.7  # of its area: with less, its motion is not measured
-HIDDEN = 0.35  # of its area: with less, a thing is being hidden
 FIRM = 1.35  # exponent that keeps labels from blurring
 RIVALS = 4  # most other things that are followed, so that they are known when they come out from behind
 LARGE = 0.005  # of the picture: a smaller piece is not one of them
@@ -118,97 +119,18 @@ LOOKED_FOR = 4  # frames between searches for new ones
 APART = 4  # pixels, at half size, between things that do not touch
 
 
-@dataclass(slots=True)
-class _Thing:
-    """A subject, or another foreground object: its shape when it was last seen alone, and how it moves.
-
-    Attributes:
-        shape: (h, w), moved along since; ``None`` while it has not been named.
-        area: Of the whole, in pixels.
-        speed: Pixels a frame, (x, y).
-        unseen: Frames since it was hidden.
-        touched: Other things are so near that they may hide it.
-        seen: Share of the area.
-    """
-
-    shape: Plane | None = None
-    area: float = 0.0
-    speed: tuple[float, float] = (0.0, 0.0)
-    unseen: int = 0
-    touched: bool = False
-    seen: float = 1.0
-
-    def begin(self, mask: Plane) -> None:
-        self.shape, self.area, self.speed = mask, float(mask.sum()), (0.0, 0.0)
-        self.unseen, self.touched, self.seen = 0, False, 1.0
-
-    def follow(self, mask: Plane, flow: Plane, touched: bool, fits: Plane) -> None:
-        """Note the thing's mask in the next frame.
-
-        Args:
-            flow: To the frame before.
-            touched: As the attribute.
-            fits: (h, w): above 0 where the shape should cover, below where it should not.
-        """
-        assert self.shape is not None
-        area = float(mask.sum())
-        self.seen = min(1.0, area / max(1.0, self.area))
-        core = mask > 0.7
-        moved = np.array(self.speed)
-        if self.seen > STEADY and core.sum() > 40:
-            moved = -np.median(flow[core], axis=0)
-            share = 0.5 if self.speed == (0.0, 0.0) else 0.2
-            x, y = ((1 - share) * old + share * float(new) for old, new in zip(self.speed, moved, strict=True))
-            self.speed = x, y
-        self.unseen = 0 if area > HIDDEN * self.area else self.unseen + 1
-        self.touched = touched
-        if not touched and self.seen > STEADY:
-            self.shape, self.area = mask, area
-            return
-        self.shape = _shifted(self.shape, float(moved[0]), float(moved[1]))
-        if self.seen < 0.98 and not self.unseen:
-            x, y = _fitting(self.shape, fits)
-            self.shape = _shifted(self.shape, x, y)
-            self.speed = self.speed[0] + 0.1 * x, self.speed[1] + 0.1 * y
-        if self.seen > STEADY:  # limbs go on moving
-            self.shape += np.float32(0.1) * (mask - self.shape) * self.held()
-
-    def held(self) -> Plane:
-        """(h, w): where the thing may be, going by its shape."""
-        assert self.shape is not None
-        return np.minimum(np.float32(1.0), np.float32(1.25) * cv2.GaussianBlur(self.shape, (0, 0), 3))
-
-
-def _shifted(plane: Plane, x: float, y: float) -> Plane:
-    shift = np.array([[1, 0, x], [0, 1, y]], np.float32)
-    return np.asarray(cv2.warpAffine(plane, shift, plane.shape[::-1]), np.float32)
-
-
-def _fitting(shape: Plane, fits: Plane) -> tuple[float, float]:
-    """By how many pixels, (x, y), at most 8, a shape should move to cover what it should."""
-    small = cv2.resize(shape, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    wide = cv2.copyMakeBorder(
-        cv2.resize(fits, small.shape[::-1], interpolation=cv2.INTER_AREA), 4, 4, 4, 4, cv2.BORDER_CONSTANT
-    )
-    scores = cv2.matchTemplate(wide, small, cv2.TM_CCORR) / max(1.0, float(small.sum()))
-    off = np.arange(-4, 5, dtype=np.float32)
-    scores -= np.float32(2e-3) * (off[:, None] ** 2 + off[None] ** 2)
-    y, x = np.unravel_index(int(scores.argmax()), scores.shape)
-    return float(2 * off[x]) / 2, float(2 * off[y]) / 2
-
-
 class _Walk:
     """One way through the frames: labels are carried from each to the next."""
 
     def __init__(self, frame_size: tuple[int, int], names: Sequence[str], prompts: Sequence[Prompt]) -> None:
         self._frame_size, self._names, self._prompts = frame_size, names, prompts
-        self._motion = Motion()
+        self._motion = Motion(FINE)
         self._labels: Labels | None = None
         self._picture: Picture | None = None
         self._start()
 
     def _start(self) -> None:
-        self._things = [_Thing() for _ in self._names]
+        self._things = [Thing() for _ in self._names]
         self._palette = Palette(len(self._names) + 2)
         self._since = 0  # frames since the last prompt
 
@@ -246,14 +168,14 @@ class _Walk:
         )
         trust = np.float32(TRUSTED) * trust[..., None]
         height, width = matte.shape
-        near = _spread(carried, REACH * float(np.hypot(height, width)))
+        near = spread(carried, REACH * float(np.hypot(height, width)))
         self._expect(carried, near)
         _absorbed(carried, near)
         prior = trust * carried + (1 - trust) * near + np.float32(FLOOR)
         colour = self._palette.likelihoods(rgb)
         prior *= colour ** (1 - np.float32(0.75) * trust)
         prior *= _by_network(matte, len(self._things))
-        labels = _firm(_smoothed(prior / prior.sum(-1, keepdims=True), picture.luma))
+        labels = _firm(along_edges(prior / prior.sum(-1, keepdims=True), picture.luma))
         sure = labels.max(-1) > 0.8
         self._palette.learn(rgb, labels * sure[..., None], 0.06)
         touching = _touching(labels[..., :BACKGROUND])
@@ -270,7 +192,7 @@ class _Walk:
             if thing.shape is None:
                 continue
             if thing.unseen:  # the longer, the less is known of where it is
-                shape = _spread(thing.shape, 3 + min(40.0, 0.5 * thing.unseen))
+                shape = spread(thing.shape, 3 + min(40.0, 0.5 * thing.unseen))
                 near[..., n] = np.maximum(near[..., n], np.float32(0.35) * shape)
             elif n in held:
                 carried[..., n] *= np.float32(0.35) + np.float32(0.65) * held[n]
@@ -302,7 +224,7 @@ class _Walk:
             mask = np.where(where, labels[..., OTHER], 0)
             labels = np.insert(labels, len(self._things), mask, axis=-1)
             labels[..., OTHER] -= mask
-            thing = _Thing()
+            thing = Thing()
             thing.begin(mask)
             self._things.append(thing)
             self._palette.insert(len(self._things) - 1, rgb, mask)
@@ -317,7 +239,7 @@ class _Walk:
         for name in dict.fromkeys(prompt.subject for prompt in asked):
             n = self._names.index(name)
             own = [prompt for prompt in asked if prompt.subject == name]
-            mask = _Pointed(self._frame_size, rgb, matte).mask(own)
+            mask = Named(self._frame_size, rgb, matte).mask(own)
             rest = labels.copy()
             rest[..., n] = 0
             # What was the subject and is not any more goes back to where the network puts it.
@@ -366,128 +288,6 @@ def _by_network(matte: Plane, subjects: int) -> Plane:
     return np.dstack([*[ahead] * (subjects + 1), np.float32(1.0) - np.float32(0.94) * matte])
 
 
-def _spread(values: Plane, reach: float) -> Plane:
-    """Blurred widely, at a quarter of the size."""
-    height, width = values.shape[:2]
-    small = cv2.resize(values, (max(1, width // 4), max(1, height // 4)), interpolation=cv2.INTER_AREA)
-    small = cv2.GaussianBlur(small, (0, 0), reach / 4)
-    return np.asarray(cv2.resize(small, (width, height)), np.float32).reshape(values.shape)
-
-
-def _smoothed(labels: Labels, luma: NDArray[np.uint8], radius: int = 3, slack: float = 4e-4) -> Labels:
-    """Labels whose borders follow the picture's (guided filter: He, Sun and Tang 2010)."""
-    guide = (luma.astype(np.float32) / 255)[..., None]
-    size = (2 * radius + 1, 2 * radius + 1)
-
-    def mean(values: Plane) -> Plane:
-        return np.asarray(cv2.blur(values, size), np.float32).reshape(values.shape)
-
-    middle = mean(guide)
-    varying = mean(guide * guide) - middle * middle
-    average = mean(labels)
-    slope = (mean(labels * guide) - average * middle) / (varying + np.float32(slack))
-    return np.asarray((mean(slope) * guide + mean(average - slope * middle)).clip(0, 1), np.float32)
-
-
 def _firm(labels: Labels) -> Labels:
     powers = np.power(labels, np.float32(FIRM))
     return np.asarray(powers / (powers.sum(-1, keepdims=True) + np.float32(1e-9)), np.float32)
-
-
-class _Pointed:
-    """The mask that prompts mean in one frame.
-
-    Args:
-        frame_size: (H, W) that prompts refer to.
-        rgb: (h, w, 3).
-        matte: (h, w), the network's.
-    """
-
-    def __init__(self, frame_size: tuple[int, int], rgb: NDArray[np.uint8], matte: Plane) -> None:
-        self._rgb, self._matte = rgb, matte
-        self._scale = matte.shape[1] / frame_size[1], matte.shape[0] / frame_size[0]
-
-    def mask(self, prompts: Sequence[Prompt]) -> Plane:
-        painted = [prompt.mask for prompt in prompts if prompt.mask is not None]
-        boxes = [prompt for prompt in prompts if prompt.kind == "box"]
-        mask = self._in_box(boxes[-1]) if boxes else self._matte.copy()
-        points = [prompt for prompt in prompts if prompt.kind in ("point", "not-point")]
-        if points:
-            mask = self._by_points(points, mask)
-        height, width = mask.shape
-        for each in painted:
-            says = cv2.resize(np.nan_to_num(each), (width, height), interpolation=cv2.INTER_AREA)
-            known = cv2.resize((~np.isnan(each)).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-            mask = says + (1 - known) * mask
-        return np.asarray(mask.clip(0, 1), np.float32)
-
-    def _in_box(self, box: Prompt) -> Plane:
-        """The foreground in a box, without parts of others that reach into it."""
-        matte = self._matte
-        inside = self._boxed(box)
-        found = matte * inside
-        if found.sum() < 0.15 * inside.sum():  # the network does not see it
-            return self._cut(box, inside)
-        rest = matte * (1 - cv2.dilate(inside, np.ones((3, 3), np.uint8)))
-        if rest.sum() < 0.02 * found.sum():
-            return np.asarray(found, np.float32)
-        # Others continue outside of the box; their colours, and nearness to them, tell which pixels inside are theirs.
-        y, x = np.ogrid[: matte.shape[0], : matte.shape[1]]
-        x0, y0, x1, y1 = (float(v) * self._scale[i % 2] for i, v in enumerate(box.at))
-        central = np.exp(-2.0 * ((x - (x0 + x1) / 2) / max(1, (x1 - x0) / 2)) ** 2).astype(np.float32) + 0 * y
-        reach = max(2.0, 0.12 * (x1 - x0))
-        touching = np.minimum(1, 4 * _spread(np.asarray(rest, np.float32), reach))
-        share = central / (central + 0.6 * touching + np.float32(1e-6))
-        labels = np.dstack([found * share, rest + found * (1 - share), 1 - matte]).astype(np.float32)
-        for _ in range(2):
-            palette = Palette(3)
-            palette.learn(self._rgb, labels, 1.0)
-            colour = palette.likelihoods(self._rgb)
-            own, other = share * colour[..., 0], (1 - share) * colour[..., 1]
-            part = own / (own + other + np.float32(1e-9))
-            labels = np.dstack([found * part, rest + found * (1 - part), 1 - matte]).astype(np.float32)
-        return np.asarray(_smoothed(labels, np.ascontiguousarray(self._rgb[..., 1]))[..., 0] * inside, np.float32)
-
-    def _cut(self, box: Prompt, inside: Plane) -> Plane:
-        """By the picture alone (GrabCut: Rother, Kolmogorov and Blake 2004)."""
-        marks = np.where(inside > 0, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
-        if min((inside > 0).sum(), (inside <= 0).sum()) < 20:
-            return inside
-        cv2.setRNGSeed(0)
-        cv2.grabCut(self._rgb, marks, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
-        return np.asarray(marks & 1, np.float32)
-
-    def _boxed(self, box: Prompt) -> Plane:
-        x0, y0, x1, y1 = (round(float(v) * self._scale[i % 2]) for i, v in enumerate(box.at))
-        inside = np.zeros(self._matte.shape, np.float32)
-        inside[max(0, y0) : max(y0 + 1, y1), max(0, x0) : max(x0 + 1, x1)] = 1
-        return inside
-
-    def _by_points(self, points: Sequence[Prompt], mask: Plane) -> Plane:
-        """The parts of a mask that are nearer to points on the subject than to points that are not."""
-        height, width = mask.shape
-        marks = {"point": [], "not-point": []}  # type: dict[str, list[tuple[int, int]]]
-        for each in points:
-            x, y = (int(v * s) for v, s in zip(each.at, self._scale, strict=True))
-            marks[each.kind].append((min(max(y, 0), height - 1), min(max(x, 0), width - 1)))
-        near = {kind: self._distance(at, mask) for kind, at in marks.items()}
-        belongs = np.isfinite(near["point"]) & (near["point"] <= near["not-point"])
-        return np.asarray(np.where(belongs, np.maximum(mask, near["point"] < 4), 0), np.float32)
-
-    def _distance(self, seeds: Sequence[tuple[int, int]], mask: Plane) -> Plane:
-        """(h, w): geodesic distance from seeds inside of a mask, growing with differences of colour."""
-        far = np.full(mask.shape, np.inf, np.float32)
-        for seed in seeds:
-            far[seed] = 0
-        rgb = self._rgb.astype(np.float32) / 255
-        cost = np.where(mask > 0.3, 1, 60).astype(np.float32)
-        for _ in range(6):  # raster scans both ways
-            for rows, step in ((range(1, far.shape[0]), -1), (range(far.shape[0] - 2, -1, -1), 1)):
-                for y in rows:
-                    jump = 1 + 40 * np.abs(rgb[y] - rgb[y + step]).sum(-1)
-                    np.minimum(far[y], far[y + step] + cost[y] * jump, out=far[y])
-            for columns, step in ((range(1, far.shape[1]), -1), (range(far.shape[1] - 2, -1, -1), 1)):
-                for x in columns:
-                    jump = 1 + 40 * np.abs(rgb[:, x] - rgb[:, x + step]).sum(-1)
-                    np.minimum(far[:, x], far[:, x + step] + cost[:, x] * jump, out=far[:, x])
-        return np.where((mask > 0.3) | (far < 4), far, np.inf).astype(np.float32)
