@@ -30,7 +30,7 @@ LEVELS = {
     "stride": 4,
     "subject": 5,
     "pipeline": 5,
-    "refusals": 5,
+    "refusals": 6,
     "quality": 6,
     "train": 7,
     "cache": 6,
