@@ -22,6 +22,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import av
 import cv2
@@ -32,7 +33,7 @@ from numpy.typing import NDArray
 import streammatte
 from streammatte.frame import Frame
 from streammatte.motion import Plane
-from streammatte.subject.contracts import Look, Prompt, Tracker
+from streammatte.subject.contracts import Look, Prompt
 from streammatte.subject.flow import FlowTracker
 from training.photographs import cut_out, held_out, read
 
@@ -249,9 +250,20 @@ def mattes_at(mattes: Sequence[Plane]) -> list[Plane]:
     return [cv2.resize(matte, SIZE[::-1]) for matte in mattes]
 
 
-def followed(tracker: Tracker, looks: SceneLooks, prompts: Sequence[Prompt], mattes: Sequence[Plane]) -> list[Plane]:
-    """The mask of one subject, at the frames' size."""
-    return [cv2.resize(tracked[""].mask, SIZE[::-1]) for _, tracked in tracker(looks, prompts)]
+def followed(looks: SceneLooks, prompts: Sequence[Prompt]) -> list[Plane]:
+    """The tracker's masks of one subject, at the frames' size."""
+    return [cv2.resize(tracked[""].mask, SIZE[::-1]) for _, tracked in FlowTracker()(looks, prompts)]
+
+
+def cut_out_by_command(scene: Scene, prompts: Sequence[Prompt]) -> list[Plane]:
+    """The alpha of one subject, as the command writes it with everything on."""
+    with TemporaryDirectory() as folder:
+        clip, out = Path(folder) / "clip.mp4", Path(folder) / "out.mov"
+        encode(clip, scene.frames)
+        said = [f"box {','.join(str(round(v)) for v in each.at)} @{each.index}" for each in prompts]
+        streammatte.matte_video(clip, out, subject=said, model="birefnet-nano")
+        with av.open(str(out)) as video:
+            return [f.to_ndarray(format="rgba64le")[..., 3].astype(np.float32) / 65535 for f in video.decode(video=0)]
 
 
 def sheet(scene: Scene, masks: Sequence[Plane], every: int = 12) -> Picture:
@@ -272,6 +284,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=6)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--prompts", type=int, choices=[1, 3], default=1)
+    parser.add_argument("--masks", action="store_true", help="only the tracker's masks, without a run of the command")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep the network's mattes")
     parser.add_argument("--write", type=Path, metavar="DIR")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="sheets")
@@ -289,7 +302,8 @@ def main() -> None:
         looks = SceneLooks(each, mattes)
         sheets = []
         for who, visible in each.visible.items():
-            masks = followed(FlowTracker(), looks, prompts_for(visible, given.prompts), mattes)
+            prompts = prompts_for(visible, given.prompts)
+            masks = followed(looks, prompts) if given.masks else cut_out_by_command(each, prompts)
             others = [other for name, other in each.visible.items() if name != who]
             rows.append(scored(masks, visible, others))
             iou, share, longest = rows[-1]
@@ -315,22 +329,25 @@ def write(scene: Scene, folder: Path) -> None:
     """The scene as a clip, each person's visible mask as a lossless clip, and their boxes at frame 0."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = scene.name.replace(" ", "_")
-    clips: dict[str, Sequence[NDArray[np.uint8]]] = {f"{stem}.mp4": scene.frames}
+    encode(folder / f"{stem}.mp4", scene.frames)
     for who, seen in scene.visible.items():
-        clips[f"{stem}.{who}.mkv"] = [np.rint(each * 255).astype(np.uint8) for each in seen]
-    for name, pictures in clips.items():
-        with av.open(str(folder / name), "w") as out:
-            colour = pictures[0].ndim == 3
-            stream = out.add_stream("libx264" if colour else "ffv1", 24)
-            stream.height, stream.width = SIZE
-            stream.pix_fmt = "yuv420p" if colour else "gray"
-            if colour:
-                stream.options = {"crf": "16"}
-            for picture in pictures:
-                out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24" if colour else "gray")))
-            out.mux(stream.encode())
+        encode(folder / f"{stem}.{who}.mkv", [np.rint(255 * each).astype(np.uint8) for each in seen])
     prompts = {who: [(p.index, p.at) for p in prompts_for(seen, 3)] for who, seen in scene.visible.items()}
     (folder / f"{stem}.json").write_text(json.dumps(prompts))
+
+
+def encode(path: Path, pictures: Sequence[Picture]) -> None:
+    """H.264 of colours, lossless FFV1 of greys."""
+    with av.open(str(path), "w") as out:
+        colour = pictures[0].ndim == 3
+        stream = out.add_stream("libx264" if colour else "ffv1", 24)
+        stream.height, stream.width = SIZE
+        stream.pix_fmt = "yuv420p" if colour else "gray"
+        if colour:
+            stream.options = {"crf": "16"}
+        for picture in pictures:
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24" if colour else "gray")))
+        out.mux(stream.encode())
 
 
 if __name__ == "__main__":

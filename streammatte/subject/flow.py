@@ -105,7 +105,7 @@ class _Shelf:
             return None
         data, shape, confidence = self._kept.pop(key)
         steps = np.frombuffer(zlib.decompress(data), np.uint8).reshape(shape)
-        return Tracked(steps.astype(np.float32) / 255, confidence)
+        return Tracked(np.asarray(steps, np.float32) / np.float32(255), confidence)
 
 
 FINE = 200  # pixels of the longer side: beyond, flow is computed at half size, which is as good here
@@ -213,7 +213,7 @@ class _Walk:
             return labels
         other = np.ascontiguousarray(labels[..., OTHER] > 0.5).astype(np.uint8)
         taken = np.ascontiguousarray(labels[..., :OTHER].sum(-1) > 0.3).astype(np.uint8)
-        taken = cv2.dilate(taken, np.ones((9, 9), np.uint8))
+        taken = np.asarray(cv2.dilate(taken, np.ones((9, 9), np.uint8)), np.uint8)
         _, pieces, boxes, _ = cv2.connectedComponentsWithStats(other, connectivity=8)
         for piece in np.argsort(-boxes[1:, cv2.CC_STAT_AREA]) + 1:
             if boxes[piece, cv2.CC_STAT_AREA] < LARGE * other.size or len(self._things) >= len(self._names) + RIVALS:
@@ -232,14 +232,16 @@ class _Walk:
 
     def _named(self, asked: Sequence[Prompt], rgb: NDArray[np.uint8], matte: Plane, labels: Labels | None) -> Labels:
         """The labels, with the subjects named at this frame."""
-        if labels is None or len(self._names) == 1:
+        anew = all(any(_is_whole(p) for p in asked if p.subject == name) for name in self._names)
+        if labels is None or anew:
             self._start()
             labels = np.zeros((*matte.shape, len(self._names) + 2), np.float32)
             labels[..., OTHER], labels[..., BACKGROUND] = matte, 1 - matte
         for name in dict.fromkeys(prompt.subject for prompt in asked):
             n = self._names.index(name)
             own = [prompt for prompt in asked if prompt.subject == name]
-            mask = Named(self._frame_size, rgb, matte).mask(own)
+            known = labels[..., n].copy() if self._things[n].shape is not None else None
+            mask = Named(self._frame_size, rgb, matte).mask(own, known)
             rest = labels.copy()
             rest[..., n] = 0
             # What was the subject and is not any more goes back to where the network puts it.
@@ -260,6 +262,11 @@ class _Walk:
         return Tracked(mask, sure * min(1.0, area / (HIDDEN * max(1.0, thing.area))))
 
 
+def _is_whole(prompt: Prompt) -> bool:
+    """Whether it describes all of a subject."""
+    return prompt.kind == "box" or (prompt.mask is not None and not np.isnan(prompt.mask).any())
+
+
 def _absorbed(carried: Labels, near: Labels) -> None:
     """Move what is foreground and nobody's, bit by bit, to what it adjoins."""
     share = np.minimum(np.float32(0.25), np.float32(0.5) * near[..., :OTHER]) * carried[..., OTHER, None]
@@ -275,7 +282,7 @@ def _touching(labels: Labels) -> list[bool]:
     if half[-1].sum() < 0.1 * largest:  # nothing that could hide it
         half[-1][:] = 0
     kernel = np.ones((2 * APART + 1, 2 * APART + 1), np.uint8)
-    wide = [cv2.dilate(each, kernel) for each in half]
+    wide = [np.asarray(cv2.dilate(each, kernel), np.uint8) for each in half]
     return [
         any(np.count_nonzero(wide[n] & other) > 3 for m, other in enumerate(half) if m != n)
         for n in range(len(half) - 1)
