@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 LONGEST = 256
 """Pixels of the longer side of a mask that is kept."""
 
+PIECE = 0.01  # of a mask: a smaller piece of it does not widen the region
 LOST = 0.25  # confidence below which a subject counts as lost
 VERSION = 1  # of what is stored
 
@@ -117,7 +118,7 @@ class Tracks:
         if not data:
             return Tracked(np.zeros(self.size, np.float32), 0.0)
         steps = np.frombuffer(zlib.decompress(data), np.uint8).reshape(self.size)
-        return Tracked(steps.astype(np.float32) / 255, confidence)
+        return Tracked(steps.astype(np.float32) / np.float32(255), confidence)
 
     def regions(self, name: str, canvas: tuple[int, int], indices: range) -> dict[int, Box]:
         """What the network sees in each frame, in pixels of a canvas (h, w); frames without the subject have none.
@@ -131,7 +132,8 @@ class Tracks:
         for index in indices:
             if index in self.starts:
                 now = None
-            found = subject_box(self.at(name, index).mask)
+            mask = self.at(name, index).mask
+            found = subject_box(mask, PIECE * float(mask.mean()))
             if found is None:
                 continue
             now = choose(_on(found, self.size, canvas), now, width, height)
