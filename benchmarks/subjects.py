@@ -21,6 +21,7 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -31,10 +32,11 @@ import torch
 from numpy.typing import NDArray
 
 import streammatte
-from streammatte.frame import Frame
+from streammatte.frame import Frame, Model
 from streammatte.motion import Plane
 from streammatte.subject.contracts import Look, Prompt
 from streammatte.subject.flow import FlowTracker
+from streammatte.subject.region import Box
 from training.photographs import cut_out, held_out, read
 
 SIZE = 360, 640
@@ -183,7 +185,8 @@ def scene(name: str, actors: Sequence[Actor], place: Path, rng: np.random.Genera
 class SceneLooks:
     """A scene as a tracker reads it."""
 
-    def __init__(self, scene: Scene, mattes: Sequence[Plane], longest: int = 384) -> None:
+    def __init__(self, scene: Scene, mattes: Sequence[Plane], model: Model, longest: int = 384) -> None:
+        self.scene, self.model = scene, model
         scale = min(1, longest / max(SIZE))
         self.size = round(SIZE[1] * scale), round(SIZE[0] * scale)
         self.pictures = [cv2.resize(frame, self.size, interpolation=cv2.INTER_AREA) for frame in scene.frames]
@@ -192,7 +195,14 @@ class SceneLooks:
 
     def between(self, start: int, stop: int) -> Iterable[Look]:
         for n in range(start, stop):
-            yield Look(n, self.pictures[n], lambda n=n: self.mattes[n])
+            yield Look(n, self.pictures[n], partial(np.copy, self.mattes[n]), partial(self._closer, n))
+
+    def _closer(self, n: int, box: Box) -> Plane:
+        scale = SIZE[0] / self.size[1]
+        x0, y0, x1, y1 = (round(scale * v) for v in box)
+        part = torch.from_numpy(np.ascontiguousarray(self.scene.frames[n][y0:y1, x0:x1])).permute(2, 0, 1)
+        alpha = self.model([Frame(part, n, n)])[0].float().numpy()
+        return cv2.resize(alpha, (box.x1 - box.x0, box.y1 - box.y0), interpolation=cv2.INTER_AREA)
 
 
 def box_of(alpha: Plane) -> tuple[float, ...] | None:
@@ -231,7 +241,7 @@ def scored(
     return float(np.mean(ious)), float(np.mean(shares)), longest
 
 
-def mattes_of(scene: Scene, model: object, cache: Path | None) -> list[Plane]:
+def mattes_of(scene: Scene, model: Model, cache: Path | None) -> list[Plane]:
     """The network's, of whole frames."""
     key = zlib.crc32(b"".join(f.tobytes() for f in scene.frames[::12]))
     path = None if cache is None else cache / f"{key:08x}.npy"
@@ -299,7 +309,7 @@ def main() -> None:
             write(each, given.write)
             continue
         mattes = mattes_of(each, model, given.cache)
-        looks = SceneLooks(each, mattes)
+        looks = SceneLooks(each, mattes, model)
         sheets = []
         for who, visible in each.visible.items():
             prompts = prompts_for(visible, given.prompts)

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streammatte.motion import Motion, Picture, Plane, same_shot
-from streammatte.subject.contracts import Look, Looks, Prompt, Tracked
-from streammatte.subject.named import Named
+from streammatte.subject.contracts import OTHERS, Look, Looks, Prompt, Tracked
+from streammatte.subject.named import Named, on_picture
 from streammatte.subject.palette import Palette
+from streammatte.subject.region import MARGIN, Box, subject_box
 from streammatte.subject.smoothing import along_edges, spread
 from streammatte.subject.thing import HIDDEN, Thing
 
@@ -45,10 +46,11 @@ class FlowTracker:
                 later.put((name, look.index), tracked)
         walk = _Walk(looks.frame_size, names, prompts)
         prompted = {name: sorted({p.index for p in prompts if p.subject == name}) for name in names}
+        prompted[OTHERS] = sorted({prompt.index for prompt in prompts})
         for look in looks.between(looks.indices.start, looks.indices.stop):
             onward = walk.step(look) if look.index >= first else {}
             seen = {}
-            for name in names:
+            for name in prompted:
                 seen[name] = _joined(
                     onward.get(name), later.take((name, look.index)), *_between(prompted[name], look.index)
                 )
@@ -109,6 +111,7 @@ class _Shelf:
 
 
 FINE = 200  # pixels of the longer side: beyond, flow is computed at half size, which is as good here
+SEEN_WELL = 0.8  # of a subject, in the matte of the whole frame: with less, the network looks at it by itself
 TRUSTED = 0.9  # most weight of what is carried
 FLOOR = 0.004  # chance of every label everywhere
 REACH = 0.05  # of the picture's diagonal: how far a label spreads where motion cannot be trusted
@@ -140,7 +143,7 @@ class _Walk:
         asked = [prompt for prompt in self._prompts if prompt.index == look.index]
         labels = None
         if self._labels is not None or asked:
-            matte = look.matte()
+            matte = self._looked_at(look, asked)
             if self._labels is not None:
                 labels = self._carried(picture, matte, look.picture)
             if asked:
@@ -150,9 +153,30 @@ class _Walk:
         self._picture, self._labels = picture, labels
         if labels is None:
             return {}
-        return {
-            name: self._tracked(n, labels) for n, name in enumerate(self._names) if self._things[n].shape is not None
-        }
+        named = {n: name for n, name in enumerate(self._names) if self._things[n].shape is not None}
+        others = labels[..., :BACKGROUND].sum(-1) - sum(labels[..., n] for n in named)
+        return {OTHERS: Tracked(others, 1.0), **{name: self._tracked(n, labels) for n, name in named.items()}}
+
+    def _looked_at(self, look: Look, asked: Sequence[Prompt]) -> Plane:
+        """The network's matte, with a closer look at subjects in boxes, and at those that it hardly saw."""
+        matte = look.matte()
+        height, width = matte.shape
+        boxes = []
+        for prompt in asked:
+            if prompt.kind == "box":
+                x0, y0, x1, y1 = on_picture(prompt, self._frame_size, matte.shape)
+                boxes.append(Box(x0, y0, x1, y1))
+        for n in range(len(self._names) if self._labels is not None else 0):
+            mask = np.ascontiguousarray(self._labels[..., n])  # type: ignore[index]
+            found = subject_box(mask)
+            if found is not None and (mask * matte).sum() < SEEN_WELL * mask.sum():
+                boxes.append(found)
+        for box in boxes:
+            region = box.grown(MARGIN, width, height)
+            here = region.of(matte)
+            if here.size:
+                here[:] = np.maximum(here, look.closer(region))
+        return matte
 
     def _carried(self, picture: Picture, matte: Plane, rgb: NDArray[np.uint8]) -> Labels | None:
         before, old = self._picture, self._labels

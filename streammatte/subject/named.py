@@ -27,7 +27,7 @@ class Named:
     """
 
     def __init__(self, frame_size: tuple[int, int], rgb: NDArray[np.uint8], matte: Plane) -> None:
-        self._rgb, self._matte = rgb, matte
+        self._frame_size, self._rgb, self._matte = frame_size, rgb, matte
         self._scale = matte.shape[1] / frame_size[1], matte.shape[0] / frame_size[0]
 
     def mask(self, prompts: Sequence[Prompt], known: Plane | None = None) -> Plane:
@@ -91,9 +91,9 @@ class Named:
         return np.asarray(marks & 1, np.float32)
 
     def _boxed(self, box: Prompt) -> Plane:
-        x0, y0, x1, y1 = (round(float(v) * self._scale[i % 2]) for i, v in enumerate(box.at))
+        x0, y0, x1, y1 = on_picture(box, self._frame_size, self._matte.shape)
         inside = np.zeros(self._matte.shape, np.float32)
-        inside[max(0, y0) : max(y0 + 1, y1), max(0, x0) : max(x0 + 1, x1)] = 1
+        inside[y0:y1, x0:x1] = 1
         return inside
 
     def _corrected(self, points: Sequence[Prompt], known: Plane) -> Plane:
@@ -141,3 +141,12 @@ class Named:
                     jump = 1 + 40 * np.abs(rgb[:, x] - rgb[:, x + step]).sum(-1)
                     np.minimum(far[:, x], far[:, x + step] + cost[:, x] * jump, out=far[:, x])
         return np.where((mask > 0.3) | (far < 4), far, np.inf).astype(np.float32)
+
+
+def on_picture(box: Prompt, frame_size: tuple[int, int], size: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of a box on a picture, (h, w); at least a pixel."""
+    height, width = size
+    across, down = width / frame_size[1], height / frame_size[0]
+    left, top, right, bottom = box.at
+    x0, y0 = min(width - 1, max(0, round(left * across))), min(height - 1, max(0, round(top * down)))
+    return x0, y0, min(width, max(x0 + 1, round(right * across))), min(height, max(y0 + 1, round(bottom * down)))

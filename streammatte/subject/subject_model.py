@@ -12,6 +12,7 @@ from streammatte.color.ycbcr import fitted
 from streammatte.frame import Frame
 from streammatte.motion import Plane
 from streammatte.stages.tiles import scaled
+from streammatte.subject.contracts import OTHERS
 from streammatte.subject.limits import limits_of, resampled
 from streammatte.subject.region import Box
 from streammatte.subject.tracks import Tracks
@@ -91,7 +92,7 @@ class SubjectModel:
     def _limited(self, index: int, name: str, box: Box, answer: Tensor) -> Plane:
         """The network's answer for a region, kept to its subject, (h, w) of the region."""
         alpha = placed(answer, box, self.canvas, self._frame_size)
-        tracked = {each: self._tracks.at(each, index) for each in self._tracks.names}
+        tracked = {each: self._tracks.at(each, index) for each in (*self._tracks.names, OTHERS)}
         (limits,) = limits_of(tracked, [name], box, self.canvas)
         return np.asarray(np.maximum(alpha * limits.most, limits.least), np.float32)
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from streammatte.errors import StreammatteError
-from streammatte.subject.contracts import Looks, Prompt, Tracked, Tracker
+from streammatte.subject.contracts import OTHERS, Looks, Prompt, Tracked, Tracker
 from streammatte.subject.region import Box, choose, subject_box
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ LONGEST = 256
 """Pixels of the longer side of a mask that is kept."""
 
 PIECE = 0.01  # of a mask: a smaller piece of it does not widen the region
+NOTHING = Tracked(np.zeros((1, 1), np.float32), 0.0)
 LOST = 0.25  # confidence below which a subject counts as lost
 VERSION = 1  # of what is stored
 
@@ -182,12 +183,12 @@ def track(
     tracks = Tracks(names, frame_size)
     for span in spans_of(prompts, indices):
         tracks.starts.add(span.frames.start)
-        kinds = {name: _kind(identity, name, span) for name in names}
+        kinds = {name: _kind(identity, name, span) for name in (*names, OTHERS)}
         if store is not None and _read(tracks, kinds, span, store):
             continue
         for index, found in _tracked(tracker, looks(span.seen), span, names):
-            for name in names:
-                record = tracks.keep(name, index, found[name])
+            for name in kinds:
+                record = tracks.keep(name, index, found.get(name, NOTHING))
                 if store is not None:
                     store.put(kinds[name], Place(index), record)
     for prompt in prompts:
