@@ -14,7 +14,7 @@ from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_o
 from streammatte.frame import Cutout, Footage, StreamInfo, Writer
 from streammatte.options import Options
 from streammatte.refusals import check, check_source, screen_of
-from streammatte.stages.transparent.asking import Transparency
+from streammatte.stages.transparent.sdmatte_on_demand import Transparency
 from streammatte.summary import STAGES, Clock, Summary, Timed, TimedModel, report_of
 
 if TYPE_CHECKING:

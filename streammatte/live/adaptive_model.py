@@ -26,8 +26,9 @@ from streammatte.live.subject_region import NOT_BEYOND, Box, beyond, choose, los
 from streammatte.media.write.composing import at_depth, quantised
 from streammatte.models.birefnet import check_size
 from streammatte.motion import Plane
-from streammatte.stages import SURE_OF_ITSELF, ClipColors
+from streammatte.stages.colors import ClipColors
 from streammatte.stages.detail import lifted
+from streammatte.stages.order import SURE_OF_ITSELF
 
 if TYPE_CHECKING:
     from streammatte.live.live_options import LiveOptions

@@ -25,7 +25,7 @@ from streammatte.motion import SLACK, Link, Motion, Picture, View, relit, same_s
 from streammatte.pipeline import matte
 from streammatte.quality.metrics import dtssd, grad, mad
 from streammatte.stages import TemporalSmoother, TransparencyRefiner
-from streammatte.stages.linking import Linker, picture_of
+from streammatte.stages.motion_links import Linker, picture_of
 from streammatte.stages.temporal import heard, middle
 from training.clips import NAMES, make_clip
 from training.flicker import flickering
