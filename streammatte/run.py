@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of, sdmatte_identity
+from streammatte.errors import refusing
 from streammatte.frame import Cutout, Footage, StreamInfo, Writer
 from streammatte.options import Options
 from streammatte.refusals import check, check_source, screen_of
@@ -60,10 +61,11 @@ def run(
     targets = targets_of(options)
     with opened(options.reading) as source, ExitStack() as caching, ExitStack() as writing:
         check_source(options, source)
-        # Entered first, the texts are left last: after the outputs that they describe are in place.
-        texts = _texts(options, writing)
-        # Writers before the model: a name that cannot be written fails before a download.
-        writers = [writing.enter_context(_writer(target, source, options)) for target in targets]
+        with refusing():
+            # Entered first, the texts are left last: after the outputs that they describe are in place.
+            texts = _texts(options, writing)
+            # Writers before the model: a name that cannot be written fails before a download.
+            writers = [writing.enter_context(_writer(target, source, options)) for target in targets]
         guides = _guides(options, source, display, writing)
         model = model or model_of(options, display)
         cache = _cache(options, source, model, targets, display, caching)

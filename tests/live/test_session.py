@@ -220,6 +220,7 @@ def test_what_cannot_be_is_refused_in_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     cv2.imwrite("still.png", np.zeros((32, 32, 3), np.uint8))
+    wrong = ("--size", "--json", "nonsense", "--quality 100x100")
     for *arguments, says in (
         ["--camera", "nobody's camera", "nobody's camera"],
         ["--camera", "97", "97"],
@@ -241,7 +242,7 @@ def test_what_cannot_be_is_refused_in_one_line(
     ):
         targets = [] if "--to" in arguments else ["--to", "out.mkv"]
         model = [] if {"--model", "--weights"} & set(arguments) else QUICK
-        assert main(["live", *arguments, *targets, *model, "--bg", "green"]) != 0, arguments
+        assert main(["live", *arguments, *targets, *model, "--bg", "green"]) == (2 if says in wrong else 1), arguments
         said = capsys.readouterr().err
         assert said.startswith("streammatte: error:") and says in said and "Traceback" not in said
         assert [path.name for path in tmp_path.iterdir()] == ["still.png"]

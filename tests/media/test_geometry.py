@@ -143,7 +143,7 @@ def test_a_deinterlacer_keeps_what_samples_mean(pixels):
 def test_the_command_refuses_and_deinterlaces(tmp_path, capsys):
     path = footage.write_footage(tmp_path / "clip.mp4", interlaced=True)
     command = [str(path), "-o", str(tmp_path / "out.mov"), *QUICK]
-    assert main(command) == 1
+    assert main(command) == 2
     assert str(path) in capsys.readouterr().err
     assert not (tmp_path / "out.mov").exists()
     assert main([*command, "--interlaced", "deinterlace"]) == 0
