@@ -262,9 +262,9 @@ def test_bad_input_is_one_clear_line(kind: str, tmp_path: Path, capsys: pytest.C
 
 
 def refused(err: str, *, naming: str) -> None:
-    """One line that names the culprit, one hint, no traceback; maybe how to resume."""
+    """One line that names the culprit, one hint, no traceback; maybe what is kept."""
     lines = err.strip().splitlines()
-    assert len(lines) == 2 or (len(lines) == 3 and "--resume" in lines[2]), err
+    assert len(lines) == 2 or (len(lines) == 3 and "kept" in lines[2]), err
     assert lines[0].startswith("streammatte: error: ")
     assert naming in lines[0]
     assert lines[1].startswith("  hint: ")
@@ -374,7 +374,9 @@ def test_a_file_cut_in_half_gives_its_half_and_says_so(half: Path, capsys: pytes
 
 def test_strict_refuses_a_file_cut_in_half(half: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(half), "-o", str(half.with_name("out.mov")), "--strict", "--quiet", *QUICK]) == 1
-    refused(capsys.readouterr().err, naming="half.mp4")
+    error = capsys.readouterr().err
+    refused(error, naming="half.mp4")
+    assert "kept" in error and "--resume" not in error, "it would end there again"
     assert folder_is(half.parent, "half.mp4")
 
 
