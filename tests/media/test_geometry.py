@@ -82,6 +82,7 @@ def test_interlaced_footage_is_refused_deinterlaced_or_taken_as_it_is(tmp_path, 
         assert comb[1] < 0.4 * comb[0]  # the patch, of two levels in turn, has one
     with open_video(path, interlaced="deinterlace", first=4, last=8) as source:
         part = list(source)
+        assert [note for note in source.notes if "5 frames" in note], "of the part alone"
     assert [frame.index for frame in part] == [4, 5, 6, 7, 8]
     assert all(one.rgb.equal(made[one.index].rgb) for one in part[1:])
 
