@@ -61,11 +61,10 @@ def run(
     targets = targets_of(options)
     with opened(options.reading) as source, ExitStack() as caching, ExitStack() as writing:
         check_source(options, source)
-        with refusing():
-            # Entered first, the texts are left last: after the outputs that they describe are in place.
-            texts = _texts(options, writing)
-            # Writers before the model: a name that cannot be written fails before a download.
-            writers = [writing.enter_context(_writer(target, source, options)) for target in targets]
+        # Entered first, the texts are left last: after the outputs that they describe are in place.
+        texts = _texts(options, writing)
+        # Writers before the model: a name that cannot be written fails before a download.
+        writers = [writing.enter_context(writer_for(target, source, options)) for target in targets]
         guides = _guides(options, source, display, writing)
         model = model or model_of(options, display)
         cache = _cache(options, source, model, targets, display, caching)
@@ -100,6 +99,7 @@ def run(
     return summary
 
 
+@refusing()
 def _texts(options: Options, writing: ExitStack) -> dict[str, TextFile]:
     """The report and a delivery's note, by name."""
     from streammatte.media.write.delivery import delivery_folder, name_of
@@ -118,7 +118,9 @@ def _texts(options: Options, writing: ExitStack) -> dict[str, TextFile]:
     return texts
 
 
-def _writer(target: Target, source: Footage, options: Options) -> Writer:
+@refusing()
+def writer_for(target: Target, source: Footage, options: Options) -> Writer:
+    """The writer of one output, before it is entered; refuses what the format cannot hold."""
     from streammatte.media import open_writer
     from streammatte.media.write.delivery import info_for
 

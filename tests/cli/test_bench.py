@@ -107,6 +107,7 @@ def test_what_cannot_be_read_or_written_is_an_error_before_the_work(
         (["missing.mp4"], 1),
         ([str(clip), "-o", str(taken)], 1),
         ([str(clip), "--json", "figures.txt"], 2),
+        ([str(clip), "--format", "mp4", "--weights", "not-looked-for.safetensors"], 2),
     ):
         assert main(["bench", *arguments, *QUICK]) == code
         said = capsys.readouterr()

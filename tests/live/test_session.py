@@ -224,6 +224,7 @@ def test_what_cannot_be_is_refused_in_one_line(
     for *arguments, says in (
         ["--camera", "nobody's camera", "nobody's camera"],
         ["--camera", "97", "97"],
+        ["--camera", "testsrc2", "--camera lavfi:testsrc2"],
         ["--camera", "/dev/video97", "/dev/video97"],
         ["--camera", "gone.mp4", "gone.mp4"],
         ["--camera", "lavfi:nonsense", "lavfi:nonsense"],
