@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of, sdmatte_identity
+from streammatte.errors import refusing
 from streammatte.frame import Cutout, Footage, StreamInfo, Writer
 from streammatte.options import Options
 from streammatte.refusals import check, check_source, screen_of
-from streammatte.stages.transparent.asking import Transparency
+from streammatte.stages.transparent.sdmatte_on_demand import Transparency
 from streammatte.summary import STAGES, Clock, Summary, Timed, TimedModel, report_of
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def run(
         # Entered first, the texts are left last: after the outputs that they describe are in place.
         texts = _texts(options, writing)
         # Writers before the model: a name that cannot be written fails before a download.
-        writers = [writing.enter_context(_writer(target, source, options)) for target in targets]
+        writers = [writing.enter_context(writer_for(target, source, options)) for target in targets]
         guides = _guides(options, source, display, writing)
         model = model or model_of(options, display)
         cache = _cache(options, source, model, targets, display, caching)
@@ -98,6 +99,7 @@ def run(
     return summary
 
 
+@refusing()
 def _texts(options: Options, writing: ExitStack) -> dict[str, TextFile]:
     """The report and a delivery's note, by name."""
     from streammatte.media.write.delivery import delivery_folder, name_of
@@ -116,7 +118,9 @@ def _texts(options: Options, writing: ExitStack) -> dict[str, TextFile]:
     return texts
 
 
-def _writer(target: Target, source: Footage, options: Options) -> Writer:
+@refusing()
+def writer_for(target: Target, source: Footage, options: Options) -> Writer:
+    """The writer of one output, before it is entered; refuses what the format cannot hold."""
     from streammatte.media import open_writer
     from streammatte.media.write.delivery import info_for
 
