@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from streammatte.errors import InputError
 from streammatte.frame import Model
-from streammatte.subject.looks import ClipLooks
+from streammatte.subject.looks import Clip, ClipLooks
 from streammatte.subject.prompts import resolved
 from streammatte.subject.subject_model import SubjectModel
 from streammatte.subject.tracks import Store, Tracks, track
@@ -14,7 +15,7 @@ from streammatte.subject.tracks import Store, Tracks, track
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from streammatte.frame import Footage, Frame
+    from streammatte.frame import Frame, StreamInfo
     from streammatte.options import Options
     from streammatte.subject.contracts import Looks, Tracker
 
@@ -31,6 +32,21 @@ class Display(Protocol):
     """What it reports."""
 
     def finding(self, whom: str, done: int, total: int) -> None: ...
+
+
+class OnePicture:
+    """A picture as a clip."""
+
+    def __init__(self, frame: Frame, info: StreamInfo) -> None:
+        self.info, self.indices, self._frame = info, range(frame.index, frame.index + 1), frame
+
+    def frame_at(self, mark: str, option: str) -> int:
+        if mark not in ("0", "0s"):
+            raise InputError(f"{option} {mark} is not in a picture, whose only frame is 0", hint="leave out the time")
+        return self._frame.index
+
+    def between(self, start: int, stop: int) -> Iterator[Frame]:
+        yield self._frame
 
 
 class Followed:
@@ -65,7 +81,7 @@ class Followed:
 
 def follow(
     options: Options,
-    source: Footage,
+    source: Clip,
     network: Network,
     size: tuple[int, int],
     store: Store | None,

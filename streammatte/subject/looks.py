@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -14,11 +14,22 @@ from streammatte.subject.contracts import Look
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from streammatte.frame import Footage, Frame, Model
+    from streammatte.frame import Frame, Model, StreamInfo
     from streammatte.motion import Plane
 
 LONGEST = 384
 """Pixels of the longer side of the pictures, at most."""
+
+
+class Clip(Protocol):
+    """What is read of a clip; ``Footage`` has it."""
+
+    @property
+    def info(self) -> StreamInfo: ...
+    @property
+    def indices(self) -> range: ...
+    def frame_at(self, mark: str, option: str) -> int: ...
+    def between(self, start: int, stop: int) -> Iterator[Frame]: ...
 
 
 class ClipLooks:
@@ -32,7 +43,7 @@ class ClipLooks:
     """
 
     def __init__(
-        self, source: Footage, model: Model, indices: range, looked: Callable[[int], None] = lambda index: None
+        self, source: Clip, model: Model, indices: range, looked: Callable[[int], None] = lambda index: None
     ) -> None:
         self.indices = indices
         self.frame_size = source.info.height, source.info.width

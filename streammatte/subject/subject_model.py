@@ -92,7 +92,7 @@ class SubjectModel:
         """The network's answer for a region, kept to its subject, (h, w) of the region."""
         alpha = placed(answer, box, self.canvas, self._frame_size)
         tracked = {each: self._tracks.at(each, index) for each in self._tracks.names}
-        (limits,) = limits_of(tracked, [name], box, self.canvas)
+        limits = limits_of(tracked, name, alpha, box, self.canvas)
         return np.asarray(np.maximum(alpha * limits.most, limits.least), np.float32)
 
     def _painted(self, index: int, name: str, alpha: Plane) -> Plane:
