@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from streammatte.errors import InputError
 from streammatte.frame import Model
+from streammatte.stages import sharpens
 from streammatte.subject.looks import Clip, ClipLooks
 from streammatte.subject.prompts import resolved
 from streammatte.subject.subject_model import SubjectModel
@@ -52,16 +53,13 @@ class OnePicture:
 class Followed:
     """Subjects that were followed through a clip."""
 
-    def __init__(
-        self, tracks: Tracks, network: Network, size: tuple[int, int], frame_size: tuple[int, int], indices: range
-    ) -> None:
+    def __init__(self, tracks: Tracks, indices: range, model: Callable[[Sequence[str]], SubjectModel]) -> None:
         self.tracks, self.indices = tracks, indices
-        self._network, self._size, self._frame_size = network, size, frame_size
+        self._model = model
 
     def model(self, name: str, *, join: bool) -> SubjectModel:
         """The model of one subject, or of all of them together."""
-        names = self.tracks.names if join else (name,)
-        return SubjectModel(self._network.parts, self._size, self.tracks, names, self._frame_size, self.indices)
+        return self._model(self.tracks.names if join else (name,))
 
     def notes(self) -> list[str]:
         """A line for each subject that is lost somewhere."""
@@ -115,7 +113,12 @@ def follow(
 
     name, used = tracker_of(options) if tracker is None else (type(tracker).__name__, tracker)
     tracks = track(used, name, looks, prompts, indices, frame_size, store)
-    return Followed(tracks, network, size, frame_size, indices)
+    sharpen = sharpens(options.matting.detail, size)
+
+    def model(names: Sequence[str]) -> SubjectModel:
+        return SubjectModel(network.parts, size, tracks, names, frame_size, indices, sharpen=sharpen)
+
+    return Followed(tracks, indices, model)
 
 
 def tracker_of(options: Options) -> tuple[str, Tracker]:
