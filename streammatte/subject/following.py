@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from streammatte.subject.looks import ClipLooks, Network
+from streammatte.errors import InputError
+from streammatte.stages.order import sharpens
+from streammatte.subject.looks import Clip, ClipLooks, Network
 from streammatte.subject.prompts import resolved
 from streammatte.subject.subject_model import SubjectModel
 from streammatte.subject.tracks import Store, Tracks, track
 
 if TYPE_CHECKING:
-    from streammatte.frame import Footage
+    from streammatte.frame import Frame, StreamInfo
     from streammatte.options import Options
     from streammatte.subject.contracts import Looks, Tracker
 
@@ -23,19 +26,31 @@ class Display(Protocol):
     def finding(self, whom: str, done: int, total: int) -> None: ...
 
 
+class OnePicture:
+    """A picture as a clip."""
+
+    def __init__(self, frame: Frame, info: StreamInfo) -> None:
+        self.info, self.indices, self._frame = info, range(frame.index, frame.index + 1), frame
+
+    def frame_at(self, mark: str, option: str) -> int:
+        if mark not in ("0", "0s"):
+            raise InputError(f"{option} {mark} is not in a picture, whose only frame is 0", hint="leave out the time")
+        return self._frame.index
+
+    def between(self, start: int, stop: int) -> Iterator[Frame]:
+        yield self._frame
+
+
 class Followed:
     """Subjects that were followed through a clip."""
 
-    def __init__(
-        self, tracks: Tracks, network: Network, size: tuple[int, int], frame_size: tuple[int, int], indices: range
-    ) -> None:
+    def __init__(self, tracks: Tracks, indices: range, model: Callable[[Sequence[str]], SubjectModel]) -> None:
         self.tracks, self.indices = tracks, indices
-        self._network, self._size, self._frame_size = network, size, frame_size
+        self._model = model
 
     def model(self, name: str, *, join: bool) -> SubjectModel:
         """The model of one subject, or of all of them together."""
-        names = self.tracks.names if join else (name,)
-        return SubjectModel(self._network.parts, self._size, self.tracks, names, self._frame_size, self.indices)
+        return self._model(self.tracks.names if join else (name,))
 
     def notes(self) -> list[str]:
         """A line for each subject that is lost somewhere."""
@@ -55,7 +70,7 @@ class Followed:
 
 def follow(
     options: Options,
-    source: Footage,
+    source: Clip,
     network: Network,
     size: tuple[int, int],
     store: Store | None,
@@ -89,7 +104,12 @@ def follow(
 
     name, used = tracker_of(options) if tracker is None else (type(tracker).__name__, tracker)
     tracks = track(used, name, looks, prompts, indices, frame_size, store)
-    return Followed(tracks, network, size, frame_size, indices)
+    sharpen = sharpens(options.matting.detail, size)
+
+    def model(names: Sequence[str]) -> SubjectModel:
+        return SubjectModel(network.parts, size, tracks, names, frame_size, indices, sharpen=sharpen)
+
+    return Followed(tracks, indices, model)
 
 
 def tracker_of(options: Options) -> tuple[str, Tracker]:
