@@ -196,16 +196,16 @@ class _Walk:
         trust = np.float32(TRUSTED) * trust[..., None]
         height, width = matte.shape
         near = spread(carried, REACH * float(np.hypot(height, width)))
+        _absorbed(carried, near)
         self._expect(carried, near)
         colour = self._palette.likelihoods(rgb)
         _found_again(carried, near, colour, matte)
-        _absorbed(carried, near)
         prior = trust * carried + (1 - trust) * near + np.float32(FLOOR)
         prior *= colour ** (1 - np.float32(0.75) * trust)
         prior *= _by_network(matte, len(self._things))
         labels = _firm(along_edges(prior / prior.sum(-1, keepdims=True), picture.luma))
         sure = labels.max(-1) > 0.8
-        self._palette.learn(rgb, labels * sure[..., None], 0.06)
+        self._palette.learn(rgb, _known(labels * sure[..., None]), 0.06)
         touching = _touching(labels[..., :BACKGROUND])
         for n, thing in enumerate(self._things):
             if thing.shape is not None:
@@ -279,7 +279,7 @@ class _Walk:
             rest[..., n] = mask
             labels = rest
             self._things[n].begin(mask)
-        self._palette.learn(rgb, labels, 1.0)
+        self._palette.learn(rgb, _known(labels), 1.0)
         self._since = 0
         return labels
 
@@ -288,6 +288,13 @@ class _Walk:
         area = float(mask.sum())
         sure = float((mask * mask).sum() / area) if area > 1 else 0.0
         return Tracked(mask, sure * min(1.0, area / (HIDDEN * max(1.0, thing.area))))
+
+
+def _known(labels: Labels) -> Labels:
+    """Without what is nobody's, which has no colours of its own: they are a limb's, or somebody's who is not known."""
+    known = labels.copy()
+    known[..., OTHER] = 0
+    return known
 
 
 def _is_whole(prompt: Prompt) -> bool:
