@@ -116,6 +116,7 @@ def _taken(path: Path) -> bool:
 
 def _outputs(options: Options) -> Iterator[StreammatteError]:
     from streammatte.media.read.numbered import NumberedName
+    from streammatte.media.remote import is_remote
 
     writing, transfer = options.writing, options.reading.input_transfer
     colored = writing.files if writing.matte is None else writing.files[:-1]
@@ -127,10 +128,10 @@ def _outputs(options: Options) -> Iterator[StreammatteError]:
     if "" in writing.files:
         yield OutputError("the output's name is empty", hint="is a shell variable unset?")
     for path in writing.files:
-        if "://" in path.removeprefix("file://"):
+        if "://" in path.removeprefix("file://") and not is_remote(path):
             yield UnsupportedOutput(
-                f"cannot write to {without_secrets(path)}: an output is a file",
-                hint="`streammatte live --to` sends live video to an address",
+                f"cannot write to {without_secrets(path)}: FFmpeg sends no files there",
+                hint="give a file, or an address such as s3://bucket/out.mov; `streammatte live --to` sends live video",
             )
     if writing.pair is not None and writing.background is not None:
         yield OutputError("--pair cannot be combined with --bg", hint=line(options, pair=None))

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of, sdmatte_identity
@@ -100,6 +99,7 @@ def run(
 
 def _texts(options: Options, writing: ExitStack) -> dict[str, TextFile]:
     """The report and a delivery's note, by name."""
+    from streammatte.media.remote import address_of
     from streammatte.media.write.delivery import delivery_folder, name_of
     from streammatte.media.write.output import open_text
     from streammatte.quality.page import ENDINGS
@@ -109,8 +109,8 @@ def _texts(options: Options, writing: ExitStack) -> dict[str, TextFile]:
         texts["report"] = open_text(options.reporting.report, ENDINGS, overwrite=options.writing.overwrite)
     if options.writing.deliver is not None:
         folder = writing.enter_context(delivery_folder(options.writing.deliver))
-        path = folder / f"{name_of(options.reading.input)}.txt"
-        texts["note"] = open_text(str(path), (".txt",), overwrite=options.writing.overwrite)
+        path = address_of(folder / f"{name_of(options.reading.input)}.txt")
+        texts["note"] = open_text(path, (".txt",), overwrite=options.writing.overwrite)
     for text in texts.values():
         writing.enter_context(text)
     return texts
@@ -164,11 +164,13 @@ def _guides(options: Options, source: Footage, display: Display, running: ExitSt
 
 def model_of(options: Options, display: Display) -> BiRefNetModel:
     """The network, loaded."""
+    from streammatte.media.copies import fetched_once
     from streammatte.models.birefnet import load_model
 
+    weights = options.network.weights
     return load_model(
         options.network.model,
-        weights=options.network.weights,
+        weights=None if weights is None else fetched_once(weights),
         device=options.network.device,
         precision=options.network.precision,
         size=options.network.size,
@@ -187,11 +189,17 @@ def _cache(
     caching: ExitStack,
 ) -> MatteCache | None:
     """The cache, opened; a single picture has none."""
+    from streammatte.media.addresses import PIPE
+    from streammatte.media.remote import place_of
+    from streammatte.media.write.upload import kept_at
+
     if source.info.frame_count == 1:
         return None
     cache = cache_of(options, model, [target.path for target in targets], notice=display.notice)
     if cache is None:
         return None
+    beside = next(place_of(target.path).parent for target in targets if target.path != PIPE)
+    caching.enter_context(kept_at(beside / cache.visible.name, cache.visible, display.notice))
     caching.enter_context(cache)
     if cache.left:
         display.notice(f"continuing with {len(cache)} mattes that an interrupted run computed")
@@ -334,10 +342,11 @@ def _tell_of_chain(summary: Summary, chain: Chain) -> None:
 
 
 def _tell_of_outputs(summary: Summary, options: Options, targets: Sequence[Target], writers: Sequence[Writer]) -> None:
+    from streammatte.media.remote import place_of
     from streammatte.media.write.composing import alpha_of
 
     for target, writer in zip(targets, writers, strict=True):
-        path = Path(target.path)
+        path = place_of(target.path)
         composite = target.background is not None
         alpha = alpha_of(path.suffix, options.writing.alpha, target.content, composite=composite)
         summary.outputs.append({"path": str(path), "description": writer.description, "alpha": alpha})

@@ -23,6 +23,7 @@ from streammatte.frame import Cutout, Frame, Model
 from streammatte.live.carried_alpha import WIDTH, CarriedAlpha, Moved, shrunk, stretched
 from streammatte.live.pace_keeper import PaceKeeper, Setting, settings_for
 from streammatte.live.subject_region import NOT_BEYOND, Box, beyond, choose, lost, newcomer, subject_box, touches
+from streammatte.media.copies import fetched_once
 from streammatte.media.write.composing import at_depth, quantised
 from streammatte.models.birefnet import check_size
 from streammatte.motion import Plane
@@ -270,7 +271,7 @@ def load_live_model(
     def load(name: str) -> BiRefNetModel:
         model = load_model(
             name,
-            weights=options.weights,
+            weights=None if options.weights is None else fetched_once(options.weights),
             device=options.device,
             precision=options.precision,
             offline=options.offline,

@@ -10,6 +10,7 @@ import av
 from streammatte.errors import DecodeFailed, SourceNotFound
 from streammatte.media.addresses import PIPE, without_secrets
 from streammatte.media.containers import indexed_packets, size_of
+from streammatte.media.remote import is_remote
 
 # Demuxers whose header states how long the file should be, so that a cut one shows.
 _STATE_THEIR_LENGTH = ("mov", "matroska", "flv")
@@ -38,7 +39,7 @@ class Ledger:
         self._stream = stream
         self._span = span
         self._size = size_of(url)
-        self._is_read_once = "://" in url or url == PIPE
+        self._is_read_once = ("://" in url and not is_remote(url)) or url == PIPE
         self._codec = stream.codec_context.codec.canonical_name
         self._bad_packets = 0
         self._bad_frames = 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from streammatte.color.codes import TRANSFER_OPTIONS, described
 from streammatte.errors import WriteFailed
 from streammatte.frame import StreamInfo, Writer
+from streammatte.media.remote import Remote, address_of, place_of
 from streammatte.options import Options
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def targets_of(options: Options) -> list[Target]:
         targets.append(Target(options.writing.matte, "matte"))
     if options.writing.deliver is not None:
         targets += _delivery(
-            Path(options.writing.deliver), name_of(options.reading.input), options.writing.background or "checker"
+            place_of(options.writing.deliver), name_of(options.reading.input), options.writing.background or "checker"
         )
     return targets
 
@@ -65,7 +66,7 @@ def name_of(source: str) -> str:
     return Path(source.removeprefix("file://")).stem.split(".#")[0].split(".%")[0].rstrip("#._-") or "plate"
 
 
-def _delivery(folder: Path, name: str, background: str) -> list[Target]:
+def _delivery(folder: Path | Remote, name: str, background: str) -> list[Target]:
     editors = "Resolve, Premiere, After Effects, Final Cut and Nuke"
     files: list[tuple[str, Content, str | None, str]] = [
         (f"{name}.mov", "plate", None, f"the cut-out, for editing: {editors} read its alpha"),
@@ -91,17 +92,20 @@ def _delivery(folder: Path, name: str, background: str) -> list[Target]:
         ),
         (f"{name}.comp.mp4", "plate", background, f"a slap comp over {background}, for viewing: any player"),
     ]
-    return [Target(str(folder / file), content, over, shown) for file, content, over, shown in files]
+    return [Target(address_of(folder / file), content, over, shown) for file, content, over, shown in files]
 
 
 @contextmanager
-def delivery_folder(path: str) -> Iterator[Path]:
+def delivery_folder(path: str) -> Iterator[Path | Remote]:
     """The folder of a delivery, created if it does not exist, and removed again if nothing is written to it.
 
     Raises:
         WriteFailed: It cannot be created.
     """
-    folder = Path(path)
+    folder = place_of(path)
+    if isinstance(folder, Remote):  # it is the beginning of a name
+        yield folder
+        return
     made = not folder.exists()
     try:
         folder.mkdir(exist_ok=True)
