@@ -16,7 +16,7 @@ class Box(NamedTuple):
     end: int
 
 
-def boxes(file: BinaryIO | io.RawIOBase, within: Box | None = None) -> Iterator[Box]:
+def boxes(file: BinaryIO, within: Box | None = None) -> Iterator[Box]:
     """The complete boxes in a file or in another box, up to the first incomplete one."""
     place, end = (0, file.seek(0, io.SEEK_END)) if within is None else (within.content, within.end)
     while place + 8 <= end:
@@ -31,7 +31,7 @@ def boxes(file: BinaryIO | io.RawIOBase, within: Box | None = None) -> Iterator[
         place += size
 
 
-def handlers_of_tracks(file: BinaryIO | io.RawIOBase) -> dict[int, bytes]:
+def handlers_of_tracks(file: BinaryIO) -> dict[int, bytes]:
     """The handler of each track (``vide``, ``soun``, ``auxv`` …) by its number (sections 8.3.2 and 8.4.3)."""
     found = {}
     for movie in boxes(file):

@@ -36,7 +36,7 @@ _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "sftp": "sftp", "ss
 
 _BLOCK = 4 << 20  # bytes of a request: large enough that a link's latency costs little
 _BLOCKS = 16  # kept in memory, so that sound and subtitles find what was read for the picture
-_PAUSES = (0.5, 2.0, 5.0)  # seconds before reading again what was not read; libraries try several times themselves
+_PAUSES = (1.0, 4.0)  # seconds before reading again what was not read; libraries try several times themselves, too
 NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 """What the system says when a disk is full."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -103,12 +104,12 @@ def _auxiliary(container: av.container.InputContainer) -> set[int]:
         for each in container.streams.video
         if any(_AUXILIARY.search(each.metadata.get(tag, "")) for tag in ("handler_name", "title", "name"))
     }
-    file: BinaryIO | RemoteFile | None = None
+    file: BinaryIO | None = None
     if container.format.name.startswith("mov"):
         remote = None if container.file is None else container.file.file
         with suppress(OSError):
             if isinstance(remote, RemoteFile):
-                file = remote.again()
+                file = BufferedReader(remote.again())
             elif container.name.startswith("file:"):
                 file = Path(container.name.removeprefix("file:")).open("rb")  # noqa: SIM115 - closed below
     if file is not None:
