@@ -268,14 +268,15 @@ def _check_names(options: Options) -> None:
 def _check_single(target: str, frames: int | None) -> None:
     """Refuse a single picture's name for several frames, if their number is known."""
     from streammatte.media.read.numbered import PICTURES, NumberedName
+    from streammatte.media.remote import place_of
     from streammatte.media.write.animation_formats import ANIMATED
 
-    path = Path(target)
+    path = place_of(target)
     single = path.suffix.lower() in set(PICTURES) - set(ANIMATED) and NumberedName.parse(path) is None
     if single and frames not in (None, 1):
         raise UnsupportedOutput(
             f"{path} is a single image, but the clip has {frames} frames",
-            hint=f"number them: {path.with_suffix('')}.####{path.suffix}",
+            hint=f"number them: {path.with_name(path.stem)}.####{path.suffix}",
         )
 
 

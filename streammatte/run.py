@@ -318,13 +318,14 @@ def _watchers(options: Options, source: Footage, chain: Chain, *, guided: bool) 
 def _tell_of_input(summary: Summary, options: Options, source: Footage, guides: Guides) -> None:
     from streammatte.color.codes import assumed_matrix
     from streammatte.color.screen import transfer_for
+    from streammatte.media.addresses import without_secrets
 
     info = source.info
     summary.assumed = assumed_matrix(info.color, info.width, info.height)
     summary.input_transfer = transfer_for(options.reading.input_transfer, info.color)
     summary.lost = source.lost
     given = [(name, guide) for name, several in guides.items() for guide in several]
-    summary.mattes = [{"path": guide.path, "as": name, "lost": guide.lost} for name, guide in given]
+    summary.mattes = [{"path": without_secrets(guide.path), "as": name, "lost": guide.lost} for name, guide in given]
     summary.notes += source.notes
     if source.has_alpha and options.reading.input_alpha == "ignore":
         summary.notes.append("the input's own alpha was ignored; --input-alpha core or garbage uses it")
@@ -359,7 +360,7 @@ def _tell_of_quality(
     if watchers.observer is not None:
         from streammatte.quality.observer import lengths_of_all
 
-        lengths = lengths_of_all(options.reading.input, source, writers, silent=options.writing.no_audio)
+        lengths = lengths_of_all(summary.input, source, writers, silent=options.writing.no_audio)
         summary.findings = watchers.observer.findings(lengths)
         summary.crossed = summary.findings.crossed(dict(options.reporting.limits))
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from streammatte.frame import Cutout, Frame, Model, Stage
+from streammatte.media.addresses import PIPE, without_secrets
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,6 +40,7 @@ class Summary:
     """The result of a run.
 
     Attributes:
+        input: As it was given, without passwords.
         outputs: Path, description and alpha of each file, in the order given. ``alpha`` is ``straight``,
             ``premultiplied``, or ``None`` where the file has none.
         frames: Frames in each output.
@@ -80,6 +82,10 @@ class Summary:
     findings: Findings | None = None
     crossed: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        if self.input != PIPE:
+            self.input = without_secrets(self.input)
+
     @property
     def alpha(self) -> str | None:
         """The alpha of the outputs that have any; ``mixed`` if they differ."""
@@ -109,7 +115,7 @@ def report_of(summary: Summary, options: Options, observer: Observer) -> str:
     fields = options_of(type(options))
     outputs = ", ".join(f"{output['path']} ({output['description']})" for output in summary.outputs)
     return report_page(
-        options.reading.input,
+        summary.input,
         observer,
         summary.findings,
         run={

@@ -116,9 +116,11 @@ def check_apart(targets: Sequence[str], read: Iterable[tuple[str, str]]) -> None
     for place, target in enumerate(targets):
         for name, what in read:
             if same_files(target, name):
-                raise OutputError(f"{target} would overwrite {what}", hint="choose another name for the output")
+                raise OutputError(
+                    f"{place_of(target)} would overwrite {what}", hint="choose another name for the output"
+                )
         if any(same_files(target, other) for other in targets[:place]):
-            raise OutputError(f"{target} is named twice", hint="give every output its own name")
+            raise OutputError(f"{place_of(target)} is named twice", hint="give every output its own name")
 
 
 def temporary_beside(path: Path) -> Path:

@@ -40,7 +40,7 @@ def check_remote(place: Remote, *, overwrite: bool) -> None:
             if there is not None and place.info().get("type") == "directory":
                 raise UnsupportedOutput(f"{place} is a folder", hint=f"name a file in it, such as {place / 'out.mov'}")
     except SourceNotFound as exc:
-        raise WriteFailed(f"cannot write {place}: {exc}", hint=exc.hint) from exc
+        raise _refused(place, exc) from exc
     if there is not None and not overwrite:
         raise exists_already(there)
 
@@ -56,7 +56,7 @@ class Upload:
         self._place, self._overwrite = place, overwrite
         self._system, path = place.system()
         self._named = False  # before commit, as in stores that know nothing of it
-        if not overwrite and place.exists():
+        if not overwrite and self._exists():
             raise exists_already(place)
         if hasattr(self._system, "temppath"):  # of SFTP: renaming does not cross file systems
             self._system.temppath = path.rpartition("/")[0]
@@ -68,7 +68,7 @@ class Upload:
             with source.open("rb") as file:
                 shutil.copyfileobj(file, self._file, _PART)
             self._file.close()
-            self._named = not overwrite and place.exists()
+            self._named = not overwrite and self._exists()
         except BaseException as exc:
             self.discard()
             if isinstance(exc, Exception):
@@ -77,13 +77,19 @@ class Upload:
 
     def commit(self) -> None:
         """Give it its name."""
-        if not self._overwrite and not self._named and self._place.exists():
+        if not self._overwrite and not self._named and self._exists():
             self.discard()
             raise exists_already(self._place)
         try:
             self._file.commit()
         except Exception as exc:
             self.discard()
+            raise _refused(self._place, exc) from exc
+
+    def _exists(self) -> bool:
+        try:
+            return self._place.exists()
+        except SourceNotFound as exc:
             raise _refused(self._place, exc) from exc
 
     def discard(self) -> None:
@@ -93,6 +99,8 @@ class Upload:
 
 
 def _refused(place: Remote, exc: Exception) -> WriteFailed:
+    if isinstance(exc, StreammatteError):
+        return WriteFailed(f"cannot write {place}: {exc}", hint=exc.hint)
     if isinstance(exc, PermissionError):
         return WriteFailed(f"cannot write {place}: access denied", hint="check the credentials and what they allow")
     return WriteFailed(
