@@ -7,13 +7,15 @@ is measured and what is assumed.
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +93,7 @@ def simulate(footage: Footage, farm: Farm, workers: int, frames: int = FILM) -> 
     queue = [float(each + extra) for each in reversed(work)]
     starting: list[float] = []  # seconds left
     running: list[float] = []  # frames left
-    clock = computing = 0.0
+    clock = computing = idle = 0.0
     held = {name: 0.0 for name in limits(footage, farm, 1)}
     waiting: list[float] = []  # frames of the segments that are starting
     while queue or starting or running:
@@ -105,6 +107,7 @@ def simulate(footage: Footage, farm: Farm, workers: int, frames: int = FILM) -> 
         clock += step
         held[slowest] += step * len(running)
         computing += step * len(running)
+        idle += step * (workers - len(running) - len(starting))
         running = [left - step * rate for left in running]
         starting = [left - step for left in starting]
         running = [left for left in running if left > 1e-6]
@@ -114,7 +117,7 @@ def simulate(footage: Footage, farm: Farm, workers: int, frames: int = FILM) -> 
                 running.append(waiting.pop(place))
     joining = frames * footage.write / farm.joining if len(work) > 1 else 0.0
     parts = {**{name: seconds / workers for name, seconds in held.items()}, "joining": joining}
-    parts["starting"] = farm.start * len(work) / workers
+    parts |= {"starting": farm.start * len(work) / workers, "too few segments": idle / workers}
     return {
         "workers": workers,
         "seconds": clock + joining,
@@ -132,7 +135,7 @@ def measure(clip: str, rounds: int) -> dict[str, Any]:
     with av.open(clip) as container:
         frames = container.streams.video[0].frames
     half = frames // 2
-    plans = {"one": [(0, frames - 1)], "two": [(0, half - 1), (half, frames - 1)]}
+    plans = {"start": [(0, 0)], "one": [(0, frames - 1)], "two": [(0, half - 1), (half, frames - 1)]}
     found: dict[str, list[dict[str, float]]] = {name: [] for name in plans}
     for _ in range(rounds):
         for name, parts in plans.items():
@@ -161,7 +164,7 @@ def draw(curves: dict[str, Sequence[dict[str, Any]]], path: Path) -> None:
 
     width, height, left, top, right, bottom = 860, 520, 70, 40, 230, 60
     colors = {"GPU": "#7b3294", "cores": "#0571b0", "storage": "#ca0020", "joining": "#e6820e"}
-    colors |= {"network card": "#008837", "starting": "#777777"}
+    colors |= {"network card": "#008837", "starting": "#777777", "too few segments": "#e7298a"}
     hours = [point["seconds"] / 3600 for points in curves.values() for point in points]
     low, high = log10(min(hours)) - 0.1, log10(max(hours)) + 0.1
     most = log10(max(WORKERS))
@@ -206,3 +209,88 @@ def draw(curves: dict[str, Sequence[dict[str, Any]]], path: Path) -> None:
         lines.append(f'<circle cx="{width - right + 18}" cy="{top + 6 + 18 * place}" r="5" fill="{color}"/>')
         lines.append(f'<text x="{width - right + 30}" y="{top + 10 + 18 * place}">{name}</text>')
     path.write_text("\n".join([*lines, "</svg>"]) + "\n", encoding="utf-8")
+
+
+def measured(name: str, read: float, write: float) -> tuple[Footage, float]:
+    """A footage's costs and the bundled network's core-seconds, from what ``streammatte bench --json`` wrote."""
+    figures = json.loads((HERE / "results" / name).read_text())
+    core = {step["name"]: step["alone_core"] / 1000 for step in figures["steps"]}
+    # What no step accounts for, such as carrying frames from one to the next, is counted with the stages.
+    rest = max(0.0, figures["whole"]["alone_core"] / 1000 - sum(core.values()))
+    decode, network, encode = core.pop("decode"), core.pop("network"), core.pop("encode")
+    return Footage(decode, sum(core.values()) + rest, encode, read, write), network
+
+
+# Bytes of a frame: Apple's target rates for ProRes 422 HQ in and 4444 out at 24 fps (ProRes white paper, 2022).
+HD = measured("bench-1080p.json", read=176e6 / 8 / 24, write=264e6 / 8 / 24)
+UHD = measured("bench-2160p.json", read=707e6 / 8 / 24, write=1061e6 / 8 / 24)
+LITE_CORES = 5.1 * 2  # core-seconds at 1024², bf16: 5.1 s on two cores (benchmarks.speed)
+SDMATTE_CORES = 102 * 2 / 12  # a keyframe of 102 s on two cores (benchmarks.sdmatte) for every 12th frame
+PUBLISHED_GPU = 0.0694  # seconds at 1024², fp16, A100: BiRefNet's own README; not measured here
+
+CASES: dict[str, tuple[Footage, Farm]] = {
+    "1080p, nano, 8 cores": (HD[0], Farm(8, 0, HD[1])),
+    "4K, nano, 8 cores": (UHD[0], Farm(8, 0, UHD[1])),
+    "1080p, lite, 8 cores": (HD[0], Farm(8, 0, LITE_CORES)),
+    "1080p, GPU*, 8 cores": (HD[0], Farm(8, PUBLISHED_GPU, 0)),
+    "4K, GPU*, 8 cores": (UHD[0], Farm(8, PUBLISHED_GPU, 0)),
+    "4K, GPU*, 32 cores": (UHD[0], Farm(32, PUBLISHED_GPU, 0)),
+}
+
+
+def costs() -> dict[str, dict[str, float]]:
+    """Core-seconds, and GPU-seconds where published, of a minute at 24 fps."""
+    minute = 60 * 24
+    sizes = {"1080p": HD, "4K": UHD}
+    found: dict[str, dict[str, float]] = {}
+    for size, (footage, nano) in sizes.items():
+        without = footage.decode + footage.stages + footage.encode
+        found[size] = {
+            "without the network": minute * without,
+            "birefnet-nano": minute * (without + nano),
+            "birefnet-lite": minute * (without + LITE_CORES),
+            "SDMatte besides, where needed": minute * SDMATTE_CORES,
+            "birefnet on a GPU, GPU-seconds*": minute * PUBLISHED_GPU,
+        }
+    return found
+
+
+def predicted(found: dict[str, Any]) -> dict[str, float]:
+    """Core-seconds of two processes over those of one: as measured, and by the model from one process and its start."""
+    frames, context = found["frames"], 8
+    start, one, two = (min(run["core_seconds"] for run in found["runs"][name]) for name in ("start", "one", "two"))
+    frame = (one - start) / (frames - 1)
+    start -= frame
+    return {"measured": two / one, "predicted": (2 * start + (frames + 2 * context) * frame) / one}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measure", metavar="CLIP", help="run one and two processes over this clip, in turns")
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    figures = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    if given.measure:
+        figures["measured"] = measure(given.measure, given.rounds)
+        figures["measured"]["two over one"] = predicted(figures["measured"])
+    curves = {
+        name: [simulate(footage, farm, workers) for workers in WORKERS] for name, (footage, farm) in CASES.items()
+    }
+    figures["core-seconds a minute"] = costs()
+    figures["cases"] = {
+        name: {"footage": asdict(footage), "farm": asdict(farm), "points": curves[name]}
+        for name, (footage, farm) in CASES.items()
+    }
+    RESULTS.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    draw(curves, PLOT)
+    for name, points in curves.items():
+        print(name)
+        for point in points:
+            hours, held = point["seconds"] / 3600, point["held up by"]
+            print(f"  {point['workers']:4} workers {hours:9.2f} h  held up by {held}, busy {point['busy']:.0%}")
+    print(json.dumps(figures["core-seconds a minute"], indent=2))
+    print(json.dumps(figures.get("measured"), indent=2))
+
+
+if __name__ == "__main__":
+    main()

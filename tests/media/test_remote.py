@@ -13,6 +13,7 @@ import fsspec
 import numpy as np
 import pytest
 import torch
+from fsspec.registry import known_implementations
 from support.clips import even_pts, index_of, picture, write_clip
 
 import streammatte
