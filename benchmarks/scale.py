@@ -205,7 +205,8 @@ def draw(curves: dict[str, Sequence[dict[str, Any]]], path: Path) -> None:
         end = max([places[-1][1], *(other + 17 for other in ends)])
         ends.append(end)
         lines.append(f'<text x="{width - right + 12}" y="{end + 4:.1f}">{name}</text>')
-    for place, (name, color) in enumerate(colors.items()):
+    seen = {point["held up by"] for points in curves.values() for point in points}
+    for place, (name, color) in enumerate((name, color) for name, color in colors.items() if name in seen):
         lines.append(f'<circle cx="{width - right + 18}" cy="{top + 6 + 18 * place}" r="5" fill="{color}"/>')
         lines.append(f'<text x="{width - right + 30}" y="{top + 10 + 18 * place}">{name}</text>')
     path.write_text("\n".join([*lines, "</svg>"]) + "\n", encoding="utf-8")

@@ -272,7 +272,7 @@ def _check_single(target: str, frames: int | None) -> None:
     from streammatte.media.write.animation_formats import ANIMATED
 
     path = place_of(target)
-    single = path.suffix.lower() in set(PICTURES) - set(ANIMATED) and NumberedName.parse(path) is None
+    single = path.suffix.lower() in set(PICTURES) - set(ANIMATED) and NumberedName.parse(target) is None
     if single and frames not in (None, 1):
         raise UnsupportedOutput(
             f"{path} is a single image, but the clip has {frames} frames",
