@@ -20,7 +20,7 @@ import streammatte
 from streammatte.cli.main import main
 from streammatte.errors import DecodeFailed, InputError, SourceNotFound, WriteFailed
 from streammatte.frame import Cutout
-from streammatte.media import remote
+from streammatte.media import containers, remote
 from streammatte.media.read.signature import signature
 from streammatte.media.remote import Remote, RemoteFile, is_remote, open_remote
 
@@ -71,6 +71,7 @@ def test_a_part_of_an_indexed_clip_is_not_read_through(
     store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote, "_BLOCK", 1 << 13)
+    monkeypatch.setattr(containers, "_BUFFER", 1 << 13)
     made = {"codec": "prores_ks", "pixels": "yuv422p10le", "options": {"qscale": "1"}}
     clip = write_clip(tmp_path / "clip.mov", size=(96, 64), pts=even_pts(200), **made)
     store.put(str(clip), "/in/clip.mov")
