@@ -33,8 +33,9 @@ from streammatte.media.remote import Remote, RemoteFile, open_remote
 
 RESULTS = Path(__file__).parent / "results" / "s3.json"
 RUN = ["--model", "birefnet-nano", "--size", "64x64", "--device", "cpu", "--smooth", "off", "--quiet"]
+FINE = {"options": {"qscale": "1"}}
 CODECS = {
-    "ProRes, PCM": ("clip.mov", {"codec": "prores_ks", "pixels": "yuv422p10le", "audio": "pcm_s16le"}),
+    "ProRes, PCM": ("clip.mov", {"codec": "prores_ks", "pixels": "yuv422p10le", "audio": "pcm_s16le", **FINE}),
     "H.264, AAC": ("clip.mp4", {"audio": "aac", "options": {"g": "24", "qp": "12"}}),
 }
 
@@ -106,10 +107,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=RESULTS)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, store("shots") as connection:
-        figures = {codec: clip(codec, given.frames, Path(folder), connection) for codec in CODECS}
-    text = json.dumps({"frames": given.frames, "block": remote._BLOCK, **figures}, indent=2)
-    print(text)
-    given.json.write_text(text + "\n", encoding="utf-8")
+        figures: dict[str, Any] = {"frames": given.frames, "block": remote._BLOCK}
+        for codec in CODECS:
+            figures[codec] = clip(codec, given.frames, Path(folder), connection)
+            text = json.dumps(figures, indent=2)
+            print(text, flush=True)
+            given.json.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -130,8 +130,8 @@ def _outputs(options: Options) -> Iterator[StreammatteError]:
     for path in writing.files:
         if "://" in path.removeprefix("file://") and not is_remote(path):
             yield UnsupportedOutput(
-                f"cannot write to {without_secrets(path)}: FFmpeg sends no files there",
-                hint="give a file, or an address such as s3://bucket/out.mov; `streammatte live --to` sends live video",
+                f"cannot write to {without_secrets(path)}: an output is a file, or an address such as s3://bucket/out.mov",
+                hint="`streammatte live --to` sends live video to an address",
             )
     if writing.pair is not None and writing.background is not None:
         yield OutputError("--pair cannot be combined with --bg", hint=line(options, pair=None))

@@ -236,16 +236,23 @@ class _Blocks:
     """
 
     def __init__(self, place: Remote, size: int) -> None:
-        from fsspec.caching import BackgroundBlockCache
-
         self.size = size
         self.requests = self.received = 0
         self._place = place
         self._system, self._path = place.system()
-        self._cache = BackgroundBlockCache(_BLOCK, self._request, size, _BLOCKS)
+        self._cache = self._empty()
+
+    def _empty(self) -> Any:
+        from fsspec.caching import BackgroundBlockCache
+
+        return BackgroundBlockCache(_BLOCK, self._request, self.size, _BLOCKS)
 
     def read(self, start: int, end: int) -> bytes:
-        data: bytes = self._cache._fetch(start, end)
+        try:
+            data: bytes = self._cache._fetch(start, end)
+        except BaseException:
+            self._cache = self._empty()  # the old one would raise the same again, whatever the store says by then
+            raise
         return data
 
     def _request(self, start: int, end: int) -> bytes:

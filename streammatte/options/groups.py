@@ -12,7 +12,7 @@ from streammatte.options.field import option
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    input: str = option(MISSING, "INPUT", common=True, help="video, picture, numbered plate.####.png, an address, or -")
+    input: str = option(MISSING, "INPUT", common=True, help="video, picture, numbered plate.####.png, or -")
     mark_in: str | None = option(
         None, "--in MARK", example="3s", common=True, help="first frame to take: 75, 3s, 1:02.5, 01:00:00:00"
     )

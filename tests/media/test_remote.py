@@ -223,6 +223,20 @@ def test_no_secret_is_printed(store: Any, capsys: pytest.CaptureFixture[str], mo
     assert "cannot reach" in said.err
 
 
+def test_a_lost_store_may_come_back(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed read is not remembered: the same process can read the file again."""
+    data = bytes(range(256)) * 100
+    store.pipe("/in/data", data)
+    monkeypatch.setattr(remote, "_BLOCK", 1000)
+    with open_remote(Remote("memory://in/data")) as file:
+        assert file.read(10) == data[:10]
+        with monkeypatch.context() as gone:
+            gone.setattr(type(store), "cat_file", lambda *given, **named: b"")
+            with pytest.raises(SourceNotFound, match=r"memory://in/data"):
+                file.read()
+        assert file.read() == data[10:]
+
+
 def test_signatures(store: Any) -> None:
     put_pictures(store, "/in", range(1, 4))
     before = signature("memory://in/plate.####.png"), signature("memory://in/plate.0002.png")
