@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from streammatte.errors import DeviceError, ModelError, WeightsMissing
+from streammatte.media.copies import fetched_once
+from streammatte.media.remote import is_remote
 from streammatte.options import Options
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ class Transparency:
         from streammatte.stages.transparent.refiner import TransparencyRefiner
 
         asked = options.transparency
-        check_refiner(asked.sdmatte)
+        check_refiner(_weights_of(options))
         self.stage: TransparencyRefiner | None = None
         self._options, self._sdmatte = options, SDMatteOnDemand(options, device, display)
         where = asked.transparent if mask is None else mask
@@ -172,7 +174,7 @@ class SDMatteOnDemand:
             self._display.fetching(done, total)
 
         self._net = load_refiner(
-            self._options.transparency.sdmatte,
+            _weights_of(self._options),
             device=str(self._device),
             precision=self._options.network.precision,
             size=self._options.transparency.sdmatte_size,
@@ -184,3 +186,9 @@ class SDMatteOnDemand:
     def _go_on(self) -> None:
         if self._stopped.is_set():
             raise KeyboardInterrupt
+
+
+def _weights_of(options: Options) -> str:
+    """A checkpoint's name or path; a remote file is fetched."""
+    name = options.transparency.sdmatte
+    return str(fetched_once(name)) if is_remote(name) else name
