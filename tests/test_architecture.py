@@ -36,6 +36,7 @@ LEVELS = {
     "summary": 7,
     "run": 8,
     "live": 8,
+    "batch": 9,
     "api": 9,
     "cli": 10,
     "__main__": 11,

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-from streammatte.cli import help
+from streammatte.cli import batch, help
 from streammatte.cli.command import Command, TerminalOptions
 from streammatte.cli.parser import instance, parse, refuse
 from streammatte.options import Options
@@ -14,7 +14,7 @@ from streammatte.refusals import check_standard_output, command_line
 
 COMMAND = Command(
     prog="streammatte",
-    usage=("streammatte INPUT OUTPUT [options]",),
+    usage=("streammatte INPUT OUTPUT [options]", "streammatte INPUTS… --to DIR [options]"),
     about="Take the subject out of a video or photo, with a soft matte and clean edges.",
     takes=(Options, TerminalOptions),
     places=("input", "outputs"),
@@ -26,6 +26,7 @@ COMMAND = Command(
         ("streammatte live --bg blur", "the camera"),
     ),
     others=(
+        ("streammatte batch", "many clips and pictures, into one folder"),
         ("streammatte live", "the camera with another background"),
         ("streammatte models", "which models there are, and which are here"),
         ("streammatte doctor", "what this machine can do, and what is missing"),
@@ -49,6 +50,8 @@ def main(arguments: Sequence[str]) -> int:
     if meant and word.isalpha() and not Path(word).exists():
         line = command_line(f"streammatte {meant[0]}", others)
         refuse(COMMAND, f"{word} is not a command; did you mean {meant[0]}?", line)
+    if any(each.partition("=")[0] == "--to" for each in arguments[: [*arguments, "--"].index("--")]):
+        return batch.main(arguments)
     given = parse(COMMAND, arguments)
     options, terminal = instance(Options, given), instance(TerminalOptions, given)
     if terminal.json:
