@@ -148,7 +148,7 @@ def _sames(
         return of.get(what, {}).get("size"), of.get(what, {}).get("hash")
 
     files = [(what.split()[0], contents(was, what) == contents(read, what)) for what in {**was, **read}]
-    return [*files, ("options", known["options"] == asked_of(job)), ("outputs", known["outputs"] == list(before))]
+    return [("options", known["options"] == asked_of(job)), ("outputs", known["outputs"] == list(before)), *files]
 
 
 def _strange(output: str, step: Step, manifest: Manifest) -> bool:

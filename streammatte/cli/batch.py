@@ -49,6 +49,11 @@ def main(arguments: Sequence[str]) -> int:
 
     silent = terminal.quiet or terminal.json
     with Terminal(progress=not silent, notices=not terminal.quiet) as shown, Display(shown) as display:
+        if asked.dry_run:
+            from streammatte.batch.estimate import forecast
+
+            display.forecast(forecast(asked, run, shown), as_json=terminal.json)
+            return 0
         report = run_batch(asked, run, display)
         display.reported(report, as_json=terminal.json)
     return 1 if report.failed or report.crossed else 0

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from streammatte.batch.estimate import Forecast
 from streammatte.batch.manifest import Record
 from streammatte.batch.planning import Step
 from streammatte.batch.running import Report
@@ -96,7 +97,7 @@ class Display:
             print(json.dumps({**counts, "records": report.records}, indent=2))
         if not self._terminal.progress or not Console().is_terminal:
             for record in failed:
-                self._terminal.warning(f"failed: {record['input']}: {record['error']}")
+                self._terminal.warning(f"failed: {_reason(record)}")
                 if record.get("hint") and self._terminal.progress:
                     self._terminal.console.print(f"  hint: {record['hint']}", markup=False, soft_wrap=True)
         elif failed:
@@ -111,15 +112,67 @@ class Display:
             said = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "done")
             Console(highlight=False).print(f"{said}, in {duration(time.perf_counter() - self._since)}")
 
+    def forecast(self, forecast: Forecast, *, as_json: bool) -> None:
+        """Print what would be done with each input, and how long and large it would be."""
+        self._terminal.stop()
+        rows: list[dict[str, Any]] = [
+            {
+                "input": step.job.input,
+                "outputs": step.job.outputs,
+                "state": step.state,
+                "why": forecast.unreadable.get(step.job.input, step.why),
+            }
+            for step in forecast.steps
+        ]
+        if as_json:
+            sizes = {"seconds": forecast.seconds, "bytes": forecast.bytes, "free": forecast.free}
+            print(json.dumps({**sizes, "measured": forecast.measured, "inputs": rows}, indent=2))
+            return
+        out = Console(highlight=False)
+        for row in rows:
+            doing = {"unchanged": "unchanged", "finished": "unchanged"}.get(row["state"], row["why"] or row["state"])
+            if row["input"] in forecast.unreadable:
+                doing = f"cannot be read: {row['why']}"
+            out.print(f"{row['input']} → {', '.join(row['outputs'])}  ({doing})", markup=False, soft_wrap=True)
+        for line in _forecast_lines(forecast):
+            out.print(line, markup=False, soft_wrap=True)
+
     def _stop(self) -> None:
         progress, self._progress = self._progress, None
         if progress is not None:
             progress.stop()
 
 
+def _reason(record: Record) -> str:
+    """Which input failed, and why; most errors name it."""
+    name, error = record["input"], str(record["error"])
+    return error if Path(name).name in error else f"{name}: {error}"
+
+
 def _result(record: Record) -> str:
     """One input's end, in a line."""
     if record["state"] == "failed":
-        return f"{record['input']}: failed: {record['error']}"
+        return f"failed: {_reason(record)}"
     frames = f"{record['frames']} frame{'s' * (record['frames'] != 1)}"
     return f"{record['input']} → {', '.join(record['outputs'])}  ({frames}, {duration(record['seconds'])})"
+
+
+def _forecast_lines(forecast: Forecast) -> Iterator[str]:
+    to_do = sum(step.to_do for step in forecast.steps)
+    counts = f"{to_do} of {len(forecast.steps)} to do"
+    if forecast.seconds is None:
+        yield f"{counts}; none could be measured"
+    else:
+        takes = f"about {duration(forecast.seconds)} and {_size(forecast.bytes)}; {_size(forecast.free)} are free"
+        yield f"{counts}: {takes}" if to_do else counts
+    if forecast.measured:
+        yield f"measured on {len(forecast.measured)} of them"
+    if forecast.bytes > forecast.free:
+        yield "the disk has too little room"
+    if forecast.uncounted:
+        yield f"not in the estimate, since they do not state their length: {', '.join(forecast.uncounted)}"
+
+
+def _size(count: int) -> str:
+    scale, unit = next(each for each in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if count >= each[0] or each[0] == 1e3)
+    return f"{count / scale:.1f} {unit}"
