@@ -14,7 +14,7 @@ from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_o
 from streammatte.frame import Cutout, Footage, StreamInfo, Writer
 from streammatte.options import Options
 from streammatte.refusals import check, check_source, screen_of
-from streammatte.stages.transparent.asking import Transparency
+from streammatte.stages.transparent.asking import Refiners, Transparency
 from streammatte.summary import STAGES, Clock, Summary, Timed, TimedModel, report_of
 
 if TYPE_CHECKING:
@@ -44,7 +44,11 @@ class Display(Protocol):
 
 
 def run(
-    options: Options, display: Display, model: BiRefNetModel | None = None, joined: Joined | None = None
+    options: Options,
+    display: Display,
+    model: BiRefNetModel | None = None,
+    joined: Joined | None = None,
+    refiners: Refiners | None = None,
 ) -> Summary:
     """Matte ``options.reading.input`` into every output, in one pass.
 
@@ -52,6 +56,7 @@ def run(
 
     Args:
         joined: How the links of the chain are joined instead, to measure them.
+        refiners: SDMatte as other runs share it.
     """
     from streammatte.media.read.video import opened
     from streammatte.media.write.delivery import targets_of
@@ -67,7 +72,7 @@ def run(
         guides = _guides(options, source, display, writing)
         model = model or model_of(options, display)
         cache = _cache(options, source, model, targets, display, caching)
-        chain = _chain(options, model, cache, guides, display)
+        chain = _chain(options, model, cache, guides, display, refiners)
         watchers = _watchers(options, source, chain, guided=bool(guides))
 
         display.started(source.info, model)
@@ -229,7 +234,14 @@ Joined = Callable[[Options, "Video", Chain], Generator[Cutout]]
 """How the cut-outs of a source are computed with a chain."""
 
 
-def _chain(options: Options, model: BiRefNetModel, cache: MatteCache | None, guides: Guides, display: Display) -> Chain:
+def _chain(
+    options: Options,
+    model: BiRefNetModel,
+    cache: MatteCache | None,
+    guides: Guides,
+    display: Display,
+    refiners: Refiners | None,
+) -> Chain:
     from streammatte.media.read.guide import GuideUnion
     from streammatte.stages import stages_for
     from streammatte.stride import Stride
@@ -245,7 +257,7 @@ def _chain(options: Options, model: BiRefNetModel, cache: MatteCache | None, gui
         answers.append(regions)
         return regions
 
-    seeing = Transparency(options, model.size, model.device, unions.get("transparent"), display, remember)
+    seeing = Transparency(options, model.size, model.device, unions.get("transparent"), display, remember, refiners)
     stages = stages_for(
         model.size,
         options.matting.colors,

@@ -19,6 +19,7 @@ from streammatte.errors import DeviceMissing, StreammatteError, WeightsMismatch,
 from streammatte.frame import StreamInfo
 from streammatte.options import Network, Options
 from streammatte.run import Display, model_of, run
+from streammatte.stages.transparent.asking import Refiners
 from streammatte.summary import Summary
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class BatchDisplay(Notices, Protocol):
 
 
 class Worker:
-    """Does tasks, from any thread; each network is loaded once. Pickled, it starts without any.
+    """Does tasks, from any thread; each network, SDMatte too, is loaded once. Pickled, it starts without any.
 
     Args:
         display: Is shown the progress of each task; it stays behind when the worker is pickled.
@@ -69,6 +70,7 @@ class Worker:
         self._stopping = threading.Event()
         self._loading = threading.Lock()
         self._models: dict[Network, BiRefNetModel] = {}
+        self._refiners = Refiners()
 
     def __reduce__(self) -> tuple[type[Worker], tuple[()]]:
         return Worker, ()
@@ -77,12 +79,13 @@ class Worker:
         """Run a task, and say what came of it."""
         display = _JobDisplay(task.number, self._display, self._stopping)
         missing_folders(task.options.writing.files)
-        summary = run(task.options, display, self._model(task.options, display))
+        summary = run(task.options, display, self._model(task.options, display), refiners=self._refiners)
         return _facts(summary, display.notices, task.outputs)
 
     def stop(self) -> None:
         """Make every task end at the network's next layer, or after its next frame."""
         self._stopping.set()
+        self._refiners.stop()
 
     def _model(self, options: Options, display: Display) -> BiRefNetModel:
         key = replace(options.network, batch=1, stride=1)

@@ -16,9 +16,11 @@ import cv2
 import pytest
 from support.clips import cut, even_pts, picture, write_clip
 from support.forks import Forks, Job, forks
+from support.sdmatte_folder import make_folder
 
 from streammatte.batch import running
 from streammatte.cli.main import main
+from streammatte.models import sdmatte
 
 pytestmark = pytest.mark.e2e
 
@@ -205,6 +207,17 @@ def test_models_are_loaded_once(photos: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(running, "model_of", lambda *given: loaded.append(1) or load(*given))
     assert main(["batch", str(photos), "--to", str(tmp_path / "out"), *QUICK]) == 0
     assert len(loaded) == 1
+
+
+def test_sdmatte_is_loaded_once(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+    load = sdmatte.load_refiner
+    monkeypatch.setattr(sdmatte, "load_refiner", lambda *given, **more: loaded.append(1) or load(*given, **more))
+    small = ["--sdmatte", str(make_folder(tmp_path / "SDMatte")), "--sdmatte-size", "256", "--precision", "fp32"]
+    out = tmp_path / "out"
+    command = ["batch", str(photos), "--to", str(out), *QUICK, *small, "--transparent", "16,16,40,40"]
+    assert main([*command, "--quiet"]) == 0
+    assert len(loaded) == 1 and len(records(out)) == 2
 
 
 def test_a_broken_model_ends_the_batch(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
