@@ -31,9 +31,9 @@ COMMAND = Command(
     places=("inputs",),
     many=True,
     examples=(
-        ("streammatte batch photos --to cutouts", "every picture and clip of a folder"),
-        ('streammatte batch "shots/*.mov" --to mattes --format webm', "a pattern; VP9 with alpha"),
-        ("streammatte batch shots.csv --to mattes --dry-run", "a list: what it would do, how long it would take"),
+        ("streammatte batch photos --to cutouts", "all of a folder"),
+        ('streammatte batch "shots/*.mov" --to web --format webm', "a pattern"),
+        ("streammatte batch shots.csv --to cutouts --dry-run", "what would be done"),
     ),
 )
 

@@ -14,7 +14,7 @@ from streammatte.refusals import check_standard_output, command_line
 
 COMMAND = Command(
     prog="streammatte",
-    usage=("streammatte INPUT OUTPUT [options]", "streammatte INPUTS… --to DIR [options]"),
+    usage=("streammatte INPUT OUTPUT [options]",),
     about="Take the subject out of a video or photo, with a soft matte and clean edges.",
     takes=(Options, TerminalOptions),
     places=("input", "outputs"),
@@ -23,7 +23,6 @@ COMMAND = Command(
         ("streammatte clip.mp4 out.webm", "VP9 with alpha, for the web"),
         ("streammatte clip.mp4 comp.mp4 --bg beach.jpg", "over another background"),
         ("streammatte photo.jpg cutout.png", "a photograph"),
-        ("streammatte live --bg blur", "the camera"),
     ),
     others=(
         ("streammatte batch", "many clips and pictures, into one folder"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -99,6 +100,8 @@ class _Typed:
             extra = words[len(self.command.places)]
             hint = self._usual() + ("; a name with spaces is written in quotes" if self.command.places else "")
             name = self.command.prog.partition(" ")[2]
+            if not name and all(map(os.path.exists, words)):  # the main command, with several inputs
+                hint = command_line("streammatte batch", [*self.arguments, "--to", "cutouts"])
             if name and Path(name).is_file():  # a file that is called like this command
                 hint = command_line("streammatte", [f"./{name}", *self.arguments])
             self.refuse(f"unexpected argument {without_secrets(extra)!r}", hint)

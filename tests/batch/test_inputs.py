@@ -160,3 +160,12 @@ def test_wrong_usage(shots: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["batch", "-", "--to", "out"]) == 1
     assert "pipe" in capsys.readouterr().err
     assert not Path("out").exists()
+
+
+def test_several_inputs_on_the_main_command(shots: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures = ["shots/sh.0998.png", "shots/sh.0999.png"]
+    assert main(pictures) == 1
+    assert f"streammatte batch {' '.join(pictures)} --to cutouts" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*pictures, "shots/sh.1000.png"])
+    assert f"streammatte batch {' '.join(pictures)} shots/sh.1000.png --to cutouts" in capsys.readouterr().err
