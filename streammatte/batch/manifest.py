@@ -138,7 +138,8 @@ class Manifest:
 
 def asked_of(job: Job) -> dict[str, str]:
     """The options that differ from their defaults and can change a result, as they are typed."""
-    return {name: written(value) for name, value in job.options.changed().items() if name not in _ASIDE}
+    changed = job.options.changed().items()
+    return {name: without_secrets(written(value)) for name, value in changed if name not in _ASIDE}
 
 
 def read_of(path: str, before: Mapping[str, Any] | None = None) -> dict[str, Any]:

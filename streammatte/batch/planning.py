@@ -12,7 +12,7 @@ from streammatte.batch.manifest import Manifest, Record, asked_of, intact, read_
 from streammatte.cache import weights_signature
 from streammatte.errors import WriteFailed
 from streammatte.media.read.numbered import NumberedName
-from streammatte.options import Network
+from streammatte.options import Network, Options
 
 State = Literal["new", "changed", "interrupted", "failed", "finished", "unchanged"]
 
@@ -164,13 +164,12 @@ def _strange(output: str, step: Step, manifest: Manifest) -> bool:
     return wrote is None or not intact(output, wrote)
 
 
-def missing_folders(outputs: Sequence[str]) -> None:
-    """Make the folders of outputs."""
-    for output in outputs:
+def missing_folders(options: Options) -> None:
+    """Make the folders that outputs are to lie in."""
+    named = (*options.writing.files, options.writing.deliver, options.reporting.report)
+    for folder in {Path(name).parent for name in named if name is not None}:
         try:
-            Path(output).parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
-            raise WriteFailed(
-                f"cannot create the folder {Path(output).parent}: {(exc.strerror or str(exc)).lower()}",
-                hint="choose another name",
-            ) from exc
+            reason = (exc.strerror or str(exc)).lower()
+            raise WriteFailed(f"cannot create the folder {folder}: {reason}", hint="choose another name") from exc

@@ -78,7 +78,7 @@ class Worker:
     def __call__(self, task: Task) -> Facts:
         """Run a task, and say what came of it."""
         display = _JobDisplay(task.number, self._display, self._stopping)
-        missing_folders(task.options.writing.files)
+        missing_folders(task.options)
         summary = run(task.options, display, self._model(task.options, display), refiners=self._refiners)
         return _facts(summary, display.notices, task.outputs)
 
@@ -125,6 +125,7 @@ class InProcess:
 
         for place, task in enumerate(tasks):
             if not task.picture:
+                yield from ended(as_completed(list(places)))
                 yield place, _tried(lambda task=task: work(task))  # type: ignore[misc]  # its default is its type
                 continue
             places[pool.submit(work, task)] = place
@@ -147,7 +148,7 @@ class Report:
 
     @property
     def failed(self) -> list[Record]:
-        return [record for record in self.records if record["state"] == "failed"]
+        return [record for record in self.records if record.get("state") == "failed"]
 
     @property
     def crossed(self) -> list[Record]:

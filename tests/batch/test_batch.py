@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import random
 import shutil
 import signal
@@ -21,6 +22,7 @@ from support.sdmatte_folder import make_folder
 from streammatte.batch import running
 from streammatte.cli.main import main
 from streammatte.models import sdmatte
+from streammatte.options import Options
 
 pytestmark = pytest.mark.e2e
 
@@ -199,6 +201,22 @@ def test_a_list_with_options_of_each(footage: Path, tmp_path: Path) -> None:
     assert frames == {"first.webm": 2, "sub/second.mp4": 3, "p0.png": 1}
     with av.open(str(out / "sub/second.mp4")) as made:
         assert made.streams.video[0].codec_context.name == "h264"
+
+
+def test_what_engines_hand_to_processes() -> None:
+    task = running.Task(3, Options.of("a.mp4", "a.mov", frame_rate="30000/1001"), False, ("a.mov",))
+    worker, same = pickle.loads(pickle.dumps((running.Worker(), task)))
+    assert same == task and isinstance(worker, running.Worker)
+
+
+def test_deliveries_and_reports(footage: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = ["batch", str(footage / "a.mp4"), "--to", str(out), *QUICK, "--name", ""]
+    command += ["--deliver", "sets/{stem}", "--report", "pages/{stem}.html"]
+    assert main(command) == 0
+    assert (out / "pages/a.html").exists()
+    assert {path.name for path in (out / "sets/a").iterdir()} >= {"a.mov", "a.webm", "a.comp.mp4", "a.txt"}
+    assert done_by(command, out) == set()
 
 
 def test_models_are_loaded_once(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
