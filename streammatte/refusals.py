@@ -315,8 +315,8 @@ def _check_names(options: Options) -> None:
     for output in (named(output, name) for output in outputs for name in apart):
         if os.path.isfile(output) and not options.writing.overwrite:  # noqa: PTH113 - Path raises on names too long
             replacing = line(options, overwrite=True)
-            matting = line(Options.of(output, proposed(output)))
-            raise WriteFailed(f"{output} exists", hint=f"to replace it: {replacing}; if it is an input: {matting}")
+            both = command_line("streammatte batch", [source, output, "--to", "cutouts"])
+            raise WriteFailed(f"{output} exists", hint=f"to replace it: {replacing}; if both are inputs: {both}")
 
 
 def _check_single(target: str, frames: int | None) -> None:

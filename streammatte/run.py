@@ -14,7 +14,7 @@ from streammatte.errors import refusing
 from streammatte.frame import Cutout, Footage, Model, StreamInfo, Writer
 from streammatte.options import Options
 from streammatte.refusals import check, check_source, screen_of
-from streammatte.stages.transparent.sdmatte_on_demand import Transparency
+from streammatte.stages.transparent.sdmatte_on_demand import Refiners, Transparency
 from streammatte.subject.following import follow
 from streammatte.summary import (
     STAGES,
@@ -56,7 +56,11 @@ class Display(Protocol):
 
 
 def run(
-    options: Options, display: Display, model: BiRefNetModel | None = None, joined: Joined | None = None
+    options: Options,
+    display: Display,
+    model: BiRefNetModel | None = None,
+    joined: Joined | None = None,
+    refiners: Refiners | None = None,
 ) -> Summary:
     """Matte ``options.reading.input`` into every output, in one pass.
 
@@ -64,6 +68,7 @@ def run(
 
     Args:
         joined: How the links of the chain are joined instead, to measure them.
+        refiners: SDMatte as other runs share it.
     """
     from streammatte.media.read.guide import guides_of
     from streammatte.media.read.video import opened
@@ -87,7 +92,7 @@ def run(
         turns = []
         for name in names:  # a pass for each subject: what it is followed in is decoded again
             asked = network if followed is None else followed.model(name, join=options.whom.join)
-            chain = _chain(options, model, asked, cache, guides[name], display)
+            chain = _chain(options, model, asked, cache, guides[name], display, refiners)
             watchers = _watchers(options, source, chain, guided=bool(guides[name]) or followed is not None)
             own = [writer for target, writer in zip(targets, writers, strict=True) if target.subject == name]
             turns.append(turn := Turn(name, chain, watchers, own))
@@ -255,7 +260,13 @@ Joined = Callable[[Options, "Video", Chain], Generator[Cutout]]
 
 
 def _chain(
-    options: Options, model: BiRefNetModel, asked: Model, cache: MatteCache | None, guides: Guides, display: Display
+    options: Options,
+    model: BiRefNetModel,
+    asked: Model,
+    cache: MatteCache | None,
+    guides: Guides,
+    display: Display,
+    refiners: Refiners | None,
 ) -> Chain:
     from streammatte.media.read.guide import GuideUnion
     from streammatte.stages import stages_for
@@ -271,7 +282,7 @@ def _chain(
         answers.append(regions)
         return regions
 
-    seeing = Transparency(options, model.size, model.device, unions.get("transparent"), display, remember)
+    seeing = Transparency(options, model.size, model.device, unions.get("transparent"), display, remember, refiners)
     stages = stages_for(
         model.size,
         options.matting.colors,
