@@ -20,8 +20,12 @@ from streammatte.summary import STAGES, Clock, Summary, Timed, TimedModel, repor
 if TYPE_CHECKING:
     from streammatte.media.read.guide import GuideMatte
     from streammatte.media.read.video import Video
+    from streammatte.media.write.animation_writer import AnimationWriter
     from streammatte.media.write.delivery import Target
     from streammatte.media.write.output import TextFile
+    from streammatte.media.write.picture_writer import PictureSequenceWriter
+    from streammatte.media.write.pipe_writer import PipeWriter
+    from streammatte.media.write.video_writer import VideoWriter
     from streammatte.models.birefnet import BiRefNetModel
     from streammatte.quality.observer import Observer
     from streammatte.quality.plausible import Doubts
@@ -61,13 +65,15 @@ def run(
     with opened(options.reading) as source, ExitStack() as caching, ExitStack() as writing:
         check_source(options, source)
         # Entered first, the texts are left last: after the outputs that they describe are in place.
-        texts = _texts(options, writing)
+        texts = texts_of(options, writing)
         # Writers before the model: a name that cannot be written fails before a download.
-        writers = [writing.enter_context(_writer(target, source, options)) for target in targets]
-        guides = _guides(options, source, display, writing)
+        writers = [
+            writing.enter_context(writer_of(target, source.info, source.first_number, options)) for target in targets
+        ]
+        guides = guides_of(options, source, display, writing)
         model = model or model_of(options, display)
         cache = _cache(options, source, model, targets, display, caching)
-        chain = _chain(options, model, cache, guides, display)
+        chain = chain_of(options, model, cache, guides, display)
         watchers = _watchers(options, source, chain, guided=bool(guides))
 
         display.started(source.info, model)
@@ -88,17 +94,17 @@ def run(
 
         summary = Summary(options.reading.input, model.name, str(model.device), model.precision, model.size)
         summary.frames, summary.seconds = frames, chain.whole.wall
-        _tell_of_input(summary, options, source, guides)
-        _tell_of_chain(summary, chain)
-        _tell_of_outputs(summary, options, targets, writers)
+        tell_of_input(summary, options, source, guides)
+        tell_of_chain(summary, chain)
+        tell_of_outputs(summary, options, targets, writers)
         _tell_of_quality(summary, options, source, writers, watchers)
         _write_texts(texts, summary, options, source, targets, writers, watchers)
-        with _uninterrupted():  # the outputs are complete; what is left is renaming
+        with uninterrupted():  # the outputs are complete; what is left is renaming
             writing.close()
     return summary
 
 
-def _texts(options: Options, writing: ExitStack) -> dict[str, TextFile]:
+def texts_of(options: Options, writing: ExitStack) -> dict[str, TextFile]:
     """The report and a delivery's note, by name."""
     from streammatte.media.write.delivery import delivery_folder, name_of
     from streammatte.media.write.output import open_text
@@ -116,30 +122,47 @@ def _texts(options: Options, writing: ExitStack) -> dict[str, TextFile]:
     return texts
 
 
-def _writer(target: Target, source: Footage, options: Options) -> Writer:
+def writer_of(
+    target: Target,
+    info: StreamInfo,
+    first_number: int,
+    options: Options,
+    *,
+    begin: int | None = None,
+    part: bool = False,
+) -> VideoWriter | PictureSequenceWriter | AnimationWriter | PipeWriter:
+    """The writer of an output.
+
+    Args:
+        info: The stream's.
+        begin: pts of the first frame, if the writer joins parts of the clip, or writes one.
+        part: It writes one of these parts.
+    """
     from streammatte.media import open_writer
     from streammatte.media.write.delivery import info_for
 
-    asked = options.writing
+    asked, sounds = options.writing, None if part else options.reading.input
     number = asked.start_number  # of the first frame written, whose index need not be 0
     return open_writer(
         target.path,
-        info_for(target, source.info, options),
+        info_for(target, info, options),
         alpha=asked.alpha,
         background=target.background,
         content=target.content,
-        audio=None if asked.no_audio else options.reading.input,
-        subtitles=options.reading.input,
+        audio=None if asked.no_audio else sounds,
+        subtitles=sounds,
         overwrite=asked.overwrite,
         bits=asked.bits,
-        first_number=source.first_number if number is None else number - source.info.first_index,
+        first_number=first_number if number is None else number - info.first_index,
         codec=asked.codec,
         quality=asked.quality,
         compression=asked.exr_compression,
+        begin=begin,
+        packets=part,
     )
 
 
-def _guides(options: Options, source: Footage, display: Display, running: ExitStack) -> Guides:
+def guides_of(options: Options, source: Footage, display: Display, running: ExitStack) -> Guides:
     """The user's mattes by kind, opened."""
     from streammatte.media.addresses import without_secrets
     from streammatte.media.read.guide import GuideMatte, guide_path
@@ -229,7 +252,10 @@ Joined = Callable[[Options, "Video", Chain], Generator[Cutout]]
 """How the cut-outs of a source are computed with a chain."""
 
 
-def _chain(options: Options, model: BiRefNetModel, cache: MatteCache | None, guides: Guides, display: Display) -> Chain:
+def chain_of(
+    options: Options, model: BiRefNetModel, cache: MatteCache | None, guides: Guides, display: Display
+) -> Chain:
+    """The network and the stages after it."""
     from streammatte.media.read.guide import GuideUnion
     from streammatte.stages import stages_for
     from streammatte.stride import Stride
@@ -307,7 +333,7 @@ def _watchers(options: Options, source: Footage, chain: Chain, *, guided: bool) 
     return _Watchers(doubts, Observer(source.info.time_base, mended, colors=not options.writing.matte_only))
 
 
-def _tell_of_input(summary: Summary, options: Options, source: Footage, guides: Guides) -> None:
+def tell_of_input(summary: Summary, options: Options, source: Footage, guides: Guides) -> None:
     from streammatte.color.codes import assumed_matrix
     from streammatte.color.screen import transfer_for
 
@@ -322,7 +348,7 @@ def _tell_of_input(summary: Summary, options: Options, source: Footage, guides: 
         summary.notes.append("the input's own alpha was ignored; --input-alpha core or garbage uses it")
 
 
-def _tell_of_chain(summary: Summary, chain: Chain) -> None:
+def tell_of_chain(summary: Summary, chain: Chain) -> None:
     summary.stages = [stage.name for stage in chain.stages]
     summary.timings = chain.timings(summary.frames)
     summary.mattes_read = sum(each.read for each in chain.answers)
@@ -333,7 +359,7 @@ def _tell_of_chain(summary: Summary, chain: Chain) -> None:
         summary.notes.append(chain.stride.note())
 
 
-def _tell_of_outputs(summary: Summary, options: Options, targets: Sequence[Target], writers: Sequence[Writer]) -> None:
+def tell_of_outputs(summary: Summary, options: Options, targets: Sequence[Target], writers: Sequence[Writer]) -> None:
     from streammatte.media.write.composing import alpha_of
 
     for target, writer in zip(targets, writers, strict=True):
@@ -364,19 +390,31 @@ def _write_texts(
     writers: Sequence[Writer],
     watchers: _Watchers,
 ) -> None:
-    from streammatte.media.write.delivery import note_of
-
     if (page := texts.get("report")) is not None and watchers.observer is not None:
         page.write(report_of(summary, options, watchers.observer))
         summary.outputs.append({"path": str(page.path), "description": "report", "alpha": None})
     if (note := texts.get("note")) is not None:
-        note.write(note_of(options, source.info, targets, writers, summary.frames))
-        description = "what each file holds, and which programs show it"
-        summary.outputs.append({"path": str(note.path), "description": description, "alpha": None})
+        write_note(note, summary, options, source, targets, writers)
+
+
+def write_note(
+    note: TextFile,
+    summary: Summary,
+    options: Options,
+    source: Video,
+    targets: Sequence[Target],
+    writers: Sequence[Writer],
+) -> None:
+    """Write a delivery's note."""
+    from streammatte.media.write.delivery import note_of
+
+    note.write(note_of(options, source.info, targets, writers, summary.frames))
+    description = "what each file holds, and which programs show it"
+    summary.outputs.append({"path": str(note.path), "description": description, "alpha": None})
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Iterator[None]:
     """Ignore signals, for milliseconds."""
     if threading.current_thread() is not threading.main_thread():  # only that one gets signals
         yield

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from os import PathLike
 from typing import Any, Self
 
 from streammatte.options.field import build, group, options_of
-from streammatte.options.groups import Edges, Matting, Network, Reading, Reporting, Transparency, Writing
+from streammatte.options.groups import Edges, Matting, Network, Reading, Reporting, Spreading, Transparency, Writing
 
-__all__ = ["Edges", "Matting", "Network", "Options", "Reading", "Reporting", "Transparency", "Writing"]
+__all__ = ["Edges", "Matting", "Network", "Options", "Reading", "Reporting", "Spreading", "Transparency", "Writing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,11 @@ class Options:
         Transparency,
     )
     reporting: Reporting = group("reporting", "Scores judge a run without ground truth.", Reporting)
+    spreading: Spreading = group(
+        "several workers",
+        "A clip's segments can be computed at once. They are joined without encoding again.",
+        Spreading,
+    )
 
     @classmethod
     def of(cls, input: str | PathLike[str], outputs: str | PathLike[str] | Iterable[Any] = (), **given: Any) -> Self:
@@ -56,7 +61,7 @@ class Options:
 
     def flat(self) -> dict[str, Any]:
         """The value of each option by its name, so that ``Options.of(**options.flat())`` equals this."""
-        groups = (self.reading, self.writing, self.network, self.matting, self.edges, self.transparency, self.reporting)
+        groups = (getattr(self, field.name) for field in fields(self))
         return {name: getattr(each, name) for each in groups for name in options_of(type(each))}
 
     def changed(self) -> dict[str, Any]:

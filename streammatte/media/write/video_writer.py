@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections import Counter
 from collections.abc import Callable, Iterable
 from fractions import Fraction
@@ -24,6 +25,7 @@ from streammatte.media.write.audio import AudioTrack, Span, open_sounds
 from streammatte.media.write.composing import Contents, IntegerPictures
 from streammatte.media.write.encoding import Encoding
 from streammatte.media.write.output import write_failed
+from streammatte.media.write.packets import PacketFile, Restamped, packets_in
 from streammatte.media.write.painting import CutoutPainter
 from streammatte.media.write.part import Part
 from streammatte.media.write.subtitles import SubtitleTrack, open_subtitles
@@ -54,6 +56,8 @@ class VideoWriter:
         audio: A media file. All of its audio streams are kept.
         subtitles: A media file. Its subtitles are kept where the container takes them.
         overwrite: Replace an existing file. Otherwise a file that appears there meanwhile is an error.
+        begin: pts of the whole clip's first frame, where the first cut-out is a later one, or none is written.
+        packets: Write packets for another writer's :meth:`append` instead of a file for players.
 
     Attributes:
         description: One line on the contents; complete once the writer has been finished.
@@ -71,6 +75,8 @@ class VideoWriter:
         audio: str | None = None,
         subtitles: str | None = None,
         overwrite: bool = False,
+        begin: int | None = None,
+        packets: bool = False,
     ) -> None:
         self.path = path
         self.part = Part(path)
@@ -84,9 +90,17 @@ class VideoWriter:
         self.description = _described(encoding, info, size, self._size)
         self._pictures = _pictures(encoding, info, self._size, contents)
         self._times = _Times(info, _MILLISECOND if encoding.container in _IN_MILLISECONDS else info.time_base)
+        if begin is not None:
+            self._times.begin(begin)
         self._tracks = _Tracks(audio, subtitles)
+        self._contained = encoding.container in _IN_MILLISECONDS
+        self._keeps_packets = packets
+        self._discarded = packets and not self._contained  # the container, whose only use is to open the encoder
+        self._kept: PacketFile | None = None
+        self._restamped = Restamped()
         self._container: av.container.OutputContainer | None = None
         self._has_packets = True  # or does not need any
+        self._written = False
 
     def __enter__(self) -> Self:
         try:
@@ -96,6 +110,8 @@ class VideoWriter:
             self._stream = self._add_video(out)
             self.description += self._tracks.open(out, self._info.span)
             out.start_encoding()
+            if self._keeps_packets:
+                self._kept = PacketFile(self.temporary if self._discarded else None)
             self._has_packets = "hybrid" not in self._encoding.container_options.get("movflags", "")
         except (av.FFmpegError, OSError) as exc:
             self._discard()
@@ -114,6 +130,7 @@ class VideoWriter:
         self._out  # noqa: B018 - raises outside of the with statement
         frame = self._pictures.paint(cutout)
         frame.pts = self._times.pts(cutout.frame)
+        self._written = True
         frame.duration = self._times.duration(cutout.frame)
         frame.time_base = self._times.clock
         context = self._stream.codec_context
@@ -124,6 +141,20 @@ class VideoWriter:
         except (av.FFmpegError, OSError) as exc:
             raise write_failed(self.path, exc) from exc
 
+    def append(self, path: Path) -> None:
+        """Append a part of the clip, which a writer with ``packets`` has written with the same encoding.
+
+        Raises:
+            WriteFailed: The disk refused, or the part is damaged.
+        """
+        try:
+            for packet in self._restamped(path, packets_in(path, self._times.clock, contained=self._contained)):
+                packet.stream = self._stream
+                self._mux([packet])
+                self._written = True
+        except (av.FFmpegError, OSError) as exc:
+            raise write_failed(self.path, exc) from exc
+
     def finish(self) -> None:
         """Complete the file, still under its temporary name. Once, after the last cut-out; leaving does it otherwise.
 
@@ -131,12 +162,15 @@ class VideoWriter:
             WriteFailed: The disk or the encoder refused, or there were no cut-outs.
         """
         out = self._out
-        if self._times.shift is None:
+        if not self._written:
             raise WriteFailed(f"{self.path} would have no frames", hint="no frames were written")
         try:
             self._mux(self._stream.encode(None))
             self._tracks.finish(self._times.moved)
-            out.close()
+            if self._kept is not None:
+                self._kept.finish(self.path)
+            with contextlib.suppress(av.FFmpegError) if self._discarded else contextlib.nullcontext():
+                out.close()
         except (av.FFmpegError, OSError) as exc:
             raise write_failed(self.path, exc) from exc
         self._container = None
@@ -168,7 +202,9 @@ class VideoWriter:
         # Timestamps are ours to move, and a second of ProRes is enough to hold back for missing sound.
         options = {"avoid_negative_ts": "disabled", "max_interleave_delta": "1000000"}
         return av.open(
-            f"file:{self.temporary}",  # without the prefix, FFmpeg takes what is before a colon for a protocol
+            io.BytesIO()
+            if self._discarded
+            else f"file:{self.temporary}",  # without the prefix, FFmpeg takes what is before a colon for a protocol
             "w",
             format=self._encoding.container,
             container_options=options | self._encoding.container_options,
@@ -200,13 +236,18 @@ class VideoWriter:
         for packet in packets:
             stamp = packet.pts if packet.dts is None else packet.dts
             self._tracks.advance((stamp or 0) * packet.time_base, self._times.moved)
-            self._out.mux(packet)
-            self._has_packets = True
+            if self._kept is not None:
+                self._kept.add(packet)
+            if not self._discarded:
+                self._out.mux(packet)
+                self._has_packets = True
 
     def _discard(self) -> None:
         """Close everything, and remove the temporary file, unless it was published and has another name."""
         self._tracks.close()
         self._contents.close()
+        if self._kept is not None:
+            self._kept.close()
         if self._container is not None:
             if not self._has_packets:
                 self._spare_the_muxer(self._container)
@@ -246,12 +287,16 @@ class _Times:
         """Seconds to add to times of the source."""
         return -(self.shift or 0) * self._info.time_base
 
+    def begin(self, pts: int) -> None:
+        """The clip's first frame has that pts."""
+        late = pts < 0 or pts * self._info.time_base > _LONGEST_DELAY
+        self.shift = pts if late or self._info.span is not None else 0
+
     def pts(self, frame: Frame) -> int:
         """Strictly later than the one before."""
         if self.shift is None:
-            late = frame.pts < 0 or frame.pts * self._info.time_base > _LONGEST_DELAY
-            self.shift = frame.pts if late or self._info.span is not None else 0
-        self._last = max(round((frame.pts - self.shift) * self._info.time_base / self.clock), self._last + 1)
+            self.begin(frame.pts)
+        self._last = max(round((frame.pts - (self.shift or 0)) * self._info.time_base / self.clock), self._last + 1)
         return self._last
 
     def duration(self, frame: Frame) -> int:
