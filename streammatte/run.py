@@ -10,22 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of, sdmatte_identity
+from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of
 from streammatte.frame import Cutout, Footage, StreamInfo, Writer
 from streammatte.options import Options
 from streammatte.refusals import check, check_source, screen_of
-from streammatte.stages.transparent.asking import Transparency
+from streammatte.stages.transparent.asking import Transparency, sdmatte_identity
 from streammatte.summary import STAGES, Clock, Summary, Timed, TimedModel, report_of
 
 if TYPE_CHECKING:
     from streammatte.media.read.guide import GuideMatte
     from streammatte.media.read.video import Video
-    from streammatte.media.write.animation_writer import AnimationWriter
     from streammatte.media.write.delivery import Target
     from streammatte.media.write.output import TextFile
-    from streammatte.media.write.picture_writer import PictureSequenceWriter
-    from streammatte.media.write.pipe_writer import PipeWriter
-    from streammatte.media.write.video_writer import VideoWriter
     from streammatte.models.birefnet import BiRefNetModel
     from streammatte.quality.observer import Observer
     from streammatte.quality.plausible import Doubts
@@ -58,7 +54,7 @@ def run(
         joined: How the links of the chain are joined instead, to measure them.
     """
     from streammatte.media.read.video import opened
-    from streammatte.media.write.delivery import targets_of
+    from streammatte.media.write.delivery import targets_of, writer_of
 
     check(options)
     targets = targets_of(options)
@@ -72,7 +68,7 @@ def run(
         ]
         guides = guides_of(options, source, display, writing)
         model = model or model_of(options, display)
-        cache = _cache(options, source, model, targets, display, caching)
+        cache = opened_cache(options, source, model, targets, display, caching)
         chain = chain_of(options, model, cache, guides, display)
         watchers = _watchers(options, source, chain, guided=bool(guides))
 
@@ -122,46 +118,6 @@ def texts_of(options: Options, writing: ExitStack) -> dict[str, TextFile]:
     return texts
 
 
-def writer_of(
-    target: Target,
-    info: StreamInfo,
-    first_number: int,
-    options: Options,
-    *,
-    begin: int | None = None,
-    part: bool = False,
-) -> VideoWriter | PictureSequenceWriter | AnimationWriter | PipeWriter:
-    """The writer of an output.
-
-    Args:
-        info: The stream's.
-        begin: pts of the first frame, if the writer joins parts of the clip, or writes one.
-        part: It writes one of these parts.
-    """
-    from streammatte.media import open_writer
-    from streammatte.media.write.delivery import info_for
-
-    asked, sounds = options.writing, None if part else options.reading.input
-    number = asked.start_number  # of the first frame written, whose index need not be 0
-    return open_writer(
-        target.path,
-        info_for(target, info, options),
-        alpha=asked.alpha,
-        background=target.background,
-        content=target.content,
-        audio=None if asked.no_audio else sounds,
-        subtitles=sounds,
-        overwrite=asked.overwrite,
-        bits=asked.bits,
-        first_number=first_number if number is None else number - info.first_index,
-        codec=asked.codec,
-        quality=asked.quality,
-        compression=asked.exr_compression,
-        begin=begin,
-        packets=part,
-    )
-
-
 def guides_of(options: Options, source: Footage, display: Display, running: ExitStack) -> Guides:
     """The user's mattes by kind, opened."""
     from streammatte.media.addresses import without_secrets
@@ -201,7 +157,7 @@ def model_of(options: Options, display: Display) -> BiRefNetModel:
     )
 
 
-def _cache(
+def opened_cache(
     options: Options,
     source: Footage,
     model: BiRefNetModel,

@@ -61,9 +61,9 @@ class LocalEngine:
             while waiting or any(worker.task is not None for worker in workers):
                 for worker in workers:
                     if worker.task is None and waiting:
-                        task = waiting.popleft()
-                        begun[task] += 1
-                        worker.begin(task, tasks[task])
+                        place = waiting.popleft()
+                        begun[place] += 1
+                        worker.begin(place, tasks[place])
                 busy = {worker.connection: worker for worker in workers if worker.task is not None}
                 for connection in wait(list(busy)):
                     worker = busy[connection]  # type: ignore[index]

@@ -19,7 +19,7 @@ class RayEngine:
     """Actors of a Ray cluster. Every node needs streammatte, and the same paths.
 
     Args:
-        address: The cluster; ``None`` is the one that runs on this machine, or else a new one.
+        address: The cluster; ``None`` is that of ``RAY_ADDRESS``, or else a new one on this machine.
         workers: How many actors; by default one for each GPU of the cluster, or for each core where there is none.
         gpu: Every actor has a GPU of its own.
 
@@ -40,7 +40,7 @@ class RayEngine:
     def run(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[int, Result | Exception]]:
         ray = self._ray
         try:
-            shared = ray.put(pickle.dumps(work))  # once in the object store, and from there once to each node
+            shared = ray.put(work)  # once in the object store, and from there once to each node
             make = self._actor_class()
             waiting, begun = deque(range(len(tasks))), [0] * len(tasks)
             actors = [make.remote(shared) for _ in range(min(self.workers, len(tasks)))]
@@ -93,12 +93,14 @@ class RayEngine:
 
     def _connect(self) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # a busy machine takes longer than Ray's 30
+        new = {} if self._address or "RAY_ADDRESS" in os.environ else {"include_dashboard": False}
         handler = signal.getsignal(signal.SIGTERM)
         try:
-            self._ray.init(address=self._address, logging_level=logging.ERROR, log_to_driver=False)
-        except (ConnectionError, ValueError, RuntimeError) as exc:
+            self._ray.init(address=self._address, logging_level=logging.ERROR, log_to_driver=False, **new)
+        except Exception as exc:  # Ray raises a bare one, too
             raise DeviceError(
-                f"no Ray cluster at {self._address}: {str(exc).splitlines()[0]}",
+                f"cannot join Ray{'' if new else f' at {self._address}'}: {(str(exc).splitlines() or [''])[0]}",
                 hint="start one with `ray start --head`, or leave out --address",
             ) from exc
         finally:
@@ -109,8 +111,8 @@ class RayEngine:
 class _Actor:
     """A worker, which keeps what its work has loaded."""
 
-    def __init__(self, work: bytes) -> None:
-        self._work = pickle.loads(work)
+    def __init__(self, work: Any) -> None:
+        self._work = work
 
     def ready(self) -> None:
         """Answers once the actor has been placed."""

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from streammatte.cache import MatteCache, cache_of
 from streammatte.frame import StreamInfo, Writer
 from streammatte.options import Options
-from streammatte.run import chain_of, guides_of, model_of, overlapped, tell_of_chain, tell_of_input, writer_of
+from streammatte.run import chain_of, guides_of, model_of, overlapped, tell_of_chain, tell_of_input
 from streammatte.summary import Summary
 
 if TYPE_CHECKING:
@@ -93,9 +94,20 @@ class SegmentWork:
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
+    def _cache(self, options: Options, segment: Segment, running: ExitStack) -> MatteCache | None:
+        """Of this segment alone, with what the run's cache has; what a worker that died left in it is read, too."""
+        assert self._model is not None
+        folder = mattes_in(self.folder, segment)
+        folder.mkdir(exist_ok=True)
+        cache = cache_of(options, self._model, [str(folder / _DONE)], notice=lambda text: None)
+        if cache is not None:
+            running.enter_context(cache)
+            cache.take(self.folder.parent, segment.read)
+        return cache
+
     def _computed(self, segment: Segment, place: Path) -> Done:
         from streammatte.media.read.video import opened
-        from streammatte.media.write.delivery import targets_of
+        from streammatte.media.write.delivery import targets_of, writer_of
         from streammatte.quality.plausible import Doubts
 
         display = _Notices()
@@ -115,7 +127,7 @@ class SegmentWork:
                 writer = writer_of(here, self.info, source.first_number, options, begin=self.begin, part=True)
                 writers.append(running.enter_context(writer))
             guides = guides_of(options, source, display, running)
-            chain = chain_of(options, model, None, guides, display)
+            chain = chain_of(options, model, self._cache(options, segment, running), guides, display)
             doubts = Doubts(guided=bool(guides) or options.transparency.transparent is not None)
             frames = 0
             with chain.whole, closing(overlapped(options, source, chain)) as cutouts:
@@ -141,6 +153,11 @@ class SegmentWork:
 def in_segment(folder: Path, number: int, target: str) -> Path:
     """Where a segment's part of an output is; two outputs may have one name, in different folders."""
     return folder / str(number) / Path(target).name
+
+
+def mattes_in(folder: Path, segment: Segment) -> Path:
+    """Where a segment's mattes are kept."""
+    return folder / f".{segment.name}.mattes"
 
 
 def done_in(folder: Path, segment: Segment) -> Done | None:

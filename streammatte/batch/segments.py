@@ -20,13 +20,13 @@ from filelock import FileLock, Timeout
 
 from streammatte.batch.engines import Engine, LocalEngine
 from streammatte.batch.joined import summary_of
-from streammatte.batch.segment import Done, Segment, SegmentWork, done_in, in_segment
-from streammatte.errors import WriteFailed
+from streammatte.batch.segment import Done, Segment, SegmentWork, done_in, in_segment, mattes_in
+from streammatte.errors import InputError, WriteFailed
 from streammatte.media.read.numbered import NumberedName
 from streammatte.media.read.signature import signature
 from streammatte.options import Options
 from streammatte.refusals import check, check_source
-from streammatte.run import Display, model_of, run, texts_of, uninterrupted, write_note, writer_of
+from streammatte.run import Display, model_of, opened_cache, run, texts_of, uninterrupted, write_note
 from streammatte.summary import Clock, Summary
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from streammatte.media.write.delivery import Target
     from streammatte.models.birefnet import BiRefNetModel
 
+NEAR = 24  # frames from an even border within which a cut is looked for
 LONGEST = 500  # frames of a segment, unless the number of segments was asked for: what a kill may cost
 _ELSEWHERE = ("overwrite", "resume", "workers", "segments", "engine", "address")  # what decides no frame
 
@@ -42,6 +43,8 @@ def matted(options: Options, display: Display, model: BiRefNetModel | None = Non
     """Matte ``options.reading.input`` into every output: in segments if that was asked for, or else in one piece."""
     if not options.spreading.asked:
         return run(options, display, model)
+    if model is not None:
+        raise InputError("workers load the model themselves", hint='name it: model="birefnet-lite"')
     return run_in_segments(options, display)
 
 
@@ -52,7 +55,7 @@ def run_in_segments(options: Options, display: Display, engine: Engine | None = 
         engine: Computes them; by default as the options say.
     """
     from streammatte.media.read.video import opened
-    from streammatte.media.write.delivery import targets_of
+    from streammatte.media.write.delivery import targets_of, writer_of
 
     check(options)
     targets = targets_of(options)
@@ -66,7 +69,8 @@ def run_in_segments(options: Options, display: Display, engine: Engine | None = 
         model = model_of(options, display)
         display.started(info, model)
         numbered = number if NumberedName.parse(options.reading.input) is not None else 0
-        segments = plan(options, frames_of(options, source, numbered), model.size)
+        segments = plan(options, frames_of(options, source, numbered), numbered, model.size)
+        cache = opened_cache(options, source, model, targets, display, computing)
         kept = computing.enter_context(Kept(targets[0], _key(options, model, segments)))
         work = SegmentWork(_settled(options, model), info, begin, numbered, kept.folder)
         engine = engine or engine_for(options, model)
@@ -78,6 +82,9 @@ def run_in_segments(options: Options, display: Display, engine: Engine | None = 
                     writer.append(in_segment(kept.folder / segment.name, number, target.path))
             for writer in writers:
                 writer.finish()
+            if cache is not None and options.writing.keep_mattes:
+                for segment in segments:
+                    cache.take(mattes_in(kept.folder, segment), segment.frames)
         summary = summary_of(options, source, segments, done, targets, writers)
         summary.seconds = clock.wall
         if (note := texts.get("note")) is not None:
@@ -87,26 +94,48 @@ def run_in_segments(options: Options, display: Display, engine: Engine | None = 
     return summary
 
 
-def plan(options: Options, frames: range, size: tuple[int, int]) -> list[Segment]:
+def plan(options: Options, frames: range, first_number: int, size: tuple[int, int]) -> list[Segment]:
     """Segments of about the same length, each with the frames around it that its stages look at.
+
+    One ends at a cut if there is one near: no stage looks across, and a keyframe is due there.
 
     Args:
         frames: Indices of all frames.
+        first_number: What ``--in`` calls the first frame of the file.
         size: (H, W) of the network's input.
     """
     behind, ahead = context(options, size)
     asked = options.spreading
-    count = asked.segments or max(asked.workers or 2, -(-len(frames) // LONGEST))
-    count = min(count, len(frames))
+    count = min(asked.segments or max(asked.workers or 2, -(-len(frames) // LONGEST)), len(frames))
+    reach = min(NEAR, len(frames) // count // 4)
+    cuts: set[int] = set()
+    borders = [frames.start]
+    for place in range(1, count):
+        border = frames.start + len(frames) * place // count
+        near = cuts_near(options, border, reach, first_number, size) if reach else []
+        cuts.update(near)
+        borders.append(min(near, key=lambda cut: abs(cut - border), default=border))
     batch = options.network.batch
     segments = []
-    for place in range(count):
-        start, stop = (frames.start + len(frames) * each // count for each in (place, place + 1))
+    for start, stop in zip(borders, [*borders[1:], frames.stop], strict=True):
+        # One frame before a cut: what is said of jumps compares two.
+        first, last = start - (1 if start in cuts else behind), stop + (0 if stop in cuts else ahead)
         # The network may give other bits in another batch, so batches begin where the unbroken run's do.
-        first = max(0, start - behind - frames.start) // batch * batch + frames.start
-        last = -(-(stop + ahead - frames.start) // batch) * batch + frames.start
+        first = max(0, first - frames.start) // batch * batch + frames.start
+        last = -(-(last - frames.start) // batch) * batch + frames.start
         segments.append(Segment(range(start, stop), range(first, min(last, frames.stop))))
     return segments
+
+
+def cuts_near(options: Options, border: int, reach: int, first_number: int, size: tuple[int, int]) -> list[int]:
+    """Indices of the frames near this one with which a shot begins."""
+    from streammatte.media.read.video import opened
+    from streammatte.stages.linking import Linker
+
+    first, last = (str(first_number + index) for index in (border - reach, border + reach))
+    linker = Linker(size)
+    with opened(replace(options.reading, mark_in=first, mark_out=last, handles=0)) as source:
+        return [frame.index for frame in source if not linker(frame).one_shot][1:]  # none is linked to the first
 
 
 def context(options: Options, size: tuple[int, int]) -> tuple[int, int]:
@@ -119,11 +148,9 @@ def context(options: Options, size: tuple[int, int]) -> tuple[int, int]:
         refiner = TransparencyRefiner(lambda frame, region: None, every=every)
     stages = stages_for(size, matting.colors, matting.smooth, matting.lookahead, transparency=refiner)
     stride = options.network.stride if options.network.stride > 1 else 0
-    least = 3 if options.reading.interlaced == "deinterlace" else 1  # what its filter looks at; or a mean over two
-    return (
-        max(least, stride + sum(stage.behind for stage in stages)) + 1,
-        max(least, stride + sum(stage.ahead for stage in stages)),
-    )
+    least = 3 if options.reading.interlaced == "deinterlace" else 0  # what its filter looks at
+    behind, ahead = (sum(reach) for reach in zip(*((stage.behind, stage.ahead) for stage in stages), strict=True))
+    return max(least, stride + behind + 1), max(least, stride + ahead)
 
 
 def frames_of(options: Options, source: Video, first_number: int) -> range:
@@ -184,11 +211,11 @@ class Kept:
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: object) -> None:
         count = sum(1 for each in self.folder.glob("[!.]*") if each.is_dir())
-        if exc is None or not count:
+        if exc is None or not (count or any(self.folder.glob(".*/.*.mattes"))):
             shutil.rmtree(self.folder, ignore_errors=True)
         else:
-            segments = "1 segment is" if count == 1 else f"{count} segments are"
-            exc.add_note(f"{segments} kept; run the same command to continue")
+            kept = "1 segment is" if count == 1 else f"{count} segments are" if count else "the first mattes are"
+            exc.add_note(f"{kept} kept; run the same command to continue")
         Path(self._lock.lock_file).unlink(missing_ok=True)
         self._lock.release(force=True)
 

@@ -290,7 +290,7 @@ class Spreading:
         None,
         "--address HOST:PORT",
         example="head:6379",
-        help="the Ray cluster to join (default: the one that runs here, or else a new one on this machine)",
+        help="Ray cluster to join; auto: the one that runs here (default: RAY_ADDRESS, or a new one on this machine)",
     )
 
     @property

@@ -16,7 +16,11 @@ from streammatte.frame import StreamInfo, Writer
 from streammatte.options import Options
 
 if TYPE_CHECKING:
+    from streammatte.media.write.animation_writer import AnimationWriter
     from streammatte.media.write.composing import Content
+    from streammatte.media.write.picture_writer import PictureSequenceWriter
+    from streammatte.media.write.pipe_writer import PipeWriter
+    from streammatte.media.write.video_writer import VideoWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,45 @@ def info_for(target: Target, info: StreamInfo, options: Options) -> StreamInfo:
     if code is None or not target.path.lower().endswith(".exr"):
         return info
     return replace(info, color=replace(info.color, transfer=code))
+
+
+def writer_of(
+    target: Target,
+    info: StreamInfo,
+    first_number: int,
+    options: Options,
+    *,
+    begin: int | None = None,
+    part: bool = False,
+) -> VideoWriter | PictureSequenceWriter | AnimationWriter | PipeWriter:
+    """The writer of an output.
+
+    Args:
+        info: The stream's.
+        begin: pts of the first frame, if the writer joins parts of the clip, or writes one.
+        part: It writes one of these parts.
+    """
+    from streammatte.media.write.opening import open_writer
+
+    asked, sounds = options.writing, None if part else options.reading.input
+    number = asked.start_number  # of the first frame written, whose index need not be 0
+    return open_writer(
+        target.path,
+        info_for(target, info, options),
+        alpha=asked.alpha,
+        background=target.background,
+        content=target.content,
+        audio=None if asked.no_audio else sounds,
+        subtitles=sounds,
+        overwrite=asked.overwrite,
+        bits=asked.bits,
+        first_number=first_number if number is None else number - info.first_index,
+        codec=asked.codec,
+        quality=asked.quality,
+        compression=asked.exr_compression,
+        begin=begin,
+        packets=part,
+    )
 
 
 def name_of(source: str) -> str:

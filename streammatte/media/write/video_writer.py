@@ -18,7 +18,7 @@ from av.codec.context import Flags
 from streammatte.color.codes import BT709, FULL, RGB_MATRIX, STUDIO, is_light, matrix_for, spans_whole_range
 from streammatte.color.profiles import in_srgb
 from streammatte.errors import WriteFailed
-from streammatte.frame import UNSPECIFIED, Cutout, Frame, StreamInfo
+from streammatte.frame import UNSPECIFIED, Cutout, StreamInfo
 from streammatte.media.containers import open_container
 from streammatte.media.lengths import Lengths, lengths_in
 from streammatte.media.write.audio import AudioTrack, Span, open_sounds
@@ -29,9 +29,7 @@ from streammatte.media.write.packets import PacketFile, Restamped, packets_in
 from streammatte.media.write.painting import CutoutPainter
 from streammatte.media.write.part import Part
 from streammatte.media.write.subtitles import SubtitleTrack, open_subtitles
-
-# A first pts later than this is an arbitrary clock (a broadcast, a camera's uptime), not a delay that was meant.
-_LONGEST_DELAY = 60
+from streammatte.media.write.times import FileTimes
 
 _BUFFER = 1 << 20  # bytes
 _INTRA = ("prores_ks", "png")  # FFV1 has slices to share, and frame threads besides
@@ -89,7 +87,7 @@ class VideoWriter:
         self._size = _encodable_size(encoding, size)
         self.description = _described(encoding, info, size, self._size)
         self._pictures = _pictures(encoding, info, self._size, contents)
-        self._times = _Times(info, _MILLISECOND if encoding.container in _IN_MILLISECONDS else info.time_base)
+        self._times = FileTimes(info, _MILLISECOND if encoding.container in _IN_MILLISECONDS else info.time_base)
         if begin is not None:
             self._times.begin(begin)
         self._tracks = _Tracks(audio, subtitles)
@@ -266,42 +264,6 @@ class VideoWriter:
         with contextlib.suppress(av.FFmpegError, OSError):
             packet.stream = self._stream
             out.mux(packet)
-
-
-class _Times:
-    """The frames' times on the file's clock.
-
-    Attributes:
-        clock: The file's time base.
-        shift: Units of the source's time base by which frames are moved; ``None`` before the first.
-    """
-
-    def __init__(self, info: StreamInfo, clock: Fraction) -> None:
-        self.clock = clock
-        self.shift: int | None = None
-        self._info = info
-        self._last = -1
-
-    @property
-    def moved(self) -> Fraction:
-        """Seconds to add to times of the source."""
-        return -(self.shift or 0) * self._info.time_base
-
-    def begin(self, pts: int) -> None:
-        """The clip's first frame has that pts."""
-        late = pts < 0 or pts * self._info.time_base > _LONGEST_DELAY
-        self.shift = pts if late or self._info.span is not None else 0
-
-    def pts(self, frame: Frame) -> int:
-        """Strictly later than the one before."""
-        if self.shift is None:
-            self.begin(frame.pts)
-        self._last = max(round((frame.pts - (self.shift or 0)) * self._info.time_base / self.clock), self._last + 1)
-        return self._last
-
-    def duration(self, frame: Frame) -> int:
-        seconds = frame.duration * self._info.time_base or 1 / self._info.frame_rate
-        return max(1, round(seconds / self.clock))
 
 
 class _Tracks:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from streammatte.errors import DeviceError, ModelError, WeightsMissing
+from streammatte.media.read.signature import signature
 from streammatte.options import Options
 
 if TYPE_CHECKING:
@@ -183,3 +184,22 @@ class SDMatteOnDemand:
     def _go_on(self) -> None:
         if self._stopped.is_set():
             raise KeyboardInterrupt
+
+
+def sdmatte_identity(options: Options, device: str) -> str | None:
+    """All that decides SDMatte's answers besides frame and region; ``None`` while its weights are not here."""
+    weights = weights_signature(options.transparency.sdmatte, "sdmatte")
+    if not weights:
+        return None
+    return f"{weights} {options.transparency.sdmatte_size} {options.network.precision} {device}"
+
+
+def weights_signature(name: str, network: str) -> str:
+    """The fingerprint of a checkpoint, by name or path; empty while it is not here."""
+    from streammatte.models.hub import locate
+    from streammatte.models.table import CHECKPOINTS, find
+
+    if name not in (checkpoint.name for checkpoint in CHECKPOINTS):
+        return signature(name)
+    path = locate(find(name, network))
+    return "" if path is None else signature(str(path))
