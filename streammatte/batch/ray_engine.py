@@ -92,8 +92,6 @@ class RayEngine:
         )
 
     def _connect(self) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # a busy machine takes longer than Ray's 30
         new = {} if self._address or "RAY_ADDRESS" in os.environ else {"include_dashboard": False}
         handler = signal.getsignal(signal.SIGTERM)
         try:
@@ -127,6 +125,9 @@ def _ready(actor: Any) -> Any:
 
 
 def _ray() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Read at the import. A busy machine takes longer than Ray's 30 seconds.
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")
     try:
         import ray
     except ImportError as exc:
