@@ -48,20 +48,22 @@ class RayEngine:
             # nothing up.
             running: dict[Any, tuple[Any, int | None]] = {_ready(actor): (actor, None) for actor in actors}
             idle: list[Any] = []
-            left = len(tasks)
+            left, lost = len(tasks), None
             while left:
                 while idle and waiting:
                     actor, task = idle.pop(), waiting.popleft()
                     begun[task] += 1
                     running[actor.run.remote(tasks[task])] = actor, task
                 if not running:
-                    raise DeviceError("no worker is left on the Ray cluster", hint="`ray status` shows its nodes")
+                    why = f": {str(lost).splitlines()[-1].strip()}" if lost is not None else ""
+                    raise DeviceError(f"no worker is left on the Ray cluster{why}", hint="see `ray status`") from lost
                 (ref,), _ = ray.wait(list(running), num_returns=1)
                 actor, ended = running.pop(ref)
                 try:
                     result = ray.get(ref)
                 except ray.exceptions.RayError as exc:
                     if ended is None:
+                        lost = exc
                         continue  # it will not come back
                     running[_ready(actor)] = actor, None
                     if begun[ended] < TRIES:
@@ -126,8 +128,6 @@ def _ready(actor: Any) -> Any:
 
 def _ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Read at the import. A busy machine takes longer than Ray's 30 seconds.
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")
     try:
         import ray
     except ImportError as exc:

@@ -136,8 +136,8 @@ class SegmentWork:
                         doubts.write(cutout)
                     if cutout.frame.index in segment.frames:
                         with chain.encode:
-                            for writer in writers:
-                                writer.write(cutout)
+                            for each in writers:
+                                each.write(cutout)
                         frames += 1
             summary = Summary(options.reading.input, model.name, str(model.device), model.precision, model.size)
             summary.frames = frames

@@ -56,6 +56,8 @@ def run_in_segments(options: Options, display: Display, engine: Engine | None = 
     """
     from streammatte.media.read.video import opened
     from streammatte.media.write.delivery import targets_of, writer_of
+    from streammatte.media.write.picture_writer import PictureSequenceWriter
+    from streammatte.media.write.video_writer import VideoWriter
 
     check(options)
     targets = targets_of(options)
@@ -78,6 +80,7 @@ def run_in_segments(options: Options, display: Display, engine: Engine | None = 
         with clock:
             done = _computed(engine, work, segments, display)
             for number, (target, writer) in enumerate(zip(targets, writers, strict=True)):
+                assert isinstance(writer, VideoWriter | PictureSequenceWriter)  # others are refused
                 for segment in segments:
                     writer.append(in_segment(kept.folder / segment.name, number, target.path))
             for writer in writers:
@@ -140,12 +143,13 @@ def cuts_near(options: Options, border: int, reach: int, first_number: int, size
 
 def context(options: Options, size: tuple[int, int]) -> tuple[int, int]:
     """Frames before and after a segment that its frames depend on."""
-    from streammatte.stages import TransparencyRefiner, stages_for
+    from streammatte.stages import SURE_OF_ITSELF, TransparencyRefiner, stages_for
 
-    matting, every = options.matting, options.transparency.keyframe_every
+    matting, asked = options.matting, options.transparency
     refiner = None
-    if options.transparency.transparency != "off":
-        refiner = TransparencyRefiner(lambda frame, region: None, every=every)
+    finds = asked.transparency == "on" or bool(asked.transparent_masks) or max(size) >= SURE_OF_ITSELF
+    if asked.transparency != "off" and finds:
+        refiner = TransparencyRefiner(lambda frame, region: None, every=asked.keyframe_every)
     stages = stages_for(size, matting.colors, matting.smooth, matting.lookahead, transparency=refiner)
     stride = options.network.stride if options.network.stride > 1 else 0
     least = 3 if options.reading.interlaced == "deinterlace" else 0  # what its filter looks at
@@ -241,17 +245,16 @@ def _key(options: Options, model: BiRefNetModel, segments: Sequence[Segment]) ->
 def _settled(options: Options, model: BiRefNetModel) -> Options:
     """The options with what was chosen for ``auto``, so that all workers use the same."""
     name = options.network.model if options.network.weights is not None else model.name
-    network = replace(options.network, model=name, precision=model.precision, size=model.size)
-    return replace(options, network=network)
+    return Options.of(**{**options.flat(), "model": name, "precision": model.precision, "size": model.size})
 
 
 def _computed(engine: Engine, work: SegmentWork, segments: Sequence[Segment], display: Display) -> list[Done]:
     """Every segment, in order. The first that fails ends the run."""
-    found = {segment: done for segment in segments if (done := done_in(work.folder, segment)) is not None}
+    found = {segment: before for segment in segments if (before := done_in(work.folder, segment)) is not None}
     if found:
         display.notice(f"continuing with {len(found)} of {len(segments)} segments that an interrupted run computed")
     missing = [segment for segment in segments if segment not in found]
-    frames = sum(done.summary.frames for done in found.values())
+    frames = sum(each.summary.frames for each in found.values())
     results: Iterator[tuple[int, Done | Exception]] = engine.run(work, missing)
     with closing(results) as ending:  # type: ignore[type-var]
         for place, done in ending:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,6 @@ from streammatte import Options
 from streammatte.batch.segments import run_in_segments
 from streammatte.run import run
 
-os.environ["RAY_raylet_start_wait_time_s"] = "300"  # noqa: SIM112 - as Ray spells it
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
 
 pytestmark = [pytest.mark.e2e, pytest.mark.filterwarnings("ignore")]  # Ray's own
@@ -35,6 +35,8 @@ class Silent:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
+
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # of the workers
 
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     made.lost = made.add_node(num_cpus=1)

@@ -16,11 +16,7 @@ from streammatte.frame import StreamInfo, Writer
 from streammatte.options import Options
 
 if TYPE_CHECKING:
-    from streammatte.media.write.animation_writer import AnimationWriter
     from streammatte.media.write.composing import Content
-    from streammatte.media.write.picture_writer import PictureSequenceWriter
-    from streammatte.media.write.pipe_writer import PipeWriter
-    from streammatte.media.write.video_writer import VideoWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +68,7 @@ def writer_of(
     *,
     begin: int | None = None,
     part: bool = False,
-) -> VideoWriter | PictureSequenceWriter | AnimationWriter | PipeWriter:
+) -> Writer:
     """The writer of an output.
 
     Args:
