@@ -58,14 +58,17 @@ class LocalEngine:
         count = min(self.workers, len(tasks))
         workers = [self._started(pickled, place, count) for place in range(count)]
         try:
-            while waiting or any(worker.task is not None for worker in workers):
+            ended: list[tuple[int, Any]] = []
+            while waiting or ended or any(worker.task is not None for worker in workers):
                 for worker in workers:
                     if worker.task is None and waiting:
                         place = waiting.popleft()
                         begun[place] += 1
                         worker.begin(place, tasks[place])
+                yield from ended  # while the workers go on
+                ended = []
                 busy = {worker.connection: worker for worker in workers if worker.task is not None}
-                for connection in wait(list(busy)):
+                for connection in wait(list(busy)) if busy else ():
                     worker = busy[connection]  # type: ignore[index]
                     task, worker.task = worker.task, None
                     assert task is not None
@@ -77,7 +80,7 @@ class LocalEngine:
                         if begun[task] < TRIES:
                             waiting.appendleft(task)
                             continue
-                    yield task, result
+                    ended.append((task, result))
         finally:
             for worker in workers:
                 worker.end()

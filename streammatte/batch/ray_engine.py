@@ -48,33 +48,38 @@ class RayEngine:
             # nothing up.
             running: dict[Any, tuple[Any, int | None]] = {_ready(actor): (actor, None) for actor in actors}
             idle: list[Any] = []
+            ended: list[tuple[int, Any]] = []
             left, lost = len(tasks), None
-            while left:
+            while left or ended:
                 while idle and waiting:
                     actor, task = idle.pop(), waiting.popleft()
                     begun[task] += 1
                     running[actor.run.remote(tasks[task])] = actor, task
+                yield from ended  # while the actors go on
+                ended = []
+                if not left:
+                    break
                 if not running:
                     why = f": {str(lost).splitlines()[-1].strip()}" if lost is not None else ""
                     raise DeviceError(f"no worker is left on the Ray cluster{why}", hint="see `ray status`") from lost
                 (ref,), _ = ray.wait(list(running), num_returns=1)
-                actor, ended = running.pop(ref)
+                actor, done = running.pop(ref)
                 try:
                     result = ray.get(ref)
                 except ray.exceptions.RayError as exc:
-                    if ended is None:
+                    if done is None:
                         lost = exc
                         continue  # it will not come back
                     running[_ready(actor)] = actor, None
-                    if begun[ended] < TRIES:
-                        waiting.appendleft(ended)
+                    if begun[done] < TRIES:
+                        waiting.appendleft(done)
                         continue
                     result = pickle.dumps(worker_died(type(exc).__name__))
                 else:
                     idle.append(actor)
-                if ended is not None:
+                if done is not None:
                     left -= 1
-                    yield ended, pickle.loads(result)
+                    ended.append((done, pickle.loads(result)))
         finally:
             self.close()
 
