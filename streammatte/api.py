@@ -141,14 +141,14 @@ def matte_video(
         StreammatteError: As the command reports; nothing is left under the output's name.
         TypeError: An option is unknown.
     """
-    from streammatte.run import run
+    from streammatte.batch.segments import matted
 
     loaded = None if model is None or isinstance(model, str) else model
     if loaded is None:
         options["model"] = model or "auto"
     elif given := options.keys() & {"weights", "size", "device", "precision", "offline"}:
         raise TypeError(f"{', '.join(sorted(given))}: options of load_model, but the model is loaded already")
-    return run(Options.of(input, output, **options), _Silent(), loaded)
+    return matted(Options.of(input, output, **options), _Silent(), loaded)
 
 
 def matte(

@@ -142,6 +142,19 @@ class MatteCache:
         if self._thread is not None and key not in self._starts:
             self._waiting.put((key, answer))
 
+    def take(self, folder: Path, frames: range) -> None:
+        """Copy these frames' answers from the cache with the same key in another folder, if there is one."""
+        for name in (self.visible.name, self._hidden.name):
+            with contextlib.suppress(OSError), (folder / name).open("rb") as file:
+                if self._file is None or not self._owned or _header(file) != self._header:
+                    continue
+                for key, start, end in _records(file, len(self._header)):
+                    if key[1] in frames and key not in self._starts:
+                        file.seek(start)
+                        with self._reading:
+                            self._starts[key] = self._file.seek(0, os.SEEK_END)
+                            _write(self._file, file.read(end - start))
+
     def _forget(self, frames: int) -> None:
         """Drop the answers for the last frames."""
         last = max((index for _, index, _ in self._starts), default=0)
@@ -343,25 +356,6 @@ def cache_of(
         key["part"] = f"{reading.mark_in} - {reading.mark_out} - {reading.handles}"
     stem = place_of(reading.input).stem
     return MatteCache(working_folder(folder), stem, key, keep=options.writing.keep_mattes, notice=notice)
-
-
-def sdmatte_identity(options: Options, device: str) -> str | None:
-    """All that decides SDMatte's answers besides frame and region; ``None`` while its weights are not here."""
-    weights = weights_signature(options.transparency.sdmatte, "sdmatte")
-    if not weights:
-        return None
-    return f"{weights} {options.transparency.sdmatte_size} {options.network.precision} {device}"
-
-
-def weights_signature(name: str, network: str) -> str:
-    """The fingerprint of a checkpoint, by name or path; empty while it is not here."""
-    from streammatte.models.hub import locate
-    from streammatte.models.table import CHECKPOINTS, find
-
-    if name not in (checkpoint.name for checkpoint in CHECKPOINTS):
-        return signature(name)
-    path = locate(find(name, network))
-    return "" if path is None else signature(str(path))
 
 
 def rounded(alpha: Tensor) -> Tensor:

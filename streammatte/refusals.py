@@ -79,6 +79,7 @@ def refusals(options: Options) -> Iterator[StreammatteError]:
     yield from _pipes(options)
     yield from _matte(options)
     yield from _limits(options)
+    yield from _segments(options)
 
 
 def line(options: Options, **changes: object) -> str:
@@ -270,6 +271,52 @@ def _limits(options: Options) -> Iterator[StreammatteError]:
         if name in names and excluded:
             left = tuple(limit for limit in limits if limit[0] != name)
             yield InputError(f"--fail-on {name} cannot be combined with {why}", hint=line(options, limits=left))
+
+
+def _segments(options: Options) -> Iterator[StreammatteError]:
+    from streammatte.media.addresses import without_secrets
+    from streammatte.media.read.numbered import NumberedName
+    from streammatte.media.remote import is_remote
+    from streammatte.media.write.animation_formats import ANIMATED
+
+    spreading = options.spreading
+    if spreading.address is not None and spreading.engine != "ray":
+        yield InputError("--address needs --engine ray", hint=line(options, engine="ray"))
+    if not spreading.asked:
+        return
+    whole = {"workers": None, "segments": None, "engine": "local", "address": None}
+    given = next(flag for flag, value in _flags_of_segments(options) if value)
+    if options.reading.input == PIPE:
+        yield InputError(f"{given} needs a file: a pipe can be read only once", hint="save the stream to a file first")
+    if options.whom.asked():
+        yield InputError(
+            f"{given} cannot be combined with named subjects, who are followed from their prompts",
+            hint=line(options, **whole),
+        )
+    for path in options.writing.files:
+        if is_remote(path):
+            yield OutputError(f"{given} joins segments in a folder of this machine, not at {without_secrets(path)}")
+        animated = Path(path).suffix.lower() in ANIMATED and NumberedName.parse(path) is None
+        if path == PIPE or animated:
+            name = "standard output" if path == PIPE else path
+            yield OutputError(f"{given} cannot join segments in {name}", hint=line(options, **whole))
+    if options.transparency.transparent is not None:
+        yield InputError(
+            f"{given} cannot be combined with --transparent, which is followed from the first frame",
+            hint="mark the area with --transparent-mask, or leave one of them out",
+        )
+    if options.reporting.report is not None or options.reporting.limits:
+        flag = "--report" if options.reporting.report is not None else "--fail-on"
+        yield InputError(
+            f"{given} cannot be combined with {flag}, which needs all frames in one run", hint=line(options, **whole)
+        )
+
+
+def _flags_of_segments(options: Options) -> Iterator[tuple[str, object]]:
+    spreading = options.spreading
+    yield "--segments", spreading.segments
+    yield "--workers", spreading.workers
+    yield "--engine", spreading.engine != "local"
 
 
 def _check_input(options: Options) -> None:

@@ -9,12 +9,12 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of, sdmatte_identity
+from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of
 from streammatte.errors import refusing
 from streammatte.frame import Cutout, Footage, Model, StreamInfo, Writer
 from streammatte.options import Options
 from streammatte.refusals import check, check_source, screen_of
-from streammatte.stages.transparent.sdmatte_on_demand import Refiners, Transparency
+from streammatte.stages.transparent.sdmatte_on_demand import Refiners, Transparency, sdmatte_identity
 from streammatte.subject.following import follow
 from streammatte.summary import (
     STAGES,
@@ -72,19 +72,21 @@ def run(
     """
     from streammatte.media.read.guide import guides_of
     from streammatte.media.read.video import opened
-    from streammatte.media.write.delivery import targets_of
+    from streammatte.media.write.delivery import targets_of, writer_of
 
     check(options)
     targets, names = targets_of(options), options.whom.written_apart()
     with opened(options.reading) as source, ExitStack() as caching, ExitStack() as writing:
         check_source(options, source)
         # Entered first, the texts are left last: after the outputs that they describe are in place.
-        texts = _texts(options, names, writing)
+        texts = texts_of(options, names, writing)
         # Writers before the model: a name that cannot be written fails before a download.
-        writers = [writing.enter_context(writer_for(target, source, options)) for target in targets]
+        writers = [
+            writing.enter_context(writer_of(target, source.info, source.first_number, options)) for target in targets
+        ]
         guides = {name: guides_of(options, source, display.notice, writing) for name in names}  # each is read once
         model = model or model_of(options, display)
-        cache = _cache(options, source, model, targets, display, caching)
+        cache = opened_cache(options, source, model, targets, display, caching)
         network = Remembered(model, cache)
         followed = follow(options, source, network, model.size, cache, display)
         summary = Summary(options.reading.input, model.name, str(model.device), model.precision, model.size)
@@ -92,7 +94,7 @@ def run(
         turns = []
         for name in names:  # a pass for each subject: what it is followed in is decoded again
             asked = network if followed is None else followed.model(name, join=options.whom.join)
-            chain = _chain(options, model, asked, cache, guides[name], display, refiners)
+            chain = chain_of(options, model, asked, cache, guides[name], display, refiners)
             watchers = _watchers(options, source, chain, guided=bool(guides[name]) or followed is not None)
             own = [writer for target, writer in zip(targets, writers, strict=True) if target.subject == name]
             turns.append(turn := Turn(name, chain, watchers, own))
@@ -107,7 +109,7 @@ def run(
         summary.notes += [] if followed is None else followed.notes()
         tell_of_outputs(summary, options, targets, writers)
         _write_texts(texts, summary, options, source, targets, writers, turns)
-        with _uninterrupted():  # the outputs are complete; what is left is renaming
+        with uninterrupted():  # the outputs are complete; what is left is renaming
             writing.close()
     return summary
 
@@ -142,7 +144,7 @@ def _written(turn: Turn, made: Generator[Cutout], display: Display) -> int:
 
 
 @refusing()
-def _texts(options: Options, subjects: Sequence[str], writing: ExitStack) -> dict[str, TextFile]:
+def texts_of(options: Options, subjects: Sequence[str], writing: ExitStack) -> dict[str, TextFile]:
     """The report of each subject, by ``report`` and its name, and a delivery's note."""
     from streammatte.media.remote import address_of
     from streammatte.media.write.delivery import delivery_folder, name_of, named
@@ -163,31 +165,6 @@ def _texts(options: Options, subjects: Sequence[str], writing: ExitStack) -> dic
     return texts
 
 
-@refusing()
-def writer_for(target: Target, source: Footage, options: Options) -> Writer:
-    """The writer of one output, before it is entered; refuses what the format cannot hold."""
-    from streammatte.media import open_writer
-    from streammatte.media.write.delivery import info_for
-
-    asked = options.writing
-    number = asked.start_number  # of the first frame written, whose index need not be 0
-    return open_writer(
-        target.path,
-        info_for(target, source.info, options),
-        alpha=asked.alpha,
-        background=target.background,
-        content=target.content,
-        audio=None if asked.no_audio else options.reading.input,
-        subtitles=options.reading.input,
-        overwrite=asked.overwrite,
-        bits=asked.bits,
-        first_number=source.first_number if number is None else number - source.info.first_index,
-        codec=asked.codec,
-        quality=asked.quality,
-        compression=asked.exr_compression,
-    )
-
-
 def model_of(options: Options, display: Display) -> BiRefNetModel:
     """The network, loaded."""
     from streammatte.media.copies import fetched_once
@@ -206,7 +183,7 @@ def model_of(options: Options, display: Display) -> BiRefNetModel:
     )
 
 
-def _cache(
+def opened_cache(
     options: Options,
     source: Footage,
     model: BiRefNetModel,
@@ -259,15 +236,20 @@ Joined = Callable[[Options, "Video", Chain], Generator[Cutout]]
 """How the cut-outs of a source are computed with a chain."""
 
 
-def _chain(
+def chain_of(
     options: Options,
     model: BiRefNetModel,
     asked: Model,
     cache: MatteCache | None,
     guides: Guides,
     display: Display,
-    refiners: Refiners | None,
+    refiners: Refiners | None = None,
 ) -> Chain:
+    """The network and the stages after it.
+
+    Args:
+        asked: What gives the alphas: the network through the cache, or a subject's model.
+    """
     from streammatte.media.read.guide import GuideUnion
     from streammatte.stages import stages_for
     from streammatte.stride import Stride
@@ -344,22 +326,27 @@ def _watchers(options: Options, source: Footage, chain: Chain, *, guided: bool) 
     return _Watchers(doubts, Observer(source.info.time_base, mended, colors=not options.writing.matte_only))
 
 
+def tell_of_chain(summary: Summary, chain: Chain, whose: str = "") -> None:
+    """Add what a chain did."""
+    summary.stages = [stage.name for stage in chain.stages]
+    summary.mattes_read += sum(each.read for each in chain.answers)
+    summary.mattes_computed += sum(each.computed for each in chain.answers)
+    summary.keyframes += chain.seeing.frames
+    summary.keyframe_seconds += chain.seeing.seconds
+    summary.notes += [note for note in chain.seeing.notes() if note not in summary.notes]
+    if chain.stride.every > 1:
+        summary.notes.append(whose + chain.stride.note())
+
+
 def _tell_of_turns(summary: Summary, options: Options, source: Video, turns: Sequence[Turn]) -> None:
     """What the chains did, all of them together, and how good each one's mattes are."""
     chains = [turn.chain for turn in turns]
-    summary.stages = [stage.name for stage in chains[0].stages]
     summary.seconds = sum(chain.whole.wall for chain in chains)
     summary.timings = timings_of([chain.clocks() for chain in chains], summary.frames)
     doubts = []
     for turn in turns:
-        chain, whose = turn.chain, f"{turn.subject}: " if turn.subject else ""
-        summary.mattes_read += sum(each.read for each in chain.answers)
-        summary.mattes_computed += sum(each.computed for each in chain.answers)
-        summary.keyframes += chain.seeing.frames
-        summary.keyframe_seconds += chain.seeing.seconds
-        summary.notes += [note for note in chain.seeing.notes() if note not in summary.notes]
-        if chain.stride.every > 1:
-            summary.notes.append(whose + chain.stride.note())
+        whose = f"{turn.subject}: " if turn.subject else ""
+        tell_of_chain(summary, turn.chain, whose)
         if line := turn.watchers.doubts.line():
             doubts.append(whose + line)
         if turn.watchers.observer is not None:
@@ -381,21 +368,33 @@ def _write_texts(
     writers: Sequence[Writer],
     turns: Sequence[Turn],
 ) -> None:
-    from streammatte.media.write.delivery import note_of
-
     for turn in turns:
         page = texts.get(f"report {turn.subject}")
         if page is not None and turn.watchers.observer is not None and turn.findings is not None:
             page.write(report_of(summary, options, turn.watchers.observer, turn.findings))
             summary.outputs.append({"path": str(page.path), "description": "report", "alpha": None})
     if (note := texts.get("note")) is not None:
-        note.write(note_of(options, source.info, targets, writers, summary.frames))
-        description = "what each file holds, and which programs show it"
-        summary.outputs.append({"path": str(note.path), "description": description, "alpha": None})
+        write_note(note, summary, options, source, targets, writers)
+
+
+def write_note(
+    note: TextFile,
+    summary: Summary,
+    options: Options,
+    source: Video,
+    targets: Sequence[Target],
+    writers: Sequence[Writer],
+) -> None:
+    """Write a delivery's note."""
+    from streammatte.media.write.delivery import note_of
+
+    note.write(note_of(options, source.info, targets, writers, summary.frames))
+    description = "what each file holds, and which programs show it"
+    summary.outputs.append({"path": str(note.path), "description": description, "alpha": None})
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Iterator[None]:
     """Ignore signals, for milliseconds."""
     if threading.current_thread() is not threading.main_thread():  # only that one gets signals
         yield

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.unit
 
 PACKAGE = Path(streammatte.__file__).parent
 
-# cli → bench, api, batch → run, live → quality, train → pipeline, subject → stages → models, media → color → frame →
+# cli → bench, api → batch → run, live → quality, train → pipeline, subject → stages → models, media → color → frame →
 # motion, options, errors.
 # A room may import from lower levels and from itself.
 LEVELS = {
@@ -38,9 +38,9 @@ LEVELS = {
     "run": 8,
     "live": 8,
     "batch": 9,
-    "api": 9,
-    "cli": 10,
-    "__main__": 11,
+    "api": 10,
+    "cli": 11,
+    "__main__": 12,
 }
 
 

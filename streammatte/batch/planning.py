@@ -9,10 +9,10 @@ from typing import Any, Literal, Protocol
 
 from streammatte.batch.jobs import Job
 from streammatte.batch.manifest import Manifest, Record, asked_of, intact, read_of, stat_of
-from streammatte.cache import weights_signature
 from streammatte.errors import WriteFailed
 from streammatte.media.read.numbered import NumberedName
 from streammatte.options import Network, Options
+from streammatte.stages.transparent.sdmatte_on_demand import weights_signature
 
 State = Literal["new", "changed", "interrupted", "failed", "finished", "unchanged"]
 

@@ -56,13 +56,13 @@ def main(arguments: Sequence[str]) -> int:
     if terminal.json:
         check_standard_output(options)
 
+    from streammatte.batch.segments import matted
     from streammatte.cli.run_display import RunDisplay
     from streammatte.cli.terminal import Terminal
-    from streammatte.run import run
 
     with Terminal(progress=not (terminal.quiet or terminal.json), notices=not terminal.quiet) as shown:
         display = RunDisplay(shown)
-        summary = run(options, display)
+        summary = matted(options, display)
         if terminal.json:
             print(summary.as_json())
         display.warnings(summary)

@@ -63,6 +63,15 @@ class Doubts:
         self._lines.append(None if self._guided else longest_line(picture, alpha))
         self._before = picture, alpha
 
+    def extend(self, later: Doubts, frames: range) -> None:
+        """Add what was seen of these later frames."""
+        for frame, area, share, line in zip(later._frames, later._areas, later._torn, later._lines, strict=True):
+            if frame in frames:
+                self._frames.append(frame)
+                self._areas.append(area)
+                self._torn.append(share)
+                self._lines.append(line)
+
     def line(self) -> str | None:
         """The most serious doubt and what to try; ``None`` if there is none."""
         return self._of_areas() or self._of_tears() or self._of_lines()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streammatte.color.codes import TRANSFER_OPTIONS, described
-from streammatte.errors import WriteFailed
+from streammatte.errors import WriteFailed, refusing
 from streammatte.frame import StreamInfo, Writer
 from streammatte.media.read.numbered import NumberedName
 from streammatte.media.remote import Remote, address_of, place_of
@@ -85,6 +85,46 @@ def info_for(target: Target, info: StreamInfo, options: Options) -> StreamInfo:
     if code is None or not target.path.lower().endswith(".exr"):
         return info
     return replace(info, color=replace(info.color, transfer=code))
+
+
+@refusing()
+def writer_of(
+    target: Target,
+    info: StreamInfo,
+    first_number: int,
+    options: Options,
+    *,
+    begin: int | None = None,
+    part: bool = False,
+) -> Writer:
+    """The writer of an output, before it is entered; refuses what the format cannot hold.
+
+    Args:
+        info: The stream's.
+        begin: pts of the first frame, if the writer joins parts of the clip, or writes one.
+        part: It writes one of these parts.
+    """
+    from streammatte.media.write.opening import open_writer
+
+    asked, sounds = options.writing, None if part else options.reading.input
+    number = asked.start_number  # of the first frame written, whose index need not be 0
+    return open_writer(
+        target.path,
+        info_for(target, info, options),
+        alpha=asked.alpha,
+        background=target.background,
+        content=target.content,
+        audio=None if asked.no_audio else sounds,
+        subtitles=sounds,
+        overwrite=asked.overwrite,
+        bits=asked.bits,
+        first_number=first_number if number is None else number - info.first_index,
+        codec=asked.codec,
+        quality=asked.quality,
+        compression=asked.exr_compression,
+        begin=begin,
+        packets=part,
+    )
 
 
 def name_of(source: str) -> str:

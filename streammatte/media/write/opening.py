@@ -63,6 +63,8 @@ def open_writer(
     codec: Codec = "prores4444",
     quality: Quality = "standard",
     compression: str = "zip",
+    begin: int | None = None,
+    packets: bool = False,
 ) -> Writer:
     """Open the writer for a name. Enter it, ``write`` cut-outs in order, leave it.
 
@@ -83,6 +85,8 @@ def open_writer(
         overwrite: Replace what is there; for numbered pictures, all that have the name, whatever their number.
         bits: Bits of a component, by default what holds the source's. Formats with a single depth ignore it.
         first_number: Number of the first picture.
+        begin: pts of the whole clip's first frame, if the first cut-out is a later one.
+        packets: Write a part of a clip, for ``append`` of another writer of that name.
         codec, quality, compression: For ``.mov``; for lossy formats; for EXR (``zip``, ``piz``, ``dwaa``, ``dwab``).
 
     Raises:
@@ -114,14 +118,14 @@ def open_writer(
     if contents.composite and background is not None:
         from streammatte.media.background import open_background
 
-        contents = replace(contents, background=open_background(background, info))
+        contents = replace(contents, background=open_background(background, info, begin))
     if str(path) == PIPE:
         return _piped(info, contents, bits, silent=_has_no_sound(audio))
     if encoding is not None:
         from streammatte.media.write.video_writer import VideoWriter
 
         files = {"audio": _media_file(audio), "subtitles": _media_file(subtitles)}
-        return VideoWriter(target, info, encoding, contents, overwrite=overwrite, **files)
+        return VideoWriter(target, info, encoding, contents, overwrite=overwrite, begin=begin, packets=packets, **files)
     suffix = named.suffix.lower()
     encoder = _encoder(suffix, info, contents, bits, compression, quality)
     if suffix not in ANIMATED or NumberedName.parse(target) is not None:

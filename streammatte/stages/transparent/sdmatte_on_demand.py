@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from streammatte.errors import DeviceError, ModelError, WeightsMissing
 from streammatte.media.copies import fetched_once
+from streammatte.media.read.signature import signature
 from streammatte.media.remote import is_remote
 from streammatte.options import Options
 
@@ -230,3 +231,22 @@ def _weights_of(options: Options) -> str:
     """A checkpoint's name or path; a remote file is fetched."""
     name = options.transparency.sdmatte
     return str(fetched_once(name)) if is_remote(name) else name
+
+
+def sdmatte_identity(options: Options, device: str) -> str | None:
+    """All that decides SDMatte's answers besides frame and region; ``None`` while its weights are not here."""
+    weights = weights_signature(options.transparency.sdmatte, "sdmatte")
+    if not weights:
+        return None
+    return f"{weights} {options.transparency.sdmatte_size} {options.network.precision} {device}"
+
+
+def weights_signature(name: str, network: str) -> str:
+    """The fingerprint of a checkpoint, by name or path; empty while it is not here."""
+    from streammatte.models.hub import locate
+    from streammatte.models.table import CHECKPOINTS, find
+
+    if name not in (checkpoint.name for checkpoint in CHECKPOINTS):
+        return signature(name)
+    path = locate(find(name, network))
+    return "" if path is None else signature(str(path))
