@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -73,6 +71,7 @@ def run(
     from streammatte.media.read.guide import guides_of
     from streammatte.media.read.video import opened
     from streammatte.media.write.delivery import targets_of, writer_of
+    from streammatte.media.write.output import uninterrupted
 
     check(options)
     targets, names = targets_of(options), options.whom.written_apart()
@@ -391,19 +390,3 @@ def write_note(
     note.write(note_of(options, source.info, targets, writers, summary.frames))
     description = "what each file holds, and which programs show it"
     summary.outputs.append({"path": str(note.path), "description": description, "alpha": None})
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Ignore signals, for milliseconds."""
-    if threading.current_thread() is not threading.main_thread():  # only that one gets signals
-        yield
-        return
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    numbers = [number for number in numbers if signal.getsignal(number) is not None]  # not C's: it cannot be restored
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -13,9 +13,9 @@ from streammatte.batch.options import BatchOptions
 from streammatte.errors import OutputError, StreammatteError
 from streammatte.media.read.kinds import WITH_FRAMES, picture_kind
 from streammatte.media.read.numbered import PICTURES, NumberedName
-from streammatte.media.write.delivery import name_of, targets_of
+from streammatte.media.write.delivery import name_of, named, targets_of
 from streammatte.options import Options
-from streammatte.refusals import proposed, refusals, screen_of
+from streammatte.refusals import check_whom, proposed, refusals, screen_of
 
 _NUMBERED = (".png", ".tif", ".exr", ".jpg")  # a clip in these formats is numbered pictures
 _ALSO = ("matte", "foreground", "deliver", "report")
@@ -82,14 +82,17 @@ def _job(asked: BatchOptions, given: Mapping[str, Any], item: Item, number: int)
         options = Options.of(item.input, output, **{**values, **also})
         for refusal in refusals(options):
             raise refusal
+        check_whom(options)
         if options.edges.despill is not None:
             screen_of(options.edges.despill)
     except StreammatteError as exc:
         if item.place:
             raise type(exc)(f"{item.place}: {exc}", hint=exc.hint) from exc
         raise
-    report = options.reporting.report
-    return Job(options, picture, (*(each.path for each in targets_of(options)), *([] if report is None else [report])))
+    outputs = [each.path for each in targets_of(options)]
+    if options.reporting.report is not None:
+        outputs += [named(options.reporting.report, subject) for subject in options.whom.written_apart()]
+    return Job(options, picture, tuple(outputs))
 
 
 def _named(asked: BatchOptions, option: str, template: str, words: Mapping[str, str]) -> str:

@@ -26,7 +26,7 @@ from streammatte.media.read.numbered import NumberedName
 from streammatte.media.read.signature import signature
 from streammatte.options import Options
 from streammatte.refusals import check, check_source
-from streammatte.run import Display, model_of, opened_cache, run, texts_of, uninterrupted, write_note
+from streammatte.run import Display, model_of, opened_cache, run, texts_of, write_note
 from streammatte.summary import Clock, Summary
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def run_in_segments(options: Options, display: Display, engine: Engine | None = 
     """
     from streammatte.media.read.video import opened
     from streammatte.media.write.delivery import targets_of, writer_of
+    from streammatte.media.write.output import uninterrupted
     from streammatte.media.write.picture_writer import PictureSequenceWriter
     from streammatte.media.write.video_writer import VideoWriter
 

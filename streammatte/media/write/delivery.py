@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from streammatte.color.codes import TRANSFER_OPTIONS, described
 from streammatte.errors import WriteFailed, refusing
 from streammatte.frame import StreamInfo, Writer
+from streammatte.media.addresses import PIPE
 from streammatte.media.read.numbered import NumberedName
 from streammatte.media.remote import Remote, address_of, place_of
 from streammatte.options import Options
@@ -65,17 +66,18 @@ def _targets(options: Options, subject: str) -> list[Target]:
 
 
 def named(path: str, subject: str) -> str:
-    """A file's name with a subject's in it: ``out.anna.mov``, ``plate.anna.####.png``; as it is without one."""
+    """A file's name with a subject's in it: ``out.anna.mov``, ``plate.anna.####.png``; as it is for none or a pipe."""
     numbered = NumberedName.parse(path)
-    if not subject:
+    if not subject or path == PIPE:
         return path
     if numbered is None:
         whole = place_of(path)
         return address_of(whole.with_name(f"{whole.stem}.{subject}{whole.suffix}"))
-    apart = numbered.before[-1:] if numbered.before[-1:] in "._-" else "."
+    before = numbered.before.rstrip("._-")
+    apart = numbered.before[len(before) :][-1:] or "."
     name = place_of(path).name
     number = name[len(numbered.before) : len(name) - len(numbered.after)]
-    name = f"{numbered.before.rstrip('._-')}{apart}{subject}{apart}{number}{numbered.after}"
+    name = f"{before}{apart if before else ''}{subject}{apart}{number}{numbered.after}"
     return address_of(numbered.folder / name)
 
 
