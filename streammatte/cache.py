@@ -17,12 +17,12 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 
 import numpy as np
 from filelock import FileLock, Timeout
 
-from streammatte.errors import SourceNotFound
+from streammatte.errors import DecodeFailed, SourceNotFound
 from streammatte.media.addresses import PIPE
 from streammatte.media.copies import working_folder
 from streammatte.media.read.signature import signature
@@ -45,6 +45,15 @@ _MARKER = b"MATT"
 _REORDERED = 32  # frames: twice as far as any codec lets one depend on a later one
 _WAITING = 16  # answers that may wait for the disk
 _MATTE = bytes(8)  # the kind of the main network's answers
+
+
+class Placed(Protocol):
+    """What an answer is about: a frame, or where one is."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def pts(self) -> int: ...
 
 
 _Key = tuple[bytes, int, int]
@@ -106,7 +115,7 @@ class MatteCache:
             self._thread.start()
         return self
 
-    def get(self, kind: bytes, frame: Frame) -> Tensor | None:
+    def get(self, kind: bytes, frame: Placed) -> Tensor | None:
         """(h, w) float32 in [0, 1]; ``None`` if it is missing or damaged."""
         import torch
 
@@ -127,7 +136,7 @@ class MatteCache:
             return None
         return torch.from_numpy(steps.astype(np.float32)) / STEPS
 
-    def put(self, kind: bytes, frame: Frame, answer: Tensor) -> None:
+    def put(self, kind: bytes, frame: Placed, answer: Tensor) -> None:
         """Store a rounded answer, unless there is one."""
         key = kind, frame.index, frame.pts
         if self._thread is not None and key not in self._starts:
@@ -160,7 +169,8 @@ class MatteCache:
         self._lock.release(force=True)
         if exc is not None and self._starts:
             count = "1 matte is" if len(self) == 1 else f"{len(self)} mattes are"
-            exc.add_note(f"{count} kept; run the same command with --resume to continue")
+            damaged = isinstance(exc, DecodeFailed)  # the same command would end there again
+            exc.add_note(f"{count} kept" + ("" if damaged else "; run the same command with --resume to continue"))
 
     def _open(self, path: Path) -> bool:
         """Open the file, ready to append; ``False`` if it is not one with this key."""
@@ -242,9 +252,19 @@ class Remembered:
         self.read = self.computed = 0
 
     def __call__(self, frames: Sequence[Frame]) -> list[Tensor]:
+        return self.parts(frames, [""] * len(frames))
+
+    def parts(self, frames: Sequence[Frame], which: Sequence[str]) -> list[Tensor]:
+        """Answers for parts of frames.
+
+        Args:
+            frames: The parts, with ``index`` and ``pts`` of their frames.
+            which: Says for each which part it is; empty for a whole frame.
+        """
         cache = self._cache
+        kinds = [sha256(part.encode()).digest()[:8] if part else _MATTE for part in which]
         if cache is not None:
-            known = [cache.get(_MATTE, frame) for frame in frames]
+            known = [cache.get(kind, frame) for kind, frame in zip(kinds, frames, strict=True)]
             found = [alpha for alpha in known if alpha is not None]
             if len(found) == len(frames):
                 self.read += len(found)
@@ -253,9 +273,10 @@ class Remembered:
         answers = [rounded(alpha) for alpha in self._model(frames)]
         self.computed += len(answers)
         if cache is not None:
-            for frame, answer in zip(frames, answers, strict=False):  # as many as there are frames: matte() checks it
+            # As many as there are frames: matte() checks it.
+            for kind, frame, answer in zip(kinds, frames, answers, strict=False):
                 if answer.isfinite().all():
-                    cache.put(_MATTE, frame, answer)
+                    cache.put(kind, frame, answer)
         return answers
 
 

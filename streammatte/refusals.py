@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from streammatte.errors import InputError, OutputError, StreammatteError, UnsupportedOutput, WriteFailed
+from streammatte.errors import InputError, OutputError, StreammatteError, UnsupportedOutput, WriteFailed, refusing
 from streammatte.frame import Footage
 from streammatte.media.addresses import PIPE, without_secrets
 from streammatte.options import Options
@@ -18,6 +18,7 @@ from streammatte.options.values import written
 _LOGS = ("logc3", "slog3")
 
 
+@refusing()
 def check(options: Options) -> None:
     """Raise the first refusal of these options, if any.
 
@@ -27,11 +28,20 @@ def check(options: Options) -> None:
     _check_input(options)
     for refusal in refusals(options):
         raise refusal
+    check_whom(options)
     _check_names(options)
     if options.edges.despill is not None:
         screen_of(options.edges.despill)
 
 
+@refusing()
+def check_whom(options: Options) -> None:
+    """Raise ``InputError`` or ``OutputError`` if the prompts cannot be meant together. Reads the file of prompts."""
+    for refusal in _whom(options):
+        raise refusal
+
+
+@refusing()
 def check_source(options: Options, source: Footage) -> None:
     """Check the options against the source's alpha, size and number of frames.
 
@@ -48,10 +58,15 @@ def check_source(options: Options, source: Footage) -> None:
         from streammatte.stages.transparent.regions import checked_box
 
         checked_box(transparency.transparent, source.info.width, source.info.height)
+    if asked := options.whom.asked():
+        from streammatte.subject.prompts import resolved
+
+        resolved(asked, source, reading.mark_in)
     for target in options.writing.files:
         _check_single(target, source.info.frame_count)
 
 
+@refusing()
 def check_standard_output(options: Options) -> None:
     """Refuse an output on standard output, where ``--json`` prints the summary."""
     if PIPE in options.writing.files:
@@ -207,6 +222,40 @@ def _matte(options: Options) -> Iterator[StreammatteError]:
                 )
 
 
+def _whom(options: Options) -> Iterator[StreammatteError]:
+    """Prompts that cannot be meant together; reads the file of prompts."""
+    whom, asked, names = options.whom, options.whom.asked(), options.whom.names()
+    if asked and len(whom.typed) < len(whom.subject):
+        yield InputError("--subject all cannot be combined with other prompts", hint=line(options, subject=whom.typed))
+    if "" in names and len(names) > 1:
+        named = ", ".join(filter(None, names))
+        yield InputError(
+            f"some prompts name their subject ({named}), and others do not",
+            hint='name every one, as in --subject "anna: point 640,200"',
+        )
+    alike: dict[str, str] = {}
+    for name in names:
+        if alike.setdefault(name.casefold(), name) != name:
+            yield InputError(
+                f"the subjects {alike[name.casefold()]} and {name} would share a file on some systems",
+                hint="choose names that differ in more than their case",
+            )
+        if all(each.kind == "not-point" for each in asked if each.subject == name):
+            yield InputError(
+                f"{name or 'the subject'} has only prompts that say where it is not",
+                hint="add a point on it, a box around it, or its mask",
+            )
+    if whom.join and len(names) < 2:
+        yield InputError("--join needs several named subjects", hint=line(options, join=False))
+    if len(whom.written_apart()) > 1 and PIPE in options.writing.files:
+        yield OutputError("several subjects cannot share the pipe -", hint=line(options, join=True))
+    if asked and options.reading.input == PIPE:
+        yield InputError(
+            "prompts need a file: a pipe can be read only once, and subjects are followed before they are matted",
+            hint="save the stream to a file first",
+        )
+
+
 def _limits(options: Options) -> Iterator[StreammatteError]:
     limits = options.reporting.limits
     names = [name for name, _ in limits]
@@ -238,31 +287,36 @@ def _check_input(options: Options) -> None:
 def _check_names(options: Options) -> None:
     """Refuse a run whose outputs would overwrite what it reads, or each other."""
     from streammatte.media.read.guide import guide_path
-    from streammatte.media.write.delivery import targets_of
+    from streammatte.media.write.delivery import named, targets_of
     from streammatte.media.write.output import check_apart, same_files
 
     targets = [target.path for target in targets_of(options)]
+    apart = options.whom.written_apart()
     if options.reporting.report is not None:
-        targets.append(options.reporting.report)
+        targets += [named(options.reporting.report, name) for name in apart]
     source, outputs = options.reading.input, options.writing.outputs
     if any(same_files(output, source) for output in outputs):
-        apart = [proposed(source) if same_files(output, source) else output for output in outputs]
-        raise OutputError("the output would overwrite the input", hint=line(options, outputs=apart))
+        instead = [proposed(source) if same_files(output, source) else output for output in outputs]
+        raise OutputError("the output would overwrite the input", hint=line(options, outputs=instead))
     read = [(source, "the input")]
     if options.writing.background is not None:
         read.append((options.writing.background, "the background"))
     for specs in options.guides().values():
         read += [(guide_path(spec), "a guide matte") for spec in specs]
+    read += [(each.mask, "a mask") for each in options.whom.asked() if each.mask and each.given is None]
+    if options.whom.prompts is not None:
+        read.append((options.whom.prompts, "the file of prompts"))
     check_apart([target for target in targets if target != PIPE], read)
     for output in outputs:
         if os.path.isdir(output):  # noqa: PTH112
             within = os.path.join(output, os.path.basename(proposed(source)))  # noqa: PTH118, PTH119
-            instead = line(options, outputs=[within if each == output else each for each in outputs])
-            raise UnsupportedOutput(f"{output} is a folder", hint=instead)
+            hint = line(options, outputs=[within if each == output else each for each in outputs])
+            raise UnsupportedOutput(f"{output} is a folder", hint=hint)
+    for output in (named(output, name) for output in outputs for name in apart):
         if os.path.isfile(output) and not options.writing.overwrite:  # noqa: PTH113 - Path raises on names too long
             replacing = line(options, overwrite=True)
-            matting = line(Options.of(output, proposed(output)))
-            raise WriteFailed(f"{output} exists", hint=f"to replace it: {replacing}; if it is an input: {matting}")
+            both = command_line("streammatte batch", [source, output, "--to", "cutouts"])
+            raise WriteFailed(f"{output} exists", hint=f"to replace it: {replacing}; if both are inputs: {both}")
 
 
 def _check_single(target: str, frames: int | None) -> None:

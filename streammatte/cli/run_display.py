@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -63,6 +64,10 @@ class RunDisplay:
         self._doing = "" if index is None else f"SDMatte on frame {index}"
         self._show_rate()
 
+    def finding(self, whom: str, done: int, total: int) -> None:
+        """That many frames were searched for somebody."""
+        self._terminal.working(f"finding {whom}", done, total)
+
     def written(self, frames: int) -> None:
         now = time.perf_counter()
         if frames == 1:
@@ -84,7 +89,8 @@ class RunDisplay:
             return
         piped = any(output["path"] == PIPE for output in summary.outputs)  # standard output is taken
         out = self._terminal.console if piped else Console(highlight=False)
-        for line in _lines(summary):
+        told = replace(summary, notes=[note for note in summary.notes if not self._terminal.has_said(note)])
+        for line in _lines(told):
             out.print(line, markup=False, soft_wrap=True)
         if timings:
             table = Table("part", "fps alone", box=None, pad_edge=False)

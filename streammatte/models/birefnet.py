@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from streammatte.errors import ModelError
+from streammatte.errors import ModelError, refusing
 from streammatte.frame import Frame
 from streammatte.models.device import (
     PRECISIONS,
@@ -44,7 +44,7 @@ _HINT = "try a smaller --size, --precision fp16, --batch 1, or --model birefnet-
 
 
 class BiRefNetModel:
-    """Mattes each frame by itself.
+    """Mattes each frame by itself. Calls from several threads take turns.
 
     Attributes:
         name: The checkpoint's name or file name.
@@ -68,6 +68,7 @@ class BiRefNetModel:
         self.name, self.device, self.size, self.weights = name, device, size, weights
         self.precision = next(name for name, value in PRECISIONS.items() if value is dtype)
         self._dtype = dtype
+        self._turn = threading.Lock()
         # Channels last speeds up convolutions, but not the linear layers of attention.
         convolves = isinstance(net.config.backbone, EfficientNetConfig)
         self._layout = torch.channels_last if convolves else torch.contiguous_format
@@ -93,7 +94,7 @@ class BiRefNetModel:
         Raises:
             OutOfMemory: The batch does not fit the device at this size and precision.
         """
-        with memory_of(self.device, _HINT), cores(cores_for(self.device, self.size)):
+        with self._turn, memory_of(self.device, _HINT), cores(cores_for(self.device, self.size)):
             batch = torch.stack([self._prepare(frame) for frame in frames])
             alphas = self._net(batch.contiguous(memory_format=self._layout)).float().sigmoid()
             return list(alphas[:, 0])
@@ -131,6 +132,8 @@ def load_model(
         ModelError, WeightsMissing, WeightsMismatch: There is no such model, or no weights that fit.
         DeviceMissing, OutOfMemory: This machine has no such device, or too little memory.
     """
+    if size is not None:
+        check_size(size, "--size ")
     chosen = choose_device(device)
     dtype = choose_precision(precision, chosen)
     checkpoint: Checkpoint | None = None
@@ -162,6 +165,7 @@ def input_size(net: BiRefNet, path: Path, checkpoint: Checkpoint | None = None) 
     return checkpoint.size if checkpoint else NANO_SIZE if net.config == NANO else RELEASED_SIZE
 
 
+@refusing()
 def check_size(size: tuple[int, int], option: str = "") -> None:
     """Raise ``ModelError`` unless a network's input can have that (H, W); the hint suggests the nearest one."""
     try:

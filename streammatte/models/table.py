@@ -6,7 +6,7 @@ import difflib
 from dataclasses import dataclass
 from typing import Literal
 
-from streammatte.errors import ModelError
+from streammatte.errors import ModelError, refusing
 
 BUNDLED = "birefnet-nano"
 NANO_SIZE = (320, 320)  # one step above the 288 the bundled checkpoint was trained at, where it scores best
@@ -58,6 +58,7 @@ class Checkpoint:
         return f"{self.name} is licensed {self.licence}: not for commercial use (https://huggingface.co/{self.repo})"
 
 
+@refusing()
 def find(name: str, network: str | None = None) -> Checkpoint:
     """The checkpoint of that name.
 

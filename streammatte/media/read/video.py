@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 from torch import Tensor
 
 from streammatte.color.screen import transfer_for, view_of
-from streammatte.errors import InputError
+from streammatte.errors import InputError, refusing
 from streammatte.frame import Cutout, Footage, Frame, StreamInfo
 from streammatte.media.addresses import without_secrets
 from streammatte.media.lengths import Lengths
@@ -24,6 +24,7 @@ from streammatte.options import Reading
 T = TypeVar("T")
 
 
+@refusing()
 def opened(reading: Reading) -> Video:
     """Footage as the options ask for it. Raises what :func:`~streammatte.media.open_video` raises."""
     source = open_video(
@@ -103,6 +104,20 @@ class Video:
     def __iter__(self) -> Iterator[Frame]:
         """The frames, in order; every pass begins at the first, except of standard input."""
         for frame in self._guarded(self._source):
+            yield replace(frame, view=self._view)
+
+    @property
+    def indices(self) -> range:
+        """The indices of its frames, in the whole clip."""
+        return self._source.indices
+
+    def frame_at(self, mark: str, option: str = "mark") -> int:
+        """The index of the frame that a number, a time or timecode names. Raises ``InputError`` if there is none."""
+        return self._source.frame_at(mark, option)
+
+    def between(self, start: int, stop: int) -> Iterator[Frame]:
+        """The frames with these indices, ``stop`` excluded, read apart from any other pass."""
+        for frame in self._guarded(self._source.between(start, stop)):
             yield replace(frame, view=self._view)
 
     def cutouts(self) -> Iterator[Cutout]:

@@ -1,0 +1,1 @@
+"""Whom a matte is about: prompts, and trackers that follow what they name through a clip."""
