@@ -38,7 +38,13 @@ def cluster() -> Iterator[Any]:
 
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # of the workers
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    for attempt in range(3):
+        try:
+            made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+            break
+        except Exception:  # Ray gives a node 30 seconds to start, which a busy machine exceeds
+            if attempt == 2:
+                raise
     made.lost = made.add_node(num_cpus=1)
     made.connect()
     yield made
