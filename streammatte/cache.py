@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -43,6 +43,15 @@ _MARKER = b"MATT"
 _REORDERED = 32  # frames: twice as far as any codec lets one depend on a later one
 _WAITING = 16  # answers that may wait for the disk
 _MATTE = bytes(8)  # the kind of the main network's answers
+
+
+class Placed(Protocol):
+    """What an answer is about: a frame, or where one is."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def pts(self) -> int: ...
 
 
 _Key = tuple[bytes, int, int]
@@ -104,7 +113,7 @@ class MatteCache:
             self._thread.start()
         return self
 
-    def get(self, kind: bytes, frame: Frame) -> Tensor | None:
+    def get(self, kind: bytes, frame: Placed) -> Tensor | None:
         """(h, w) float32 in [0, 1]; ``None`` if it is missing or damaged."""
         import torch
 
@@ -125,7 +134,7 @@ class MatteCache:
             return None
         return torch.from_numpy(steps.astype(np.float32)) / STEPS
 
-    def put(self, kind: bytes, frame: Frame, answer: Tensor) -> None:
+    def put(self, kind: bytes, frame: Placed, answer: Tensor) -> None:
         """Store a rounded answer, unless there is one."""
         key = kind, frame.index, frame.pts
         if self._thread is not None and key not in self._starts:
@@ -240,9 +249,19 @@ class Remembered:
         self.read = self.computed = 0
 
     def __call__(self, frames: Sequence[Frame]) -> list[Tensor]:
+        return self.parts(frames, [""] * len(frames))
+
+    def parts(self, frames: Sequence[Frame], which: Sequence[str]) -> list[Tensor]:
+        """Answers for parts of frames.
+
+        Args:
+            frames: The parts, with ``index`` and ``pts`` of their frames.
+            which: Says for each which part it is; empty for a whole frame.
+        """
         cache = self._cache
+        kinds = [sha256(part.encode()).digest()[:8] if part else _MATTE for part in which]
         if cache is not None:
-            known = [cache.get(_MATTE, frame) for frame in frames]
+            known = [cache.get(kind, frame) for kind, frame in zip(kinds, frames, strict=True)]
             found = [alpha for alpha in known if alpha is not None]
             if len(found) == len(frames):
                 self.read += len(found)
@@ -251,9 +270,10 @@ class Remembered:
         answers = [rounded(alpha) for alpha in self._model(frames)]
         self.computed += len(answers)
         if cache is not None:
-            for frame, answer in zip(frames, answers, strict=False):  # as many as there are frames: matte() checks it
+            # As many as there are frames: matte() checks it.
+            for kind, frame, answer in zip(kinds, frames, answers, strict=False):
                 if answer.isfinite().all():
-                    cache.put(_MATTE, frame, answer)
+                    cache.put(kind, frame, answer)
         return answers
 
 

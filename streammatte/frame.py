@@ -250,6 +250,19 @@ class Footage(Source, Protocol):
         """Lines for the user on how it is read; complete after the last frame."""
         ...
 
+    @property
+    def indices(self) -> range:
+        """Of its frames, in the whole clip. Counted by reading the file, where that says nothing."""
+        ...
+
+    def frame_at(self, mark: str, option: str) -> int:
+        """The index of the frame of the whole clip that a mark names. Raises ``InputError``, naming the option."""
+        ...
+
+    def between(self, start: int, stop: int) -> Iterator[Frame]:
+        """The frames with these indices, ``stop`` excluded, in a pass of its own beside any other."""
+        ...
+
     def cutouts(self) -> Iterator[Cutout]:
         """The frames, each with its alpha.
 

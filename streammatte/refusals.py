@@ -48,6 +48,10 @@ def check_source(options: Options, source: Footage) -> None:
         from streammatte.stages.transparent.regions import checked_box
 
         checked_box(transparency.transparent, source.info.width, source.info.height)
+    if asked := options.whom.asked():
+        from streammatte.subject.prompts import resolved
+
+        resolved(asked, source, reading.mark_in)
     for target in options.writing.files:
         _check_single(target, source.info.frame_count)
 

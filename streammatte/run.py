@@ -7,15 +7,25 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of, sdmatte_identity
-from streammatte.frame import Cutout, Footage, StreamInfo, Writer
+from streammatte.frame import Cutout, Footage, Model, StreamInfo, Writer
 from streammatte.options import Options
 from streammatte.refusals import check, check_source, screen_of
 from streammatte.stages.transparent.asking import Transparency
-from streammatte.summary import STAGES, Clock, Summary, Timed, TimedModel, report_of
+from streammatte.subject.following import follow
+from streammatte.summary import (
+    STAGES,
+    Clock,
+    Summary,
+    Timed,
+    TimedModel,
+    report_of,
+    tell_of_input,
+    tell_of_outputs,
+    timings_of,
+)
 
 if TYPE_CHECKING:
     from streammatte.media.read.guide import GuideMatte
@@ -23,7 +33,7 @@ if TYPE_CHECKING:
     from streammatte.media.write.delivery import Target
     from streammatte.media.write.output import TextFile
     from streammatte.models.birefnet import BiRefNetModel
-    from streammatte.quality.observer import Observer
+    from streammatte.quality.observer import Findings, Observer
     from streammatte.quality.plausible import Doubts
     from streammatte.stages.transparent.keyframes import KeyframeModel
     from streammatte.stride import Stride
@@ -40,6 +50,7 @@ class Display(Protocol):
     def fetching(self, done: int, total: int | None) -> None: ...
     def started(self, info: StreamInfo, model: BiRefNetModel) -> None: ...
     def keyframe(self, index: int | None) -> None: ...
+    def finding(self, whom: str, done: int, total: int) -> None: ...
     def written(self, frames: int) -> None: ...
 
 
@@ -57,56 +68,82 @@ def run(
     from streammatte.media.write.delivery import targets_of
 
     check(options)
-    targets = targets_of(options)
+    targets, names = targets_of(options), options.whom.written_apart()
     with opened(options.reading) as source, ExitStack() as caching, ExitStack() as writing:
         check_source(options, source)
         # Entered first, the texts are left last: after the outputs that they describe are in place.
-        texts = _texts(options, writing)
+        texts = _texts(options, names, writing)
         # Writers before the model: a name that cannot be written fails before a download.
         writers = [writing.enter_context(_writer(target, source, options)) for target in targets]
-        guides = _guides(options, source, display, writing)
+        guides = {name: _guides(options, source, display, writing) for name in names}  # each can be read only once
         model = model or model_of(options, display)
         cache = _cache(options, source, model, targets, display, caching)
-        chain = _chain(options, model, cache, guides, display)
-        watchers = _watchers(options, source, chain, guided=bool(guides))
-
-        display.started(source.info, model)
-        frames = 0
-        with chain.whole:
-            with closing((joined or overlapped)(options, source, chain)) as cutouts:
-                for cutout in cutouts:
-                    with chain.encode:
-                        for writer in writers:
-                            writer.write(cutout)
-                    with chain.check:
-                        watchers.write(cutout)
-                    frames += 1
-                    display.written(frames)
-            with chain.encode:
-                for writer in writers:
-                    writer.finish()
-
+        network = Remembered(model, cache)
+        followed = follow(options, source, network, model.size, cache, display)
         summary = Summary(options.reading.input, model.name, str(model.device), model.precision, model.size)
-        summary.frames, summary.seconds = frames, chain.whole.wall
-        _tell_of_input(summary, options, source, guides)
-        _tell_of_chain(summary, chain)
-        _tell_of_outputs(summary, options, targets, writers)
-        _tell_of_quality(summary, options, source, writers, watchers)
-        _write_texts(texts, summary, options, source, targets, writers, watchers)
+
+        turns = []
+        for name in names:  # a pass for each subject: what it is followed in is decoded again
+            asked = network if followed is None else followed.model(name, join=options.whom.join)
+            chain = _chain(options, model, asked, cache, guides[name], display)
+            watchers = _watchers(options, source, chain, guided=bool(guides[name]) or followed is not None)
+            own = [writer for target, writer in zip(targets, writers, strict=True) if target.subject == name]
+            turns.append(turn := Turn(name, chain, watchers, own))
+            display.started(source.info, model)
+            with chain.whole:
+                summary.frames = _written(turn, (joined or overlapped)(options, source, chain), display)
+
+        tell_of_input(summary, options, source, next(iter(guides.values())))
+        _tell_of_turns(summary, options, source, turns)
+        summary.mattes_read += network.read
+        summary.mattes_computed += network.computed
+        summary.notes += [] if followed is None else followed.notes()
+        tell_of_outputs(summary, options, targets, writers)
+        _write_texts(texts, summary, options, source, targets, writers, turns)
         with _uninterrupted():  # the outputs are complete; what is left is renaming
             writing.close()
     return summary
 
 
-def _texts(options: Options, writing: ExitStack) -> dict[str, TextFile]:
-    """The report and a delivery's note, by name."""
-    from streammatte.media.write.delivery import delivery_folder, name_of
+@dataclass
+class Turn:
+    """One subject's way through the chain, to its own outputs."""
+
+    subject: str
+    chain: Chain
+    watchers: _Watchers
+    writers: list[Writer]
+    findings: Findings | None = None
+
+
+def _written(turn: Turn, made: Generator[Cutout], display: Display) -> int:
+    """Write the cut-outs, and complete their files; returns how many there were."""
+    frames = 0
+    with closing(made) as cutouts:
+        for cutout in cutouts:
+            with turn.chain.encode:
+                for writer in turn.writers:
+                    writer.write(cutout)
+            with turn.chain.check:
+                turn.watchers.write(cutout)
+            frames += 1
+            display.written(frames)
+    with turn.chain.encode:
+        for writer in turn.writers:
+            writer.finish()
+    return frames
+
+
+def _texts(options: Options, subjects: Sequence[str], writing: ExitStack) -> dict[str, TextFile]:
+    """The report of each subject, by ``report`` and its name, and a delivery's note."""
+    from streammatte.media.write.delivery import delivery_folder, name_of, named
     from streammatte.media.write.output import open_text
     from streammatte.quality.page import ENDINGS
 
     texts = {}
-    if options.reporting.report is not None:
-        texts["report"] = open_text(options.reporting.report, ENDINGS, overwrite=options.writing.overwrite)
+    for subject in subjects if options.reporting.report is not None else ():
+        page = named(options.reporting.report, subject)
+        texts[f"report {subject}"] = open_text(page, ENDINGS, overwrite=options.writing.overwrite)
     if options.writing.deliver is not None:
         folder = writing.enter_context(delivery_folder(options.writing.deliver))
         path = folder / f"{name_of(options.reading.input)}.txt"
@@ -205,7 +242,7 @@ class Chain:
     """What frames pass between source and writers, timed."""
 
     model: TimedModel
-    answers: list[Remembered | RememberedRegions]
+    answers: list[RememberedRegions]
     seeing: Transparency
     stages: list[Timed]
     stride: Stride
@@ -220,24 +257,21 @@ class Chain:
         ends = {"encode": self.encode, "check": self.check}
         return {"decode": self.decode, "network": self.model.clock, **stages, **ends}
 
-    def timings(self, frames: int) -> dict[str, float]:
-        """Frames per second of each part alone."""
-        return {name: clock.rate(frames) for name, clock in self.clocks().items()}
-
 
 Joined = Callable[[Options, "Video", Chain], Generator[Cutout]]
 """How the cut-outs of a source are computed with a chain."""
 
 
-def _chain(options: Options, model: BiRefNetModel, cache: MatteCache | None, guides: Guides, display: Display) -> Chain:
+def _chain(
+    options: Options, model: BiRefNetModel, asked: Model, cache: MatteCache | None, guides: Guides, display: Display
+) -> Chain:
     from streammatte.media.read.guide import GuideUnion
     from streammatte.stages import stages_for
     from streammatte.stride import Stride
 
     colors = not options.writing.matte_only
     unions = {name: GuideUnion(each) for name, each in guides.items()}
-    network = Remembered(model, cache)
-    answers: list[Remembered | RememberedRegions] = [network]
+    answers: list[RememberedRegions] = []
 
     def remember(keyframes: KeyframeModel) -> KeyframeModel:
         device = model.device.type
@@ -263,7 +297,7 @@ def _chain(options: Options, model: BiRefNetModel, cache: MatteCache | None, gui
         device=model.device,
     )
     stride = Stride(options.network.stride)
-    return Chain(TimedModel(network, model.size), answers, seeing, [Timed(stage) for stage in stages], stride)
+    return Chain(TimedModel(asked, model.size), answers, seeing, [Timed(stage) for stage in stages], stride)
 
 
 def overlapped(options: Options, source: Video, chain: Chain) -> Generator[Cutout]:
@@ -307,52 +341,32 @@ def _watchers(options: Options, source: Footage, chain: Chain, *, guided: bool) 
     return _Watchers(doubts, Observer(source.info.time_base, mended, colors=not options.writing.matte_only))
 
 
-def _tell_of_input(summary: Summary, options: Options, source: Footage, guides: Guides) -> None:
-    from streammatte.color.codes import assumed_matrix
-    from streammatte.color.screen import transfer_for
+def _tell_of_turns(summary: Summary, options: Options, source: Video, turns: Sequence[Turn]) -> None:
+    """What the chains did, all of them together, and how good each one's mattes are."""
+    chains = [turn.chain for turn in turns]
+    summary.stages = [stage.name for stage in chains[0].stages]
+    summary.seconds = sum(chain.whole.wall for chain in chains)
+    summary.timings = timings_of([chain.clocks() for chain in chains], summary.frames)
+    doubts = []
+    for turn in turns:
+        chain, whose = turn.chain, f"{turn.subject}: " if turn.subject else ""
+        summary.mattes_read += sum(each.read for each in chain.answers)
+        summary.mattes_computed += sum(each.computed for each in chain.answers)
+        summary.keyframes += chain.seeing.frames
+        summary.keyframe_seconds += chain.seeing.seconds
+        summary.notes += [note for note in chain.seeing.notes() if note not in summary.notes]
+        if chain.stride.every > 1:
+            summary.notes.append(whose + chain.stride.note())
+        if line := turn.watchers.doubts.line():
+            doubts.append(whose + line)
+        if turn.watchers.observer is not None:
+            from streammatte.quality.observer import lengths_of_all
 
-    info = source.info
-    summary.assumed = assumed_matrix(info.color, info.width, info.height)
-    summary.input_transfer = transfer_for(options.reading.input_transfer, info.color)
-    summary.lost = source.lost
-    given = [(name, guide) for name, several in guides.items() for guide in several]
-    summary.mattes = [{"path": guide.path, "as": name, "lost": guide.lost} for name, guide in given]
-    summary.notes += source.notes
-    if source.has_alpha and options.reading.input_alpha == "ignore":
-        summary.notes.append("the input's own alpha was ignored; --input-alpha core or garbage uses it")
-
-
-def _tell_of_chain(summary: Summary, chain: Chain) -> None:
-    summary.stages = [stage.name for stage in chain.stages]
-    summary.timings = chain.timings(summary.frames)
-    summary.mattes_read = sum(each.read for each in chain.answers)
-    summary.mattes_computed = sum(each.computed for each in chain.answers)
-    summary.keyframes, summary.keyframe_seconds = chain.seeing.frames, chain.seeing.seconds
-    summary.notes += chain.seeing.notes()
-    if chain.stride.every > 1:
-        summary.notes.append(chain.stride.note())
-
-
-def _tell_of_outputs(summary: Summary, options: Options, targets: Sequence[Target], writers: Sequence[Writer]) -> None:
-    from streammatte.media.write.composing import alpha_of
-
-    for target, writer in zip(targets, writers, strict=True):
-        path = Path(target.path)
-        composite = target.background is not None
-        alpha = alpha_of(path.suffix, options.writing.alpha, target.content, composite=composite)
-        summary.outputs.append({"path": str(path), "description": writer.description, "alpha": alpha})
-
-
-def _tell_of_quality(
-    summary: Summary, options: Options, source: Video, writers: Sequence[Writer], watchers: _Watchers
-) -> None:
-    summary.doubt = watchers.doubts.line()
-    if watchers.observer is not None:
-        from streammatte.quality.observer import lengths_of_all
-
-        lengths = lengths_of_all(options.reading.input, source, writers, silent=options.writing.no_audio)
-        summary.findings = watchers.observer.findings(lengths)
-        summary.crossed = summary.findings.crossed(dict(options.reporting.limits))
+            lengths = lengths_of_all(options.reading.input, source, turn.writers, silent=options.writing.no_audio)
+            turn.findings = turn.watchers.observer.findings(lengths)
+            summary.crossed += [whose + each for each in turn.findings.crossed(dict(options.reporting.limits))]
+    summary.doubt = "; ".join(doubts) or None
+    summary.findings = turns[0].findings
 
 
 def _write_texts(
@@ -362,13 +376,15 @@ def _write_texts(
     source: Video,
     targets: Sequence[Target],
     writers: Sequence[Writer],
-    watchers: _Watchers,
+    turns: Sequence[Turn],
 ) -> None:
     from streammatte.media.write.delivery import note_of
 
-    if (page := texts.get("report")) is not None and watchers.observer is not None:
-        page.write(report_of(summary, options, watchers.observer))
-        summary.outputs.append({"path": str(page.path), "description": "report", "alpha": None})
+    for turn in turns:
+        page = texts.get(f"report {turn.subject}")
+        if page is not None and turn.watchers.observer is not None and turn.findings is not None:
+            page.write(report_of(summary, options, turn.watchers.observer, turn.findings))
+            summary.outputs.append({"path": str(page.path), "description": "report", "alpha": None})
     if (note := texts.get("note")) is not None:
         note.write(note_of(options, source.info, targets, writers, summary.frames))
         description = "what each file holds, and which programs show it"

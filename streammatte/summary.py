@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from streammatte.frame import Cutout, Frame, Model, Stage
+from streammatte.frame import Cutout, Footage, Frame, Model, Stage, Writer
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from streammatte.media.read.guide import GuideMatte
+    from streammatte.media.write.delivery import Target
     from streammatte.options import Options
     from streammatte.quality.observer import Findings, Observer
 
@@ -98,20 +101,48 @@ class Summary:
         return json.dumps(said, indent=2)
 
 
-def report_of(summary: Summary, options: Options, observer: Observer) -> str:
+def tell_of_input(
+    summary: Summary, options: Options, source: Footage, guides: Mapping[str, Sequence[GuideMatte]]
+) -> None:
+    """Note how the input was read."""
+    from streammatte.color.codes import assumed_matrix
+    from streammatte.color.screen import transfer_for
+
+    info = source.info
+    summary.assumed = assumed_matrix(info.color, info.width, info.height)
+    summary.input_transfer = transfer_for(options.reading.input_transfer, info.color)
+    summary.lost = source.lost
+    given = [(name, guide) for name, several in guides.items() for guide in several]
+    summary.mattes = [{"path": guide.path, "as": name, "lost": guide.lost} for name, guide in given]
+    summary.notes += source.notes
+    if source.has_alpha and options.reading.input_alpha == "ignore":
+        summary.notes.append("the input's own alpha was ignored; --input-alpha core or garbage uses it")
+
+
+def tell_of_outputs(summary: Summary, options: Options, targets: Sequence[Target], writers: Sequence[Writer]) -> None:
+    """Note what was written."""
+    from streammatte.media.write.composing import alpha_of
+
+    for target, writer in zip(targets, writers, strict=True):
+        path = Path(target.path)
+        composite = target.background is not None
+        alpha = alpha_of(path.suffix, options.writing.alpha, target.content, composite=composite)
+        summary.outputs.append({"path": str(path), "description": writer.description, "alpha": alpha})
+
+
+def report_of(summary: Summary, options: Options, observer: Observer, findings: Findings) -> str:
     """The run's report, as HTML."""
     from streammatte.options.field import options_of
     from streammatte.options.values import written
     from streammatte.quality.report import report_page
 
-    assert summary.findings is not None
     height, width = summary.size
     fields = options_of(type(options))
     outputs = ", ".join(f"{output['path']} ({output['description']})" for output in summary.outputs)
     return report_page(
         options.reading.input,
         observer,
-        summary.findings,
+        findings,
         run={
             "model": summary.model,
             "network input": f"{width}×{height}",
@@ -167,6 +198,12 @@ class Clock:
 
     def rate(self, count: int) -> float:
         return count / self.wall if self.wall else 0.0
+
+
+def timings_of(clocks: Sequence[Mapping[str, Clock]], frames: int) -> dict[str, float]:
+    """Frames per second of each part alone, all passes over the clip together."""
+    walls = {name: sum(each[name].wall for each in clocks) for name in clocks[0]}
+    return {name: frames / wall if wall else 0.0 for name, wall in walls.items()}
 
 
 def _now() -> tuple[float, float, float]:

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.unit
 
 PACKAGE = Path(streammatte.__file__).parent
 
-# cli → bench, api → run, live → quality, train → pipeline, subject → stages → models, media → color → frame → motion, options,
-# errors.
+# cli → bench, api → run, live → quality, train → pipeline, subject → stages → models, media → color → frame → motion,
+# options, errors.
 # A room may import from lower levels and from itself.
 LEVELS = {
     "errors": 0,
@@ -30,7 +30,7 @@ LEVELS = {
     "stride": 4,
     "subject": 5,
     "pipeline": 5,
-    "refusals": 5,
+    "refusals": 6,
     "quality": 6,
     "train": 7,
     "cache": 6,

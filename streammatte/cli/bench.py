@@ -170,5 +170,7 @@ class _Display:
 
     def keyframe(self, index: int | None) -> None: ...
 
+    def finding(self, whom: str, done: int, total: int) -> None: ...
+
     def written(self, frames: int) -> None:
         self._terminal.working(self._phase, frames, self._total)

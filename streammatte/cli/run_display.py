@@ -63,6 +63,10 @@ class RunDisplay:
         self._doing = "" if index is None else f"SDMatte on frame {index}"
         self._show_rate()
 
+    def finding(self, whom: str, done: int, total: int) -> None:
+        """That many frames were searched for somebody."""
+        self._terminal.working(f"finding {whom}", done, total)
+
     def written(self, frames: int) -> None:
         now = time.perf_counter()
         if frames == 1:

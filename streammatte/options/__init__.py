@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from os import PathLike
 from typing import Any, Self
 
 from streammatte.options.field import build, group, options_of
-from streammatte.options.groups import Edges, Matting, Network, Reading, Reporting, Transparency, Writing
+from streammatte.options.groups import Edges, Matting, Network, Reading, Reporting, Transparency, Whom, Writing
 
-__all__ = ["Edges", "Matting", "Network", "Options", "Reading", "Reporting", "Transparency", "Writing"]
+__all__ = ["Edges", "Matting", "Network", "Options", "Reading", "Reporting", "Transparency", "Whom", "Writing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,11 @@ class Options:
     )
     network: Network = group(
         "the network", "A model finds the subject. A larger input sees finer detail and takes longer.", Network
+    )
+    whom: Whom = group(
+        "who is meant",
+        "A prompt says it at one frame: a MARK as for --in, by default the first frame. It is followed from there.",
+        Whom,
     )
     matting: Matting = group(
         "the matte",
@@ -56,7 +61,7 @@ class Options:
 
     def flat(self) -> dict[str, Any]:
         """The value of each option by its name, so that ``Options.of(**options.flat())`` equals this."""
-        groups = (self.reading, self.writing, self.network, self.matting, self.edges, self.transparency, self.reporting)
+        groups = (getattr(self, field.name) for field in fields(self))
         return {name: getattr(each, name) for each in groups for name in options_of(type(each))}
 
     def changed(self) -> dict[str, Any]:

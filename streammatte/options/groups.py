@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import MISSING, dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
-from streammatte.options import values
+from streammatte.options import prompts, values
 from streammatte.options.field import option
 
 
@@ -161,6 +161,45 @@ class Network:
         "frames carry it along",
     )
     offline: bool = option(False, "--offline", help="never download weights, as with HF_HUB_OFFLINE=1")
+
+
+@dataclass(frozen=True, slots=True)
+class Whom:
+    subject: tuple[Any, ...] = option(
+        (),
+        "--subject PROMPT",
+        parse=prompts.prompt,
+        example="box 100,50,400,700",
+        common=True,
+        help='who is meant, at any frame: "[NAME:]point 640,200 @12", not-point, "box 100,50,400,700 @0", '
+        '"mask hand.png @3s"; repeat for more; all: whatever stands out (default: all)',
+    )
+    prompts: str | None = option(
+        None, "--prompts FILE.json", example="shot.json", help="prompts in a file, as docs/subjects.md describes"
+    )
+    join: bool = option(
+        False,
+        "--join",
+        help="write named subjects together, to the output's own name; without it, to out.NAME.mov each",
+    )
+    tracker: Literal["auto", "flow"] = option("auto", "--tracker", help="what follows the subjects through the clip")
+
+    @property
+    def typed(self) -> list[prompts.Prompted]:
+        """The prompts of the command line; none for whatever stands out."""
+        return [each for each in self.subject if isinstance(each, prompts.Prompted)]
+
+    def asked(self) -> list[prompts.Prompted]:
+        """All prompts, a file's last. Raises ``InputError`` if that cannot be read."""
+        return self.typed + ([] if self.prompts is None else prompts.prompts_in(self.prompts))
+
+    def names(self) -> tuple[str, ...]:
+        """The subjects, in the order they were first named; an unnamed one is ``""``; none for whatever stands out."""
+        return tuple(dict.fromkeys(each.subject for each in self.asked()))
+
+    def written_apart(self) -> tuple[str, ...]:
+        """The subjects that get outputs of their own; ``("",)`` if all is written to the outputs as they are named."""
+        return ("",) if self.join else self.names() or ("",)
 
 
 @dataclass(frozen=True, slots=True)

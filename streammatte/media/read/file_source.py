@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
+from functools import cached_property
 from itertools import islice
 from types import TracebackType
 from typing import Self
@@ -26,10 +27,11 @@ from streammatte.media.read.deinterlace import Interlaced
 from streammatte.media.read.orientation import Orientation, display_matrix
 from streammatte.media.read.reading import Manner, Reading, presentation_time
 from streammatte.media.read.second_opinion import rate_of, size_told
-from streammatte.media.read.span import Marks, Timeline, can_be_sought, shown_at, span_of, times_by_packets
+from streammatte.media.read.span import Marks, Timeline, can_be_sought, frame_at, shown_at, span_of, times_by_packets
 from streammatte.media.timecode import Timecode
 
 _PICTURES_WITH_MORE = ("png_pipe", "jpeg_pipe", "tiff_pipe", "webp_pipe", "jpegxl_pipe", "psd_pipe", "apng")
+_FILTERED = 2  # frames on either side that deinterlacing looks at
 _LOOKED_AT = 12  # frames, before footage is taken for progressive; in hard telecine, two in five are interlaced
 
 
@@ -54,6 +56,7 @@ class FileSource:
         if marks and url == PIPE:
             raise InputError("--in and --out need a file: a pipe can be read only once", hint="save the input first")
         self._key: int | None = None
+        self._sought: dict[int, bool] = {}  # key frames, and whether seeking to them works
         decoding = Decoding(url, strict=strict)
         try:
             early = [_first_of(decoding, url)]
@@ -71,8 +74,10 @@ class FileSource:
             self.lengths = lengths_in(decoding.container)
             self._manner = Manner(url, info, upright, strict, interlaced)
             self._reading = Reading(decoding, self._manner, early)
+            self._first = begin, first.interlaced_frame
+            self._stream = decoding.stream.index
             if marks:
-                self._narrow(marks, decoding, begin, interlaced=first.interlaced_frame)
+                self._narrow(marks)
         except BaseException:
             decoding.close()
             raise
@@ -128,6 +133,24 @@ class FileSource:
             alpha = self._manner.upright(to_alpha(decoded))
             yield Cutout(frame, torch.from_numpy(fitted(alpha, self.info.width, self.info.height)))
 
+    @property
+    def indices(self) -> range:
+        span = self._manner.span
+        return range(len(self._whole[1])) if span is None else range(span.first, span.first + span.count)
+
+    def frame_at(self, mark: str, option: str) -> int:
+        return frame_at(mark, option, self._whole[0])
+
+    def between(self, start: int, stop: int) -> Iterator[Frame]:
+        manner, (_, times, keys) = self._manner, self._whole
+        around = _FILTERED if manner.interlaced == "deinterlace" else 0
+        span = span_of(range(max(0, start - around), min(len(times), stop + around)), times, keys)
+        key = span.key if self._leads_to(span.key) else None
+        decoding = Decoding(manner.url, strict=False, wanted=(span.begin, span.last), key=key)
+        for frame, _ in Reading(decoding, replace(manner, span=span, strict=False)).pictures():
+            if start <= frame.index < stop:
+                yield frame
+
     def _pass(self) -> Reading:
         """The pass that opening began, or a new one."""
         manner, span = self._manner, self._manner.span
@@ -140,16 +163,31 @@ class FileSource:
         self._reading.begun = True
         return self._reading
 
-    def _narrow(self, marks: Marks, decoding: Decoding, begin: int, *, interlaced: bool) -> None:
-        """Find the marked frames, and where decoding has to begin for them."""
-        info, url, index = self.info, self._manner.url, decoding.stream.index
-        times, keys = times_by_packets(url, index, begin, interlaced=interlaced) or self._times_by_decoding()
+    @cached_property
+    def _whole(self) -> tuple[Timeline, Sequence[int], Sequence[int]]:
+        """The whole clip, the pts of its frames and of those it can be sought by; first asked before it is narrowed."""
+        info, url, (begin, interlaced) = self.info, self._manner.url, self._first
+        times, keys = times_by_packets(url, self._stream, begin, interlaced=interlaced) or self._times_by_decoding()
         start = None if info.timecode is None else Timecode.parse(info.timecode, info.frame_rate)
         at = shown_at(times, info.time_base, info.frame_rate)
-        frames, says = marks.within(Timeline(without_secrets(url), len(times), info.frame_rate, at, start))
+        return Timeline(without_secrets(url), len(times), info.frame_rate, at, start), times, keys
+
+    def _leads_to(self, key: int | None) -> bool:
+        """Whether decoding can begin at that key frame."""
+        if key is None:
+            return False
+        if key not in self._sought:
+            self._sought[key] = can_be_sought(self._manner.url, self._stream, key)
+        return self._sought[key]
+
+    def _narrow(self, marks: Marks) -> None:
+        """Find the marked frames, and where decoding has to begin for them."""
+        info, (clip, times, keys) = self.info, self._whole
+        start = clip.start
+        frames, says = marks.within(clip)
         self._notes.insert(0, says)
         span = span_of(frames, times, keys)
-        if span.key is not None and can_be_sought(url, index, span.key):
+        if self._leads_to(span.key):
             self._key = span.key
         seconds = span.begin * info.time_base, None if span.end is None else span.end * info.time_base
         if start is not None:

@@ -16,7 +16,7 @@ from streammatte.color.ycbcr import Samples
 from streammatte.errors import InputError
 from streammatte.frame import ColorSpec, Cutout, Frame, StoredSamples, StreamInfo
 from streammatte.media.read.alpha import NOT_A_MATTE, is_grey
-from streammatte.media.read.span import Marks, Timeline, shown_at
+from streammatte.media.read.span import Marks, Timeline, frame_at, shown_at
 from streammatte.media.timecode import Timecode
 
 FAINT = 1e-3
@@ -94,10 +94,10 @@ class PictureSource:
         count = len(times) - 1
         self._frames = range(count)
         span = None
+        at = shown_at(times[:count], info.time_base, info.frame_rate)
+        self._clip = Timeline(name, count, info.frame_rate, at, timecode, first_number or 0)
         if marks:
-            at = shown_at(times[:count], info.time_base, info.frame_rate)
-            clip = Timeline(name, count, info.frame_rate, at, timecode, first_number or 0)
-            self._frames, says = marks.within(clip)
+            self._frames, says = marks.within(self._clip)
             self.notes.insert(0, says)
             span = times[self._frames.start] * info.time_base, times[self._frames.stop] * info.time_base
         if timecode is not None:
@@ -122,16 +122,27 @@ class PictureSource:
     ) -> None: ...
 
     def __iter__(self) -> Iterator[Frame]:
-        for frame, _ in self._pictures():
+        for frame, _ in self._pictures(self._frames):
+            yield frame
+
+    @property
+    def indices(self) -> range:
+        return self._frames
+
+    def frame_at(self, mark: str, option: str) -> int:
+        return frame_at(mark, option, self._clip)
+
+    def between(self, start: int, stop: int) -> Iterator[Frame]:
+        for frame, _ in self._pictures(range(start, stop)):
             yield frame
 
     def cutouts(self) -> Iterator[Cutout]:
         """The frames with their alpha, or the grey of pictures that have neither alpha nor colours."""
-        for frame, picture in self._pictures():
+        for frame, picture in self._pictures(self._frames):
             yield Cutout(frame, torch.from_numpy(self._alpha_of(picture)))
 
-    def _pictures(self) -> Iterator[tuple[Frame, Picture]]:
-        for index, picture in zip(self._frames, self._decode(self._frames), strict=True):
+    def _pictures(self, frames: range) -> Iterator[tuple[Frame, Picture]]:
+        for index, picture in zip(frames, self._decode(frames), strict=True):
             pts, end = self._times[index : index + 2]
             rgb = torch.from_numpy(picture.rgb).permute(2, 0, 1)
             yield Frame(rgb, pts, index, duration=end - pts, samples=picture.samples), picture

@@ -104,6 +104,20 @@ class Video:
         for frame in self._guarded(self._source):
             yield replace(frame, view=self._view)
 
+    @property
+    def indices(self) -> range:
+        """The indices of its frames, in the whole clip."""
+        return self._source.indices
+
+    def frame_at(self, mark: str, option: str = "mark") -> int:
+        """The index of the frame that a number, a time or timecode names. Raises ``InputError`` if there is none."""
+        return self._source.frame_at(mark, option)
+
+    def between(self, start: int, stop: int) -> Iterator[Frame]:
+        """The frames with these indices, ``stop`` excluded, read apart from any other pass."""
+        for frame in self._guarded(self._source.between(start, stop)):
+            yield replace(frame, view=self._view)
+
     def cutouts(self) -> Iterator[Cutout]:
         """The frames, each with the alpha that the file has for it.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from streammatte.color.codes import TRANSFER_OPTIONS, described
 from streammatte.errors import WriteFailed
 from streammatte.frame import StreamInfo, Writer
+from streammatte.media.read.numbered import NumberedName
 from streammatte.options import Options
 
 if TYPE_CHECKING:
@@ -28,28 +29,51 @@ class Target:
         content: The part of the cut-outs that it holds.
         background: The background of a composite.
         shown_by: For a delivery, which programs show the file.
+        subject: Whose it is, where each subject has outputs of its own.
     """
 
     path: str
     content: Content
     background: str | None = None
     shown_by: str | None = None
+    subject: str = ""
 
 
 def targets_of(options: Options) -> list[Target]:
-    """Every file that a run will write, except the report and the note."""
-    targets = [
-        Target(path, options.writing.pair or "plate", options.writing.background) for path in options.writing.outputs
-    ]
-    if options.writing.foreground is not None:
-        targets.append(Target(options.writing.foreground, "foreground"))
-    if options.writing.matte is not None:
-        targets.append(Target(options.writing.matte, "matte"))
-    if options.writing.deliver is not None:
-        targets += _delivery(
-            Path(options.writing.deliver), name_of(options.reading.input), options.writing.background or "checker"
-        )
-    return targets
+    """Every file that a run will write, except the report and the note.
+
+    Raises:
+        InputError: The file of prompts, which names the subjects, cannot be read.
+    """
+    return [target for subject in options.whom.written_apart() for target in _targets(options, subject)]
+
+
+def _targets(options: Options, subject: str) -> list[Target]:
+    """The files of one subject."""
+    writing, targets = options.writing, []
+    for path in writing.outputs:
+        targets.append(Target(path, writing.pair or "plate", writing.background))
+    if writing.foreground is not None:
+        targets.append(Target(writing.foreground, "foreground"))
+    if writing.matte is not None:
+        targets.append(Target(writing.matte, "matte"))
+    if writing.deliver is not None:
+        name = name_of(options.reading.input)
+        targets += _delivery(Path(writing.deliver), name, writing.background or "checker")
+    return [replace(target, path=named(target.path, subject), subject=subject) for target in targets]
+
+
+def named(path: str, subject: str) -> str:
+    """A file's name with a subject's in it: ``out.anna.mov``, ``plate.anna.####.png``; as it is without one."""
+    numbered = NumberedName.parse(path)
+    if not subject:
+        return path
+    if numbered is None:
+        whole = Path(path)
+        return str(whole.with_name(f"{whole.stem}.{subject}{whole.suffix}"))
+    apart = numbered.before[-1:] if numbered.before[-1:] in "._-" else "."
+    place = Path(path).name[len(numbered.before) : len(Path(path).name) - len(numbered.after)]
+    return str(numbered.folder / f"{numbered.before.rstrip('._-')}{apart}{subject}{apart}{place}{numbered.after}")
 
 
 def info_for(target: Target, info: StreamInfo, options: Options) -> StreamInfo:

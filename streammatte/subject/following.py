@@ -1,0 +1,115 @@
+"""Subjects in a run: their prompts, the pass that follows them, and a model for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from streammatte.frame import Model
+from streammatte.subject.looks import ClipLooks
+from streammatte.subject.prompts import resolved
+from streammatte.subject.subject_model import SubjectModel
+from streammatte.subject.tracks import Store, Tracks, track
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from streammatte.frame import Footage, Frame
+    from streammatte.options import Options
+    from streammatte.subject.contracts import Looks, Tracker
+
+_TOLD = 3  # stretches without a subject that are told
+
+
+class Network(Model, Protocol):
+    """The network, through the cache."""
+
+    def parts(self, frames: Sequence[Frame], which: Sequence[str]) -> list[Tensor]: ...
+
+
+class Display(Protocol):
+    """What it reports."""
+
+    def finding(self, whom: str, done: int, total: int) -> None: ...
+
+
+class Followed:
+    """Subjects that were followed through a clip."""
+
+    def __init__(
+        self, tracks: Tracks, network: Network, size: tuple[int, int], frame_size: tuple[int, int], indices: range
+    ) -> None:
+        self.tracks, self.indices = tracks, indices
+        self._network, self._size, self._frame_size = network, size, frame_size
+
+    def model(self, name: str, *, join: bool) -> SubjectModel:
+        """The model of one subject, or of all of them together."""
+        names = self.tracks.names if join else (name,)
+        return SubjectModel(self._network.parts, self._size, self.tracks, names, self._frame_size, self.indices)
+
+    def notes(self) -> list[str]:
+        """A line for each subject that is lost somewhere."""
+        notes = []
+        for name in self.tracks.names:
+            stretches = self.tracks.lost(name, self.indices)
+            told = [_frames(stretch) for stretch in stretches[:_TOLD]]
+            if len(stretches) > _TOLD:
+                told.append(f"{len(stretches) - _TOLD} more stretches")
+            if told:
+                notes.append(
+                    f"{name or 'the subject'} was not found in {', '.join(told)}; where it is in the picture, "
+                    "another prompt there brings it back"
+                )
+        return notes
+
+
+def follow(
+    options: Options,
+    source: Footage,
+    network: Network,
+    size: tuple[int, int],
+    store: Store | None,
+    display: Display,
+    tracker: Tracker | None = None,
+) -> Followed | None:
+    """Follow the subjects that the options name; ``None`` if they name none.
+
+    Args:
+        size: (H, W) of the network's input.
+        store: The cache.
+        tracker: Another than the one the options name.
+
+    Raises:
+        InputError: As :func:`~streammatte.subject.prompts.resolved`.
+        StreammatteError: The tracker broke its contract.
+    """
+    asked = options.whom.asked()
+    if not asked:
+        return None
+    prompts = resolved(asked, source, options.reading.mark_in)
+    whom = ", ".join(filter(None, options.whom.names())) or "the subject"
+    indices, frame_size, seen = source.indices, (source.info.height, source.info.width), set[int]()
+
+    def looked(index: int) -> None:
+        seen.add(index)
+        display.finding(whom, len(seen), len(indices))
+
+    def looks(part: range) -> Looks:
+        return ClipLooks(source, network, part, looked)
+
+    name, used = tracker_of(options) if tracker is None else (type(tracker).__name__, tracker)
+    tracks = track(used, name, looks, prompts, indices, frame_size, store)
+    return Followed(tracks, network, size, frame_size, indices)
+
+
+def tracker_of(options: Options) -> tuple[str, Tracker]:
+    """The tracker that the options name, and what identifies it in the cache."""
+    from streammatte.subject.flow import FlowTracker
+
+    return "flow 1", FlowTracker()
+
+
+def _frames(stretch: range) -> str:
+    if len(stretch) == 1:
+        return f"frame {stretch.start}"
+    return f"frames {stretch.start} to {stretch.stop - 1}"
