@@ -1,38 +1,293 @@
-"""A stand-in for the tracker by motion: boxes and masks carried unchanged."""
+"""A tracker that needs no weights: masks move with the picture, and colours and the network's matte correct them.
+
+Every pixel belongs to one of the subjects, to another foreground object, or to the background. What a pixel was in the
+frame before is carried along the motion as far as that can be trusted. Where it cannot (something is uncovered, the
+flow fails), the decision is made by how near the subject was, by the colours it had at its last prompt and lately, and
+by the network, which tells foreground from background. A subject that disappears behind another is expected where its
+motion would have taken it. Between two prompts, the masks carried from either side are blended.
+"""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from streammatte.motion import Plane
-from streammatte.subject.contracts import Looks, Prompt, Tracked
+from streammatte.motion import Motion, Picture, Plane, same_shot
+from streammatte.subject.contracts import Look, Looks, Prompt, Tracked
+from streammatte.subject.named import Named
+from streammatte.subject.palette import Palette
+from streammatte.subject.smoothing import along_edges, spread
+from streammatte.subject.thing import HIDDEN, Thing
+
+Labels = NDArray[np.float32]
+"""(h, w, subjects + 2), sums to 1: the subjects, other foreground, background."""
+
+OTHER, BACKGROUND = -2, -1
+PART = 32  # frames read at once, backwards
 
 
 class FlowTracker:
-    """Keeps ``Tracker``'s contract."""
+    """See the module."""
 
     def __call__(self, looks: Looks, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Mapping[str, Tracked]]]:
         names = list(dict.fromkeys(prompt.subject for prompt in prompts))
+        later = _Shelf()
+        first = min(prompt.index for prompt in prompts)
+        last = max(prompt.index for prompt in prompts)
+        # Backwards first, from the last prompt; these masks are kept until the frames come forwards.
+        walk = _Walk(looks.frame_size, names, prompts)
+        for look in _backwards(looks, looks.indices.start, last + 1):
+            for name, tracked in walk.step(look).items():
+                later.put((name, look.index), tracked)
+        walk = _Walk(looks.frame_size, names, prompts)
+        prompted = {name: sorted({p.index for p in prompts if p.subject == name}) for name in names}
         for look in looks.between(looks.indices.start, looks.indices.stop):
-            found = {}
+            onward = walk.step(look) if look.index >= first else {}
+            seen = {}
             for name in names:
-                mine = [prompt for prompt in prompts if prompt.subject == name and prompt.kind != "not-point"]
-                nearest = min(mine, key=lambda prompt: abs(prompt.index - look.index))
-                found[name] = Tracked(_mask(nearest, looks.frame_size), 0.5)
-            yield look.index, found
+                seen[name] = _joined(
+                    onward.get(name), later.take((name, look.index)), *_between(prompted[name], look.index)
+                )
+            yield look.index, seen
 
 
-def _mask(prompt: Prompt, size: tuple[int, int]) -> Plane:
-    if prompt.mask is not None:
-        return np.nan_to_num(prompt.mask)
-    mask = np.zeros(size, np.float32)
-    if prompt.kind == "box":
-        left, top, right, bottom = map(round, prompt.at)
-        mask[top:bottom, left:right] = 1
-    else:
-        x, y = map(round, prompt.at)
-        reach = size[0] // 4
-        mask[max(0, y - reach) : y + reach, max(0, x - reach) : x + reach] = 1
-    return mask
+def _backwards(looks: Looks, start: int, stop: int) -> Iterator[Look]:
+    while stop > start:
+        part = max(start, stop - PART)
+        yield from reversed(list(looks.between(part, stop)))
+        stop = part
+
+
+def _between(prompted: Sequence[int], index: int) -> tuple[int | None, int | None]:
+    """Frames to the prompt before and to the one after."""
+    before = max((at for at in prompted if at <= index), default=None)
+    after = min((at for at in prompted if at >= index), default=None)
+    return None if before is None else index - before, None if after is None else after - index
+
+
+def _joined(onward: Tracked | None, back: Tracked | None, since: int | None, until: int | None) -> Tracked:
+    """What was carried from the prompts on either side, the nearer and surer one counting more."""
+    onward, back = (onward if since is not None else None), (back if until is not None else None)
+    known = [(each, far) for each, far in ((onward, since), (back, until)) if each is not None and far is not None]
+    if not known:
+        return Tracked(np.zeros((2, 2), np.float32), 0)
+    if len(known) == 1 or known[0][1] == 0:
+        return known[0][0]
+    if known[1][1] == 0:
+        return known[1][0]
+    reach = known[0][1] + known[1][1]
+    weights = [(1 - far / reach) ** 2 * (each.confidence + 0.02) for each, far in known]
+    masks = [each.mask for each, _ in known]
+    union = np.maximum(*masks).sum()
+    if np.minimum(*masks).sum() < 0.5 * union:  # they follow different things, and a mixture would be neither
+        return known[int(weights[1] > weights[0])][0]
+    share = weights[0] / sum(weights)
+    confidence = share * known[0][0].confidence + (1 - share) * known[1][0].confidence
+    return Tracked(share * masks[0] + (1 - share) * masks[1], confidence)
+
+
+class _Shelf:
+    """Masks kept in 8 bits, compressed: a kilobyte or two each."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, int], tuple[bytes, tuple[int, ...], float]] = {}
+
+    def put(self, key: tuple[str, int], tracked: Tracked) -> None:
+        steps = np.rint(255 * tracked.mask).astype(np.uint8)
+        self._kept[key] = zlib.compress(steps.tobytes(), 1), steps.shape, tracked.confidence
+
+    def take(self, key: tuple[str, int]) -> Tracked | None:
+        if key not in self._kept:
+            return None
+        data, shape, confidence = self._kept.pop(key)
+        steps = np.frombuffer(zlib.decompress(data), np.uint8).reshape(shape)
+        return Tracked(steps.astype(np.float32) / 255, confidence)
+
+
+FINE = 200  # pixels of the longer side: beyond, flow is computed at half size, which is as good here
+TRUSTED = 0.9  # most weight of what is carried
+FLOOR = 0.004  # chance of every label everywhere
+REACH = 0.05  # of the picture's diagonal: how far a label spreads where motion cannot be trusted
+FIRM = 1.35  # exponent that keeps labels from blurring
+RIVALS = 4  # most other things that are followed, so that they are known when they come out from behind
+LARGE = 0.005  # of the picture: a smaller piece is not one of them
+LOOKED_FOR = 4  # frames between searches for new ones
+APART = 4  # pixels, at half size, between things that do not touch
+
+
+class _Walk:
+    """One way through the frames: labels are carried from each to the next."""
+
+    def __init__(self, frame_size: tuple[int, int], names: Sequence[str], prompts: Sequence[Prompt]) -> None:
+        self._frame_size, self._names, self._prompts = frame_size, names, prompts
+        self._motion = Motion(FINE)
+        self._labels: Labels | None = None
+        self._picture: Picture | None = None
+        self._start()
+
+    def _start(self) -> None:
+        self._things = [Thing() for _ in self._names]
+        self._palette = Palette(len(self._names) + 2)
+        self._since = 0  # frames since the last prompt
+
+    def step(self, look: Look) -> dict[str, Tracked]:
+        """The subjects in the next frame, those who have been named."""
+        picture = Picture.of_rgb(look.picture)
+        asked = [prompt for prompt in self._prompts if prompt.index == look.index]
+        labels = None
+        if self._labels is not None or asked:
+            matte = look.matte()
+            if self._labels is not None:
+                labels = self._carried(picture, matte, look.picture)
+            if asked:
+                labels = self._named(asked, look.picture, matte, labels)
+            if labels is not None:
+                labels = self._with_newcomers(labels, look.picture)
+        self._picture, self._labels = picture, labels
+        if labels is None:
+            return {}
+        return {
+            name: self._tracked(n, labels) for n, name in enumerate(self._names) if self._things[n].shape is not None
+        }
+
+    def _carried(self, picture: Picture, matte: Plane, rgb: NDArray[np.uint8]) -> Labels | None:
+        before, old = self._picture, self._labels
+        assert before is not None and old is not None
+        flow = self._motion.flow(picture.luma, before.luma)
+        here, there = picture.with_alpha(matte), before.with_alpha(1 - old[..., BACKGROUND])
+        trust = self._motion.trust(here, there, flow)
+        if not same_shot(picture, before, trust):
+            self._start()
+            return None
+        carried = np.stack(
+            [self._motion.moved(np.ascontiguousarray(old[..., n]), flow) for n in range(old.shape[-1])], axis=-1
+        )
+        trust = np.float32(TRUSTED) * trust[..., None]
+        height, width = matte.shape
+        near = spread(carried, REACH * float(np.hypot(height, width)))
+        self._expect(carried, near)
+        _absorbed(carried, near)
+        prior = trust * carried + (1 - trust) * near + np.float32(FLOOR)
+        colour = self._palette.likelihoods(rgb)
+        prior *= colour ** (1 - np.float32(0.75) * trust)
+        prior *= _by_network(matte, len(self._things))
+        labels = _firm(along_edges(prior / prior.sum(-1, keepdims=True), picture.luma))
+        sure = labels.max(-1) > 0.8
+        self._palette.learn(rgb, labels * sure[..., None], 0.06)
+        touching = _touching(labels[..., :BACKGROUND])
+        for n, thing in enumerate(self._things):
+            if thing.shape is not None:
+                fits = labels[..., n] + labels[..., OTHER] - np.float32(0.7) * labels[..., BACKGROUND]
+                thing.follow(labels[..., n], flow, touching[n], fits)
+        return labels
+
+    def _expect(self, carried: Labels, near: Labels) -> None:
+        """Hold things that may be hidden, or hide others, to their shapes; raise the chances where they should be."""
+        held = {n: each.held() for n, each in enumerate(self._things) if each.shape is not None and each.touched}
+        for n, thing in enumerate(self._things):
+            if thing.shape is None:
+                continue
+            if thing.unseen:  # the longer, the less is known of where it is
+                shape = spread(thing.shape, 3 + min(40.0, 0.5 * thing.unseen))
+                near[..., n] = np.maximum(near[..., n], np.float32(0.35) * shape)
+            elif n in held:
+                carried[..., n] *= np.float32(0.35) + np.float32(0.65) * held[n]
+                near[..., n] = np.maximum(near[..., n], np.float32(0.5) * held[n])
+                near[..., n] *= np.float32(0.06) + np.float32(0.94) * held[n]
+            for m, other in held.items():  # what is seen whole is in front
+                ahead = min(1.0, 3 * (self._things[m].seen - thing.seen))
+                if m != n and ahead > 0:
+                    behind = 1 - np.float32(0.85 * ahead) * other
+                    carried[..., n] *= behind
+                    near[..., n] *= behind
+
+    def _with_newcomers(self, labels: Labels, rgb: NDArray[np.uint8]) -> Labels:
+        """Labels of their own for other foreground objects that stand alone."""
+        first = self._since == 0
+        self._since += 1
+        if not first and self._since % LOOKED_FOR:
+            return labels
+        other = np.ascontiguousarray(labels[..., OTHER] > 0.5).astype(np.uint8)
+        taken = np.ascontiguousarray(labels[..., :OTHER].sum(-1) > 0.3).astype(np.uint8)
+        taken = cv2.dilate(taken, np.ones((9, 9), np.uint8))
+        _, pieces, boxes, _ = cv2.connectedComponentsWithStats(other, connectivity=8)
+        for piece in np.argsort(-boxes[1:, cv2.CC_STAT_AREA]) + 1:
+            if boxes[piece, cv2.CC_STAT_AREA] < LARGE * other.size or len(self._things) >= len(self._names) + RIVALS:
+                break
+            where = pieces == piece
+            if not first and taken[where].any():
+                continue
+            mask = np.where(where, labels[..., OTHER], 0)
+            labels = np.insert(labels, len(self._things), mask, axis=-1)
+            labels[..., OTHER] -= mask
+            thing = Thing()
+            thing.begin(mask)
+            self._things.append(thing)
+            self._palette.insert(len(self._things) - 1, rgb, mask)
+        return labels
+
+    def _named(self, asked: Sequence[Prompt], rgb: NDArray[np.uint8], matte: Plane, labels: Labels | None) -> Labels:
+        """The labels, with the subjects named at this frame."""
+        if labels is None or len(self._names) == 1:
+            self._start()
+            labels = np.zeros((*matte.shape, len(self._names) + 2), np.float32)
+            labels[..., OTHER], labels[..., BACKGROUND] = matte, 1 - matte
+        for name in dict.fromkeys(prompt.subject for prompt in asked):
+            n = self._names.index(name)
+            own = [prompt for prompt in asked if prompt.subject == name]
+            mask = Named(self._frame_size, rgb, matte).mask(own)
+            rest = labels.copy()
+            rest[..., n] = 0
+            # What was the subject and is not any more goes back to where the network puts it.
+            rest[..., OTHER] += 1e-3 * matte
+            rest[..., BACKGROUND] += 1e-3 * (1 - matte)
+            rest *= ((1 - mask) / rest.sum(-1))[..., None]
+            rest[..., n] = mask
+            labels = rest
+            self._things[n].begin(mask)
+        self._palette.learn(rgb, labels, 1.0)
+        self._since = 0
+        return labels
+
+    def _tracked(self, n: int, labels: Labels) -> Tracked:
+        mask, thing = labels[..., n], self._things[n]
+        area = float(mask.sum())
+        sure = float((mask * mask).sum() / area) if area > 1 else 0.0
+        return Tracked(mask, sure * min(1.0, area / (HIDDEN * max(1.0, thing.area))))
+
+
+def _absorbed(carried: Labels, near: Labels) -> None:
+    """Move what is foreground and nobody's, bit by bit, to what it adjoins."""
+    share = np.minimum(np.float32(0.25), np.float32(0.5) * near[..., :OTHER]) * carried[..., OTHER, None]
+    share *= np.float32(0.25) / np.maximum(share.sum(-1, keepdims=True), np.float32(0.25))
+    carried[..., :OTHER] += share
+    carried[..., OTHER] -= share.sum(-1)
+
+
+def _touching(labels: Labels) -> list[bool]:
+    """For each but the last label, whether another is near it; (h, w, labels)."""
+    half = [np.ascontiguousarray(labels[::2, ::2, n] > 0.4).astype(np.uint8) for n in range(labels.shape[-1])]
+    largest = max((int(each.sum()) for each in half[:-1]), default=0)
+    if half[-1].sum() < 0.1 * largest:  # nothing that could hide it
+        half[-1][:] = 0
+    kernel = np.ones((2 * APART + 1, 2 * APART + 1), np.uint8)
+    wide = [cv2.dilate(each, kernel) for each in half]
+    return [
+        any(np.count_nonzero(wide[n] & other) > 3 for m, other in enumerate(half) if m != n)
+        for n in range(len(half) - 1)
+    ]
+
+
+def _by_network(matte: Plane, subjects: int) -> Plane:
+    """(h, w, subjects + 2): what the network's matte says of each label."""
+    ahead = np.float32(0.06) + np.float32(0.94) * matte
+    return np.dstack([*[ahead] * (subjects + 1), np.float32(1.0) - np.float32(0.94) * matte])
+
+
+def _firm(labels: Labels) -> Labels:
+    powers = np.power(labels, np.float32(FIRM))
+    return np.asarray(powers / (powers.sum(-1, keepdims=True) + np.float32(1e-9)), np.float32)

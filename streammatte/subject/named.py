@@ -1,0 +1,113 @@
+"""The mask that prompts mean in the frame that they are given for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streammatte.motion import Plane
+from streammatte.subject.contracts import Prompt
+from streammatte.subject.palette import Palette
+from streammatte.subject.smoothing import along_edges, spread
+
+
+class Named:
+    """What is meant in one frame.
+
+    Args:
+        frame_size: (H, W) that prompts refer to.
+        rgb: (h, w, 3).
+        matte: (h, w), the network's.
+    """
+
+    def __init__(self, frame_size: tuple[int, int], rgb: NDArray[np.uint8], matte: Plane) -> None:
+        self._rgb, self._matte = rgb, matte
+        self._scale = matte.shape[1] / frame_size[1], matte.shape[0] / frame_size[0]
+
+    def mask(self, prompts: Sequence[Prompt]) -> Plane:
+        painted = [prompt.mask for prompt in prompts if prompt.mask is not None]
+        boxes = [prompt for prompt in prompts if prompt.kind == "box"]
+        mask = self._in_box(boxes[-1]) if boxes else self._matte.copy()
+        points = [prompt for prompt in prompts if prompt.kind in ("point", "not-point")]
+        if points:
+            mask = self._by_points(points, mask)
+        height, width = mask.shape
+        for each in painted:
+            says = cv2.resize(np.nan_to_num(each), (width, height), interpolation=cv2.INTER_AREA)
+            known = cv2.resize((~np.isnan(each)).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+            mask = says + (1 - known) * mask
+        return np.asarray(mask.clip(0, 1), np.float32)
+
+    def _in_box(self, box: Prompt) -> Plane:
+        """The foreground in a box, without parts of others that reach into it."""
+        matte = self._matte
+        inside = self._boxed(box)
+        found = matte * inside
+        if found.sum() < 0.15 * inside.sum():  # the network does not see it
+            return self._cut(box, inside)
+        rest = matte * (1 - cv2.dilate(inside, np.ones((3, 3), np.uint8)))
+        if rest.sum() < 0.02 * found.sum():
+            return np.asarray(found, np.float32)
+        # Others continue outside of the box; their colours, and nearness to them, tell which pixels inside are theirs.
+        y, x = np.ogrid[: matte.shape[0], : matte.shape[1]]
+        x0, _, x1, _ = (float(v) * self._scale[i % 2] for i, v in enumerate(box.at))
+        central = np.exp(-2.0 * ((x - (x0 + x1) / 2) / max(1, (x1 - x0) / 2)) ** 2).astype(np.float32) + 0 * y
+        reach = max(2.0, 0.12 * (x1 - x0))
+        touching = np.minimum(1, 4 * spread(np.asarray(rest, np.float32), reach))
+        share = central / (central + 0.6 * touching + np.float32(1e-6))
+        labels = np.dstack([found * share, rest + found * (1 - share), 1 - matte]).astype(np.float32)
+        for _ in range(2):
+            palette = Palette(3)
+            palette.learn(self._rgb, labels, 1.0)
+            colour = palette.likelihoods(self._rgb)
+            own, other = share * colour[..., 0], (1 - share) * colour[..., 1]
+            part = own / (own + other + np.float32(1e-9))
+            labels = np.dstack([found * part, rest + found * (1 - part), 1 - matte]).astype(np.float32)
+        return np.asarray(along_edges(labels, np.ascontiguousarray(self._rgb[..., 1]))[..., 0] * inside, np.float32)
+
+    def _cut(self, box: Prompt, inside: Plane) -> Plane:
+        """By the picture alone (GrabCut: Rother, Kolmogorov and Blake 2004)."""
+        marks = np.where(inside > 0, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
+        if min((inside > 0).sum(), (inside <= 0).sum()) < 20:
+            return inside
+        cv2.setRNGSeed(0)
+        cv2.grabCut(self._rgb, marks, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
+        return np.asarray(marks & 1, np.float32)
+
+    def _boxed(self, box: Prompt) -> Plane:
+        x0, y0, x1, y1 = (round(float(v) * self._scale[i % 2]) for i, v in enumerate(box.at))
+        inside = np.zeros(self._matte.shape, np.float32)
+        inside[max(0, y0) : max(y0 + 1, y1), max(0, x0) : max(x0 + 1, x1)] = 1
+        return inside
+
+    def _by_points(self, points: Sequence[Prompt], mask: Plane) -> Plane:
+        """The parts of a mask that are nearer to points on the subject than to points that are not."""
+        height, width = mask.shape
+        marks = {"point": [], "not-point": []}  # type: dict[str, list[tuple[int, int]]]
+        for each in points:
+            x, y = (int(v * s) for v, s in zip(each.at, self._scale, strict=True))
+            marks[each.kind].append((min(max(y, 0), height - 1), min(max(x, 0), width - 1)))
+        near = {kind: self._distance(at, mask) for kind, at in marks.items()}
+        belongs = np.isfinite(near["point"]) & (near["point"] <= near["not-point"])
+        return np.asarray(np.where(belongs, np.maximum(mask, near["point"] < 4), 0), np.float32)
+
+    def _distance(self, seeds: Sequence[tuple[int, int]], mask: Plane) -> Plane:
+        """(h, w): geodesic distance from seeds inside of a mask, growing with differences of colour."""
+        far = np.full(mask.shape, np.inf, np.float32)
+        for seed in seeds:
+            far[seed] = 0
+        rgb = self._rgb.astype(np.float32) / 255
+        cost = np.where(mask > 0.3, 1, 60).astype(np.float32)
+        for _ in range(6):  # raster scans both ways
+            for rows, step in ((range(1, far.shape[0]), -1), (range(far.shape[0] - 2, -1, -1), 1)):
+                for y in rows:
+                    jump = 1 + 40 * np.abs(rgb[y] - rgb[y + step]).sum(-1)
+                    np.minimum(far[y], far[y + step] + cost[y] * jump, out=far[y])
+            for columns, step in ((range(1, far.shape[1]), -1), (range(far.shape[1] - 2, -1, -1), 1)):
+                for x in columns:
+                    jump = 1 + 40 * np.abs(rgb[:, x] - rgb[:, x + step]).sum(-1)
+                    np.minimum(far[:, x], far[:, x + step] + cost[:, x] * jump, out=far[:, x])
+        return np.where((mask > 0.3) | (far < 4), far, np.inf).astype(np.float32)

@@ -1,0 +1,32 @@
+"""Labels made smooth: across the picture, and along its edges."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streammatte.motion import Plane
+
+
+def spread(values: Plane, reach: float) -> Plane:
+    """Blurred widely, at a quarter of the size."""
+    height, width = values.shape[:2]
+    small = cv2.resize(values, (max(1, width // 4), max(1, height // 4)), interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), reach / 4)
+    return np.asarray(cv2.resize(small, (width, height)), np.float32).reshape(values.shape)
+
+
+def along_edges(labels: Plane, luma: NDArray[np.uint8], radius: int = 3, slack: float = 4e-4) -> Plane:
+    """(h, w, labels): labels whose borders follow the picture's (guided filter: He, Sun and Tang 2010)."""
+    guide = (luma.astype(np.float32) / 255)[..., None]
+    size = (2 * radius + 1, 2 * radius + 1)
+
+    def mean(values: Plane) -> Plane:
+        return np.asarray(cv2.blur(values, size), np.float32).reshape(values.shape)
+
+    middle = mean(guide)
+    varying = mean(guide * guide) - middle * middle
+    average = mean(labels)
+    slope = (mean(labels * guide) - average * middle) / (varying + np.float32(slack))
+    return np.asarray((mean(slope) * guide + mean(average - slope * middle)).clip(0, 1), np.float32)
