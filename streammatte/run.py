@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of, sdmatte_identity
 from streammatte.frame import Cutout, Footage, Model, StreamInfo, Writer
+from streammatte.models.table import BUNDLED
 from streammatte.options import Options
 from streammatte.refusals import check, check_source, screen_of
 from streammatte.stages.transparent.asking import Transparency
@@ -79,7 +80,16 @@ def run(
         model = model or model_of(options, display)
         cache = _cache(options, source, model, targets, display, caching)
         network = Remembered(model, cache)
-        followed = follow(options, source, network, model.size, cache, display)
+        followed = follow(
+            options,
+            source,
+            network,
+            model.size,
+            cache,
+            display,
+            device=str(model.device),
+            offline=_offline(options, model),
+        )
         summary = Summary(options.reading.input, model.name, str(model.device), model.precision, model.size)
 
         turns = []
@@ -213,6 +223,11 @@ def model_of(options: Options, display: Display) -> BiRefNetModel:
         on_progress=display.fetching,
         on_notice=display.notice,
     )
+
+
+def _offline(options: Options, model: BiRefNetModel) -> bool:
+    """Whether to fetch nothing: so wished, or the hub was not reached for the model."""
+    return options.network.offline or (options.network.model == "auto" and model.name == BUNDLED)
 
 
 def _cache(

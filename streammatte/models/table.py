@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from streammatte.errors import ModelError
+from streammatte.errors import ModelError, WeightsMissing
 
 BUNDLED = "birefnet-nano"
 NANO_SIZE = (320, 320)  # one step above the 288 the bundled checkpoint was trained at, where it scores best
@@ -85,6 +86,23 @@ def find(name: str, network: str | None = None) -> Checkpoint:
         fit = ", ".join(each.name for each in CHECKPOINTS if each.network == network)
         hint += f"; --{FLAGS[network]} takes {fit} or a file"
     raise ModelError(f"{name} {DOES[checkpoint.network]}", hint=hint)
+
+
+def check(name: str, network: str) -> None:
+    """Refuse what is neither the name of such a network's checkpoint nor a file or folder that is there.
+
+    Raises:
+        ModelError, WeightsMissing: It is not.
+    """
+    path = Path(name)
+    if path.exists() and name not in (each.name for each in CHECKPOINTS):
+        return
+    if path.suffix in (".safetensors", ".pth") or len(path.parts) > 1:
+        example = next(each.name for each in CHECKPOINTS if each.network == network)
+        raise WeightsMissing(
+            f"no such checkpoint: {name}", hint=f"check the path; `streammatte models` lists names, such as {example}"
+        )
+    find(name, network)
 
 
 def available_models() -> list[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from streammatte.errors import WeightsMissing
 from streammatte.frame import Model
-from streammatte.subject.looks import ClipLooks
+from streammatte.subject.looks import LONGEST, ClipLooks
 from streammatte.subject.prompts import resolved
 from streammatte.subject.subject_model import SubjectModel
 from streammatte.subject.tracks import Store, Tracks, track
@@ -30,6 +31,8 @@ class Network(Model, Protocol):
 class Display(Protocol):
     """What it reports."""
 
+    def notice(self, text: str) -> None: ...
+    def fetching(self, done: int, total: int | None) -> None: ...
     def finding(self, whom: str, done: int, total: int) -> None: ...
 
 
@@ -71,6 +74,9 @@ def follow(
     store: Store | None,
     display: Display,
     tracker: Tracker | None = None,
+    *,
+    device: str = "cpu",
+    offline: bool = True,
 ) -> Followed | None:
     """Follow the subjects that the options name; ``None`` if they name none.
 
@@ -78,6 +84,8 @@ def follow(
         size: (H, W) of the network's input.
         store: The cache.
         tracker: Another than the one the options name.
+        device: Where that computes.
+        offline: Do not fetch its weights.
 
     Raises:
         InputError: As :func:`~streammatte.subject.prompts.resolved`.
@@ -95,15 +103,40 @@ def follow(
         display.finding(whom, len(seen), len(indices))
 
     def looks(part: range) -> Looks:
-        return ClipLooks(source, network, part, looked)
+        return ClipLooks(source, network, part, looked, getattr(used, "longest", LONGEST))
 
-    name, used = tracker_of(options) if tracker is None else (type(tracker).__name__, tracker)
+    if tracker is None:
+        name, used = tracker_of(options, display, device, offline=offline)
+    else:
+        name, used = type(tracker).__name__, tracker
     tracks = track(used, name, looks, prompts, indices, frame_size, store)
     return Followed(tracks, network, size, frame_size, indices)
 
 
-def tracker_of(options: Options) -> tuple[str, Tracker]:
-    """The tracker that the options name, and what identifies it in the cache."""
+def tracker_of(options: Options, display: Display, device: str, *, offline: bool) -> tuple[str, Tracker]:
+    """The tracker that the options name, and what identifies it in the cache.
+
+    Raises:
+        ModelError, WeightsMissing, WeightsMismatch, OutOfMemory: SAM 2 was named, and cannot be loaded.
+    """
+    name = options.whom.tracker
+    if name != "flow":
+        from streammatte.subject.sam2 import load_sam2_tracker
+
+        try:
+            tracker = load_sam2_tracker(
+                "sam2" if name == "auto" else name,
+                device=device,
+                offline=offline,
+                on_progress=display.fetching,
+                on_notice=display.notice,
+            )
+            return tracker.identity, tracker
+        except WeightsMissing:
+            if name != "auto":
+                raise
+            display.notice("following by motion; `streammatte models pull sam2-tiny` fetches a surer tracker")
+
     from streammatte.subject.flow import FlowTracker
 
     return "flow 1", FlowTracker()

@@ -8,29 +8,29 @@ themselves, which wait compressed for their turn.
 
 from __future__ import annotations
 
+import hashlib
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from streammatte.errors import ModelError
 from streammatte.models.device import choose_device, cores, cores_for, memory_of
-from streammatte.models.hub import resolve
-from streammatte.models.table import CHECKPOINTS
-from streammatte.motion import Link, Picture, Plane
+from streammatte.models.hub import locate, resolve
+from streammatte.models.table import CHECKPOINTS, find
+from streammatte.motion import Plane
 from streammatte.subject.contracts import Look, Looks, Prompt, Tracked
-
-if TYPE_CHECKING:
-    from transformers import Sam2VideoModel
+from streammatte.subject.sam2_prompts import points_in, points_of, resized
+from streammatte.subject.shots import shots
 
 Memory = dict[str, Any]
 """What the network keeps of one frame."""
@@ -38,8 +38,6 @@ Features = dict[str, Any]
 """What the network's image encoder makes of one frame."""
 
 PART = 16  # frames read at once, backwards
-CUT_SIZE = 256  # pixels of the longer side at which cuts are looked for
-PLACES = 4  # points taken from each colour of a mask that leaves areas as they are
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which SAM 2 normalises with
 NOWHERE = Tracked(np.zeros((1, 1), np.float32), 0.0)
 
@@ -65,15 +63,22 @@ class Sam2Tracker:
     Attributes:
         name: The checkpoint's name or file name.
         device: Where it computes.
+        identity: All that decides the masks besides the pictures and prompts.
         size: The side, in pixels, of the square that a picture is resized to.
     """
 
-    def __init__(self, net: Sam2VideoModel, *, name: str, device: torch.device) -> None:
-        self.name, self.device, self.size = name, device, int(net.config.image_size)
-        with memory_of(device, "try --tracker sam2-tiny, or --tracker flow", "SAM 2"):
-            self._net: Any = net.to(device)  # of transformers, whose forward takes no tensors
+    def __init__(self, net: Any, *, name: str, identity: str, device: torch.device) -> None:
+        self.name, self.device, self.identity = name, device, identity
+        self._net, self.size = net, int(net.config.image_size)  # a Sam2VideoModel, decorated beyond what can be typed
+        with self._memory():
+            self._net.to(device)
         self._quality = 0.0
         self._net.mask_decoder.register_forward_hook(self._note_quality)
+
+    @property
+    def longest(self) -> int:
+        """Pixels of a picture's longer side that it can see."""
+        return self.size
 
     def __call__(self, looks: Looks, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Mapping[str, Tracked]]]:
         """Every frame's index and its subjects by name, in order."""
@@ -147,17 +152,17 @@ class Sam2Tracker:
         frame_size: tuple[int, int],
     ) -> tuple[Memory, Tracked]:
         masks = [prompt.mask for prompt in prompts if prompt.mask is not None]
-        points = _points([prompt for prompt in prompts if prompt.kind != "mask"], frame_size, self.size)
+        points = points_of([prompt for prompt in prompts if prompt.kind != "mask"], frame_size, self.size)
         if not masks:
             return self.looked_at(index, features, points=points, near=near)
-        mask = _resized(masks[-1], self.size)
+        mask = resized(masks[-1], self.size)
         if np.isnan(mask).any():
             # What it leaves as it is comes from the network, which is told what it says elsewhere.
-            points = [*points, *_points_in(mask)]
+            points = [*points, *points_in(mask)]
             own = NOWHERE.mask
             if near is not None or any(label for *_, label in points):
                 own = self.looked_at(index, features, points=points, near=near)[1].mask
-            mask = np.where(np.isnan(mask), _resized(own, self.size), mask)
+            mask = np.where(np.isnan(mask), resized(own, self.size), mask)
         memory, tracked = self.looked_at(index, features, mask=mask)
         return memory, Tracked(tracked.mask, float(tracked.confidence > 0))
 
@@ -198,7 +203,7 @@ class Sam2Tracker:
     def features(self, look: Look) -> Features:
         """What the network sees of a frame, computed once for all subjects."""
         picture = torch.from_numpy(np.ascontiguousarray(look.picture)).to(self.device).permute(2, 0, 1)[None].float()
-        with memory_of(self.device, "try --tracker sam2-tiny, or --tracker flow", "SAM 2"), self._cores():
+        with self._memory(), cores(cores_for(self.device, (self.size, self.size))):
             picture = F.interpolate(picture, (self.size, self.size), mode="bilinear", antialias=True) / 255
             mean, std = (torch.tensor(values, device=self.device)[:, None, None] for values in (MEAN, STD))
             seen = self._net.get_image_features((picture - mean) / std, return_dict=True)
@@ -208,7 +213,7 @@ class Sam2Tracker:
         """Where a session's subject is in a frame; the session remembers it."""
         session.cache.clear_all()
         session.cache.cache_vision_features(index, features)
-        with memory_of(self.device, "try --tracker sam2-tiny, or --tracker flow", "SAM 2"), self._cores():
+        with self._memory(), cores(cores_for(self.device, (self.size, self.size))):
             # The features are there, so the frame itself is not looked at.
             seen = self._net(session, frame_idx=index, frame=torch.zeros(3, 1, 1), reverse=reverse)
         session.processed_frames.clear()
@@ -232,8 +237,8 @@ class Sam2Tracker:
                 del outputs[at]
         session.frames_tracked_per_obj[0].clear()
 
-    def _cores(self) -> Any:
-        return cores(cores_for(self.device, (self.size, self.size)))
+    def _memory(self) -> AbstractContextManager[None]:
+        return memory_of(self.device, "try --tracker sam2-tiny, or --tracker flow", "SAM 2")
 
     def _note_quality(self, module: object, inputs: object, outputs: tuple[Tensor, ...]) -> None:
         """Keep the decoder's own estimate of its mask's IoU, which its model does not pass on."""
@@ -275,7 +280,7 @@ class _Shelf:
             found = {}
             for subject, (data, shape, confidence) in self._kept.pop(index, {}).items():
                 steps = np.frombuffer(zlib.decompress(data), np.uint8).reshape(shape)
-                found[subject] = Tracked(steps.astype(np.float32) / 255, confidence)
+                found[subject] = Tracked(np.asarray(steps / 255, np.float32), confidence)
             yield index, found
 
 
@@ -290,8 +295,8 @@ def load_sam2_tracker(
     """Load SAM 2, downloading its weights if necessary.
 
     Args:
-        name: ``sam2``, the largest one on a GPU and the smallest on a CPU; a name that ``streammatte models`` lists
-            for ``--tracker``; a ``.safetensors`` file; or a folder laid out as on the hub.
+        name: ``sam2``, the largest one on a GPU and the smallest on a CPU, or another that is here; a name that
+            ``streammatte models`` lists for ``--tracker``; a ``.safetensors`` file; or a folder laid out as on the hub.
         device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; the best one here by default.
         offline: Use only what is here.
         on_progress: Called with the bytes done and the total (if known) during a download.
@@ -304,7 +309,9 @@ def load_sam2_tracker(
     chosen, path = choose_device(device), Path(name)
     label = path.name
     if str(name) == "sam2":
-        name = "sam2-tiny" if chosen.type == "cpu" else "sam2-large"
+        best = "sam2-tiny" if chosen.type == "cpu" else "sam2-large"
+        here = (each.name for each in CHECKPOINTS if each.network == "sam2" and locate(each) is not None)
+        name = best if locate(find(best)) is not None else next(here, best)
     if str(name) in (each.name for each in CHECKPOINTS) or (path.suffix != ".safetensors" and not path.exists()):
         checkpoint, path = resolve(
             str(name),
@@ -324,21 +331,16 @@ def load_sam2_tracker(
             f"cannot import transformers, which SAM 2 needs: {exc}",
             hint="reinstall streammatte in a fresh environment, or use --tracker flow",
         ) from exc
-    return Sam2Tracker(net, name=label, device=chosen)
+    return Sam2Tracker(net, name=label, identity=f"sam2 1 {_hash(path)} {chosen.type}", device=chosen)
 
 
-def shots(looks: Looks, first: int, stop: int) -> Iterator[range]:
-    """The parts of ``first`` to ``stop`` between cuts, in order; each is told when the next one begins."""
-    before, start = None, first
-    for look in looks.between(first, stop):
-        scale = min(1.0, CUT_SIZE / max(look.picture.shape[:2]))
-        size = [max(1, round(scale * side)) for side in look.picture.shape[1::-1]]
-        here = Picture.of_rgb(np.asarray(cv2.resize(look.picture, size, interpolation=cv2.INTER_AREA), np.uint8))
-        if before is not None and not Link(before, lambda here=here: here).one_shot:  # type: ignore[misc]  # the loop's
-            yield range(start, look.index)
-            start = look.index
-        before = here
-    yield range(start, stop)
+def _hash(path: Path) -> str:
+    """The SHA-256 of a checkpoint, which the hub's cache names its files by."""
+    path = (path / "model.safetensors" if path.is_dir() else path).resolve()
+    if re.fullmatch("[0-9a-f]{64}", path.name):
+        return path.name
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _legs(subject: str, anchors: Sequence[int], shot: range, wanted: range) -> Iterator[_Leg]:
@@ -387,41 +389,3 @@ def _session(device: torch.device, known: Mapping[int, Memory]) -> Any:
     session.obj_id_to_idx(1)
     session.output_dict_per_obj[0]["cond_frame_outputs"].update(known)
     return session
-
-
-def _points(prompts: Sequence[Prompt], frame_size: tuple[int, int], size: int) -> list[tuple[float, float, int]]:
-    """Points and boxes at the network's size, the box around all boxes first, as the network was trained."""
-    across, down = size / frame_size[1], size / frame_size[0]
-    boxes = np.array([prompt.at for prompt in prompts if prompt.kind == "box"])
-    points = []
-    if len(boxes):
-        (left, top), (right, bottom) = boxes[:, :2].min(0), boxes[:, 2:].max(0)
-        points = [(float(left) * across, float(top) * down, 2), (float(right) * across, float(bottom) * down, 3)]
-    clicks = (prompt for prompt in prompts if prompt.kind != "box")
-    return [*points, *((p.at[0] * across, p.at[1] * down, int(p.kind == "point")) for p in clicks)]
-
-
-def _points_in(mask: Plane) -> list[tuple[float, float, int]]:
-    """Points deep in the white and the black areas of a mask that leaves others as they are."""
-    points = []
-    for label, area in ((1, mask > 0.5), (0, mask <= 0.5)):  # NaN is neither
-        depth = cv2.distanceTransform(np.pad(area.astype(np.uint8), 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
-        for _ in range(PLACES):
-            y, x = np.unravel_index(int(depth.argmax()), depth.shape)
-            if depth[y, x] < 1:
-                break
-            points.append((float(x) + 0.5, float(y) + 0.5, label))
-            cv2.circle(depth, (int(x), int(y)), max(1, int(depth[y, x])), 0.0, -1)
-    return points
-
-
-def _resized(mask: NDArray[Any], size: int) -> Plane:
-    """(size, size); a pixel is NaN where most of it was."""
-    known = np.isfinite(mask)
-    area = cv2.INTER_AREA if max(mask.shape) > size else cv2.INTER_LINEAR
-    weight, values = (
-        cv2.resize(np.asarray(each, np.float32), (size, size), interpolation=area)
-        for each in (known, np.where(known, mask, 0))
-    )
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(weight < 0.5, np.nan, values / weight), np.float32)

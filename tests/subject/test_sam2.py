@@ -19,6 +19,7 @@ from streammatte.models.nets.sam2 import load_sam2
 from streammatte.subject import sam2
 from streammatte.subject.contracts import Look, Prompt, Tracked
 from streammatte.subject.sam2 import Sam2Tracker, load_sam2_tracker
+from streammatte.subject.sam2_prompts import points_of
 
 pytestmark = pytest.mark.unit
 
@@ -126,7 +127,7 @@ def test_a_mask_leaves_areas_as_they_are(tracker: Sam2Tracker) -> None:
 def test_points_and_boxes_at_one_frame_count_together(tracker: Sam2Tracker) -> None:
     point, other = Prompt("", "point", 0, (20.0, 20.0)), Prompt("", "not-point", 0, (90.0, 72.0))
     corners = [(4.0, 8 / 96 * 64, 2), (15.0, 40 / 96 * 64, 3)]  # the network's picture is square
-    assert sam2._points([point, BOX, other], (96, 128), 64) == [*corners, (10.0, 20 / 96 * 64, 1), (45.0, 48.0, 0)]
+    assert points_of([point, BOX, other], (96, 128), 64) == [*corners, (10.0, 20 / 96 * 64, 1), (45.0, 48.0, 0)]
     confidences = [tracked(tracker, Clip(1), given)[0][""].confidence for given in ([BOX], [BOX, point])]
     assert confidences[0] != confidences[1]
 

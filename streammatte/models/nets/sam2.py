@@ -6,15 +6,12 @@ import json
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from streammatte.errors import ModelError, WeightsMismatch
 from streammatte.models.nets.checkpoint import load_strictly, read_tensors
-
-if TYPE_CHECKING:
-    from transformers import Sam2VideoModel
 
 FIRST = "vision_encoder.backbone.patch_embed.projection.weight"
 BLOCK = "vision_encoder.backbone.blocks."
@@ -45,8 +42,8 @@ RELEASED: Mapping[tuple[int, int], Mapping[str, Any]] = {
 }
 
 
-def load_sam2(checkpoint: str | PathLike[str]) -> Sam2VideoModel:
-    """Load SAM 2 for video on the CPU in fp32, in eval mode.
+def load_sam2(checkpoint: str | PathLike[str]) -> nn.Module:
+    """Load SAM 2 for video, transformers' ``Sam2VideoModel``, on the CPU in fp32, in eval mode.
 
     Args:
         checkpoint: A ``.safetensors`` file, or a folder laid out as on the hub. A ``config.json`` beside the file
@@ -79,7 +76,8 @@ def load_sam2(checkpoint: str | PathLike[str]) -> Sam2VideoModel:
             hint="use the config.json from the checkpoint's own repository",
         ) from exc
     load_strictly(net, tensors, path)
-    return net.eval().requires_grad_(False)
+    whole: nn.Module = net
+    return whole.eval().requires_grad_(False)
 
 
 def _read(path: Path) -> dict[str, Any]:

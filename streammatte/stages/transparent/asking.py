@@ -61,11 +61,11 @@ class Transparency:
         display: Display,
         remember: Callable[[KeyframeModel], KeyframeModel] = lambda model: model,
     ) -> None:
-        from streammatte.models.sdmatte import check_refiner
+        from streammatte.models.table import check
         from streammatte.stages import SURE_OF_ITSELF, TransparencyRefiner
 
         asked = options.transparency
-        check_refiner(asked.sdmatte)
+        check(asked.sdmatte, "sdmatte")
         self.stage: TransparencyRefiner | None = None
         self._options, self._sdmatte = options, SDMatteOnDemand(options, device, display)
         where = asked.transparent if mask is None else mask
