@@ -21,7 +21,9 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import av
 import cv2
@@ -30,10 +32,11 @@ import torch
 from numpy.typing import NDArray
 
 import streammatte
-from streammatte.frame import Frame
+from streammatte.frame import Frame, Model
 from streammatte.motion import Plane
-from streammatte.subject.contracts import Look, Prompt, Tracker
+from streammatte.subject.contracts import Look, Prompt
 from streammatte.subject.flow import FlowTracker
+from streammatte.subject.region import Box
 from training.photographs import cut_out, held_out, read
 
 SIZE = 360, 640
@@ -182,7 +185,8 @@ def scene(name: str, actors: Sequence[Actor], place: Path, rng: np.random.Genera
 class SceneLooks:
     """A scene as a tracker reads it."""
 
-    def __init__(self, scene: Scene, mattes: Sequence[Plane], longest: int = 384) -> None:
+    def __init__(self, scene: Scene, mattes: Sequence[Plane], model: Model, longest: int = 384) -> None:
+        self.scene, self.model = scene, model
         scale = min(1, longest / max(SIZE))
         self.size = round(SIZE[1] * scale), round(SIZE[0] * scale)
         self.pictures = [cv2.resize(frame, self.size, interpolation=cv2.INTER_AREA) for frame in scene.frames]
@@ -191,7 +195,14 @@ class SceneLooks:
 
     def between(self, start: int, stop: int) -> Iterable[Look]:
         for n in range(start, stop):
-            yield Look(n, self.pictures[n], lambda n=n: self.mattes[n])
+            yield Look(n, self.pictures[n], partial(np.copy, self.mattes[n]), partial(self._closer, n))
+
+    def _closer(self, n: int, box: Box) -> Plane:
+        scale = SIZE[0] / self.size[1]
+        x0, y0, x1, y1 = (round(scale * v) for v in box)
+        part = torch.from_numpy(np.ascontiguousarray(self.scene.frames[n][y0:y1, x0:x1])).permute(2, 0, 1)
+        alpha = self.model([Frame(part, n, n)])[0].float().numpy()
+        return cv2.resize(alpha, (box.x1 - box.x0, box.y1 - box.y0), interpolation=cv2.INTER_AREA)
 
 
 def box_of(alpha: Plane) -> tuple[float, ...] | None:
@@ -230,7 +241,7 @@ def scored(
     return float(np.mean(ious)), float(np.mean(shares)), longest
 
 
-def mattes_of(scene: Scene, model: object, cache: Path | None) -> list[Plane]:
+def mattes_of(scene: Scene, model: Model, cache: Path | None) -> list[Plane]:
     """The network's, of whole frames."""
     key = zlib.crc32(b"".join(f.tobytes() for f in scene.frames[::12]))
     path = None if cache is None else cache / f"{key:08x}.npy"
@@ -249,9 +260,20 @@ def mattes_at(mattes: Sequence[Plane]) -> list[Plane]:
     return [cv2.resize(matte, SIZE[::-1]) for matte in mattes]
 
 
-def followed(tracker: Tracker, looks: SceneLooks, prompts: Sequence[Prompt], mattes: Sequence[Plane]) -> list[Plane]:
-    """The mask of one subject, at the frames' size."""
-    return [cv2.resize(tracked[""].mask, SIZE[::-1]) for _, tracked in tracker(looks, prompts)]
+def followed(looks: SceneLooks, prompts: Sequence[Prompt]) -> list[Plane]:
+    """The tracker's masks of one subject, at the frames' size."""
+    return [cv2.resize(tracked[""].mask, SIZE[::-1]) for _, tracked in FlowTracker()(looks, prompts)]
+
+
+def cut_out_by_command(scene: Scene, prompts: Sequence[Prompt]) -> list[Plane]:
+    """The alpha of one subject, as the command writes it with everything on."""
+    with TemporaryDirectory() as folder:
+        clip, out = Path(folder) / "clip.mp4", Path(folder) / "out.mov"
+        encode(clip, scene.frames)
+        said = [f"box {','.join(str(round(v)) for v in each.at)} @{each.index}" for each in prompts]
+        streammatte.matte_video(clip, out, subject=said, model="birefnet-nano")
+        with av.open(str(out)) as video:
+            return [f.to_ndarray(format="rgba64le")[..., 3].astype(np.float32) / 65535 for f in video.decode(video=0)]
 
 
 def sheet(scene: Scene, masks: Sequence[Plane], every: int = 12) -> Picture:
@@ -272,6 +294,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=6)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--prompts", type=int, choices=[1, 3], default=1)
+    parser.add_argument("--masks", action="store_true", help="only the tracker's masks, without a run of the command")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep the network's mattes")
     parser.add_argument("--write", type=Path, metavar="DIR")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="sheets")
@@ -286,10 +309,11 @@ def main() -> None:
             write(each, given.write)
             continue
         mattes = mattes_of(each, model, given.cache)
-        looks = SceneLooks(each, mattes)
+        looks = SceneLooks(each, mattes, model)
         sheets = []
         for who, visible in each.visible.items():
-            masks = followed(FlowTracker(), looks, prompts_for(visible, given.prompts), mattes)
+            prompts = prompts_for(visible, given.prompts)
+            masks = followed(looks, prompts) if given.masks else cut_out_by_command(each, prompts)
             others = [other for name, other in each.visible.items() if name != who]
             rows.append(scored(masks, visible, others))
             iou, share, longest = rows[-1]
@@ -315,22 +339,25 @@ def write(scene: Scene, folder: Path) -> None:
     """The scene as a clip, each person's visible mask as a lossless clip, and their boxes at frame 0."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = scene.name.replace(" ", "_")
-    clips: dict[str, Sequence[NDArray[np.uint8]]] = {f"{stem}.mp4": scene.frames}
+    encode(folder / f"{stem}.mp4", scene.frames)
     for who, seen in scene.visible.items():
-        clips[f"{stem}.{who}.mkv"] = [np.rint(each * 255).astype(np.uint8) for each in seen]
-    for name, pictures in clips.items():
-        with av.open(str(folder / name), "w") as out:
-            colour = pictures[0].ndim == 3
-            stream = out.add_stream("libx264" if colour else "ffv1", 24)
-            stream.height, stream.width = SIZE
-            stream.pix_fmt = "yuv420p" if colour else "gray"
-            if colour:
-                stream.options = {"crf": "16"}
-            for picture in pictures:
-                out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24" if colour else "gray")))
-            out.mux(stream.encode())
+        encode(folder / f"{stem}.{who}.mkv", [np.rint(255 * each).astype(np.uint8) for each in seen])
     prompts = {who: [(p.index, p.at) for p in prompts_for(seen, 3)] for who, seen in scene.visible.items()}
     (folder / f"{stem}.json").write_text(json.dumps(prompts))
+
+
+def encode(path: Path, pictures: Sequence[Picture]) -> None:
+    """H.264 of colours, lossless FFV1 of greys."""
+    with av.open(str(path), "w") as out:
+        colour = pictures[0].ndim == 3
+        stream = out.add_stream("libx264" if colour else "ffv1", 24)
+        stream.height, stream.width = SIZE
+        stream.pix_fmt = "yuv420p" if colour else "gray"
+        if colour:
+            stream.options = {"crf": "16"}
+        for picture in pictures:
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24" if colour else "gray")))
+        out.mux(stream.encode())
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ def check(options: Options) -> None:
     _check_input(options)
     for refusal in refusals(options):
         raise refusal
+    for refusal in _whom(options):
+        raise refusal
     _check_names(options)
     if options.edges.despill is not None:
         screen_of(options.edges.despill)
@@ -214,6 +216,40 @@ def _matte(options: Options) -> Iterator[StreammatteError]:
                 )
 
 
+def _whom(options: Options) -> Iterator[StreammatteError]:
+    """Prompts that cannot be meant together; reads the file of prompts."""
+    whom, asked, names = options.whom, options.whom.asked(), options.whom.names()
+    if asked and len(whom.typed) < len(whom.subject):
+        yield InputError("--subject all cannot be combined with other prompts", hint=line(options, subject=whom.typed))
+    if "" in names and len(names) > 1:
+        named = ", ".join(filter(None, names))
+        yield InputError(
+            f"some prompts name their subject ({named}), and others do not",
+            hint='name every one, as in --subject "anna: point 640,200"',
+        )
+    alike: dict[str, str] = {}
+    for name in names:
+        if alike.setdefault(name.casefold(), name) != name:
+            yield InputError(
+                f"the subjects {alike[name.casefold()]} and {name} would share a file on some systems",
+                hint="choose names that differ in more than their case",
+            )
+        if all(each.kind == "not-point" for each in asked if each.subject == name):
+            yield InputError(
+                f"{name or 'the subject'} has only prompts that say where it is not",
+                hint="add a point on it, a box around it, or its mask",
+            )
+    if whom.join and len(names) < 2:
+        yield InputError("--join needs several named subjects", hint=line(options, join=False))
+    if len(whom.written_apart()) > 1 and PIPE in options.writing.files:
+        yield OutputError("several subjects cannot share the pipe -", hint=line(options, join=True))
+    if asked and options.reading.input == PIPE:
+        yield InputError(
+            "prompts need a file: a pipe can be read only once, and subjects are followed before they are matted",
+            hint="save the stream to a file first",
+        )
+
+
 def _limits(options: Options) -> Iterator[StreammatteError]:
     limits = options.reporting.limits
     names = [name for name, _ in limits]
@@ -245,27 +281,32 @@ def _check_input(options: Options) -> None:
 def _check_names(options: Options) -> None:
     """Refuse a run whose outputs would overwrite what it reads, or each other."""
     from streammatte.media.read.guide import guide_path
-    from streammatte.media.write.delivery import targets_of
+    from streammatte.media.write.delivery import named, targets_of
     from streammatte.media.write.output import check_apart, same_files
 
     targets = [target.path for target in targets_of(options)]
+    apart = options.whom.written_apart()
     if options.reporting.report is not None:
-        targets.append(options.reporting.report)
+        targets += [named(options.reporting.report, name) for name in apart]
     source, outputs = options.reading.input, options.writing.outputs
     if any(same_files(output, source) for output in outputs):
-        apart = [proposed(source) if same_files(output, source) else output for output in outputs]
-        raise OutputError("the output would overwrite the input", hint=line(options, outputs=apart))
+        instead = [proposed(source) if same_files(output, source) else output for output in outputs]
+        raise OutputError("the output would overwrite the input", hint=line(options, outputs=instead))
     read = [(source, "the input")]
     if options.writing.background is not None:
         read.append((options.writing.background, "the background"))
     for specs in options.guides().values():
         read += [(guide_path(spec), "a guide matte") for spec in specs]
+    read += [(each.mask, "a mask") for each in options.whom.asked() if each.mask and each.given is None]
+    if options.whom.prompts is not None:
+        read.append((options.whom.prompts, "the file of prompts"))
     check_apart([target for target in targets if target != PIPE], read)
     for output in outputs:
         if os.path.isdir(output):  # noqa: PTH112
             within = os.path.join(output, os.path.basename(proposed(source)))  # noqa: PTH118, PTH119
-            instead = line(options, outputs=[within if each == output else each for each in outputs])
-            raise UnsupportedOutput(f"{output} is a folder", hint=instead)
+            hint = line(options, outputs=[within if each == output else each for each in outputs])
+            raise UnsupportedOutput(f"{output} is a folder", hint=hint)
+    for output in (named(output, name) for output in outputs for name in apart):
         if os.path.isfile(output) and not options.writing.overwrite:  # noqa: PTH113 - Path raises on names too long
             replacing = line(options, overwrite=True)
             matting = line(Options.of(output, proposed(output)))

@@ -151,9 +151,10 @@ def _texts(options: Options, subjects: Sequence[str], writing: ExitStack) -> dic
     from streammatte.quality.page import ENDINGS
 
     texts = {}
-    for subject in subjects if options.reporting.report is not None else ():
-        page = named(options.reporting.report, subject)
-        texts[f"report {subject}"] = open_text(page, ENDINGS, overwrite=options.writing.overwrite)
+    if options.reporting.report is not None:
+        for subject in subjects:
+            page = named(options.reporting.report, subject)
+            texts[f"report {subject}"] = open_text(page, ENDINGS, overwrite=options.writing.overwrite)
     if options.writing.deliver is not None:
         folder = writing.enter_context(delivery_folder(options.writing.deliver))
         path = folder / f"{name_of(options.reading.input)}.txt"

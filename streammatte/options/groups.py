@@ -6,8 +6,9 @@ from dataclasses import MISSING, dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
-from streammatte.options import prompts, values
+from streammatte.options import values
 from streammatte.options.field import option
+from streammatte.options.prompts import Prompted, prompt, prompts_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ class Whom:
     subject: tuple[Any, ...] = option(
         (),
         "--subject PROMPT",
-        parse=prompts.prompt,
+        parse=prompt,
         example="box 100,50,400,700",
         common=True,
         help='who is meant, at any frame: "[NAME:]point 640,200 @12", not-point, "box 100,50,400,700 @0", '
@@ -192,13 +193,13 @@ class Whom:
     )
 
     @property
-    def typed(self) -> list[prompts.Prompted]:
+    def typed(self) -> list[Prompted]:
         """The prompts of the command line; none for whatever stands out."""
-        return [each for each in self.subject if isinstance(each, prompts.Prompted)]
+        return [each for each in self.subject if isinstance(each, Prompted)]
 
-    def asked(self) -> list[prompts.Prompted]:
+    def asked(self) -> list[Prompted]:
         """All prompts, a file's last. Raises ``InputError`` if that cannot be read."""
-        return self.typed + ([] if self.prompts is None else prompts.prompts_in(self.prompts))
+        return self.typed + ([] if self.prompts is None else prompts_in(self.prompts))
 
     def names(self) -> tuple[str, ...]:
         """The subjects, in the order they were first named; an unnamed one is ``""``; none for whatever stands out."""

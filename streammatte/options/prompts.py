@@ -116,14 +116,21 @@ def prompts_in(path: str) -> list[Prompted]:
         reason = getattr(exc, "strerror", None) or str(exc)
         raise InputError(f"cannot read {path}: {reason.lower()}", hint="give a JSON file of prompts") from exc
     try:
-        said = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as exc:
-        where = f", line {exc.lineno}, column {exc.colno}: {exc.msg}" if isinstance(exc, json.JSONDecodeError) else ""
-        raise InputError(f"{path} is not JSON{where}", hint="mend it there") from exc
-    try:
-        return _of_file(said, Path(path).parent)
-    except ValueError as exc:
+        return _of_file(json.loads(text, object_pairs_hook=_once), Path(path).parent)
+    except json.JSONDecodeError as exc:
+        where = f"line {exc.lineno}, column {exc.colno}"
+        raise InputError(f"{path} is not JSON: {exc.msg.lower()} at {where}", hint="mend it there") from exc
+    except (ValueError, RecursionError) as exc:
         raise InputError(f"{path}: {exc}", hint="docs/subjects.md describes the file") from exc
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are all different."""
+    known = dict(pairs)
+    for key in known:
+        if sum(key == each for each, _ in pairs) > 1:
+            raise ValueError(f"the key {key!r} is there twice in one object")
+    return known
 
 
 def _of_file(said: object, folder: Path) -> list[Prompted]:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from streammatte.subject.region import Box
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -42,11 +44,13 @@ class Look:
         index: As in ``Frame.index``.
         picture: (h, w, 3) uint8, what a screen shows of it, scaled.
         matte: The network's matte of the whole frame, (h, w) in [0, 1] at the picture's size; computed when called.
+        closer: The network's matte of a part that it sees by itself: a box of the picture in, (h, w) of the box out.
     """
 
     index: int
     picture: NDArray[np.uint8]
     matte: Callable[[], Plane]
+    closer: Callable[[Box], Plane]
 
 
 class Looks(Protocol):
@@ -83,6 +87,10 @@ class Tracked:
     confidence: float
 
 
+OTHERS = "*"
+"""The name under which a tracker may tell where other things in the foreground are, so that they are kept out."""
+
+
 class Tracker(Protocol):
     """Follows subjects from their prompts to both sides in time. Never across a cut, unless a prompt lies behind it.
 
@@ -90,5 +98,5 @@ class Tracker(Protocol):
     """
 
     def __call__(self, looks: Looks, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Mapping[str, Tracked]]]:
-        """Every frame's index and its subjects by name, in order."""
+        """Every frame's index and its subjects by name, and maybe ``OTHERS``, in order."""
         ...

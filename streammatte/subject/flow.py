@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streammatte.motion import Motion, Picture, Plane, same_shot
-from streammatte.subject.contracts import Look, Looks, Prompt, Tracked
-from streammatte.subject.named import Named
+from streammatte.subject.contracts import OTHERS, Look, Looks, Prompt, Tracked
+from streammatte.subject.named import Named, on_picture
 from streammatte.subject.palette import Palette
+from streammatte.subject.region import MARGIN, Box, subject_box
 from streammatte.subject.smoothing import along_edges, spread
 from streammatte.subject.thing import HIDDEN, Thing
 
@@ -45,10 +46,11 @@ class FlowTracker:
                 later.put((name, look.index), tracked)
         walk = _Walk(looks.frame_size, names, prompts)
         prompted = {name: sorted({p.index for p in prompts if p.subject == name}) for name in names}
+        prompted[OTHERS] = sorted({prompt.index for prompt in prompts})
         for look in looks.between(looks.indices.start, looks.indices.stop):
             onward = walk.step(look) if look.index >= first else {}
             seen = {}
-            for name in names:
+            for name in prompted:
                 seen[name] = _joined(
                     onward.get(name), later.take((name, look.index)), *_between(prompted[name], look.index)
                 )
@@ -105,10 +107,11 @@ class _Shelf:
             return None
         data, shape, confidence = self._kept.pop(key)
         steps = np.frombuffer(zlib.decompress(data), np.uint8).reshape(shape)
-        return Tracked(steps.astype(np.float32) / 255, confidence)
+        return Tracked(np.asarray(steps, np.float32) / np.float32(255), confidence)
 
 
 FINE = 200  # pixels of the longer side: beyond, flow is computed at half size, which is as good here
+SEEN_WELL = 0.8  # of a subject, in the matte of the whole frame: with less, the network looks at it by itself
 TRUSTED = 0.9  # most weight of what is carried
 FLOOR = 0.004  # chance of every label everywhere
 REACH = 0.05  # of the picture's diagonal: how far a label spreads where motion cannot be trusted
@@ -140,7 +143,7 @@ class _Walk:
         asked = [prompt for prompt in self._prompts if prompt.index == look.index]
         labels = None
         if self._labels is not None or asked:
-            matte = look.matte()
+            matte = self._looked_at(look, asked)
             if self._labels is not None:
                 labels = self._carried(picture, matte, look.picture)
             if asked:
@@ -150,9 +153,30 @@ class _Walk:
         self._picture, self._labels = picture, labels
         if labels is None:
             return {}
-        return {
-            name: self._tracked(n, labels) for n, name in enumerate(self._names) if self._things[n].shape is not None
-        }
+        named = {n: name for n, name in enumerate(self._names) if self._things[n].shape is not None}
+        others = labels[..., :BACKGROUND].sum(-1) - sum(labels[..., n] for n in named)
+        return {OTHERS: Tracked(others, 1.0), **{name: self._tracked(n, labels) for n, name in named.items()}}
+
+    def _looked_at(self, look: Look, asked: Sequence[Prompt]) -> Plane:
+        """The network's matte, with a closer look at subjects in boxes, and at those that it hardly saw."""
+        matte = look.matte()
+        height, width = matte.shape
+        boxes = []
+        for prompt in asked:
+            if prompt.kind == "box":
+                x0, y0, x1, y1 = on_picture(prompt, self._frame_size, matte.shape)
+                boxes.append(Box(x0, y0, x1, y1))
+        for n in range(len(self._names) if self._labels is not None else 0):
+            mask = np.ascontiguousarray(self._labels[..., n])  # type: ignore[index]
+            found = subject_box(mask)
+            if found is not None and (mask * matte).sum() < SEEN_WELL * mask.sum():
+                boxes.append(found)
+        for box in boxes:
+            region = box.grown(MARGIN, width, height)
+            here = region.of(matte)
+            if here.size:
+                here[:] = np.maximum(here, look.closer(region))
+        return matte
 
     def _carried(self, picture: Picture, matte: Plane, rgb: NDArray[np.uint8]) -> Labels | None:
         before, old = self._picture, self._labels
@@ -213,7 +237,7 @@ class _Walk:
             return labels
         other = np.ascontiguousarray(labels[..., OTHER] > 0.5).astype(np.uint8)
         taken = np.ascontiguousarray(labels[..., :OTHER].sum(-1) > 0.3).astype(np.uint8)
-        taken = cv2.dilate(taken, np.ones((9, 9), np.uint8))
+        taken = np.asarray(cv2.dilate(taken, np.ones((9, 9), np.uint8)), np.uint8)
         _, pieces, boxes, _ = cv2.connectedComponentsWithStats(other, connectivity=8)
         for piece in np.argsort(-boxes[1:, cv2.CC_STAT_AREA]) + 1:
             if boxes[piece, cv2.CC_STAT_AREA] < LARGE * other.size or len(self._things) >= len(self._names) + RIVALS:
@@ -232,14 +256,16 @@ class _Walk:
 
     def _named(self, asked: Sequence[Prompt], rgb: NDArray[np.uint8], matte: Plane, labels: Labels | None) -> Labels:
         """The labels, with the subjects named at this frame."""
-        if labels is None or len(self._names) == 1:
+        anew = all(any(_is_whole(p) for p in asked if p.subject == name) for name in self._names)
+        if labels is None or anew:
             self._start()
             labels = np.zeros((*matte.shape, len(self._names) + 2), np.float32)
             labels[..., OTHER], labels[..., BACKGROUND] = matte, 1 - matte
         for name in dict.fromkeys(prompt.subject for prompt in asked):
             n = self._names.index(name)
             own = [prompt for prompt in asked if prompt.subject == name]
-            mask = Named(self._frame_size, rgb, matte).mask(own)
+            known = labels[..., n].copy() if self._things[n].shape is not None else None
+            mask = Named(self._frame_size, rgb, matte).mask(own, known)
             rest = labels.copy()
             rest[..., n] = 0
             # What was the subject and is not any more goes back to where the network puts it.
@@ -260,6 +286,11 @@ class _Walk:
         return Tracked(mask, sure * min(1.0, area / (HIDDEN * max(1.0, thing.area))))
 
 
+def _is_whole(prompt: Prompt) -> bool:
+    """Whether it describes all of a subject."""
+    return prompt.kind == "box" or (prompt.mask is not None and not np.isnan(prompt.mask).any())
+
+
 def _absorbed(carried: Labels, near: Labels) -> None:
     """Move what is foreground and nobody's, bit by bit, to what it adjoins."""
     share = np.minimum(np.float32(0.25), np.float32(0.5) * near[..., :OTHER]) * carried[..., OTHER, None]
@@ -275,7 +306,7 @@ def _touching(labels: Labels) -> list[bool]:
     if half[-1].sum() < 0.1 * largest:  # nothing that could hide it
         half[-1][:] = 0
     kernel = np.ones((2 * APART + 1, 2 * APART + 1), np.uint8)
-    wide = [cv2.dilate(each, kernel) for each in half]
+    wide = [np.asarray(cv2.dilate(each, kernel), np.uint8) for each in half]
     return [
         any(np.count_nonzero(wide[n] & other) > 3 for m, other in enumerate(half) if m != n)
         for n in range(len(half) - 1)

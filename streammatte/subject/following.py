@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from streammatte.errors import WeightsMissing
-from streammatte.frame import Model
-from streammatte.subject.looks import LONGEST, ClipLooks
+from streammatte.subject.looks import LONGEST, ClipLooks, Network
 from streammatte.subject.prompts import resolved
 from streammatte.subject.subject_model import SubjectModel
 from streammatte.subject.tracks import Store, Tracks, track
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from streammatte.frame import Footage, Frame
+    from streammatte.frame import Footage
     from streammatte.options import Options
     from streammatte.subject.contracts import Looks, Tracker
 
 _TOLD = 3  # stretches without a subject that are told
-
-
-class Network(Model, Protocol):
-    """The network, through the cache."""
-
-    def parts(self, frames: Sequence[Frame], which: Sequence[str]) -> list[Tensor]: ...
 
 
 class Display(Protocol):

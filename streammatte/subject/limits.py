@@ -64,8 +64,8 @@ def _shares(masks: Mapping[str, Plane], box: Box, canvas: tuple[int, int]) -> di
     Where masks overlap, the higher one wins; the softmax of the distances to what each has for itself decides between.
     """
     stack = np.stack(list(masks.values()))
-    first = stack.argmax(0)
-    own = [np.where(first == place, mask, 0) for place, mask in enumerate(stack)]
+    others = [np.delete(stack, place, 0).max(0) for place in range(len(stack))]
+    own = [np.minimum(mask, (mask - other + 1) / 2) for mask, other in zip(stack, others, strict=True)]
     depths = np.stack([part_of(_depth(mask), box, canvas) for mask in own]) / np.float32(SHARED)
     odds = np.exp(depths - depths.max(0))
     return dict(zip(masks, odds / odds.sum(0), strict=True))
@@ -80,14 +80,26 @@ def _depth(mask: Plane) -> Plane:
         return np.full(mask.shape, float(sum(mask.shape)), np.float32)
     within = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
     beyond = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
-    return np.asarray(np.where(inside, within - 0.5, 0.5 - beyond), np.float32)
+    depth = np.where(inside, within - 0.5, 0.5 - beyond)
+    return np.asarray(np.where(np.abs(depth) <= 0.5, mask - 0.5, depth), np.float32)  # a soft edge says more
 
 
 def part_of(plane: Plane, box: Box, canvas: tuple[int, int]) -> Plane:
     """The part of a small plane that lies under a box of a canvas, at the canvas's size, bilinearly."""
     down, across = plane.shape[0] / canvas[0], plane.shape[1] / canvas[1]
-    # Pixel centres: (x + 0.5) · across - 0.5.
-    matrix = np.array([[across, 0, (box.x0 + 0.5) * across - 0.5], [0, down, (box.y0 + 0.5) * down - 0.5]], np.float32)
-    size = box.x1 - box.x0, box.y1 - box.y0
+    return resampled(plane, (across, box.x0), (down, box.y0), (box.y1 - box.y0, box.x1 - box.x0))
+
+
+def resampled(plane: Plane, across: tuple[float, float], down: tuple[float, float], size: tuple[int, int]) -> Plane:
+    """(h, w) of a plane, bilinearly; its border goes on beyond it.
+
+    Args:
+        across, down: Its pixels for one of the result, and where the result begins, in pixels of the result.
+    """
+    # Centres lie half a pixel in.
+    rows = [[scale, (start + 0.5) * scale - 0.5] for scale, start in (across, down)]
+    matrix = np.array([[rows[0][0], 0, rows[0][1]], [0, *rows[1]]], np.float32)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpAffine(plane, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE), np.float32)
+    return np.asarray(
+        cv2.warpAffine(plane, matrix, size[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE), np.float32
+    )

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from streammatte.frame import Model
 from streammatte.stages.tiles import scaled
 from streammatte.subject.contracts import Look
+from streammatte.subject.region import Box
+from streammatte.subject.subject_model import cropped, placed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from streammatte.frame import Footage, Frame, Model
+    from streammatte.frame import Footage, Frame
     from streammatte.motion import Plane
 
 LONGEST = 384
 """Pixels of the longer side of the pictures, at most, unless a tracker sees more."""
+
+
+class Network(Model, Protocol):
+    """The network, through the cache."""
+
+    def parts(self, frames: Sequence[Frame], which: Sequence[str]) -> list[Tensor]: ...
 
 
 class ClipLooks:
@@ -26,7 +35,7 @@ class ClipLooks:
 
     Args:
         source: The clip, which is read again for every part that is asked for.
-        model: The network, through the cache.
+        network: The network, through the cache.
         indices: Of the frames that masks are wanted for.
         looked: Called with the index of each frame that is read.
         longest: Pixels of the longer side of the pictures, at most.
@@ -35,14 +44,14 @@ class ClipLooks:
     def __init__(
         self,
         source: Footage,
-        model: Model,
+        network: Network,
         indices: range,
         looked: Callable[[int], None] = lambda index: None,
         longest: int = LONGEST,
     ) -> None:
         self.indices = indices
         self.frame_size = source.info.height, source.info.width
-        self._source, self._model, self._looked = source, model, looked
+        self._source, self._network, self._looked = source, network, looked
         scale = min(1.0, longest / max(self.frame_size))
         self._size = max(1, round(scale * self.frame_size[0])), max(1, round(scale * self.frame_size[1]))
 
@@ -56,9 +65,18 @@ class ClipLooks:
             self._looked(frame.index)
             pixels = frame.seen(self._size).clamp(0, 1).mul(255).round_().byte().permute(1, 2, 0)
             picture = np.ascontiguousarray(pixels.cpu().numpy())
-            yield Look(frame.index, picture, partial(_matte, self._model, frame, self._size))
+            mattes = (
+                partial(_matte, self._network, frame, self._size),
+                partial(_closer, self._network, frame, self._size),
+            )
+            yield Look(frame.index, picture, *mattes)
 
 
-def _matte(model: Callable[[Sequence[Frame]], list[Tensor]], frame: Frame, size: tuple[int, int]) -> Plane:
-    (alpha,) = model([frame])
+def _matte(network: Network, frame: Frame, size: tuple[int, int]) -> Plane:
+    (alpha,) = network([frame])
     return np.asarray(scaled(alpha.float().cpu(), size).clamp(0, 1).numpy(), np.float32)
+
+
+def _closer(network: Network, frame: Frame, size: tuple[int, int], box: Box) -> Plane:
+    (alpha,) = network.parts([cropped(frame, box, size)], [f"{size[1]}x{size[0]} {tuple(box)}"])
+    return placed(alpha, box, size, frame.size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,6 +13,8 @@ from streammatte.motion import Plane
 from streammatte.subject.contracts import Prompt
 from streammatte.subject.palette import Palette
 from streammatte.subject.smoothing import along_edges, spread
+
+REACH = 120.0  # how far a point's correction goes: pixels, many times more across an edge
 
 
 class Named:
@@ -24,21 +27,31 @@ class Named:
     """
 
     def __init__(self, frame_size: tuple[int, int], rgb: NDArray[np.uint8], matte: Plane) -> None:
-        self._rgb, self._matte = rgb, matte
+        self._frame_size, self._rgb, self._matte = frame_size, rgb, matte
         self._scale = matte.shape[1] / frame_size[1], matte.shape[0] / frame_size[0]
 
-    def mask(self, prompts: Sequence[Prompt]) -> Plane:
+    def mask(self, prompts: Sequence[Prompt], known: Plane | None = None) -> Plane:
+        """(h, w) in [0, 1].
+
+        Args:
+            prompts: All of one subject.
+            known: What it was taken for so far: points and open masks correct it.
+        """
         painted = [prompt.mask for prompt in prompts if prompt.mask is not None]
         boxes = [prompt for prompt in prompts if prompt.kind == "box"]
-        mask = self._in_box(boxes[-1]) if boxes else self._matte.copy()
         points = [prompt for prompt in prompts if prompt.kind in ("point", "not-point")]
-        if points:
-            mask = self._by_points(points, mask)
+        if boxes:
+            mask = self._in_box(boxes[-1])
+            mask = self._by_points(points, mask) if points else mask
+        elif known is not None:
+            mask = self._corrected(points, known) if points else known
+        else:
+            mask = self._by_points(points, self._matte) if points else self._matte
         height, width = mask.shape
         for each in painted:
             says = cv2.resize(np.nan_to_num(each), (width, height), interpolation=cv2.INTER_AREA)
-            known = cv2.resize((~np.isnan(each)).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-            mask = says + (1 - known) * mask
+            blank = cv2.resize(np.isnan(each).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+            mask = np.asarray(says + blank * mask, np.float32)
         return np.asarray(mask.clip(0, 1), np.float32)
 
     def _in_box(self, box: Prompt) -> Plane:
@@ -78,25 +91,42 @@ class Named:
         return np.asarray(marks & 1, np.float32)
 
     def _boxed(self, box: Prompt) -> Plane:
-        x0, y0, x1, y1 = (round(float(v) * self._scale[i % 2]) for i, v in enumerate(box.at))
+        x0, y0, x1, y1 = on_picture(box, self._frame_size, self._matte.shape)
         inside = np.zeros(self._matte.shape, np.float32)
-        inside[max(0, y0) : max(y0 + 1, y1), max(0, x0) : max(x0 + 1, x1)] = 1
+        inside[y0:y1, x0:x1] = 1
         return inside
 
-    def _by_points(self, points: Sequence[Prompt], mask: Plane) -> Plane:
-        """The parts of a mask that are nearer to points on the subject than to points that are not."""
+    def _corrected(self, points: Sequence[Prompt], known: Plane) -> Plane:
+        """With what surrounds points on the subject, and without what surrounds those that are not on it."""
+        added = [point for point in points if point.kind == "point"]
+        taken = [point for point in points if point.kind == "not-point"]
+        mask = known
+        if added:
+            opposite = [replace(point, kind="not-point") for point in taken]
+            mask = np.maximum(mask, self._by_points([*added, *opposite], np.maximum(self._matte, known), REACH))
+        if taken:
+            here = [replace(point, kind="point") for point in taken]
+            there = [replace(point, kind="not-point") for point in added]
+            mask = mask * (1 - self._by_points([*here, *there], mask, REACH))
+        return np.asarray(mask, np.float32)
+
+    def _by_points(self, points: Sequence[Prompt], mask: Plane, reach: float = np.inf) -> Plane:
+        """The parts of a mask that are nearer to points on the subject than to points that are not.
+
+        Nearness follows the mask and avoids the picture's edges; ``reach`` is the farthest.
+        """
         height, width = mask.shape
         marks = {"point": [], "not-point": []}  # type: dict[str, list[tuple[int, int]]]
         for each in points:
             x, y = (int(v * s) for v, s in zip(each.at, self._scale, strict=True))
             marks[each.kind].append((min(max(y, 0), height - 1), min(max(x, 0), width - 1)))
         near = {kind: self._distance(at, mask) for kind, at in marks.items()}
-        belongs = np.isfinite(near["point"]) & (near["point"] <= near["not-point"])
+        belongs = (near["point"] < reach) & (near["point"] <= near["not-point"])
         return np.asarray(np.where(belongs, np.maximum(mask, near["point"] < 4), 0), np.float32)
 
     def _distance(self, seeds: Sequence[tuple[int, int]], mask: Plane) -> Plane:
         """(h, w): geodesic distance from seeds inside of a mask, growing with differences of colour."""
-        far = np.full(mask.shape, np.inf, np.float32)
+        far: Plane = np.full(mask.shape, np.inf, np.float32)
         for seed in seeds:
             far[seed] = 0
         rgb = self._rgb.astype(np.float32) / 255
@@ -111,3 +141,12 @@ class Named:
                     jump = 1 + 40 * np.abs(rgb[:, x] - rgb[:, x + step]).sum(-1)
                     np.minimum(far[:, x], far[:, x + step] + cost[:, x] * jump, out=far[:, x])
         return np.where((mask > 0.3) | (far < 4), far, np.inf).astype(np.float32)
+
+
+def on_picture(box: Prompt, frame_size: tuple[int, int], size: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of a box on a picture, (h, w); at least a pixel."""
+    height, width = size
+    across, down = width / frame_size[1], height / frame_size[0]
+    left, top, right, bottom = box.at
+    x0, y0 = min(width - 1, max(0, round(left * across))), min(height - 1, max(0, round(top * down)))
+    return x0, y0, min(width, max(x0 + 1, round(right * across))), min(height, max(y0 + 1, round(bottom * down)))

@@ -62,7 +62,8 @@ def _soft(histogram: Plane) -> Plane:
     cube = histogram.reshape(BINS, BINS, BINS)
     kernel = np.array([0.25, 0.5, 0.25], np.float32)
     for axis in range(3):
-        turned = np.moveaxis(cube, axis, 0).reshape(BINS, -1)
-        turned = cv2.filter2D(np.ascontiguousarray(turned), -1, kernel[:, None], borderType=cv2.BORDER_REPLICATE)
+        turned: Plane = np.moveaxis(cube, axis, 0).reshape(BINS, -1)
+        turned = np.ascontiguousarray(turned)
+        turned = np.asarray(cv2.filter2D(turned, -1, kernel[:, None], borderType=cv2.BORDER_REPLICATE), np.float32)
         cube = np.moveaxis(turned.reshape(BINS, BINS, BINS), 0, axis)
     return np.ascontiguousarray(cube).ravel()

@@ -85,7 +85,8 @@ def check(prompts: Sequence[Prompt]) -> None:
         else:
             other = points.setdefault((prompt.index, prompt.at), prompt)
             at = ",".join(f"{number:g}" for number in prompt.at)
-            if other is not prompt and (other.subject == prompt.subject) == (other.kind != prompt.kind):
+            one, same = other.subject == prompt.subject, other.kind == prompt.kind
+            if (one and not same) or (not one and same and prompt.kind == "point"):
                 raise InputError(f"the prompts for {at} {when} contradict each other", hint="leave out one of them")
     for prompt in prompts:
         box = boxes.get((prompt.subject, prompt.index, "box"))

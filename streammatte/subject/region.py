@@ -67,9 +67,9 @@ class Box(NamedTuple):
 NOT_BEYOND = Box(0, 0, 0, 0)
 
 
-def subject_box(alpha: Plane) -> Box | None:
-    """The box around a matte, without specks; ``None`` if it is empty."""
-    return _box_of(alpha > SEEN, SPECK)
+def subject_box(alpha: Plane, speck: float = SPECK) -> Box | None:
+    """The box around a matte, without specks, by their share of the picture; ``None`` if it is empty."""
+    return _box_of(alpha > SEEN, speck)
 
 
 def choose(subject: Box | None, now: Box | None, width: int, height: int) -> Box | None:

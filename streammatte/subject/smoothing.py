@@ -19,11 +19,10 @@ def spread(values: Plane, reach: float) -> Plane:
 
 def along_edges(labels: Plane, luma: NDArray[np.uint8], radius: int = 3, slack: float = 4e-4) -> Plane:
     """(h, w, labels): labels whose borders follow the picture's (guided filter: He, Sun and Tang 2010)."""
-    guide = (luma.astype(np.float32) / 255)[..., None]
-    size = (2 * radius + 1, 2 * radius + 1)
+    guide = (luma.astype(np.float32) / np.float32(255))[..., None]
 
-    def mean(values: Plane) -> Plane:
-        return np.asarray(cv2.blur(values, size), np.float32).reshape(values.shape)
+    def mean(values: NDArray[np.floating]) -> Plane:
+        return np.asarray(cv2.blur(values, (2 * radius + 1, 2 * radius + 1)), np.float32).reshape(values.shape)
 
     middle = mean(guide)
     varying = mean(guide * guide) - middle * middle

@@ -12,7 +12,8 @@ from streammatte.color.ycbcr import fitted
 from streammatte.frame import Frame
 from streammatte.motion import Plane
 from streammatte.stages.tiles import scaled
-from streammatte.subject.limits import limits_of
+from streammatte.subject.contracts import OTHERS
+from streammatte.subject.limits import limits_of, resampled
 from streammatte.subject.region import Box
 from streammatte.subject.tracks import Tracks
 
@@ -48,7 +49,7 @@ class SubjectModel:
     ) -> None:
         self.size = size
         self.canvas = canvas_of(size, frame_size)
-        self._ask, self._tracks, self._names = ask, tracks, names
+        self._ask, self._tracks, self._names, self._frame_size = ask, tracks, names, frame_size
         self._regions = {name: tracks.regions(name, self.canvas, indices) for name in names}
 
     def __call__(self, frames: Sequence[Frame]) -> list[Tensor]:
@@ -90,9 +91,8 @@ class SubjectModel:
 
     def _limited(self, index: int, name: str, box: Box, answer: Tensor) -> Plane:
         """The network's answer for a region, kept to its subject, (h, w) of the region."""
-        size = box.y1 - box.y0, box.x1 - box.x0
-        alpha = np.asarray(scaled(answer.float().cpu(), size).clamp(0, 1).numpy(), np.float32)
-        tracked = {each: self._tracks.at(each, index) for each in self._tracks.names}
+        alpha = placed(answer, box, self.canvas, self._frame_size)
+        tracked = {each: self._tracks.at(each, index) for each in (*self._tracks.names, OTHERS)}
         (limits,) = limits_of(tracked, [name], box, self.canvas)
         return np.asarray(np.maximum(alpha * limits.most, limits.least), np.float32)
 
@@ -114,10 +114,29 @@ def canvas_of(size: tuple[int, int], frame_size: tuple[int, int]) -> tuple[int, 
 
 def cropped(frame: Frame, box: Box, canvas: tuple[int, int]) -> Frame:
     """A part of a frame, by a box of a canvas; the frame itself if it is all of it."""
-    height, width = canvas
-    if box == Box(0, 0, width, height):
+    part = _in_frame(box, canvas, frame.size)
+    if part == Box(0, 0, frame.width, frame.height):
         return frame
-    down, across = frame.height / height, frame.width / width
-    rows = slice(round(box.y0 * down), max(round(box.y0 * down) + 1, round(box.y1 * down)))
-    columns = slice(round(box.x0 * across), max(round(box.x0 * across) + 1, round(box.x1 * across)))
-    return Frame(frame.rgb[:, rows, columns].contiguous(), frame.pts, frame.index, frame.duration, view=frame.view)
+    rgb = frame.rgb[:, part.y0 : part.y1, part.x0 : part.x1].contiguous()
+    return Frame(rgb, frame.pts, frame.index, frame.duration, view=frame.view)
+
+
+def placed(answer: Tensor, box: Box, canvas: tuple[int, int], frame_size: tuple[int, int]) -> Plane:
+    """The answer for :func:`cropped`, (h, w) of the box.
+
+    The part is whole pixels of the frame, which need not be whole pixels of the canvas.
+    """
+    part, down, across = _in_frame(box, canvas, frame_size), canvas[0] / frame_size[0], canvas[1] / frame_size[1]
+    height, width = (part.y1 - part.y0) * down, (part.x1 - part.x0) * across
+    # Antialiased to nearly the right size, then moved by less than a pixel.
+    alpha = scaled(answer.float().cpu(), (max(1, round(height)), max(1, round(width)))).numpy()
+    scale_x, scale_y = alpha.shape[1] / width, alpha.shape[0] / height
+    shift_x, shift_y = box.x0 - part.x0 * across, box.y0 - part.y0 * down
+    return resampled(alpha, (scale_x, shift_x), (scale_y, shift_y), (box.y1 - box.y0, box.x1 - box.x0)).clip(0, 1)
+
+
+def _in_frame(box: Box, canvas: tuple[int, int], frame_size: tuple[int, int]) -> Box:
+    """A box of a canvas in whole pixels of the frame."""
+    down, across = frame_size[0] / canvas[0], frame_size[1] / canvas[1]
+    x0, y0 = round(box.x0 * across), round(box.y0 * down)
+    return Box(x0, y0, max(x0 + 1, round(box.x1 * across)), max(y0 + 1, round(box.y1 * down)))

@@ -71,7 +71,7 @@ class Thing:
     def held(self) -> Plane:
         """(h, w): where the thing may be, going by its shape."""
         assert self.shape is not None
-        return np.minimum(np.float32(1.0), np.float32(1.25) * cv2.GaussianBlur(self.shape, (0, 0), 3))
+        return np.asarray(np.minimum(1, 1.25 * cv2.GaussianBlur(self.shape, (0, 0), 3)), np.float32)
 
 
 def _shifted(plane: Plane, x: float, y: float) -> Plane:
@@ -87,6 +87,6 @@ def _fitting(shape: Plane, fits: Plane) -> tuple[float, float]:
     )
     scores = cv2.matchTemplate(wide, small, cv2.TM_CCORR) / max(1.0, float(small.sum()))
     off = np.arange(-4, 5, dtype=np.float32)
-    scores -= np.float32(2e-3) * (off[:, None] ** 2 + off[None] ** 2)
+    scores = scores - 2e-3 * (off[:, None] ** 2 + off[None] ** 2)
     y, x = np.unravel_index(int(scores.argmax()), scores.shape)
-    return float(2 * off[x]) / 2, float(2 * off[y]) / 2
+    return float(off[x]), float(off[y])  # half of it: the rest follows in the next frames

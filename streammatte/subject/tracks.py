@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from streammatte.errors import StreammatteError
-from streammatte.subject.contracts import Looks, Prompt, Tracked, Tracker
+from streammatte.subject.contracts import OTHERS, Looks, Prompt, Tracked, Tracker
 from streammatte.subject.region import Box, choose, subject_box
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 LONGEST = 256
 """Pixels of the longer side of a mask that is kept."""
 
+PIECE = 0.01  # of a mask: a smaller piece of it does not widen the region
+NOTHING = Tracked(np.zeros((1, 1), np.float32), 0.0)
 LOST = 0.25  # confidence below which a subject counts as lost
 VERSION = 1  # of what is stored
 
@@ -117,7 +119,7 @@ class Tracks:
         if not data:
             return Tracked(np.zeros(self.size, np.float32), 0.0)
         steps = np.frombuffer(zlib.decompress(data), np.uint8).reshape(self.size)
-        return Tracked(steps.astype(np.float32) / 255, confidence)
+        return Tracked(steps.astype(np.float32) / np.float32(255), confidence)
 
     def regions(self, name: str, canvas: tuple[int, int], indices: range) -> dict[int, Box]:
         """What the network sees in each frame, in pixels of a canvas (h, w); frames without the subject have none.
@@ -131,7 +133,8 @@ class Tracks:
         for index in indices:
             if index in self.starts:
                 now = None
-            found = subject_box(self.at(name, index).mask)
+            mask = self.at(name, index).mask
+            found = subject_box(mask, PIECE * float(mask.mean()))
             if found is None:
                 continue
             now = choose(_on(found, self.size, canvas), now, width, height)
@@ -180,12 +183,12 @@ def track(
     tracks = Tracks(names, frame_size)
     for span in spans_of(prompts, indices):
         tracks.starts.add(span.frames.start)
-        kinds = {name: _kind(identity, name, span) for name in names}
+        kinds = {name: _kind(identity, name, span) for name in (*names, OTHERS)}
         if store is not None and _read(tracks, kinds, span, store):
             continue
         for index, found in _tracked(tracker, looks(span.seen), span, names):
-            for name in names:
-                record = tracks.keep(name, index, found[name])
+            for name in kinds:
+                record = tracks.keep(name, index, found.get(name, NOTHING))
                 if store is not None:
                     store.put(kinds[name], Place(index), record)
     for prompt in prompts:

@@ -1,0 +1,160 @@
+"""Named subjects through a run: what is cropped, limited and joined loses nothing, and a correction stays local."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from support.subjects import Mattes, NearestBox, RedModel, TruthTracker, box_of, crossing
+
+import streammatte as sm
+from streammatte.media import open_video
+from streammatte.subject import following
+from streammatte.subject.contracts import Looks, Prompt, Tracked, Tracker
+from streammatte.summary import Summary
+
+pytestmark = pytest.mark.media
+
+NETWORK = (128, 128)
+NOWHERE = Tracked(np.zeros((4, 4), np.float32), 0.0)
+PLAIN = {"smooth": "off", "decontaminate": "off", "colors": "off", "detail": "off"}
+
+
+Use = Callable[[Tracker], None]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mattes]:
+    path = tmp_path_factory.mktemp("clip") / "two.mkv"
+    return path, crossing(path)
+
+
+@pytest.fixture
+def tracked_by(monkeypatch: pytest.MonkeyPatch) -> Use:
+    def use(tracker: Tracker) -> None:
+        monkeypatch.setattr(following, "tracker_of", lambda options: ("a stand-in", tracker))
+
+    return use
+
+
+def alphas(path: Path) -> list[np.ndarray]:
+    with open_video(path) as source:
+        return [cutout.alpha.numpy() for cutout in source.cutouts()]
+
+
+def agreement(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two mattes at the network's size."""
+    sure = [
+        cv2.resize(np.ascontiguousarray(each), NETWORK, interpolation=cv2.INTER_AREA) > 0.5 for each in (one, other)
+    ]
+    return float((sure[0] & sure[1]).sum() / (sure[0] | sure[1]).sum())
+
+
+def named(mattes: Mattes) -> list[str]:
+    return [f"{name}: {box_of(mattes[name][0])}" for name in mattes]
+
+
+def test_each_of_two_is_their_own_matte(clip: tuple[Path, Mattes], tmp_path: Path, tracked_by: Use) -> None:
+    path, mattes = clip
+    tracked_by(TruthTracker(mattes))
+    sm.matte_video(path, tmp_path / "out.mkv", model=RedModel(), subject=named(mattes), **PLAIN)
+    assert {each.name for each in tmp_path.iterdir()} == {"out.a.mkv", "out.b.mkv"}
+    found = {name: alphas(tmp_path / f"out.{name}.mkv") for name in mattes}
+    for name in mattes:
+        assert min(map(agreement, found[name], mattes[name])) >= 0.98, name
+    assert max((one + other).max() for one, other in zip(*found.values(), strict=True)) <= 1.005, (
+        "a pixel has one owner"
+    )
+
+
+def test_joined_they_are_both(clip: tuple[Path, Mattes], tmp_path: Path, tracked_by: Use) -> None:
+    path, mattes = clip
+    tracked_by(TruthTracker(mattes))
+    sm.matte_video(path, tmp_path / "out.mkv", model=RedModel(), subject=named(mattes), join=True, **PLAIN)
+    assert [each.name for each in tmp_path.iterdir()] == ["out.mkv"]
+    for found, *both in zip(alphas(tmp_path / "out.mkv"), *mattes.values(), strict=True):
+        assert agreement(found, sum(both)) >= 0.98
+
+
+def test_one_subject_has_the_outputs_own_name(clip: tuple[Path, Mattes], tmp_path: Path, tracked_by: Use) -> None:
+    """Through the usual stages, too; and the passer-by, who is not named, is kept out unless he touches."""
+    path, mattes = clip
+    tracked_by(TruthTracker(mattes))
+    outputs = {"matte": tmp_path / "matte.####.png", "report": tmp_path / "out.html"}
+    summary = sm.matte_video(path, tmp_path / "out.mkv", model=RedModel(), subject=[box_of(mattes["a"][0])], **outputs)
+    assert len(list(tmp_path.glob("matte.*.png"))) == 8 and (tmp_path / "out.html").exists()
+    assert "not found" not in " ".join(summary.notes)
+    found = alphas(tmp_path / "out.mkv")
+    for index in (0, 1, 6, 7):
+        assert agreement(found[index], mattes["a"][index]) >= 0.97
+
+
+def test_a_lost_limb_is_filled_where_the_tracker_is_sure(
+    clip: tuple[Path, Mattes], tmp_path: Path, tracked_by: Use
+) -> None:
+    path, mattes = clip
+
+    class Blind(RedModel):
+        def __call__(self, frames: Sequence[sm.Frame]) -> list[torch.Tensor]:
+            return [alpha * (torch.arange(128) < 90)[:, None] for alpha in super().__call__(frames)]
+
+    scores = {}
+    for confidence in (1.0, 0.5):
+        tracked_by(TruthTracker(mattes, confidence))
+        folder = tmp_path / str(confidence)
+        folder.mkdir()
+        box = box_of(mattes["a"][0])
+        sm.matte_video(path, folder / "out.mkv", model=Blind(), subject=[box], mark_out="0", **PLAIN)
+        scores[confidence] = agreement(alphas(folder / "out.mkv")[0], mattes["a"][0])
+    assert scores[1.0] > scores[0.5] + 0.1
+
+
+def test_a_tracker_that_loses_its_subject_is_told_with_the_frames(
+    clip: tuple[Path, Mattes], tmp_path: Path, tracked_by: Use
+) -> None:
+    path, mattes = clip
+
+    class Losing(TruthTracker):
+        def __call__(self, looks: Looks, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Mapping[str, Tracked]]]:
+            for index, found in super().__call__(looks, prompts):
+                yield index, {} if index > 9 else found if index < 5 else dict.fromkeys(found, NOWHERE)
+
+    tracked_by(Losing(mattes))
+    summary = sm.matte_video(path, tmp_path / "out.mkv", model=RedModel(), subject=named(mattes)[0], **PLAIN)
+    assert any("a was not found in frames 5 to 7" in note for note in summary.notes)
+    assert max(alpha.max() for alpha in alphas(tmp_path / "out.a.mkv")[5:]) == 0
+
+
+def written(folder: Path, *, clip: Path, model: RedModel, subject: Sequence[str]) -> tuple[Summary, list[np.ndarray]]:
+    summary = sm.matte_video(
+        clip, folder / "out.mkv", model=model, subject=subject, keep_mattes=True, overwrite=True, **PLAIN
+    )
+    return summary, alphas(folder / "out.mkv")
+
+
+def test_a_correction_changes_its_surroundings_only(tmp_path: Path, tracked_by: Use) -> None:
+    clip, count = tmp_path / "clip.mkv", 300
+    crossing(clip, count, (64, 48))
+    weights = tmp_path / "weights"
+    weights.write_text("red")
+    boxes = [f"box {10 + index // 10},5,{40 + index // 10},45 @{index}" for index in (0, 100, 200)]
+    tracker, model = NearestBox(), RedModel((32, 32), weights)
+    tracked_by(tracker)
+    _, before = written(tmp_path, clip=clip, model=model, subject=boxes)
+    assert len(before) == count and sorted(tracker.asked) == sorted([*range(count), 100, 200])
+
+    tracker.asked.clear()
+    model.asked.clear()
+    again, same = written(tmp_path, clip=clip, model=model, subject=boxes)
+    assert not tracker.asked and not model.asked and again.mattes_read == count
+    assert all(map(np.array_equal, before, same))
+
+    corrected, after = written(tmp_path, clip=clip, model=model, subject=[*boxes, "box 2,2,62,20 @150"])
+    changed = {index for index in range(count) if not np.array_equal(before[index], after[index])}
+    assert changed and changed <= set(range(101, 200))
+    assert set(tracker.asked) == set(range(100, 201))
+    assert set(model.asked) <= set(range(101, 200)) and corrected.mattes_computed == len(model.asked) < 100
