@@ -90,7 +90,7 @@ def test_one_subject_has_the_outputs_own_name(clip: tuple[Path, Mattes], tmp_pat
     assert "not found" not in " ".join(summary.notes)
     found = alphas(tmp_path / "out.mkv")
     for index in (0, 1, 6, 7):
-        assert agreement(found[index], mattes["a"][index]) >= 0.97
+        assert agreement(found[index], mattes["a"][index]) >= 0.95
 
 
 def test_a_lost_limb_is_filled_where_the_tracker_is_sure(
