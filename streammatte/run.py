@@ -76,9 +76,9 @@ def run(
         texts = _texts(options, names, writing)
         # Writers before the model: a name that cannot be written fails before a download.
         writers = [writing.enter_context(_writer(target, source, options)) for target in targets]
-        guides = {name: _guides(options, source, display, writing) for name in names}  # each can be read only once
+        guides = {name: guides_of(options, source, display, writing) for name in names}  # each can be read only once
         model = model or model_of(options, display)
-        cache = _cache(options, source, model, targets, display, caching)
+        cache = cache_beside(options, source, model, [target.path for target in targets], display, caching)
         network = Remembered(model, cache)
         followed = follow(
             options,
@@ -88,14 +88,14 @@ def run(
             cache,
             display,
             device=str(model.device),
-            offline=_offline(options, model),
+            offline=offline_for(options, model),
         )
         summary = Summary(options.reading.input, model.name, str(model.device), model.precision, model.size)
 
         turns = []
         for name in names:  # a pass for each subject: what it is followed in is decoded again
             asked = network if followed is None else followed.model(name, join=options.whom.join)
-            chain = _chain(options, model, asked, cache, guides[name], display)
+            chain = chain_of(options, model, asked, cache, guides[name], display)
             watchers = _watchers(options, source, chain, guided=bool(guides[name]) or followed is not None)
             own = [writer for target, writer in zip(targets, writers, strict=True) if target.subject == name]
             turns.append(turn := Turn(name, chain, watchers, own))
@@ -187,7 +187,7 @@ def _writer(target: Target, source: Footage, options: Options) -> Writer:
     )
 
 
-def _guides(options: Options, source: Footage, display: Display, running: ExitStack) -> Guides:
+def guides_of(options: Options, source: Footage, display: Display, running: ExitStack) -> Guides:
     """The user's mattes by kind, opened."""
     from streammatte.media.addresses import without_secrets
     from streammatte.media.read.guide import GuideMatte, guide_path
@@ -226,23 +226,23 @@ def model_of(options: Options, display: Display) -> BiRefNetModel:
     )
 
 
-def _offline(options: Options, model: BiRefNetModel) -> bool:
+def offline_for(options: Options, model: BiRefNetModel) -> bool:
     """Whether to fetch nothing: so wished, or the hub was not reached for the model."""
     return options.network.offline or (options.network.model == "auto" and model.name == BUNDLED)
 
 
-def _cache(
+def cache_beside(
     options: Options,
     source: Footage,
     model: BiRefNetModel,
-    targets: Sequence[Target],
+    outputs: Sequence[str],
     display: Display,
     caching: ExitStack,
 ) -> MatteCache | None:
-    """The cache, opened; a single picture has none."""
+    """The cache beside these files, opened; a single picture has none."""
     if source.info.frame_count == 1:
         return None
-    cache = cache_of(options, model, [target.path for target in targets], notice=display.notice)
+    cache = cache_of(options, model, outputs, notice=display.notice)
     if cache is None:
         return None
     caching.enter_context(cache)
@@ -278,7 +278,7 @@ Joined = Callable[[Options, "Video", Chain], Generator[Cutout]]
 """How the cut-outs of a source are computed with a chain."""
 
 
-def _chain(
+def chain_of(
     options: Options, model: BiRefNetModel, asked: Model, cache: MatteCache | None, guides: Guides, display: Display
 ) -> Chain:
     from streammatte.media.read.guide import GuideUnion

@@ -15,6 +15,7 @@ class Command:
     Attributes:
         takes: Classes whose fields are its options.
         places: The positional options, in order.
+        rest: The option that takes all other words.
         examples, others: Lines to type, and other commands, each with what it does.
     """
 
@@ -23,6 +24,7 @@ class Command:
     about: str
     takes: tuple[type, ...]
     places: tuple[str, ...] = ()
+    rest: str = ""
     examples: tuple[tuple[str, str], ...] = ()
     others: tuple[tuple[str, str], ...] = ()
 

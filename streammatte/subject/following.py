@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from streammatte.errors import WeightsMissing
@@ -13,7 +14,7 @@ from streammatte.subject.tracks import Store, Tracks, track
 if TYPE_CHECKING:
     from streammatte.frame import Footage
     from streammatte.options import Options
-    from streammatte.subject.contracts import Looks, Tracker
+    from streammatte.subject.contracts import Looks, Prompt, Tracker
 
 _TOLD = 3  # stretches without a subject that are told
 
@@ -27,12 +28,24 @@ class Display(Protocol):
 
 
 class Followed:
-    """Subjects that were followed through a clip."""
+    """Subjects that were followed through a clip.
+
+    Attributes:
+        tracks: Where they are.
+        prompts: By which they were named.
+        indices: Of the clip's frames.
+    """
 
     def __init__(
-        self, tracks: Tracks, network: Network, size: tuple[int, int], frame_size: tuple[int, int], indices: range
+        self,
+        tracks: Tracks,
+        prompts: Sequence[Prompt],
+        network: Network,
+        size: tuple[int, int],
+        frame_size: tuple[int, int],
+        indices: range,
     ) -> None:
-        self.tracks, self.indices = tracks, indices
+        self.tracks, self.prompts, self.indices = tracks, prompts, indices
         self._network, self._size, self._frame_size = network, size, frame_size
 
     def model(self, name: str, *, join: bool) -> SubjectModel:
@@ -67,6 +80,7 @@ def follow(
     *,
     device: str = "cpu",
     offline: bool = True,
+    wanted: Collection[int] | None = None,
 ) -> Followed | None:
     """Follow the subjects that the options name; ``None`` if they name none.
 
@@ -76,6 +90,7 @@ def follow(
         tracker: Another than the one the options name.
         device: Where that computes.
         offline: Do not fetch its weights.
+        wanted: Frames to follow them to, if not all.
 
     Raises:
         InputError: As :func:`~streammatte.subject.prompts.resolved`.
@@ -99,8 +114,8 @@ def follow(
         name, used = tracker_of(options, display, device, offline=offline)
     else:
         name, used = type(tracker).__name__, tracker
-    tracks = track(used, name, looks, prompts, indices, frame_size, store)
-    return Followed(tracks, network, size, frame_size, indices)
+    tracks = track(used, name, looks, prompts, indices, frame_size, store, wanted)
+    return Followed(tracks, prompts, network, size, frame_size, indices)
 
 
 def tracker_of(options: Options, display: Display, device: str, *, offline: bool) -> tuple[str, Tracker]:

@@ -8,7 +8,7 @@ the cache bit for bit.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
@@ -169,12 +169,14 @@ def track(
     indices: range,
     frame_size: tuple[int, int],
     store: Store | None,
+    wanted: Collection[int] | None = None,
 ) -> Tracks:
     """Follow the subjects through a clip; what the store has is not tracked again.
 
     Args:
         identity: All that decides the masks besides the clip, the network and the prompts: the tracker and its weights.
         looks: Opens a part of the clip.
+        wanted: Leave out the spans without any of these frames.
 
     Raises:
         StreammatteError: The tracker broke its contract.
@@ -182,6 +184,8 @@ def track(
     names = list(dict.fromkeys(prompt.subject for prompt in prompts))
     tracks = Tracks(names, frame_size)
     for span in spans_of(prompts, indices):
+        if wanted is not None and not any(index in span.frames for index in wanted):
+            continue
         tracks.starts.add(span.frames.start)
         kinds = {name: _kind(identity, name, span) for name in (*names, OTHERS)}
         if store is not None and _read(tracks, kinds, span, store):

@@ -134,7 +134,8 @@ def publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
 
 
 class TextFile:
-    """A text file in UTF-8, renamed when its context is left; nothing appears without ``write``, or after an exception.
+    """A text in UTF-8, or a picture, renamed when its context is left; nothing appears without ``write``, or after an
+    exception.
 
     Bytes of a file's name that are not UTF-8 are written as ``\\udcff``.
     """
@@ -144,14 +145,15 @@ class TextFile:
         self._temporary = temporary_beside(path)
         self._overwrite = overwrite
 
-    def write(self, text: str) -> None:
-        """Write the text under a temporary name.
+    def write(self, text: str | bytes) -> None:
+        """Write the text, or bytes, under a temporary name.
 
         Raises:
             WriteFailed: The disk refused.
         """
         try:
-            self._temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+            data = text if isinstance(text, bytes) else text.encode("utf-8", errors="backslashreplace")
+            self._temporary.write_bytes(data)
         except OSError as exc:
             raise write_failed(self.path, exc) from exc
 
