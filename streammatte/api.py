@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from streammatte import media, pipeline
+from streammatte.cache import Remembered
 from streammatte.color.screen import transfer_for, view_of
 from streammatte.errors import InputError
 from streammatte.frame import Cutout, Frame, Model, Stage, StreamInfo
@@ -32,9 +33,10 @@ from streammatte.models.listing import download_bar
 from streammatte.options import Edges, Matting, Options, Reading, Transparency
 from streammatte.options.field import build, options_of
 from streammatte.pipeline import prefetch
-from streammatte.refusals import screen_of
+from streammatte.refusals import check_whom, screen_of
 from streammatte.stages import stages_for
 from streammatte.stages.transparent import asking
+from streammatte.subject.following import OnePicture, follow
 
 if TYPE_CHECKING:
     from streammatte.frame import Writer
@@ -86,17 +88,18 @@ def load_model(
 
 
 @overload
-def remove(image: NDArray[Any], model: Model | str | None = None) -> NDArray[Any]: ...
+def remove(image: NDArray[Any], model: Model | str | None = None, *, subject: Any = ()) -> NDArray[Any]: ...
 @overload
-def remove(image: Image.Image | PathOrName, model: Model | str | None = None) -> Image.Image: ...
+def remove(image: Image.Image | PathOrName, model: Model | str | None = None, *, subject: Any = ()) -> Image.Image: ...
 @overload
 def remove(image: Sequence[Any], model: Model | str | None = None) -> list[Any]: ...
-def remove(image: Any, model: Model | str | None = None) -> Any:
+def remove(image: Any, model: Model | str | None = None, *, subject: Any = ()) -> Any:
     """Remove the background of a photograph, or of each in a list, as the command does when it writes PNG.
 
     Args:
         image: An (H, W, 3) uint8 or uint16 array of RGB; a PIL image; the path of a picture; or a list of these.
         model: A loaded model, or a name for ``load_model``; ``auto`` by default, which is loaded once.
+        subject: Prompts that say who is meant, as ``--subject`` takes them, or a ``Prompt``; not for a list of images.
 
     Returns:
         RGBA with straight alpha, the old background's colour removed from soft edges: an array of the same type for an
@@ -107,10 +110,12 @@ def remove(image: Any, model: Model | str | None = None) -> Any:
     """
     model = _loaded_model(model)
     if not isinstance(image, list | tuple):
-        return _removed(image, model)
+        return _removed(image, model, subject)
+    if subject:
+        raise InputError("prompts are for one image, and several are given", hint="call remove for each of them")
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        return [_removed(each, model) for each in progress.track(image, description="removing backgrounds")]
+        return [_removed(each, model, ()) for each in progress.track(image, description="removing backgrounds")]
 
 
 def matte_video(
@@ -261,29 +266,38 @@ def open_writer(
     return media.open_writer(path, info, audio=sound, subtitles=sound, **options)
 
 
-def _removed(image: Any, model: Model) -> Any:
+def _removed(image: Any, model: Model, subject: Any) -> Any:
     """One picture without its background, in the form it came in."""
     if isinstance(image, np.ndarray):
-        return _cut_out(*_of_array(image), model)[0]
+        return _cut_out(*_of_array(image), model, subject)[0]
     if isinstance(image, Image.Image):
         frame, info = _of_pillow(image)
     elif isinstance(image, str | PathLike):
         frame, info = _of_file(image)
     else:
         raise InputError(f"expected an array, a PIL image or a path, got {type(image).__name__}")
-    rgba, profile = _cut_out(frame, replace(info, color=replace(info.color, bit_depth=8)), model)
+    rgba, profile = _cut_out(frame, replace(info, color=replace(info.color, bit_depth=8)), model, subject)
     picture = Image.fromarray(rgba)
     if profile is not None:
         picture.info["icc_profile"] = profile
     return picture
 
 
-def _cut_out(frame: Frame, info: StreamInfo, model: Model) -> tuple[NDArray[Any], bytes | None]:
+def _cut_out(frame: Frame, info: StreamInfo, model: Model, subject: Any) -> tuple[NDArray[Any], bytes | None]:
     """(H, W, 4) in the stream's bit depth, as in PNG; and the ICC profile of its colours."""
     bits = min(16, info.color.bit_depth)
     pixels = IntegerPictures(info, Contents(), bits=bits)
-    (cutout,) = matte([frame], model)
+    (cutout,) = pipeline.matte([frame], _asked(frame, info, model, subject), _own_stages(model, {}))
     return pixels(cutout), pixels.profile
+
+
+def _asked(frame: Frame, info: StreamInfo, model: Model, subject: Any) -> Model:
+    """The model, or that of the subjects that prompts name in a picture."""
+    options = Options.of("picture", subject=subject)
+    check_whom(options)
+    size = getattr(model, "size", None) or frame.size
+    followed = follow(options, OnePicture(frame, info), Remembered(model, None), size, None, _Silent())
+    return model if followed is None else followed.model("", join=True)
 
 
 def _of_array(image: NDArray[Any]) -> tuple[Frame, StreamInfo]:

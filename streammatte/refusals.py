@@ -27,11 +27,16 @@ def check(options: Options) -> None:
     _check_input(options)
     for refusal in refusals(options):
         raise refusal
-    for refusal in _whom(options):
-        raise refusal
+    check_whom(options)
     _check_names(options)
     if options.edges.despill is not None:
         screen_of(options.edges.despill)
+
+
+def check_whom(options: Options) -> None:
+    """Raise ``InputError`` or ``OutputError`` if the prompts cannot be meant together. Reads the file of prompts."""
+    for refusal in _whom(options):
+        raise refusal
 
 
 def check_source(options: Options, source: Footage) -> None:

@@ -65,6 +65,7 @@ def run(
     Args:
         joined: How the links of the chain are joined instead, to measure them.
     """
+    from streammatte.media.read.guide import guides_of
     from streammatte.media.read.video import opened
     from streammatte.media.write.delivery import targets_of
 
@@ -76,7 +77,7 @@ def run(
         texts = _texts(options, names, writing)
         # Writers before the model: a name that cannot be written fails before a download.
         writers = [writing.enter_context(_writer(target, source, options)) for target in targets]
-        guides = {name: guides_of(options, source, display, writing) for name in names}  # each can be read only once
+        guides = {name: guides_of(options, source, display.notice, writing) for name in names}  # each is read once
         model = model or model_of(options, display)
         cache = cache_beside(options, source, model, [target.path for target in targets], display, caching)
         network = Remembered(model, cache)
@@ -185,29 +186,6 @@ def _writer(target: Target, source: Footage, options: Options) -> Writer:
         quality=asked.quality,
         compression=asked.exr_compression,
     )
-
-
-def guides_of(options: Options, source: Footage, display: Display, running: ExitStack) -> Guides:
-    """The user's mattes by kind, opened."""
-    from streammatte.media.addresses import without_secrets
-    from streammatte.media.read.guide import GuideMatte, guide_path
-    from streammatte.media.read.numbered import NumberedName
-
-    number = None if NumberedName.parse(options.reading.input) is None else source.first_number
-    guides: Guides = {}
-    for name, spec in ((name, spec) for name, specs in options.guides().items() for spec in specs):
-        guide = GuideMatte(
-            spec,
-            source.info,
-            begins=source.begins,
-            first_number=number,
-            strict=options.reading.strict,
-            layer=options.reading.layer if guide_path(spec) == options.reading.input else None,
-        )
-        guides.setdefault(name, []).append(running.enter_context(guide))
-        for note in guide.notes:
-            display.notice(f"{without_secrets(guide.path)}: {note}")
-    return guides
 
 
 def model_of(options: Options, display: Display) -> BiRefNetModel:

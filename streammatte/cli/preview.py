@@ -47,8 +47,8 @@ class PreviewedOptions:
 COMMAND = Command(
     prog="streammatte preview",
     usage=("streammatte preview CLIP @MARK [@MARK …] -o SHEET.png [options]",),
-    about="Show frames before a run, each with its prompts and the tracked mask, cut out over a checkerboard, and close "
-    "up, for every subject that is named. Only what these frames depend on is computed.",
+    about="Show frames before a run, each with its prompts and the tracked mask, cut out over a checkerboard, and "
+    "close up, for every subject that is named. Only what these frames depend on is computed.",
     takes=(PreviewOptions, PreviewedOptions),
     places=("input",),
     rest="marks",

@@ -12,7 +12,7 @@ from streammatte.cache import Remembered
 from streammatte.errors import InputError
 from streammatte.options import Options
 from streammatte.refusals import check_source, screen_of
-from streammatte.run import Display, cache_beside, chain_of, guides_of, model_of, offline_for
+from streammatte.run import Display, cache_beside, chain_of, model_of, offline_for
 from streammatte.subject.contracts import Tracked
 from streammatte.subject.following import Followed, follow
 
@@ -108,10 +108,11 @@ def _cutouts(
     options: Options, source: Video, model: BiRefNetModel, asked: Model, part: range, display: Display
 ) -> Iterator[Cutout]:
     """The cut-outs of a part, through the run's own chain."""
+    from streammatte.media.read.guide import guides_of
     from streammatte.pipeline import matte
 
     with ExitStack() as running:
-        chain = chain_of(options, model, asked, None, guides_of(options, source, display, running), display)
+        chain = chain_of(options, model, asked, None, guides_of(options, source, display.notice, running), display)
         frames = source.between(part.start, part.stop)
         yield from matte(frames, chain.model, chain.stages, batch=options.network.batch, stride=chain.stride)
 

@@ -82,8 +82,7 @@ def stages_for(
         stages.append(transparency)
     if smooth != "off":
         stages.append(TemporalSmoother(smooth, lookahead))
-    lifts = detail == "on" or (detail == "auto" and not small)
-    stages.append(DetailRefiner(device) if lifts else Lift())
+    stages.append(DetailRefiner(device) if sharpens(detail, size) else Lift())
     if core is not None or garbage is not None:
         stages.append(MatteLimits())
     if decontaminate:
@@ -95,3 +94,8 @@ def stages_for(
     if holdout is not None:
         stages.append(Holdout())
     return stages
+
+
+def sharpens(detail: Literal["auto", "on", "off"], size: tuple[int, int] | None) -> bool:
+    """Whether mattes of a network with this input are sharpened to the picture's edges."""
+    return detail == "on" or (detail == "auto" and (size is None or max(size) >= SURE_OF_ITSELF))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from streammatte.errors import WeightsMissing
-from streammatte.subject.looks import LONGEST, ClipLooks, Network
+from streammatte.errors import InputError, WeightsMissing
+from streammatte.stages import sharpens
+from streammatte.subject.looks import LONGEST, Clip, ClipLooks, Network
 from streammatte.subject.prompts import resolved
 from streammatte.subject.subject_model import SubjectModel
 from streammatte.subject.tracks import Store, Tracks, track
 
 if TYPE_CHECKING:
-    from streammatte.frame import Footage
+    from streammatte.frame import Frame, StreamInfo
     from streammatte.options import Options
     from streammatte.subject.contracts import Looks, Prompt, Tracker
 
@@ -25,6 +26,21 @@ class Display(Protocol):
     def notice(self, text: str) -> None: ...
     def fetching(self, done: int, total: int | None) -> None: ...
     def finding(self, whom: str, done: int, total: int) -> None: ...
+
+
+class OnePicture:
+    """A picture as a clip."""
+
+    def __init__(self, frame: Frame, info: StreamInfo) -> None:
+        self.info, self.indices, self._frame = info, range(frame.index, frame.index + 1), frame
+
+    def frame_at(self, mark: str, option: str) -> int:
+        if mark not in ("0", "0s"):
+            raise InputError(f"{option} {mark} is not in a picture, whose only frame is 0", hint="leave out the time")
+        return self._frame.index
+
+    def between(self, start: int, stop: int) -> Iterator[Frame]:
+        yield self._frame
 
 
 class Followed:
@@ -40,18 +56,15 @@ class Followed:
         self,
         tracks: Tracks,
         prompts: Sequence[Prompt],
-        network: Network,
-        size: tuple[int, int],
-        frame_size: tuple[int, int],
         indices: range,
+        model: Callable[[Sequence[str]], SubjectModel],
     ) -> None:
         self.tracks, self.prompts, self.indices = tracks, prompts, indices
-        self._network, self._size, self._frame_size = network, size, frame_size
+        self._model = model
 
     def model(self, name: str, *, join: bool) -> SubjectModel:
         """The model of one subject, or of all of them together."""
-        names = self.tracks.names if join else (name,)
-        return SubjectModel(self._network.parts, self._size, self.tracks, names, self._frame_size, self.indices)
+        return self._model(self.tracks.names if join else (name,))
 
     def notes(self) -> list[str]:
         """A line for each subject that is lost somewhere."""
@@ -71,7 +84,7 @@ class Followed:
 
 def follow(
     options: Options,
-    source: Footage,
+    source: Clip,
     network: Network,
     size: tuple[int, int],
     store: Store | None,
@@ -115,7 +128,12 @@ def follow(
     else:
         name, used = type(tracker).__name__, tracker
     tracks = track(used, name, looks, prompts, indices, frame_size, store, wanted)
-    return Followed(tracks, prompts, network, size, frame_size, indices)
+    sharpen = sharpens(options.matting.detail, size)
+
+    def model(names: Sequence[str]) -> SubjectModel:
+        return SubjectModel(network.parts, size, tracks, names, frame_size, indices, sharpen=sharpen)
+
+    return Followed(tracks, prompts, indices, model)
 
 
 def tracker_of(options: Options, display: Display, device: str, *, offline: bool) -> tuple[str, Tracker]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -12,13 +12,14 @@ from streammatte.motion import Plane
 from streammatte.subject.contracts import Tracked
 from streammatte.subject.region import Box
 
-HAIR = 0.08
+HAIR = 0.05
 """Width of the margin in which the network is believed, beside the mask, as a share of the side of a square with the
 subject's area; within as much again it fades."""
 
 LEAST = 1.5  # pixels of a mask that it has at least: masks are no more exact
 CORE = 0.035  # of that side: how deep within its mask a subject is certain
 SURE = (0.6, 0.9)  # confidence from which a lost part is filled, and from which it is filled entirely
+NEAR = 1.0  # pixels beside a mask that are never a stranger's
 SHARED = 1.0  # pixels of a mask in which two subjects share their border
 
 
@@ -30,36 +31,63 @@ class Limits:
     least: Plane
 
 
-def limits_of(tracked: Mapping[str, Tracked], names: Sequence[str], box: Box, canvas: tuple[int, int]) -> list[Limits]:
-    """The limits of subjects in a part of a canvas.
+def limits_of(tracked: Mapping[str, Tracked], name: str, alpha: Plane, box: Box, canvas: tuple[int, int]) -> Limits:
+    """The limits of a subject in a part of a canvas.
 
     Args:
         tracked: Every subject of a frame by name, with masks of one size.
-        names: Whose limits are wanted.
+        name: Whose limits are wanted.
+        alpha: (h, w), the network's, of the part.
         box: The part, in pixels of the canvas.
         canvas: (h, w) of the whole.
     """
-    masks = {name: each.mask for name, each in tracked.items()}
-    depths = {name: _depth(mask) for name, mask in masks.items()}
-    shares = _shares(masks, box, canvas) if len(masks) > 1 else {}
-    return [_limits(tracked[name], depths[name], shares.get(name), box, canvas) for name in names]
-
-
-def _limits(tracked: Tracked, depth: Plane, share: Plane | None, box: Box, canvas: tuple[int, int]) -> Limits:
-    side = float(np.sqrt(np.count_nonzero(tracked.mask > 0.5)))
+    mask, confidence = tracked[name].mask, tracked[name].confidence
+    side = float(np.sqrt(np.count_nonzero(mask > 0.5)))
     margin, core = max(LEAST, HAIR * side), max(LEAST, CORE * side)
-    deep = part_of(depth, box, canvas)
+    deep = part_of(_depth(mask), box, canvas)
     most = np.clip(2 + deep / np.float32(margin), 0, 1)
     low, high = SURE
-    sure = min(1.0, max(0.0, (tracked.confidence - low) / (high - low)))
+    sure = min(1.0, max(0.0, (confidence - low) / (high - low)))
     least = np.clip(deep / np.float32(core) - 1, 0, 1) * np.float32(sure)
+    share = _share({each: tracked[each].mask for each in tracked}, name, box, canvas) if len(tracked) > 1 else None
     if share is not None:
-        most, least = most * share, least * share
+        most, least, alpha = most * share, least * share, alpha * share
+    stranger = _stranger(alpha, deep, margin, box, canvas, mask.shape)
+    if stranger is not None:
+        most = most / (1 + np.exp(((stranger - deep) / np.float32(SHARED)).clip(-30, 30)))
     return Limits(np.asarray(most, np.float32), np.asarray(least, np.float32))
 
 
-def _shares(masks: Mapping[str, Plane], box: Box, canvas: tuple[int, int]) -> dict[str, Plane]:
-    """How much of each pixel is whose: 1 in all, so that no pixel belongs to two subjects.
+def _stranger(
+    alpha: Plane, deep: Plane, margin: float, box: Box, canvas: tuple[int, int], size: tuple[int, ...]
+) -> Plane | None:
+    """(h, w): pixels of a mask to the border of somebody nobody named, positive inside; ``None`` if there is nobody.
+
+    What is solid beyond the margin is not the subject's, and nor is what reaches from there into the margin.
+    """
+    height, width = (
+        max(1, round(side * own / whole))
+        for side, own, whole in zip((box.y1 - box.y0, box.x1 - box.x0), size, canvas, strict=True)
+    )
+    small, depth = (cv2.resize(each, (width, height), interpolation=cv2.INTER_AREA) for each in (alpha, deep))
+    outside = (small > 0.5) & (depth < -NEAR)
+    seeds = outside & (depth < -2 * margin)
+    inner = np.zeros_like(outside)
+    inner[0], inner[-1] = box.y0 > 0, box.y1 < canvas[0]
+    inner[:, 0] |= box.x0 > 0
+    inner[:, -1] |= box.x1 < canvas[1]
+    found = (seeds | (outside & inner)).astype(np.uint8)
+    if not found.any():
+        return None
+    for _ in range(round(2 * margin) + 2):
+        found = cv2.dilate(found, np.ones((3, 3), np.uint8)) & outside.astype(np.uint8)
+    return resampled(
+        _depth(found.astype(np.float32)), (width / alpha.shape[1], 0), (height / alpha.shape[0], 0), alpha.shape
+    )
+
+
+def _share(masks: Mapping[str, Plane], name: str, box: Box, canvas: tuple[int, int]) -> Plane:
+    """How much of each pixel is a subject's: 1 for all together, so that no pixel belongs to two.
 
     Where masks overlap, the higher one wins; the softmax of the distances to what each has for itself decides between.
     """
@@ -68,7 +96,7 @@ def _shares(masks: Mapping[str, Plane], box: Box, canvas: tuple[int, int]) -> di
     own = [np.minimum(mask, (mask - other + 1) / 2) for mask, other in zip(stack, others, strict=True)]
     depths = np.stack([part_of(_depth(mask), box, canvas) for mask in own]) / np.float32(SHARED)
     odds = np.exp(depths - depths.max(0))
-    return dict(zip(masks, odds / odds.sum(0), strict=True))
+    return np.asarray(odds[list(masks).index(name)] / odds.sum(0), np.float32)
 
 
 def _depth(mask: Plane) -> Plane:
@@ -90,7 +118,7 @@ def part_of(plane: Plane, box: Box, canvas: tuple[int, int]) -> Plane:
     return resampled(plane, (across, box.x0), (down, box.y0), (box.y1 - box.y0, box.x1 - box.x0))
 
 
-def resampled(plane: Plane, across: tuple[float, float], down: tuple[float, float], size: tuple[int, int]) -> Plane:
+def resampled(plane: Plane, across: tuple[float, float], down: tuple[float, float], size: tuple[int, ...]) -> Plane:
     """(h, w) of a plane, bilinearly; its border goes on beyond it.
 
     Args:
@@ -101,5 +129,5 @@ def resampled(plane: Plane, across: tuple[float, float], down: tuple[float, floa
     matrix = np.array([[rows[0][0], 0, rows[0][1]], [0, *rows[1]]], np.float32)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return np.asarray(
-        cv2.warpAffine(plane, matrix, size[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE), np.float32
+        cv2.warpAffine(plane, matrix, (size[1], size[0]), flags=flags, borderMode=cv2.BORDER_REPLICATE), np.float32
     )

@@ -17,7 +17,7 @@ from streammatte.subject.subject_model import cropped, placed
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from streammatte.frame import Footage, Frame
+    from streammatte.frame import Frame, StreamInfo
     from streammatte.motion import Plane
 
 LONGEST = 384
@@ -28,6 +28,17 @@ class Network(Model, Protocol):
     """The network, through the cache."""
 
     def parts(self, frames: Sequence[Frame], which: Sequence[str]) -> list[Tensor]: ...
+
+
+class Clip(Protocol):
+    """What is read of a clip; ``Footage`` has it."""
+
+    @property
+    def info(self) -> StreamInfo: ...
+    @property
+    def indices(self) -> range: ...
+    def frame_at(self, mark: str, option: str) -> int: ...
+    def between(self, start: int, stop: int) -> Iterator[Frame]: ...
 
 
 class ClipLooks:
@@ -43,7 +54,7 @@ class ClipLooks:
 
     def __init__(
         self,
-        source: Footage,
+        source: Clip,
         network: Network,
         indices: range,
         looked: Callable[[int], None] = lambda index: None,
@@ -79,4 +90,4 @@ def _matte(network: Network, frame: Frame, size: tuple[int, int]) -> Plane:
 
 def _closer(network: Network, frame: Frame, size: tuple[int, int], box: Box) -> Plane:
     (alpha,) = network.parts([cropped(frame, box, size)], [f"{size[1]}x{size[0]} {tuple(box)}"])
-    return placed(alpha, box, size, frame.size)
+    return placed(alpha.float().cpu(), None, box, size, frame.size)

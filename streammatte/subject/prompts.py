@@ -14,8 +14,9 @@ from streammatte.options.prompts import Prompted
 from streammatte.subject.contracts import Prompt
 
 if TYPE_CHECKING:
-    from streammatte.frame import Footage, Frame
+    from streammatte.frame import Frame
     from streammatte.motion import Plane
+    from streammatte.subject.looks import Clip
 
 LEFT = 2 / 255
 """Distance from mid grey within which a painted mask says nothing."""
@@ -24,7 +25,7 @@ CLEAR = 0.5  # alpha below which a painted pixel says nothing
 _OTHER_SHAPE = 0.05  # of the aspect ratio; less is rounding
 
 
-def resolved(asked: Iterable[Prompted], source: Footage, mark_in: str | None = None) -> list[Prompt]:
+def resolved(asked: Iterable[Prompted], source: Clip, mark_in: str | None = None) -> list[Prompt]:
     """The prompts for a clip, in order of frames.
 
     Args:
@@ -40,7 +41,7 @@ def resolved(asked: Iterable[Prompted], source: Footage, mark_in: str | None = N
     return sorted(prompts, key=lambda prompt: prompt.index)
 
 
-def _resolved(asked: Prompted, source: Footage, first: int, indices: range) -> Prompt:
+def _resolved(asked: Prompted, source: Clip, first: int, indices: range) -> Prompt:
     if asked.given is not None:
         index, mask = asked.given.index, asked.given.mask
         mask = None if mask is None else _sized(np.asarray(mask, np.float32), source, "the mask")
@@ -56,7 +57,7 @@ def _resolved(asked: Prompted, source: Footage, first: int, indices: range) -> P
     return Prompt(asked.subject, asked.kind, index, asked.at, mask)  # type: ignore[arg-type]  # one of KINDS
 
 
-def _within(asked: Prompted, source: Footage) -> None:
+def _within(asked: Prompted, source: Clip) -> None:
     """Refuse a place outside of the frame; a box's right and bottom are just outside of it."""
     width, height, beyond = source.info.width, source.info.height, asked.kind == "box"
     xs, ys = asked.at[0::2], asked.at[1::2]
@@ -103,7 +104,7 @@ def _whom(name: str) -> str:
     return name or "the subject"
 
 
-def _painted(path: str, source: Footage) -> Plane:
+def _painted(path: str, source: Clip) -> Plane:
     """A mask from a picture, (H, W) in [0, 1], NaN where it says nothing.
 
     Black and white are paint: mid grey and transparent pixels say nothing. A picture with colours and alpha is a
@@ -137,7 +138,7 @@ def _of_paint(frame: Frame, alpha: Plane | None) -> Plane:
     return level
 
 
-def _sized(mask: Plane, source: Footage, name: str) -> Plane:
+def _sized(mask: Plane, source: Clip, name: str) -> Plane:
     """At the frame's size, by its nearest pixels where it says nothing."""
     info, (height, width) = source.info, mask.shape
     if abs(width * info.height - height * info.width) > _OTHER_SHAPE * width * info.height:

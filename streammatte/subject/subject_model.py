@@ -11,6 +11,7 @@ from torch import Tensor
 from streammatte.color.ycbcr import fitted
 from streammatte.frame import Frame
 from streammatte.motion import Plane
+from streammatte.stages.detail import refine_alpha
 from streammatte.stages.tiles import scaled
 from streammatte.subject.contracts import OTHERS
 from streammatte.subject.limits import limits_of, resampled
@@ -36,6 +37,7 @@ class SubjectModel:
         names: Whose alpha is wanted; the others are kept out.
         frame_size: (H, W) of the frames.
         indices: Of the frames.
+        sharpen: Whether a region's edges sharpen its matte: what is put into a larger picture is not lifted later.
     """
 
     def __init__(
@@ -46,8 +48,10 @@ class SubjectModel:
         names: Sequence[str],
         frame_size: tuple[int, int],
         indices: range,
+        *,
+        sharpen: bool = False,
     ) -> None:
-        self.size = size
+        self.size, self._sharpen = size, sharpen
         self.canvas = canvas_of(size, frame_size)
         self._ask, self._tracks, self._names, self._frame_size = ask, tracks, names, frame_size
         self._regions = {name: tracks.regions(name, self.canvas, indices) for name in names}
@@ -60,17 +64,11 @@ class SubjectModel:
             for name in self._names
             if (box := self._regions[name].get(frame.index)) is not None
         ]
-        answers = (
-            self._ask(
-                [cropped(frame, box, self.canvas) for frame, _, box in wanted],
-                [self._part(box) for _, _, box in wanted],
-            )
-            if wanted
-            else []
-        )
+        parts = [cropped(frame, box, self.canvas) for frame, _, box in wanted]
+        answers = self._ask(parts, [self._part(box) for _, _, box in wanted]) if parts else []
         found = {
-            (frame.index, name): (box, self._limited(frame.index, name, box, answer))
-            for (frame, name, box), answer in zip(wanted, answers, strict=True)
+            (part.index, name): (box, self._limited(part, name, box, answer))
+            for part, (_, name, box), answer in zip(parts, wanted, answers, strict=True)
         }
         return [torch.from_numpy(self._together(frame.index, found)) for frame in frames]
 
@@ -89,11 +87,11 @@ class SubjectModel:
         height, width = self.canvas
         return "" if box == Box(0, 0, width, height) else f"{width}x{height} {tuple(box)}"
 
-    def _limited(self, index: int, name: str, box: Box, answer: Tensor) -> Plane:
-        """The network's answer for a region, kept to its subject, (h, w) of the region."""
-        alpha = placed(answer, box, self.canvas, self._frame_size)
-        tracked = {each: self._tracks.at(each, index) for each in (*self._tracks.names, OTHERS)}
-        (limits,) = limits_of(tracked, [name], box, self.canvas)
+    def _limited(self, part: Frame, name: str, box: Box, answer: Tensor) -> Plane:
+        """The network's answer for a part of a frame, kept to its subject, (h, w) of the box."""
+        alpha = placed(answer.float().cpu(), part if self._sharpen else None, box, self.canvas, self._frame_size)
+        tracked = {each: self._tracks.at(each, part.index) for each in (*self._tracks.names, OTHERS)}
+        limits = limits_of(tracked, name, alpha, box, self.canvas)
         return np.asarray(np.maximum(alpha * limits.most, limits.least), np.float32)
 
     def _painted(self, index: int, name: str, alpha: Plane) -> Plane:
@@ -121,18 +119,22 @@ def cropped(frame: Frame, box: Box, canvas: tuple[int, int]) -> Frame:
     return Frame(rgb, frame.pts, frame.index, frame.duration, view=frame.view)
 
 
-def placed(answer: Tensor, box: Box, canvas: tuple[int, int], frame_size: tuple[int, int]) -> Plane:
-    """The answer for :func:`cropped`, (h, w) of the box.
+def placed(answer: Tensor, part: Frame | None, box: Box, canvas: tuple[int, int], frame_size: tuple[int, int]) -> Plane:
+    """The answer for :func:`cropped`, (h, w) of the box, sharpened to the edges of ``part`` if that is given.
 
     The part is whole pixels of the frame, which need not be whole pixels of the canvas.
     """
-    part, down, across = _in_frame(box, canvas, frame_size), canvas[0] / frame_size[0], canvas[1] / frame_size[1]
-    height, width = (part.y1 - part.y0) * down, (part.x1 - part.x0) * across
-    # Antialiased to nearly the right size, then moved by less than a pixel.
-    alpha = scaled(answer.float().cpu(), (max(1, round(height)), max(1, round(width)))).numpy()
-    scale_x, scale_y = alpha.shape[1] / width, alpha.shape[0] / height
-    shift_x, shift_y = box.x0 - part.x0 * across, box.y0 - part.y0 * down
-    return resampled(alpha, (scale_x, shift_x), (scale_y, shift_y), (box.y1 - box.y0, box.x1 - box.x0)).clip(0, 1)
+    own, down, across = _in_frame(box, canvas, frame_size), canvas[0] / frame_size[0], canvas[1] / frame_size[1]
+    height, width = (own.y1 - own.y0) * down, (own.x1 - own.x0) * across
+    # Nearly at the right size, then moved by less than a pixel.
+    size = max(1, round(height)), max(1, round(width))
+    lifted = scaled(answer, size) if part is None else refine_alpha(part.seen(size).cpu(), answer)
+    scales = size[1] / width, size[0] / height
+    shifts = box.x0 - own.x0 * across, box.y0 - own.y0 * down
+    alpha = resampled(
+        lifted.numpy(), (scales[0], shifts[0]), (scales[1], shifts[1]), (box.y1 - box.y0, box.x1 - box.x0)
+    )
+    return alpha.clip(0, 1)
 
 
 def _in_frame(box: Box, canvas: tuple[int, int], frame_size: tuple[int, int]) -> Box:

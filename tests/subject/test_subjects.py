@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from support.subjects import Mattes, NearestBox, RedModel, TruthTracker, box_of, crossing
 
 import streammatte as sm
@@ -158,3 +159,53 @@ def test_a_correction_changes_its_surroundings_only(tmp_path: Path, tracked_by: 
     assert changed and changed <= set(range(101, 200))
     assert set(tracker.asked) == set(range(100, 201))
     assert set(model.asked) <= set(range(101, 200)) and corrected.mattes_computed == len(model.asked) < 100
+
+
+def test_of_a_photograph_the_one_pointed_at(clip: tuple[Path, Mattes], tmp_path: Path, tracked_by: Use) -> None:
+    path, mattes = clip
+    tracked_by(TruthTracker(mattes))
+    with open_video(path) as source:
+        rgb = next(iter(source)).rgb.permute(1, 2, 0).numpy()
+    Image.fromarray(rgb).save(tmp_path / "photo.png")
+    ys, xs = np.nonzero(mattes["a"][0] > 0.9)
+    point = f"point {xs[0]},{ys[0]}"
+    sm.matte_video(tmp_path / "photo.png", tmp_path / "cut.png", model=RedModel(), subject=[point], **PLAIN)
+    (found,) = alphas(tmp_path / "cut.png")
+    assert agreement(found, mattes["a"][0]) >= 0.98
+    for prompt in (point, sm.Prompt("", "point", 0, (xs[0], ys[0]))):
+        cut = sm.remove(rgb, RedModel(), subject=[prompt])
+        assert agreement(cut[..., 3] / np.float32(255), mattes["a"][0]) >= 0.95
+    with pytest.raises(sm.InputError):
+        sm.remove(rgb, RedModel(), subject=["point 1,2 @3"])
+    with pytest.raises(sm.InputError):
+        sm.remove([rgb], RedModel(), subject=[point])
+
+
+def test_a_painted_mask_is_the_matte_of_its_frame_and_garbage_wins(
+    clip: tuple[Path, Mattes], tmp_path: Path, tracked_by: Use
+) -> None:
+    path, mattes = clip
+    tracked_by(TruthTracker(mattes))
+    painted = np.full((180, 320), 128, np.uint8)
+    painted[:30, :60], painted[150:] = 255, 0
+    Image.fromarray(painted).save(tmp_path / "painted.png")
+    garbage = np.zeros((180, 320), np.uint8)
+    garbage[:, :10] = 255
+    Image.fromarray(garbage).save(tmp_path / "garbage.png")
+    prompts = [*named(mattes), f"a: mask {tmp_path / 'painted.png'} @2"]
+    options = {"mark_out": "3", "garbage_mattes": [tmp_path / "garbage.png"], **PLAIN}
+    sm.matte_video(path, tmp_path / "out.mkv", model=RedModel(), subject=prompts, **options)
+    found = alphas(tmp_path / "out.a.mkv")
+    assert (found[2][:28, 12:58] > 0.99).all() and (found[2][152:] == 0).all()
+    assert all((alpha[:, :10] == 0).all() for alpha in found)
+    assert agreement(found[3], mattes["a"][3]) >= 0.95, "which nothing was painted for"
+
+
+def test_a_stranger_is_kept_out(clip: tuple[Path, Mattes], tmp_path: Path, tracked_by: Use) -> None:
+    """One of two is named, and in the middle of the clip they touch."""
+    path, mattes = clip
+    tracked_by(TruthTracker({"a": mattes["b"]}))
+    sm.matte_video(path, tmp_path / "out.mkv", model=RedModel(), subject=[box_of(mattes["b"][0])], **PLAIN)
+    for found, other, true in zip(alphas(tmp_path / "out.mkv"), *mattes.values(), strict=True):
+        assert agreement(found, true) >= 0.94
+        assert (found * other).sum() <= 0.08 * other.sum()

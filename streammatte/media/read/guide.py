@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from functools import reduce
 from types import TracebackType
@@ -13,11 +14,12 @@ from torch import Tensor
 
 from streammatte.color.ycbcr import fitted
 from streammatte.errors import InputError
-from streammatte.frame import Frame, StreamInfo
+from streammatte.frame import Footage, Frame, StreamInfo
 from streammatte.media.addresses import without_secrets
 from streammatte.media.read.numbered import NumberedName
 from streammatte.media.read.opening import open_video
 from streammatte.media.read.pictures import PictureSource
+from streammatte.options import Options
 
 INVERTED = "invert:"
 _OTHER_SHAPE = 0.05  # of the aspect ratio; less is rounding
@@ -194,6 +196,27 @@ class GuideUnion:
     def at(self, frame: Frame) -> Tensor:
         """As :meth:`GuideMatte.at`."""
         return reduce(torch.maximum, [matte.at(frame) for matte in self._mattes])
+
+
+def guides_of(
+    options: Options, source: Footage, notice: Callable[[str], None], running: ExitStack
+) -> dict[str, list[GuideMatte]]:
+    """The user's mattes by kind, opened for one pass over the footage, and closed by ``running``."""
+    number = None if NumberedName.parse(options.reading.input) is None else source.first_number
+    guides: dict[str, list[GuideMatte]] = {}
+    for name, spec in ((name, spec) for name, specs in options.guides().items() for spec in specs):
+        guide = GuideMatte(
+            spec,
+            source.info,
+            begins=source.begins,
+            first_number=number,
+            strict=options.reading.strict,
+            layer=options.reading.layer if guide_path(spec) == options.reading.input else None,
+        )
+        guides.setdefault(name, []).append(running.enter_context(guide))
+        for note in guide.notes:
+            notice(f"{without_secrets(guide.path)}: {note}")
+    return guides
 
 
 def _rate(info: StreamInfo) -> str:
