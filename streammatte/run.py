@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,7 +13,7 @@ from streammatte.models.table import BUNDLED
 from streammatte.options import Options
 from streammatte.refusals import check, check_source, screen_of
 from streammatte.stages.transparent.asking import Transparency
-from streammatte.subject.following import follow
+from streammatte.subject.following import Course, follow
 from streammatte.summary import (
     STAGES,
     Clock,
@@ -25,6 +23,7 @@ from streammatte.summary import (
     report_of,
     tell_of_input,
     tell_of_outputs,
+    tell_of_subjects,
     timings_of,
 )
 
@@ -68,6 +67,7 @@ def run(
     from streammatte.media.read.guide import guides_of
     from streammatte.media.read.video import opened
     from streammatte.media.write.delivery import targets_of
+    from streammatte.media.write.output import uninterrupted
 
     check(options)
     targets, names = targets_of(options), options.whom.written_apart()
@@ -108,10 +108,14 @@ def run(
         _tell_of_turns(summary, options, source, turns)
         summary.mattes_read += network.read
         summary.mattes_computed += network.computed
-        summary.notes += [] if followed is None else followed.notes()
+        if followed is not None:
+            summary.notes += followed.notes()
+            for turn in turns:
+                turn.courses = followed.courses(turn.subject, join=options.whom.join)
+                tell_of_subjects(summary, turn.courses)
         tell_of_outputs(summary, options, targets, writers)
         _write_texts(texts, summary, options, source, targets, writers, turns)
-        with _uninterrupted():  # the outputs are complete; what is left is renaming
+        with uninterrupted():  # the outputs are complete; what is left is renaming
             writing.close()
     return summary
 
@@ -125,6 +129,7 @@ class Turn:
     watchers: _Watchers
     writers: list[Writer]
     findings: Findings | None = None
+    courses: Sequence[Course] = ()
 
 
 def _written(turn: Turn, made: Generator[Cutout], display: Display) -> int:
@@ -377,25 +382,9 @@ def _write_texts(
     for turn in turns:
         page = texts.get(f"report {turn.subject}")
         if page is not None and turn.watchers.observer is not None and turn.findings is not None:
-            page.write(report_of(summary, options, turn.watchers.observer, turn.findings))
+            page.write(report_of(summary, options, turn.watchers.observer, turn.findings, turn.courses))
             summary.outputs.append({"path": str(page.path), "description": "report", "alpha": None})
     if (note := texts.get("note")) is not None:
         note.write(note_of(options, source.info, targets, writers, summary.frames))
         description = "what each file holds, and which programs show it"
         summary.outputs.append({"path": str(note.path), "description": description, "alpha": None})
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ignore signals, for milliseconds."""
-    if threading.current_thread() is not threading.main_thread():  # only that one gets signals
-        yield
-        return
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    numbers = [number for number in numbers if signal.getsignal(number) is not None]  # not C's: it cannot be restored
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

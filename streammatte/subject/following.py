@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from streammatte.errors import InputError, WeightsMissing
@@ -26,6 +27,27 @@ class Display(Protocol):
     def notice(self, text: str) -> None: ...
     def fetching(self, done: int, total: int | None) -> None: ...
     def finding(self, whom: str, done: int, total: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How sure a tracker was of a subject over time.
+
+    Attributes:
+        subject: Its name; empty if it has none.
+        indices: Of the clip's frames.
+        confidences: One for each, in [0, 1].
+        prompted: Frames with prompts.
+        lost: Stretches in which it is lost or not in the picture.
+        doubtful: Frames that most want a correction.
+    """
+
+    subject: str
+    indices: range
+    confidences: list[float]
+    prompted: list[int]
+    lost: list[range]
+    doubtful: list[int]
 
 
 class OnePicture:
@@ -73,13 +95,28 @@ class Followed:
             stretches = self.tracks.lost(name, self.indices)
             told = [_frames(stretch) for stretch in stretches[:_TOLD]]
             if len(stretches) > _TOLD:
-                told.append(f"{len(stretches) - _TOLD} more stretches")
+                told.append(f"in {len(stretches) - _TOLD} more stretches")
             if told:
                 notes.append(
-                    f"{name or 'the subject'} was not found in {', '.join(told)}; where it is in the picture, "
-                    "another prompt there brings it back"
+                    f"lost {name or 'the subject'} {', '.join(told)}; where it is in the picture, another prompt "
+                    "there brings it back"
                 )
         return notes
+
+    def courses(self, name: str, *, join: bool) -> list[Course]:
+        """How sure the tracker was of one subject, or of each of them."""
+        names = self.tracks.names if join else (name,)
+        return [
+            Course(
+                each,
+                self.indices,
+                self.tracks.confidences(each, self.indices),
+                sorted({prompt.index for prompt in self.prompts if prompt.subject == each}),
+                self.tracks.lost(each, self.indices),
+                self.tracks.doubtful(each, self.indices),
+            )
+            for each in names
+        ]
 
 
 def follow(
@@ -167,5 +204,5 @@ def tracker_of(options: Options, display: Display, device: str, *, offline: bool
 
 def _frames(stretch: range) -> str:
     if len(stretch) == 1:
-        return f"frame {stretch.start}"
-    return f"frames {stretch.start} to {stretch.stop - 1}"
+        return f"at frame {stretch.start}"
+    return f"from frame {stretch.start} to {stretch.stop - 1}"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import stat
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -208,3 +211,19 @@ def write_failed(path: Path, exc: Exception) -> WriteFailed:
 
 def _exists(path: Path) -> WriteFailed:
     return WriteFailed(f"{path} exists", hint="choose another name, or replace it with --overwrite")
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ignore signals, for milliseconds."""
+    if threading.current_thread() is not threading.main_thread():  # only that one gets signals
+        yield
+        return
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [number for number in numbers if signal.getsignal(number) is not None]  # not C's: it cannot be restored
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
