@@ -30,7 +30,8 @@ class Options:
     )
     whom: Whom = group(
         "who is meant",
-        "A prompt says it at one frame: a MARK as for --in, by default the first frame. It is followed from there.",
+        'A PROMPT is "[NAME:]KIND PLACE [@MARK]": point 640,200, not-point 9,9, box 100,50,400,700 or mask hand.png. '
+        "The subject is followed from that frame, by default the first. all is whatever stands out.",
         Whom,
     )
     matting: Matting = group(

@@ -111,7 +111,7 @@ class Writing:
         False,
         "--resume",
         common=True,
-        help="continue an interrupted run; its mattes are reused in any case, and a notice says if there are none",
+        help="continue an interrupted run; says if nothing was kept",
     )
     keep_mattes: bool = option(
         False,
@@ -172,8 +172,7 @@ class Whom:
         parse=prompt,
         example="box 100,50,400,700",
         common=True,
-        help='who is meant, at any frame: "[NAME:]point 640,200 @12", not-point, "box 100,50,400,700 @0", '
-        '"mask hand.png @3s"; repeat for more; all: whatever stands out (default: all)',
+        help='who is meant: "point 640,200 @12"; repeat for more',
     )
     prompts: str | None = option(
         None, "--prompts FILE.json", example="shot.json", help="prompts in a file, as docs/subjects.md describes"

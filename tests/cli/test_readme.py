@@ -63,6 +63,8 @@ def test_there_are_commands_to_test() -> None:
 def test_matting(arguments: list[str], footage: Path) -> None:
     if "--in" in arguments:
         write_clip(footage / "clip.mp4", pts=even_pts(50), audio="aac")
+    if "--subject" in arguments:  # the point has to lie in the frame
+        write_clip(footage / "clip.mp4", size=(640, 360), audio="aac")
     writing = instance(Options, parse(matte.COMMAND, arguments)).writing
     before = set(footage.iterdir())
     quick = QUICK[:-2] if "--weights" in arguments else QUICK

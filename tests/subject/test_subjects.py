@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from conftest import SAMPLES
 from PIL import Image
 from support.subjects import Mattes, NearestBox, RedModel, TruthTracker, box_of, crossing
 
 import streammatte as sm
+from streammatte.cli.main import main
 from streammatte.media import open_video
 from streammatte.subject import following
 from streammatte.subject.contracts import Looks, Prompt, Tracked, Tracker
@@ -209,3 +212,20 @@ def test_a_stranger_is_kept_out(clip: tuple[Path, Mattes], tmp_path: Path, track
     for found, other, true in zip(alphas(tmp_path / "out.mkv"), *mattes.values(), strict=True):
         assert agreement(found, true) >= 0.94
         assert (found * other).sum() <= 0.08 * other.sum()
+
+
+def test_the_command_follows_a_box_and_a_file_of_prompts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "shot.json").write_text(
+        json.dumps({"version": 1, "prompts": [{"subject": "anna", "box": [140, 10, 520, 360], "time": 2}]})
+    )
+    usual = ["--model", "birefnet-nano", "--size", "96x96", "--device", "cpu", "--offline", "--out", "3", "--json"]
+    clip, matte = str(SAMPLES / "talking.mp4"), str(tmp_path / "matte.mkv")
+    assert main([clip, "--matte", matte, *usual, "--subject", "box 140,10,520,360"]) == 0
+    assert json.loads(capsys.readouterr().out)["frames"] == 4
+    assert main([clip, "--matte", matte, *usual, "--prompts", str(tmp_path / "shot.json")]) == 0
+    assert {each.name for each in tmp_path.iterdir()} == {"shot.json", "matte.mkv", "matte.anna.mkv"}
+    with open_video(SAMPLES / "talking.alpha.mkv") as truth:
+        true = [cutout.alpha.numpy() for cutout in truth.cutouts()]
+    for name in ("matte.mkv", "matte.anna.mkv"):
+        for found, expected in zip(alphas(tmp_path / name), true, strict=False):
+            assert agreement(found, expected) >= 0.9
