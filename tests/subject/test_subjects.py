@@ -40,7 +40,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mattes]:
 @pytest.fixture
 def tracked_by(monkeypatch: pytest.MonkeyPatch) -> Use:
     def use(tracker: Tracker) -> None:
-        monkeypatch.setattr(following, "tracker_of", lambda options: ("a stand-in", tracker))
+        monkeypatch.setattr(following, "tracker_of", lambda *given, **more: ("a stand-in", tracker))
 
     return use
 

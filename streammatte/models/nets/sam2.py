@@ -98,6 +98,11 @@ def _released(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
             f"{path} is not a SAM 2.1 checkpoint for video, as transformers names its tensors",
             hint="`streammatte models` lists the checkpoints that fit; other sizes need their config.json beside them",
         )
+    return configuration(size)
+
+
+def configuration(size: tuple[int, int]) -> dict[str, Any]:
+    """The configuration of SAM 2.1 for video, by a size in ``RELEASED``."""
     backbone = {"model_type": "sam2_hiera_det_model", **RELEASED[size]}
     widths = RELEASED[size].get("embed_dim_per_stage", [96, 192, 384, 768])
     vision = {"model_type": "sam2_vision_model", "backbone_config": backbone, "backbone_channel_list": widths[::-1]}
