@@ -3,7 +3,8 @@
     python -m benchmarks.killing samples/talking.mp4 --json benchmarks/results/killing.json -- --size 64x64
 
 Everything after ``--`` goes to every run. Each run is a process of its own, killed by SIGKILL at a moment drawn evenly
-from the duration of the unbroken run, start and end included; then resumed once, to its end.
+from the time between the unbroken run's first kept matte and its end; then resumed once, to its end. A kill before the
+first matte would show nothing: there is nothing to resume.
 """
 
 from __future__ import annotations
@@ -47,11 +48,24 @@ def _hashes(path: Path) -> Iterator[str]:
                 yield hashlib.sha256(frame.to_ndarray(format="rgba64le").tobytes()).hexdigest()
 
 
-def killed(arguments: list[str], seconds: float, chance: random.Random) -> float:
-    """The moment at which a run was killed; one that ends before it is run again."""
+def started(arguments: list[str], folder: Path) -> subprocess.Popen[bytes]:
+    """A run that has kept its first matte, or has ended."""
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not any(_has_matte(path) for path in folder.glob(".*.mattes")):
+        time.sleep(0.005)
+    return process
+
+
+def _has_matte(path: Path) -> bool:
+    *_, mattes = path.read_bytes().split(b"\n", 2)  # after two lines of header
+    return mattes != b""
+
+
+def killed(arguments: list[str], folder: Path, seconds: float, chance: random.Random) -> float:
+    """The moment at which a run was killed, after its first matte; one that ends before it is run again."""
     while True:
         moment = chance.uniform(0, seconds)
-        process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = started(arguments, folder)
         try:
             process.wait(moment)
         except subprocess.TimeoutExpired:
@@ -66,14 +80,16 @@ def measure(footage: str, name: str, times: int, chance: random.Random, more: li
     with tempfile.TemporaryDirectory() as scratch:
         unbroken = Path(scratch, "unbroken")
         unbroken.mkdir()
+        process = started(command(footage, unbroken, name, *more), unbroken)
         start = time.perf_counter()
-        subprocess.run(command(footage, unbroken, name, *more), check=True, capture_output=True)
+        if process.wait():
+            raise SystemExit(f"the unbroken run of {name} failed")
         seconds = time.perf_counter() - start
         expected = pixels(unbroken)
         for number in range(times):
             folder = Path(scratch, str(number))
             folder.mkdir()
-            moment = killed(command(footage, folder, name, *more, "--overwrite"), seconds, chance)
+            moment = killed(command(footage, folder, name, *more, "--overwrite"), folder, seconds, chance)
             resume = command(footage, folder, name, *more, "--resume", "--overwrite")
             done = subprocess.run(resume, capture_output=True, text=True, check=True)
             summary = json.loads(done.stdout)
@@ -81,6 +97,7 @@ def measure(footage: str, name: str, times: int, chance: random.Random, more: li
                 {
                     "output": name,
                     "killed_after": round(moment, 2),
+                    "of_seconds": round(seconds, 2),
                     "mattes_read": summary["mattes_read"],
                     "mattes_computed": summary["mattes_computed"],
                     "equal": pixels(folder) == expected and not list(folder.glob(".*")),
@@ -104,7 +121,8 @@ def main() -> None:
     more = more if "--model" in more else ["--model", "birefnet-nano", *more]
     runs = [run for name in KINDS for run in measure(given.footage, name, given.times, chance, more)]
     equal = sum(bool(run["equal"]) for run in runs)
-    print(f"{equal} of {len(runs)} equal")
+    resumed = sum(bool(run["mattes_read"]) for run in runs)
+    print(f"{equal} of {len(runs)} equal, {resumed} with mattes of the killed run")
     if given.json:
         given.json.write_text(json.dumps({"footage": Path(given.footage).name, "runs": runs}, indent=1) + "\n")
     if equal < len(runs):

@@ -16,7 +16,7 @@ import torch
 
 import streammatte
 from streammatte.frame import Frame
-from streammatte.stages.linking import Linker
+from streammatte.stages.motion_links import Linker
 from streammatte.stride import Stride
 
 

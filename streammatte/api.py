@@ -35,7 +35,7 @@ from streammatte.options.field import build, options_of
 from streammatte.pipeline import prefetch
 from streammatte.refusals import check_whom, screen_of
 from streammatte.stages import stages_for
-from streammatte.stages.transparent import asking
+from streammatte.stages.transparent import sdmatte_on_demand
 from streammatte.subject.following import OnePicture, follow
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def _own_stages(model: Model, given: dict[str, Any]) -> list[Stage]:
     size, device = getattr(model, "size", None), getattr(model, "device", None)
     transparency = None  # SDMatte only if it is here: a library does not download gigabytes unasked
     if size is not None and device is not None:
-        transparency = asking.Transparency(options, size, device, None, _Silent()).stage
+        transparency = sdmatte_on_demand.Transparency(options, size, device, None, _Silent()).stage
     return stages_for(
         size,
         options.matting.colors,

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 import numpy as np
 from filelock import FileLock, Timeout
 
-from streammatte.errors import SourceNotFound
+from streammatte.errors import DecodeFailed, SourceNotFound
 from streammatte.media.addresses import PIPE
 from streammatte.media.read.signature import signature
 from streammatte.pipeline import STEPS
@@ -167,7 +167,8 @@ class MatteCache:
         self._lock.release(force=True)
         if exc is not None and self._starts:
             count = "1 matte is" if len(self) == 1 else f"{len(self)} mattes are"
-            exc.add_note(f"{count} kept; run the same command with --resume to continue")
+            damaged = isinstance(exc, DecodeFailed)  # the same command would end there again
+            exc.add_note(f"{count} kept" + ("" if damaged else "; run the same command with --resume to continue"))
 
     def _open(self, path: Path) -> bool:
         """Open the file, ready to append; ``False`` if it is not one with this key."""

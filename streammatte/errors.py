@@ -9,8 +9,12 @@
     └ OutputError   ├ UnsupportedOutput └ WriteFailed
 
 Foreign exceptions (from FFmpeg, the operating system, torch, the hub) are translated once, where they enter, always
-``from exc``. The command prints the message and the hint and exits with 1; ``--debug`` shows the traceback.
+``from exc``. The command prints the message and the hint; ``--debug`` shows the traceback. It exits with 2 after wrong
+usage, and with 1 after any other error.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class StreammatteError(Exception):
@@ -19,11 +23,12 @@ class StreammatteError(Exception):
     Args:
         message: One line, lower case, that names the file or value at fault.
         hint: One line on what to do instead.
+        usage: What was asked for is at fault: it is impossible, excludes something else, or does not fit the input.
     """
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, hint: str | None = None, usage: bool = False) -> None:
         super().__init__(message)
-        self.hint = hint
+        self.hint, self.usage = hint, usage
 
 
 class InputError(StreammatteError):
@@ -76,3 +81,18 @@ class UnsupportedOutput(OutputError):  # noqa: N818
 
 class WriteFailed(OutputError):  # noqa: N818
     """The output could not be opened, or writing it failed."""
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Mark errors raised within, or in the function that this decorates, as wrong usage.
+
+    What happened to a file, a machine or a device is not: the leaves but ``UnsupportedOutput``, and what the system
+    refused.
+    """
+    try:
+        yield
+    except StreammatteError as exc:
+        refused = type(exc) in (InputError, ModelError, OutputError, UnsupportedOutput)
+        exc.usage |= refused and not isinstance(exc.__cause__, OSError)
+        raise

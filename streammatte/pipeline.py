@@ -18,7 +18,7 @@ from streammatte.frame import Cutout, Frame, Model, Stage
 from streammatte.models.device import computed_on, cores, cores_for
 from streammatte.stages import stages_for
 from streammatte.stages.detail import lifted
-from streammatte.stages.linking import Linker
+from streammatte.stages.motion_links import Linker
 from streammatte.stride import Stride
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from streammatte.errors import InputError, OutputError, StreammatteError, UnsupportedOutput, WriteFailed
+from streammatte.errors import InputError, OutputError, StreammatteError, UnsupportedOutput, WriteFailed, refusing
 from streammatte.frame import Footage
 from streammatte.media.addresses import PIPE, without_secrets
 from streammatte.options import Options
@@ -18,6 +18,7 @@ from streammatte.options.values import written
 _LOGS = ("logc3", "slog3")
 
 
+@refusing()
 def check(options: Options) -> None:
     """Raise the first refusal of these options, if any.
 
@@ -33,12 +34,14 @@ def check(options: Options) -> None:
         screen_of(options.edges.despill)
 
 
+@refusing()
 def check_whom(options: Options) -> None:
     """Raise ``InputError`` or ``OutputError`` if the prompts cannot be meant together. Reads the file of prompts."""
     for refusal in _whom(options):
         raise refusal
 
 
+@refusing()
 def check_source(options: Options, source: Footage) -> None:
     """Check the options against the source's alpha, size and number of frames.
 
@@ -67,6 +70,7 @@ def check_source(options: Options, source: Footage) -> None:
         _check_single(target, source.info.frame_count)
 
 
+@refusing()
 def check_standard_output(options: Options) -> None:
     """Refuse an output on standard output, where ``--json`` prints the summary."""
     if PIPE in options.writing.files:

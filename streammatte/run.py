@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of, sdmatte_identity
+from streammatte.errors import refusing
 from streammatte.frame import Cutout, Footage, Model, StreamInfo, Writer
 from streammatte.models.table import BUNDLED
 from streammatte.options import Options
 from streammatte.refusals import check, check_source, screen_of
-from streammatte.stages.transparent.asking import Transparency
+from streammatte.stages.transparent.sdmatte_on_demand import Transparency
 from streammatte.subject.following import Course, follow
 from streammatte.summary import (
     STAGES,
@@ -76,7 +77,7 @@ def run(
         # Entered first, the texts are left last: after the outputs that they describe are in place.
         texts = _texts(options, names, writing)
         # Writers before the model: a name that cannot be written fails before a download.
-        writers = [writing.enter_context(_writer(target, source, options)) for target in targets]
+        writers = [writing.enter_context(writer_for(target, source, options)) for target in targets]
         guides = {name: guides_of(options, source, display.notice, writing) for name in names}  # each is read once
         model = model or model_of(options, display)
         cache = cache_beside(options, source, model, [target.path for target in targets], display, caching)
@@ -150,6 +151,7 @@ def _written(turn: Turn, made: Generator[Cutout], display: Display) -> int:
     return frames
 
 
+@refusing()
 def _texts(options: Options, subjects: Sequence[str], writing: ExitStack) -> dict[str, TextFile]:
     """The report of each subject, by ``report`` and its name, and a delivery's note."""
     from streammatte.media.write.delivery import delivery_folder, name_of, named
@@ -170,7 +172,9 @@ def _texts(options: Options, subjects: Sequence[str], writing: ExitStack) -> dic
     return texts
 
 
-def _writer(target: Target, source: Footage, options: Options) -> Writer:
+@refusing()
+def writer_for(target: Target, source: Footage, options: Options) -> Writer:
+    """The writer of one output, before it is entered; refuses what the format cannot hold."""
     from streammatte.media import open_writer
     from streammatte.media.write.delivery import info_for
 

@@ -124,7 +124,7 @@ class Stride:
             return
         self.differences.append(float(np.abs(foretold - last).mean()))
         ends = [
-            span[end].link.here.with_alpha(_at(alpha, span[end].link.here.size))
+            span[end].link.here.with_alpha(stretched(alpha, span[end].link.here.size))
             for end, alpha in ((0, first), (-1, last))
         ]
         for number in range(1, len(span) - 1):
@@ -132,9 +132,9 @@ class Stride:
             flows = back[number - 1], onward[number]
             said = [self._moved(alpha, flow) for alpha, flow in zip((first, last), flows, strict=True)]
             picture = span[number].link.here
-            view = picture.with_alpha(_at(near * said[0] + (1 - near) * said[1], picture.size))
+            view = picture.with_alpha(stretched(near * said[0] + (1 - near) * said[1], picture.size))
             weights = [
-                side * (_at(self._motion.trust(view, end, flow), first.shape) + np.float32(DOUBTED))
+                side * (stretched(self._motion.trust(view, end, flow), first.shape) + np.float32(DOUBTED))
                 for side, end, flow in zip((near, 1 - near), ends, flows, strict=True)
             ]
             alpha = (weights[0] * said[0] + weights[1] * said[1]) / (weights[0] + weights[1])
@@ -151,9 +151,7 @@ class Stride:
         return flows
 
     def _moved(self, alpha: Plane, flow: Plane) -> Plane:
-        height, width = alpha.shape
-        scale = np.array([width / flow.shape[1], height / flow.shape[0]], np.float32)
-        return self._motion.moved(alpha, _at(flow, alpha.shape) * scale, sharp=True).clip(0, 1)
+        return self._motion.moved(alpha, stretched(flow, alpha.shape), sharp=True).clip(0, 1)
 
 
 def _known(waiting: _Waiting) -> Plane:
@@ -161,8 +159,12 @@ def _known(waiting: _Waiting) -> Plane:
     return waiting.alpha.float().cpu().numpy()
 
 
-def _at(plane: Plane, size: tuple[int, ...]) -> Plane:
-    """(H, W) or (H, W, 2), scaled to another size."""
-    if plane.shape[:2] == size:
+def stretched(plane: Plane, shape: tuple[int, ...]) -> Plane:
+    """(h, w), or a flow (h, w, 2), scaled to another (H, W); a flow's vectors are scaled, too."""
+    if plane.shape[:2] == shape[:2]:
         return plane
-    return np.asarray(cv2.resize(plane, (size[1], size[0]), interpolation=cv2.INTER_LINEAR), np.float32)
+    method = cv2.INTER_AREA if shape[0] < plane.shape[0] else cv2.INTER_LINEAR
+    large = np.asarray(cv2.resize(plane, shape[1::-1], interpolation=method), np.float32)
+    if plane.ndim == 3:
+        large *= np.array([shape[1] / plane.shape[1], shape[0] / plane.shape[0]], np.float32)
+    return large

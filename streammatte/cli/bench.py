@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from streammatte.cli.command import Command, TerminalOptions
 from streammatte.cli.parser import instance, parse, refuse
+from streammatte.errors import refusing
 from streammatte.media.addresses import PIPE
 from streammatte.options import Edges, Matting, Network, Options, Reading, Transparency, Writing, values
 from streammatte.options.field import like, option, options_of
@@ -115,6 +116,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+@refusing()
 def _files(options: BenchOptions, texts: ExitStack) -> dict[str, TextFile]:
     """The page and the figures that are wanted as files."""
     from streammatte.media.write.output import open_text

@@ -16,6 +16,7 @@ class Command:
         takes: Classes whose fields are its options.
         places: The positional options, in order.
         rest: The option that takes all other words.
+        likely: The option that a word is meant for if there is no place for it.
         examples, others: Lines to type, and other commands, each with what it does.
     """
 
@@ -25,6 +26,7 @@ class Command:
     takes: tuple[type, ...]
     places: tuple[str, ...] = ()
     rest: str = ""
+    likely: str = ""
     examples: tuple[tuple[str, str], ...] = ()
     others: tuple[tuple[str, str], ...] = ()
 

@@ -24,6 +24,7 @@ COMMAND = Command(
     about="Show the camera with another background on a virtual camera, in a window, a stream or a file. Ctrl-C stops "
     "it and completes files.",
     takes=(LiveOptions, LiveTerminal),
+    likely="camera",
     examples=(
         ("streammatte live --bg beach.jpg", "on the virtual camera"),
         ("streammatte live --to window --camera 1", "camera 1 in a window"),

@@ -56,7 +56,7 @@ def _main(arguments: list[str]) -> int:
                 print(f"  hint: {exc.hint}", file=sys.stderr)
             if kept := _kept(exc):
                 print(f"  {kept}", file=sys.stderr)
-            return 1
+            return 2 if exc.usage else 1
 
 
 def process() -> NoReturn:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from streammatte.frame import Cutout, StreamInfo
 from streammatte.media.addresses import without_secrets
 from streammatte.options import Options
-from streammatte.refusals import check
-from streammatte.run import Chain, Display, Joined, model_of, overlapped, run
+from streammatte.refusals import check, check_source
+from streammatte.run import Chain, Display, Joined, model_of, overlapped, run, writer_for
 from streammatte.summary import Clock, Summary
 
 if TYPE_CHECKING:
@@ -167,8 +167,7 @@ def bench(options: Options, frames: int, display: Phases) -> Bench:
     """
     from torch import __version__
 
-    check(options)
-    info = _info(options)
+    info = _checked(options)
     wanted = _shortened(options, info, frames)
     loading = Clock()
     with loading:
@@ -238,10 +237,16 @@ def write_clip(path: Path, size: tuple[int, int], frames: int) -> None:
         out.mux(stream.encode(None))
 
 
-def _info(options: Options) -> StreamInfo:
+def _checked(options: Options) -> StreamInfo:
+    """The footage; refuses what a run would refuse before it loads the model."""
     from streammatte.media.read.video import opened
+    from streammatte.media.write.delivery import targets_of
 
+    check(options)
     with opened(options.reading) as source:
+        check_source(options, source)
+        for target in targets_of(options):
+            writer_for(target, source, options)
         return source.info
 
 

@@ -102,6 +102,10 @@ class _Typed:
             name = self.command.prog.partition(" ")[2]
             if name and Path(name).is_file():  # a file that is called like this command
                 hint = command_line("streammatte", [f"./{name}", *self.arguments])
+            elif (likely := self.command.likely) and likely not in given:
+                place = self.arguments.index(extra)
+                flag = self.command.options[likely].shown
+                hint = self._line([*self.arguments[:place], flag, *self.arguments[place:]])
             self.refuse(f"unexpected argument {without_secrets(extra)!r}", hint)
         for name, word in zip(self.command.places, words, strict=False):
             given[name] = [word, *given.get(name, ())]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streammatte.cache import Remembered
-from streammatte.errors import InputError
+from streammatte.errors import InputError, refusing
 from streammatte.options import Options
 from streammatte.refusals import check_source, screen_of
 from streammatte.run import Display, cache_beside, chain_of, model_of, offline_for
@@ -38,10 +38,11 @@ def preview(options: Options, marks: Sequence[str], beside: str, display: Displa
     from streammatte.quality.sheet import shown
 
     with opened(options.reading) as source, ExitStack() as caching:
-        check_source(options, source)
-        if options.edges.despill is not None:
-            screen_of(options.edges.despill)
-        indices = sorted({_index(mark, source) for mark in marks} or {source.indices.start})
+        with refusing():
+            check_source(options, source)
+            if options.edges.despill is not None:
+                screen_of(options.edges.despill)
+            indices = sorted({_index(mark, source) for mark in marks} or {source.indices.start})
         model = model_of(options, display)
         cache = cache_beside(options, source, model, [beside], display, caching)
         network = Remembered(model, cache)

@@ -12,7 +12,9 @@ HEAD = """\
 # The command line
 
 Made from the options' own fields by `python -m streammatte.cli.reference > docs/cli.md`.
-Without `--debug`, which every command takes, an error is one line and a hint; it exits with 1, wrong usage with 2.
+Without `--debug`, which every command takes, an error is one line and a hint. The exit code is 2 after wrong
+usage: an option that is unknown, has an impossible value, excludes another or does not fit the input. It is 1 after any
+other error, such as a file that is missing, damaged or already there.
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -88,7 +89,8 @@ class RunDisplay:
             return
         piped = any(output["path"] == PIPE for output in summary.outputs)  # standard output is taken
         out = self._terminal.console if piped else Console(highlight=False)
-        for line in _lines(summary):
+        told = replace(summary, notes=[note for note in summary.notes if not self._terminal.has_said(note)])
+        for line in _lines(told):
             out.print(line, markup=False, soft_wrap=True)
         if timings:
             table = Table("part", "fps alone", box=None, pad_edge=False)

@@ -45,6 +45,10 @@ class Terminal:
             self._said.add(text)
             self.warning(text)
 
+    def has_said(self, text: str) -> bool:
+        """Whether a notice contained this."""
+        return any(text in each for each in self._said)
+
     def warning(self, text: str) -> None:
         self.console.print(f"streammatte: {text}", markup=False, soft_wrap=True)
 

@@ -20,13 +20,15 @@ from numpy.typing import NDArray
 
 from streammatte.errors import ModelError
 from streammatte.frame import Cutout, Frame, Model
-from streammatte.live.carried_alpha import WIDTH, CarriedAlpha, Moved, shrunk, stretched
+from streammatte.live.carried_alpha import WIDTH, CarriedAlpha, Moved, shrunk
 from streammatte.live.pace_keeper import PaceKeeper, Setting, settings_for
 from streammatte.media.write.composing import at_depth, quantised
 from streammatte.models.birefnet import check_size
 from streammatte.motion import Plane
-from streammatte.stages import SURE_OF_ITSELF, ClipColors
+from streammatte.stages.colors import ClipColors
 from streammatte.stages.detail import lifted
+from streammatte.stages.order import SURE_OF_ITSELF
+from streammatte.stride import stretched
 from streammatte.subject.region import NOT_BEYOND, Box, beyond, choose, lost, newcomer, subject_box, touches
 
 if TYPE_CHECKING:

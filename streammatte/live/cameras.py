@@ -102,6 +102,8 @@ def find_camera(spec: str | None) -> Camera:
         return named[0]
     if spec.startswith("/dev/") and Path(spec).exists():  # by-id names, and devices that the listing leaves out
         return Camera(-1, spec, spec)
+    if spec.partition("=")[0] in av.filter.filters_available:
+        raise SourceNotFound(f"no camera matches {spec!r}", hint=f"FFmpeg's pattern is --camera lavfi:{spec}")
     there = ", ".join(f"{camera.index} ({camera.name})" for camera in cameras)
     raise SourceNotFound(f"no camera matches {spec!r}", hint=f"choose from {there}" if there else HOW_TO_LOOK)
 

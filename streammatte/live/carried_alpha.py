@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streammatte.motion import Motion, Plane, View, same_shot
+from streammatte.stride import stretched
 
 WIDTH = 320
 """Pixels of the longer side at which motion is measured."""
@@ -117,14 +118,3 @@ def shrunk(picture: NDArray[Any], longest: int) -> NDArray[Any]:
     scale = longest / max(height, width)
     size = max(1, round(scale * width)), max(1, round(scale * height))
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
-
-
-def stretched(plane: Plane, shape: tuple[int, ...]) -> Plane:
-    """(h, w), or a flow (h, w, 2), scaled to another (H, W); a flow's vectors are scaled, too."""
-    if plane.shape[:2] == shape[:2]:
-        return plane
-    method = cv2.INTER_AREA if shape[0] < plane.shape[0] else cv2.INTER_LINEAR
-    large = np.asarray(cv2.resize(plane, shape[1::-1], interpolation=method), np.float32)
-    if plane.ndim == 3:
-        large *= np.array([shape[1] / plane.shape[1], shape[0] / plane.shape[0]], np.float32)
-    return large

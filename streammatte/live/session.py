@@ -10,7 +10,7 @@ from concurrent.futures import Future, wait
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from streammatte.errors import OutputError
+from streammatte.errors import OutputError, refusing
 from streammatte.live.contracts import Controls, LiveModel
 from streammatte.live.model_thread import ModelThread
 from streammatte.live.privacy import HOLD_FOR, StandIn
@@ -50,9 +50,10 @@ def run_live(options: LiveOptions, display: Display) -> None:
     from streammatte.live.targets import Outputs
     from streammatte.models.device import cores_left_to
 
-    backgrounds, targets = rounds(options.backgrounds), options.outputs or ("camera",)
-    _check_outputs(options, targets, backgrounds)
-    check_network(options)
+    with refusing():
+        backgrounds, targets = rounds(options.backgrounds), options.outputs or ("camera",)
+        _check_outputs(options, targets, backgrounds)
+        check_network(options)
     session: Session | None = None
     stopping = threading.Event()
     with signals_heeded() as asked_to_stop, ExitStack() as running:
@@ -61,7 +62,8 @@ def run_live(options: LiveOptions, display: Display) -> None:
         capture = running.enter_context(closing(Capture(source)))
         controls = Controls(mirror=options.mirror)
         wrap, match = options.light_wrap == "on", options.match == "on"
-        look = Look(source.info, backgrounds, controls, light_wrap=wrap, match=match, feather=options.feather)
+        with refusing():
+            look = Look(source.info, backgrounds, controls, light_wrap=wrap, match=match, feather=options.feather)
         running.callback(look.close)
 
         def load() -> LiveModel:

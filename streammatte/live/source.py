@@ -86,7 +86,9 @@ class LiveSource:
     def __init__(self, spec: str | None, *, size: tuple[int, int] | None = None, rate: Fraction | None = None) -> None:
         if size is not None and not all(16 <= length <= _LARGEST for length in size):
             raise InputError(
-                f"--size {size[1]}x{size[0]} is out of range", hint=f"each side is 16 to {_LARGEST}, as in 1280x720"
+                f"--size {size[1]}x{size[0]} is out of range",
+                hint=f"each side is 16 to {_LARGEST}, as in 1280x720",
+                usage=True,
             )
         self._place = Place.of(spec)
         self._size, self._rate = size, rate

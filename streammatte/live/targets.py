@@ -21,7 +21,7 @@ from streammatte.live.virtual_camera import VirtualCamera
 from streammatte.live.window import Window
 from streammatte.media.addresses import without_secrets
 from streammatte.media.write.output import check_apart, check_target, through_links
-from streammatte.media.write.part import Part
+from streammatte.media.write.partial_output import Part
 
 _WINDOW, _CAMERA = "window", "camera"
 _ANY = StreamInfo(640, 360, CLOCK, Fraction(30), None, ColorSpec())  # no file name is refused because of the camera

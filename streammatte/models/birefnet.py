@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from streammatte.errors import ModelError
+from streammatte.errors import ModelError, refusing
 from streammatte.frame import Frame
 from streammatte.models.device import (
     PRECISIONS,
@@ -131,6 +131,8 @@ def load_model(
         ModelError, WeightsMissing, WeightsMismatch: There is no such model, or no weights that fit.
         DeviceMissing, OutOfMemory: This machine has no such device, or too little memory.
     """
+    if size is not None:
+        check_size(size, "--size ")
     chosen = choose_device(device)
     dtype = choose_precision(precision, chosen)
     checkpoint: Checkpoint | None = None
@@ -162,6 +164,7 @@ def input_size(net: BiRefNet, path: Path, checkpoint: Checkpoint | None = None) 
     return checkpoint.size if checkpoint else NANO_SIZE if net.config == NANO else RELEASED_SIZE
 
 
+@refusing()
 def check_size(size: tuple[int, int], option: str = "") -> None:
     """Raise ``ModelError`` unless a network's input can have that (H, W); the hint suggests the nearest one."""
     try:

@@ -42,6 +42,7 @@ def choose_device(name: str | torch.device | None = None) -> torch.device:
         raise DeviceMissing(
             f"no device {name!r} on this machine",
             hint=f"choose from {', '.join(here)}; `streammatte doctor` shows what torch sees",
+            usage=name.partition(":")[0] not in ("cpu", "cuda", "mps"),
         )
     return torch.device(name)
 

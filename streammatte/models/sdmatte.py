@@ -68,6 +68,7 @@ class SDMatteRefiner:
             raise ModelError(
                 f"SDMatte's input cannot be {size} pixels wide: it must be a multiple of {MULTIPLE} up to {LARGEST}",
                 hint=f"try {allowed}",
+                usage=True,
             )
         self.name, self.device, self.size = name, device, size
         self.precision = next(name for name, value in PRECISIONS.items() if value is dtype)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from streammatte.errors import ModelError, WeightsMissing
+from streammatte.errors import ModelError, WeightsMissing, refusing
 
 BUNDLED = "birefnet-nano"
 NANO_SIZE = (320, 320)  # one step above the 288 the bundled checkpoint was trained at, where it scores best
@@ -66,6 +66,7 @@ class Checkpoint:
         return f"{self.name} is licensed {self.licence}: not for commercial use (https://huggingface.co/{self.repo})"
 
 
+@refusing()
 def find(name: str, network: str | None = None) -> Checkpoint:
     """The checkpoint of that name.
 

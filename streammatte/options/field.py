@@ -178,7 +178,7 @@ def build(cls: type[T], given: Mapping[str, Any]) -> T:
         try:
             values[name] = known[name].value(value)
         except ValueError as exc:
-            raise InputError(f"{name}: {exc}") from exc
+            raise InputError(f"{name}: {exc}", usage=True) from exc
     hints = get_type_hints(cls)
     filled: dict[str, Any] = {}
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from numpy.typing import NDArray
 
-from streammatte.errors import DecodeFailed, InputError
+from streammatte.errors import DecodeFailed, InputError, refusing
 from streammatte.frame import Cutout, Footage, Frame
 from streammatte.media.write.composing import pixels_of
 from streammatte.quality import metrics
@@ -227,15 +227,19 @@ def evaluate(options: EvaluationOptions, display: Display) -> Evaluation:
     inputs = {name: path for name, path in inputs.items() if path is not None}
     if options.source is not None and options.html is None:
         raise InputError(
-            "--source needs --html: the footage is only shown on the page", hint="add --html, or leave --source out"
+            "--source needs --html: the footage is only shown on the page",
+            hint="add --html, or leave --source out",
+            usage=True,
         )
     targets = [path for path in (options.json, options.html) if path is not None]
-    check_apart(targets, [(path, "one of the inputs") for path in inputs.values()])
+    with refusing():
+        check_apart(targets, [(path, "one of the inputs") for path in inputs.values()])
     with ExitStack() as writing, ExitStack() as reading:
         files = []
         for path, endings in ((options.json, (".json",)), (options.html, ENDINGS)):
             if path is not None:
-                files.append(writing.enter_context(open_text(path, endings, overwrite=options.overwrite)))
+                with refusing():
+                    files.append(writing.enter_context(open_text(path, endings, overwrite=options.overwrite)))
         sources: dict[str, Footage] = {}
         for name, path in inputs.items():
             sources[name] = open_video(path)
@@ -296,4 +300,5 @@ def _check_sources(inputs: Mapping[str, str], sources: Mapping[str, Footage]) ->
         raise InputError(
             f"{inputs['pred']} is a matte, so it has no colours to compare with {inputs['foreground']}",
             hint="give the cut-out with its colours, or leave --foreground out",
+            usage=True,
         )

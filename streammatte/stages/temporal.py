@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from streammatte.frame import Cutout
 from streammatte.motion import Link, Motion, Plane, View, filled
-from streammatte.stages.linking import Linker
+from streammatte.stages.motion_links import Linker
 from streammatte.stages.tiles import scaled
 
 Strength = Literal["low", "medium", "high"]

@@ -111,6 +111,7 @@ class _Shelf:
 
 
 FINE = 200  # pixels of the longer side: beyond, flow is computed at half size, which is as good here
+SMALL = 0.2  # of the picture: the network looks at a smaller subject by itself, too
 SEEN_WELL = 0.8  # of a subject, in the matte of the whole frame: with less, the network looks at it by itself
 TRUSTED = 0.9  # most weight of what is carried
 FLOOR = 0.004  # chance of every label everywhere
@@ -169,7 +170,9 @@ class _Walk:
         for n in range(len(self._names) if self._labels is not None else 0):
             mask = np.ascontiguousarray(self._labels[..., n])  # type: ignore[index]
             found = subject_box(mask)
-            if found is not None and (mask * matte).sum() < SEEN_WELL * mask.sum():
+            if found is None:
+                continue
+            if found.area < SMALL * width * height or (mask * matte).sum() < SEEN_WELL * mask.sum():
                 boxes.append(found)
         for box in boxes:
             region = box.grown(MARGIN, width, height)
@@ -194,9 +197,10 @@ class _Walk:
         height, width = matte.shape
         near = spread(carried, REACH * float(np.hypot(height, width)))
         self._expect(carried, near)
+        colour = self._palette.likelihoods(rgb)
+        _found_again(carried, near, colour, matte)
         _absorbed(carried, near)
         prior = trust * carried + (1 - trust) * near + np.float32(FLOOR)
-        colour = self._palette.likelihoods(rgb)
         prior *= colour ** (1 - np.float32(0.75) * trust)
         prior *= _by_network(matte, len(self._things))
         labels = _firm(along_edges(prior / prior.sum(-1, keepdims=True), picture.luma))
@@ -289,6 +293,15 @@ class _Walk:
 def _is_whole(prompt: Prompt) -> bool:
     """Whether it describes all of a subject."""
     return prompt.kind == "box" or (prompt.mask is not None and not np.isnan(prompt.mask).any())
+
+
+def _found_again(carried: Labels, near: Labels, colour: Labels, matte: Plane) -> None:
+    """Give back what was taken for background, and is surely foreground beside something that has its colours."""
+    found = np.clip(matte - np.float32(0.6), 0, np.float32(0.3)) * carried[..., BACKGROUND]
+    share = np.minimum(np.float32(1.0), np.float32(2.0) * near[..., :OTHER]) * (colour[..., :OTHER] > 0.5)
+    share *= (found / np.maximum(share.sum(-1), 1))[..., None]
+    carried[..., :OTHER] += share
+    carried[..., BACKGROUND] -= share.sum(-1)
 
 
 def _absorbed(carried: Labels, near: Labels) -> None:

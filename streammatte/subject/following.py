@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from streammatte.errors import InputError, WeightsMissing
-from streammatte.stages import sharpens
+from streammatte.stages.order import sharpens
 from streammatte.subject.looks import LONGEST, Clip, ClipLooks, Network
 from streammatte.subject.prompts import resolved
 from streammatte.subject.subject_model import SubjectModel

@@ -14,6 +14,7 @@ from streammatte.subject.contracts import Prompt
 from streammatte.subject.palette import Palette
 from streammatte.subject.smoothing import along_edges, spread
 
+SPILL = 0.12  # of the foreground in a box: with less outside of it, that is the subject's, too
 REACH = 120.0  # how far a point's correction goes: pixels, many times more across an edge
 
 
@@ -61,9 +62,9 @@ class Named:
         found = matte * inside
         if found.sum() < 0.15 * inside.sum():  # the network does not see it
             return self._cut(box, inside)
-        rest = matte * (1 - cv2.dilate(inside, np.ones((3, 3), np.uint8)))
-        if rest.sum() < 0.02 * found.sum():
-            return np.asarray(found, np.float32)
+        rest = self._beside(inside)
+        if rest.sum() < SPILL * found.sum():  # the box is narrow, or touches somebody
+            return np.asarray(found + rest, np.float32)
         # Others continue outside of the box; their colours, and nearness to them, tell which pixels inside are theirs.
         y, x = np.ogrid[: matte.shape[0], : matte.shape[1]]
         x0, _, x1, _ = (float(v) * self._scale[i % 2] for i, v in enumerate(box.at))
@@ -79,7 +80,17 @@ class Named:
             own, other = share * colour[..., 0], (1 - share) * colour[..., 1]
             part = own / (own + other + np.float32(1e-9))
             labels = np.dstack([found * part, rest + found * (1 - part), 1 - matte]).astype(np.float32)
-        return np.asarray(along_edges(labels, np.ascontiguousarray(self._rgb[..., 1]))[..., 0] * inside, np.float32)
+        own = along_edges(labels, np.ascontiguousarray(self._rgb[..., 1]))[..., 0] * inside
+        return np.where(_enclosed(found, own, rest), found, own).astype(np.float32)
+
+    def _beside(self, inside: Plane) -> Plane:
+        """The foreground outside of a box that goes on inside of it."""
+        wide = np.asarray(cv2.dilate(inside, np.ones((3, 3), np.uint8)), np.float32)
+        rest = self._matte * (1 - wide)
+        _, pieces = cv2.connectedComponents((rest > 0.5).astype(np.uint8), connectivity=8)
+        near = cv2.dilate(wide, np.ones((3, 3), np.uint8)) > 0
+        touching = np.setdiff1d(pieces[near & (self._matte > 0.5)], 0)
+        return np.where(np.isin(pieces, touching), rest, 0).astype(np.float32)
 
     def _cut(self, box: Prompt, inside: Plane) -> Plane:
         """By the picture alone (GrabCut: Rother, Kolmogorov and Blake 2004)."""
@@ -141,6 +152,14 @@ class Named:
                     jump = 1 + 40 * np.abs(rgb[:, x] - rgb[:, x + step]).sum(-1)
                     np.minimum(far[:, x], far[:, x + step] + cost[:, x] * jump, out=far[:, x])
         return np.where((mask > 0.3) | (far < 4), far, np.inf).astype(np.float32)
+
+
+def _enclosed(found: Plane, own: Plane, rest: Plane) -> NDArray[np.bool_]:
+    """(h, w): what was given to others, and is cut off from what they have outside of the box."""
+    given = ((found > 0.5) & (own < 0.5)).astype(np.uint8)
+    _, pieces = cv2.connectedComponents(given, connectivity=8)
+    outside = cv2.dilate((rest > 0.5).astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    return (pieces > 0) & ~np.isin(pieces, np.setdiff1d(pieces[outside], 0))
 
 
 def on_picture(box: Prompt, frame_size: tuple[int, int], size: tuple[int, ...]) -> tuple[int, int, int, int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streammatte.color.ycbcr import fitted
-from streammatte.errors import InputError
+from streammatte.errors import InputError, refusing
 from streammatte.media.addresses import without_secrets
 from streammatte.options.prompts import Prompted
 from streammatte.subject.contracts import Prompt
@@ -25,6 +25,7 @@ CLEAR = 0.5  # alpha below which a painted pixel says nothing
 _OTHER_SHAPE = 0.05  # of the aspect ratio; less is rounding
 
 
+@refusing()
 def resolved(asked: Iterable[Prompted], source: Clip, mark_in: str | None = None) -> list[Prompt]:
     """The prompts for a clip, in order of frames.
 

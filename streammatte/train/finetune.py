@@ -23,7 +23,15 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
-from streammatte.errors import InputError, ModelError, OutOfMemory, OutputError, UnsupportedOutput, WriteFailed
+from streammatte.errors import (
+    InputError,
+    ModelError,
+    OutOfMemory,
+    OutputError,
+    UnsupportedOutput,
+    WriteFailed,
+    refusing,
+)
 from streammatte.frame import Cutout, Frame
 from streammatte.media.write.output import check_target
 from streammatte.models.birefnet import BiRefNetModel, input_size
@@ -220,6 +228,7 @@ def recompute(net: nn.Module) -> None:
             module.forward = partial(recomputed, module.forward, use_reentrant=False)  # type: ignore[method-assign]
 
 
+@refusing()
 def _check_output(options: TuneOptions, output: Path, state: Path) -> None:
     """Refuse a run whose result could not be written, or that would overwrite another's."""
     if output.suffix != ".safetensors":
@@ -244,7 +253,9 @@ def _find(options: TuneOptions) -> tuple[list[Pair], list[Path]]:
         return pairs, []
     if pairs[0].alpha is not None:
         raise InputError(
-            f"--backgrounds is for cut-outs, but {options.pairs} holds whole pictures", hint="leave it out"
+            f"--backgrounds is for cut-outs, but {options.pairs} holds whole pictures",
+            hint="leave it out",
+            usage=True,
         )
     return pairs, list(list_pictures(Path(options.backgrounds)).values())
 

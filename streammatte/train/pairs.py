@@ -198,7 +198,7 @@ class Pairs:
     ) -> None:
         if any(pair.alpha is None for pair in pairs) and not backgrounds:
             folder = pairs[0].picture.parent
-            raise InputError(f"the cut-outs in {folder} need --backgrounds DIR", hint=_LAYOUT)
+            raise InputError(f"the cut-outs in {folder} need --backgrounds DIR", hint=_LAYOUT, usage=True)
         self.pairs, self.size, self.backgrounds, self.seed = pairs, size, backgrounds, seed
         self._kept: dict[Path, Decoded] = {}
         room, total = KEPT_BYTES, len(pairs) + len(backgrounds)

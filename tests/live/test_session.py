@@ -220,9 +220,11 @@ def test_what_cannot_be_is_refused_in_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     cv2.imwrite("still.png", np.zeros((32, 32, 3), np.uint8))
+    wrong = ("--size", "--json", "nonsense", "--quality 100x100")
     for *arguments, says in (
         ["--camera", "nobody's camera", "nobody's camera"],
         ["--camera", "97", "97"],
+        ["--camera", "testsrc2", "--camera lavfi:testsrc2"],
         ["--camera", "/dev/video97", "/dev/video97"],
         ["--camera", "gone.mp4", "gone.mp4"],
         ["--camera", "lavfi:nonsense", "lavfi:nonsense"],
@@ -241,7 +243,7 @@ def test_what_cannot_be_is_refused_in_one_line(
     ):
         targets = [] if "--to" in arguments else ["--to", "out.mkv"]
         model = [] if {"--model", "--weights"} & set(arguments) else QUICK
-        assert main(["live", *arguments, *targets, *model, "--bg", "green"]) != 0, arguments
+        assert main(["live", *arguments, *targets, *model, "--bg", "green"]) == (2 if says in wrong else 1), arguments
         said = capsys.readouterr().err
         assert said.startswith("streammatte: error:") and says in said and "Traceback" not in said
         assert [path.name for path in tmp_path.iterdir()] == ["still.png"]

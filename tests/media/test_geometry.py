@@ -82,6 +82,7 @@ def test_interlaced_footage_is_refused_deinterlaced_or_taken_as_it_is(tmp_path, 
         assert comb[1] < 0.4 * comb[0]  # the patch, of two levels in turn, has one
     with open_video(path, interlaced="deinterlace", first=4, last=8) as source:
         part = list(source)
+        assert [note for note in source.notes if "5 frames" in note], "of the part alone"
     assert [frame.index for frame in part] == [4, 5, 6, 7, 8]
     assert all(one.rgb.equal(made[one.index].rgb) for one in part[1:])
 
@@ -143,7 +144,7 @@ def test_a_deinterlacer_keeps_what_samples_mean(pixels):
 def test_the_command_refuses_and_deinterlaces(tmp_path, capsys):
     path = footage.write_footage(tmp_path / "clip.mp4", interlaced=True)
     command = [str(path), "-o", str(tmp_path / "out.mov"), *QUICK]
-    assert main(command) == 1
+    assert main(command) == 2
     assert str(path) in capsys.readouterr().err
     assert not (tmp_path / "out.mov").exists()
     assert main([*command, "--interlaced", "deinterlace"]) == 0

@@ -261,7 +261,7 @@ def test_numbers_begin_where_they_are_asked_to(tmp_path: Path, clip: Path) -> No
 
 
 def test_a_first_number_needs_a_numbered_output(tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(clip), "-o", str(tmp_path / "out.mov"), "--start-number", "1001", *QUICK]) == 1
+    assert main([str(clip), "-o", str(tmp_path / "out.mov"), "--start-number", "1001", *QUICK]) == 2
     assert "--start-number" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([str(clip), "-o", str(tmp_path / "a.####.png"), "--start-number", "-1", *QUICK])
@@ -390,7 +390,7 @@ def test_a_pipe_with_tags_in_another_alphabet_opens(tmp_path: Path, monkeypatch:
 def test_what_pipes_cannot_do_is_refused(
     tmp_path: Path, through: int, arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["-", *(each.format(out=tmp_path / "out.mov") for each in arguments), *QUICK]) == 1
+    assert main(["-", *(each.format(out=tmp_path / "out.mov") for each in arguments), *QUICK]) == 2
     told = capsys.readouterr()
     assert says in told.err and told.out == ""
     assert not list(tmp_path.iterdir())

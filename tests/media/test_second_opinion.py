@@ -352,7 +352,7 @@ def test_alpha_of_the_input_is_told_or_used(tmp_path: Path, name: str, capsys: A
 
 def test_alpha_that_is_not_there_cannot_be_used(tmp_path: Path, capsys: Any):
     path = clips.write_clip(tmp_path / "clip.mp4")
-    assert main([str(path), "-o", str(tmp_path / "out.mov"), "--input-alpha", "core", *QUICK]) == 1
+    assert main([str(path), "-o", str(tmp_path / "out.mov"), "--input-alpha", "core", *QUICK]) == 2
     said = capsys.readouterr().err
     assert "--input-alpha" in said and str(path) in said
     assert not (tmp_path / "out.mov").exists()

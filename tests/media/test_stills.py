@@ -233,6 +233,28 @@ def test_a_cut_tiff_is_one_error_and_no_more(tmp_path, capfd):
     assert capfd.readouterr().err == ""
 
 
+def test_damaged_lzw_is_one_error_and_no_more(tmp_path, capfd):
+    """libtiff would print lines of its own."""
+    chance, failed = np.random.default_rng(2), 0
+    for options in ({"rowsperstrip": 10}, {"tile": (16, 16)}, {"planarconfig": "separate", "rowsperstrip": 10}):
+        planes = RAMP.transpose(2, 0, 1) if "planarconfig" in options else RAMP
+        tifffile.imwrite(tmp_path / "in.tif", planes, photometric="rgb", compression="lzw", **options)
+        (frame,), _ = opened(tmp_path / "in.tif")
+        assert np.array_equal(frame, RAMP)
+        with tifffile.TiffFile(tmp_path / "in.tif") as file:
+            strips = list(zip(file.pages.first.dataoffsets, file.pages.first.databytecounts, strict=True))
+        whole = (tmp_path / "in.tif").read_bytes()
+        for _ in range(20):
+            begin, count = strips[chance.integers(len(strips))]
+            place = begin + int(chance.integers(count))
+            (tmp_path / "bad.tif").write_bytes(whole[:place] + chance.bytes(1) + whole[place + 1 :])
+            try:
+                open_video(tmp_path / "bad.tif")
+            except DecodeFailed as exc:
+                failed += "bad.tif" in str(exc)
+    assert failed > 20 and capfd.readouterr().err == ""
+
+
 def test_white_is_zero_twelve_bits_and_extra_channels(tmp_path):
     tifffile.imwrite(tmp_path / "white.tif", 65535 - DEEP[..., 0], photometric="miniswhite")
     (frame,), _ = opened(tmp_path / "white.tif")

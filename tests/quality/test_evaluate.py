@@ -207,8 +207,8 @@ def test_a_name_that_is_no_text_loses_nothing(pair: tuple[str, str], tmp_path: P
 def test_outputs_need_their_suffix(pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for option, ending in (("--html", ".html"), ("--json", ".json")):
         for wrong in ("-", str(tmp_path / "page.mov"), str(tmp_path / "page")):
-            assert ending in refused(capsys, *pair, option, wrong)
-    assert "--source" in refused(capsys, *pair, "--source", pair[0], "--json", str(tmp_path / "a.json"))
+            assert ending in refused(capsys, *pair, option, wrong, code=2)
+    assert "--source" in refused(capsys, *pair, "--source", pair[0], "--json", str(tmp_path / "a.json"), code=2)
     assert not list(tmp_path.iterdir())
 
 
@@ -242,9 +242,9 @@ def test_an_opaque_clip_is_noticed(pair: tuple[str, str], tmp_path: Path, capsys
         assert (opaque in capsys.readouterr().err) is noticed
 
 
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The error and its hint; the command exits with 1."""
-    assert main(["evaluate", *arguments]) == 1
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 1) -> str:
+    """The error and its hint; the command exits with 1, or 2 after wrong usage."""
+    assert main(["evaluate", *arguments]) == code
     said = capsys.readouterr().err.strip().splitlines()
     assert said[-2].startswith("streammatte: error: ")
     assert said[-1].startswith("  hint: ")
@@ -269,7 +269,7 @@ def test_clips_that_cannot_be_compared_are_refused(
         ([pred, truth, "--foreground", footage], "--foreground"),
         ([str(tmp_path / "none.mov"), truth], "none.mov"),
     ):
-        assert said in refused(capsys, *given, *outputs)
+        assert said in refused(capsys, *given, *outputs, code=2 if "--foreground" in given else 1)
     assert set(tmp_path.iterdir()) == before, "nothing is left behind"
 
 
@@ -288,10 +288,10 @@ def test_outputs_are_never_written_over_what_matters(
     refused(capsys, *pair, "--json", str(old))
     assert old.read_text() == "mine"
     truth = str(write(tmp_path / "truth.mov", truths(2)))
-    assert truth in refused(capsys, pair[0], truth, "--html", truth, "--overwrite")
+    assert truth in refused(capsys, pair[0], truth, "--html", truth, "--overwrite", code=2)
     (tmp_path / "a.json").symlink_to(tmp_path / "a.html")
     same = ("--json", str(tmp_path / "a.json"), "--html", str(tmp_path / "a.html"), "--overwrite")
-    refused(capsys, *pair, *same)
+    refused(capsys, *pair, *same, code=2)
     refused(capsys, *pair, "--json", str(tmp_path / "none" / "a.json"))
     assert main(["evaluate", *pair, "--json", str(old), "--overwrite", "--quiet"]) == 0
     assert json.loads(old.read_text())["frames"] == FRAMES

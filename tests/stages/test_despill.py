@@ -84,6 +84,6 @@ def test_what_is_no_screen_is_refused(tmp_path: Path, capsys: pytest.CaptureFixt
     still = tmp_path / "still.png"
     cv2.imwrite(str(still), np.full((48, 64, 3), 90, np.uint8))
     for color in ("grey", "grean", "#12"):
-        assert main([str(still), "-o", str(tmp_path / "out.png"), "--despill", color]) == 1
+        assert main([str(still), "-o", str(tmp_path / "out.png"), "--despill", color]) == 2
         error, hint = capsys.readouterr().err.splitlines()
         assert color in error and hint.startswith("  hint: ")

@@ -184,7 +184,7 @@ def test_what_is_not_in_step_is_refused(clip: Path, tmp_path: Path, capsys: pyte
     )
     assert "bad.mkv" in said(damaged)
     matte = write_grey(tmp_path / "own.mkv", [0] * 12)
-    assert main([str(clip), "-o", str(matte), "--core-matte", f"invert:{matte}", "--overwrite", *QUICK]) == 1
+    assert main([str(clip), "-o", str(matte), "--core-matte", f"invert:{matte}", "--overwrite", *QUICK]) == 2
     assert str(matte) in capsys.readouterr().err
 
 

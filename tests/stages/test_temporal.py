@@ -25,7 +25,7 @@ from streammatte.motion import SLACK, Link, Motion, Picture, View, relit, same_s
 from streammatte.pipeline import matte
 from streammatte.quality.metrics import dtssd, grad, mad
 from streammatte.stages import TemporalSmoother, TransparencyRefiner
-from streammatte.stages.linking import Linker, picture_of
+from streammatte.stages.motion_links import Linker, picture_of
 from streammatte.stages.temporal import heard, middle
 from training.clips import NAMES, make_clip
 from training.flicker import flickering
@@ -406,7 +406,7 @@ def test_a_lookahead_that_cannot_be_is_refused(tmp_path: Path, capsys: pytest.Ca
     given = write_clip(tmp_path / "clip.mp4", pts=even_pts(3))
     for smooth, lookahead in (("medium", "9"), ("low", "5"), ("off", "0")):
         asked = ["--smooth", smooth, "--lookahead", lookahead]
-        assert main([str(given), "-o", str(tmp_path / "out.mov"), *asked]) == 1
+        assert main([str(given), "-o", str(tmp_path / "out.mov"), *asked]) == 2
         error = capsys.readouterr().err.splitlines()[0]
         assert "--lookahead" in error
     assert not (tmp_path / "out.mov").exists()

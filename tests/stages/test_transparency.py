@@ -20,9 +20,9 @@ from streammatte.errors import InputError, OutOfMemory
 from streammatte.frame import Cutout, Frame
 from streammatte.motion import Motion
 from streammatte.quality.metrics import dtssd
-from streammatte.stages.linking import Linker
+from streammatte.stages.motion_links import Linker
+from streammatte.stages.transparent.blending import joined
 from streammatte.stages.transparent.carrying import Crop, Step, step
-from streammatte.stages.transparent.joining import joined
 from streammatte.stages.transparent.refiner import TransparencyRefiner
 from streammatte.stages.transparent.regions import BoxRegion, Finder, checked_box
 from training.flicker import solid_or_nothing

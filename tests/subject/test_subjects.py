@@ -218,7 +218,7 @@ def test_the_command_follows_a_box_and_a_file_of_prompts(tmp_path: Path, capsys:
     (tmp_path / "shot.json").write_text(
         json.dumps({"version": 1, "prompts": [{"subject": "anna", "box": [140, 10, 520, 360], "time": 2}]})
     )
-    usual = ["--model", "birefnet-nano", "--size", "96x96", "--device", "cpu", "--offline", "--out", "3", "--json"]
+    usual = ["--model", "birefnet-nano", "--device", "cpu", "--offline", "--out", "3", "--json"]
     clip, matte = str(SAMPLES / "talking.mp4"), str(tmp_path / "matte.mkv")
     assert main([clip, "--matte", matte, *usual, "--subject", "box 140,10,520,360"]) == 0
     assert json.loads(capsys.readouterr().out)["frames"] == 4

@@ -137,7 +137,7 @@ def test_a_closed_terminal_ends_a_run_unless_under_nohup(under_nohup: bool) -> N
 
 def test_cut_outs_are_put_over_backgrounds(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "mine.safetensors"
-    assert train(made, out, "--steps", "1", pairs="cutouts") == 1
+    assert train(made, out, "--steps", "1", pairs="cutouts") == 2
     assert "--backgrounds" in capsys.readouterr().err
     behind = ["--backgrounds", str(made / "backgrounds")]
     assert train(made, out, "--steps", "1", "--holdout", "0", *behind, pairs="cutouts") == 0
@@ -205,46 +205,46 @@ def nothing(work: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "arguments", "naming"),
+    ("spoil", "arguments", "naming", "code"),
     [
-        (no_images, [], "pairs/images"),
-        (empty, [], "work/pairs"),
-        (unpaired, [], "for 3.jpg"),
-        (without_picture, [], "for 4.png"),
-        (twice, [], "3.jpg and 3.png"),
-        (of_another_size, [], "3.png is 90×72"),
-        (unreadable, [], "3.jpg"),
-        (no_bytes, [], "3.jpg"),
-        (nothing_in_it, [], "3.png"),
-        (ones, [], "255"),
-        (coloured, [], "3.png"),
-        (flat, [], "--backgrounds"),
-        (flat, ["--backgrounds", "{work}/backgrounds"], "0.jpg"),
-        (nothing, ["--backgrounds", "{work}/backgrounds"], "--backgrounds"),
-        (shutil.rmtree, [], "work/pairs"),
-        (nothing, ["--from", "birefnet-lit"], "birefnet-lite"),
-        (nothing, ["--from", "none.safetensors"], "none.safetensors"),
-        (nothing, ["--from", "birefnet-lite", "--offline"], "birefnet-lite"),
-        (nothing, ["--size", "100x64"], "100×64"),
-        (nothing, ["--device", "cuda:7"], "cuda:7"),
-        (nothing, ["-o", "{work}/mine.pth"], "mine.safetensors"),
-        (nothing, ["-o", ""], ".safetensors"),
-        (nothing, ["-o", "{work}/" + 240 * "x" + ".safetensors"], "bytes"),
-        (nothing, ["-o", "{work}/nowhere/mine.safetensors"], "nowhere"),
-        (nothing, ["-o", "{work}/tiny.safetensors"], "tiny.safetensors"),
-        (nothing, ["-o", "{work}/there.safetensors"], "--overwrite"),
-        (nothing, ["--resume"], "mine.safetensors.state"),
-        (nothing, ["--rate", "1e30", "--steps", "5"], "--rate"),
+        (no_images, [], "pairs/images", 1),
+        (empty, [], "work/pairs", 1),
+        (unpaired, [], "for 3.jpg", 1),
+        (without_picture, [], "for 4.png", 1),
+        (twice, [], "3.jpg and 3.png", 1),
+        (of_another_size, [], "3.png is 90×72", 1),
+        (unreadable, [], "3.jpg", 1),
+        (no_bytes, [], "3.jpg", 1),
+        (nothing_in_it, [], "3.png", 1),
+        (ones, [], "255", 1),
+        (coloured, [], "3.png", 1),
+        (flat, [], "--backgrounds", 2),
+        (flat, ["--backgrounds", "{work}/backgrounds"], "0.jpg", 1),
+        (nothing, ["--backgrounds", "{work}/backgrounds"], "--backgrounds", 2),
+        (shutil.rmtree, [], "work/pairs", 1),
+        (nothing, ["--from", "birefnet-lit"], "birefnet-lite", 2),
+        (nothing, ["--from", "none.safetensors"], "none.safetensors", 1),
+        (nothing, ["--from", "birefnet-lite", "--offline"], "birefnet-lite", 1),
+        (nothing, ["--size", "100x64"], "100×64", 2),
+        (nothing, ["--device", "cuda:7"], "cuda:7", 1),
+        (nothing, ["-o", "{work}/mine.pth"], "mine.safetensors", 2),
+        (nothing, ["-o", ""], ".safetensors", 2),
+        (nothing, ["-o", "{work}/" + 240 * "x" + ".safetensors"], "bytes", 1),
+        (nothing, ["-o", "{work}/nowhere/mine.safetensors"], "nowhere", 1),
+        (nothing, ["-o", "{work}/tiny.safetensors"], "tiny.safetensors", 2),
+        (nothing, ["-o", "{work}/there.safetensors"], "--overwrite", 1),
+        (nothing, ["--resume"], "mine.safetensors.state", 2),
+        (nothing, ["--rate", "1e30", "--steps", "5"], "--rate", 1),
     ],
 )
 def test_what_cannot_be_done_is_refused(
-    spoil: object, arguments: list[str], naming: str, work: Path, capsys: pytest.CaptureFixture[str]
+    spoil: object, arguments: list[str], naming: str, code: int, work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (work / "there.safetensors").write_text("kept")
     spoil(work if spoil is not shutil.rmtree else work / "pairs")  # type: ignore[operator]
     before = sorted(work.iterdir())
     given = [argument.format(work=work) for argument in arguments]
-    assert train(work, work / "mine.safetensors", *unless(given, ["--steps", "1"]), *given) == 1
+    assert train(work, work / "mine.safetensors", *unless(given, ["--steps", "1"]), *given) == code
     said = capsys.readouterr().err
     assert naming in said
     assert "error:" in said and "hint:" in said and "Traceback" not in said

@@ -127,7 +127,7 @@ class Reading:
         """The frames; interlaced ones are counted."""
         span = self._manner.span
         for frame in frames:
-            if frame.interlaced_frame and (span is None or frame.pts is None or frame.pts >= span.begin):
+            if frame.interlaced_frame and (span is None or span.begin <= (frame.pts or 0) <= span.last):
                 if not self._interlaced:
                     self._first_interlaced = frame.pts or 0
                 self._interlaced += 1

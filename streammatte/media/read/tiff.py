@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
@@ -25,7 +26,8 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())  # damage is rai
 
 _COLORS = {0: 1, 1: 1, 2: 3, 5: 4}  # photometric: channels; white-is-zero and black-is-zero grey, RGB, CMYK
 _ASSOCIATED, _UNASSOCIATED = 1, 2  # ExtraSamples
-_DEFLATE = (8, 32946)  # Compression: Adobe's number and the older one
+_LZW, _DEFLATE = 5, (8, 32946)  # Compression: Adobe's number of deflate and the older one
+_YCBCR = 6  # PhotometricInterpretation
 _SEPARATE = 2  # PlanarConfiguration: one plane a channel
 _DNG_VERSION, _ICC, _ORIENTATION = 50706, 34675, 274
 
@@ -80,17 +82,30 @@ def _refuse_cut(path: Path, page: tifffile.TiffPage) -> None:
     size = path.stat().st_size
     if any(begin + count > size for begin, count in zip(page.dataoffsets, page.databytecounts, strict=False)):
         raise DecodeFailed(f"{path} cannot be decoded: it ends early", hint="it is cut or damaged; fetch it again")
-    if page.compression not in _DEFLATE or page.dtype is None:
+    if page.compression not in (*_DEFLATE, _LZW) or page.dtype is None:
         return
-    most = math.prod(page.chunks) * page.dtype.itemsize  # what libtiff reads, which leaves out the checksum
     with path.open("rb") as file:
-        for begin, count in zip(page.dataoffsets, page.databytecounts, strict=False):
+        for place, (begin, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=False)):
             file.seek(begin)
+            data, most = file.read(count), _length(page, place)
             try:
-                zlib.decompressobj().decompress(file.read(count), most)
-            except zlib.error as exc:
+                if page.compression != _LZW:
+                    zlib.decompressobj().decompress(data, most)  # what libtiff reads, which leaves out the checksum
+                elif data[:1] != b"\0":  # which begins an older kind, known to libtiff alone
+                    short = len(imagecodecs.lzw_decode(data, out=most)) < most
+                    if short and page.photometric != _YCBCR:  # whose chroma may be subsampled
+                        raise ValueError("it ends early")
+            except (zlib.error, ValueError, RuntimeError) as exc:
                 hint = "it is cut or damaged; fetch it again"
                 raise DecodeFailed(f"{path} cannot be decoded: {exc}", hint=hint) from exc
+
+
+def _length(page: tifffile.TiffPage, place: int) -> int:
+    """Bytes of a strip or tile, unpacked; the last strip of a plane is shorter."""
+    rows = full = page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
+    if not page.is_tiled:
+        rows = min(full, page.imagelength - place % -(-page.imagelength // full) * full)
+    return int(rows * -(-math.prod(page.chunks) // full * page.bitspersample // 8))
 
 
 def _refuse_raw(path: Path, page: tifffile.TiffPage) -> None:

@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 from torch import Tensor
 
 from streammatte.color.screen import transfer_for, view_of
-from streammatte.errors import InputError
+from streammatte.errors import InputError, refusing
 from streammatte.frame import Cutout, Footage, Frame, StreamInfo
 from streammatte.media.lengths import Lengths
 from streammatte.media.read.file_source import FileSource
@@ -23,6 +23,7 @@ from streammatte.options import Reading
 T = TypeVar("T")
 
 
+@refusing()
 def opened(reading: Reading) -> Video:
     """Footage as the options ask for it. Raises what :func:`~streammatte.media.open_video` raises."""
     source = open_video(

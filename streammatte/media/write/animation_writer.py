@@ -12,7 +12,7 @@ from streammatte.frame import Cutout, StreamInfo
 from streammatte.media.write.animation_formats import Animation
 from streammatte.media.write.composing import Contents
 from streammatte.media.write.output import write_failed
-from streammatte.media.write.part import Part
+from streammatte.media.write.partial_output import Part
 from streammatte.media.write.picture_writer import PictureEncoder
 
 _LARGEST_FILE = 0xFFFFFFFE  # bytes: WebP's header counts them in 32 bits

@@ -14,7 +14,7 @@ import numpy as np
 from streammatte.media.containers import indexed_packets, only, open_container
 from streammatte.media.read.damage import LONGEST_GAP
 from streammatte.media.read.span import can_be_sought
-from streammatte.media.write.lane import Lane, carry_tags
+from streammatte.media.write.muxing import Lane, carry_tags
 
 Span = tuple[Fraction, Fraction | None] | None  # begin and end, in seconds; see StreamInfo.span
 

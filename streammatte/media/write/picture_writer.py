@@ -13,7 +13,7 @@ from streammatte.frame import Cutout
 from streammatte.media.read.numbered import NumberedName
 from streammatte.media.write.composing import Contents
 from streammatte.media.write.output import publish, write_failed
-from streammatte.media.write.part import Part
+from streammatte.media.write.partial_output import Part
 
 
 class PictureEncoder(Protocol):

@@ -9,7 +9,7 @@ from typing import Any
 import av
 
 from streammatte.media.containers import only, open_container
-from streammatte.media.write.lane import Lane, carry_tags
+from streammatte.media.write.muxing import Lane, carry_tags
 
 _TAKEN = {"mov": "mov_text", "mp4": "mov_text", "webm": "webvtt"}
 # FFmpeg ends a timed text whose track seems to lag behind another, comparing ticks of different clocks; and it aborts

@@ -25,7 +25,7 @@ from streammatte.media.write.composing import Contents, IntegerPictures
 from streammatte.media.write.encoding import Encoding
 from streammatte.media.write.output import write_failed
 from streammatte.media.write.painting import CutoutPainter
-from streammatte.media.write.part import Part
+from streammatte.media.write.partial_output import Part
 from streammatte.media.write.subtitles import SubtitleTrack, open_subtitles
 
 # A first pts later than this is an arbitrary clock (a broadcast, a camera's uptime), not a delay that was meant.

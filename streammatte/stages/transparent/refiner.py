@@ -19,11 +19,11 @@ import torch
 from streammatte.errors import ModelError
 from streammatte.frame import Cutout
 from streammatte.motion import Motion, Plane
-from streammatte.stages.linking import Linker
 from streammatte.stages.mattes import Guide
+from streammatte.stages.motion_links import Linker
 from streammatte.stages.tiles import scaled
+from streammatte.stages.transparent.blending import joined
 from streammatte.stages.transparent.carrying import WAYS, Crop, Mask, Side, carried, foretold
-from streammatte.stages.transparent.joining import joined
 from streammatte.stages.transparent.keyframes import Key, KeyframeModel, Seen
 from streammatte.stages.transparent.regions import Box, BoxRegion, Finder, checked_box, resized
 

@@ -62,7 +62,8 @@ class Transparency:
         remember: Callable[[KeyframeModel], KeyframeModel] = lambda model: model,
     ) -> None:
         from streammatte.models.table import check
-        from streammatte.stages import SURE_OF_ITSELF, TransparencyRefiner
+        from streammatte.stages.order import SURE_OF_ITSELF
+        from streammatte.stages.transparent.refiner import TransparencyRefiner
 
         asked = options.transparency
         check(asked.sdmatte, "sdmatte")
