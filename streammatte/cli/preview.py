@@ -12,14 +12,23 @@ from streammatte.options import Edges, Matting, Network, Options, Reading, Trans
 from streammatte.options.field import like, option
 
 
+def mark(given: str) -> str:
+    """What follows the @. Raises ``ValueError`` without one."""
+    if not given.startswith("@") or len(given) < 2:
+        raise ValueError(f"expected a frame such as @12, @3s or @01:00:00:00, got {given!r}")
+    return given[1:]
+
+
 @dataclass(frozen=True, slots=True)
 class PreviewOptions:
     marks: tuple[str, ...] = option(
         (),
         "@MARK",
+        parse=mark,
+        example="@12",
         section="preview",
         common=True,
-        help="frames to show: a frame number, a time or timecode (default: @0)",
+        help="frames to show: a number, a time or timecode (default: the first)",
     )
     sheet: str | None = option(
         None, "-o, --output SHEET.png", example="preview.png", common=True, help="write them as one picture"
@@ -89,8 +98,7 @@ def main(arguments: Sequence[str]) -> int:
             picture = writing.enter_context(open_text(asked.sheet, (".png",), overwrite=asked.overwrite))
         if asked.html is not None:
             page = writing.enter_context(open_text(asked.html, ENDINGS, overwrite=asked.overwrite))
-        marks = [mark.removeprefix("@") for mark in asked.marks]
-        rows = preview(options, marks, names[0], RunDisplay(shown))
+        rows = preview(options, asked.marks, names[0], RunDisplay(shown))
         if picture is not None:
             picture.write(sheet(rows))
         if page is not None:

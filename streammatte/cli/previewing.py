@@ -10,8 +10,9 @@ import numpy as np
 
 from streammatte.cache import Remembered
 from streammatte.errors import InputError, refusing
+from streammatte.media.addresses import PIPE
 from streammatte.options import Options
-from streammatte.refusals import check_source, screen_of
+from streammatte.refusals import check_source, check_whom, screen_of
 from streammatte.run import Display, cache_beside, chain_of, model_of, offline_for
 from streammatte.subject.contracts import Tracked
 from streammatte.subject.following import Followed, follow
@@ -37,6 +38,9 @@ def preview(options: Options, marks: Sequence[str], beside: str, display: Displa
     from streammatte.media.read.video import opened
     from streammatte.quality.sheet import shown
 
+    check_whom(options)
+    if options.reading.input == PIPE:
+        raise InputError("preview needs a file: a pipe can be read only once", hint="save the input first")
     with opened(options.reading) as source, ExitStack() as caching:
         with refusing():
             check_source(options, source)

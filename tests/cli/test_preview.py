@@ -123,7 +123,7 @@ def test_prompts_are_drawn_where_they_are() -> None:
     assert (tinted[:, :30] == 128).all() and (tinted[:, -30:, 1] < 128).all()
 
 
-@pytest.mark.parametrize("mark", ["@99", "@x", "@-1"])
+@pytest.mark.parametrize("mark", ["@99", "@x", "@-1", "@", "12"])
 def test_a_mark_that_is_not_in_the_clip(clip: tuple[Path, Mattes], tmp_path: Path, model: RedModel, mark: str) -> None:
     code = 0
     try:
@@ -137,6 +137,7 @@ def test_refusals_come_before_the_work(clip: tuple[Path, Mattes], tmp_path: Path
     path = str(clip[0])
     with pytest.raises(SystemExit):
         main(["preview", path])
+    assert main(["preview", "-", "-o", str(tmp_path / "p.png")]) in (1, 2)
     for more in (["-o", str(tmp_path / "p.jpg")], ["-o", str(tmp_path / "none/p.png")], ["-o", path]):
         assert main(["preview", path, *more]) in (1, 2)
     (tmp_path / "there.png").touch()
