@@ -13,10 +13,10 @@ from streammatte.options.field import like, option
 
 
 def mark(given: str) -> str:
-    """What follows the @. Raises ``ValueError`` without one."""
+    """Unchanged. Raises ``ValueError`` if it does not begin with @."""
     if not given.startswith("@") or len(given) < 2:
         raise ValueError(f"expected a frame such as @12, @3s or @01:00:00:00, got {given!r}")
-    return given[1:]
+    return given
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,8 @@ def main(arguments: Sequence[str]) -> int:
             picture = writing.enter_context(open_text(asked.sheet, (".png",), overwrite=asked.overwrite))
         if asked.html is not None:
             page = writing.enter_context(open_text(asked.html, ENDINGS, overwrite=asked.overwrite))
-        rows = preview(options, asked.marks, names[0], RunDisplay(shown))
+        marks = [each.removeprefix("@") for each in asked.marks]
+        rows = preview(options, marks, names[0], RunDisplay(shown))
         if picture is not None:
             picture.write(sheet(rows))
         if page is not None:
