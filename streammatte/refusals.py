@@ -59,7 +59,11 @@ def check_source(options: Options, source: Footage) -> None:
 
         checked_box(transparency.transparent, source.info.width, source.info.height)
     if asked := options.whom.asked():
+        from streammatte.models.table import check as check_checkpoint
         from streammatte.subject.prompts import resolved
+
+        if options.whom.tracker not in ("auto", "sam2", "flow"):
+            check_checkpoint(options.whom.tracker, "sam2")
 
         resolved(asked, source, reading.mark_in)
     for target in options.writing.files:

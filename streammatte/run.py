@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of
 from streammatte.errors import refusing
 from streammatte.frame import Cutout, Footage, Model, StreamInfo, Writer
+from streammatte.models.table import BUNDLED
 from streammatte.options import Options
 from streammatte.refusals import check, check_source, screen_of
 from streammatte.stages.transparent.sdmatte_on_demand import Refiners, Transparency, sdmatte_identity
-from streammatte.subject.following import follow
+from streammatte.subject.following import Course, follow
 from streammatte.summary import (
     STAGES,
     Clock,
@@ -23,6 +24,7 @@ from streammatte.summary import (
     report_of,
     tell_of_input,
     tell_of_outputs,
+    tell_of_subjects,
     timings_of,
 )
 
@@ -85,9 +87,18 @@ def run(
         ]
         guides = {name: guides_of(options, source, display.notice, writing) for name in names}  # each is read once
         model = model or model_of(options, display)
-        cache = opened_cache(options, source, model, targets, display, caching)
+        cache = cache_beside(options, source, model, [target.path for target in targets], display, caching)
         network = Remembered(model, cache)
-        followed = follow(options, source, network, model.size, cache, display)
+        followed = follow(
+            options,
+            source,
+            network,
+            model.size,
+            cache,
+            display,
+            device=str(model.device),
+            offline=offline_for(options, model),
+        )
         summary = Summary(options.reading.input, model.name, str(model.device), model.precision, model.size)
 
         turns = []
@@ -105,7 +116,11 @@ def run(
         _tell_of_turns(summary, options, source, turns)
         summary.mattes_read += network.read
         summary.mattes_computed += network.computed
-        summary.notes += [] if followed is None else followed.notes()
+        if followed is not None:
+            summary.notes += followed.notes()
+            for turn in turns:
+                turn.courses = followed.courses(turn.subject, join=options.whom.join)
+                tell_of_subjects(summary, turn.courses)
         tell_of_outputs(summary, options, targets, writers)
         _write_texts(texts, summary, options, source, targets, writers, turns)
         with uninterrupted():  # the outputs are complete; what is left is renaming
@@ -122,6 +137,7 @@ class Turn:
     watchers: _Watchers
     writers: list[Writer]
     findings: Findings | None = None
+    courses: Sequence[Course] = ()
 
 
 def _written(turn: Turn, made: Generator[Cutout], display: Display) -> int:
@@ -182,25 +198,30 @@ def model_of(options: Options, display: Display) -> BiRefNetModel:
     )
 
 
-def opened_cache(
+def offline_for(options: Options, model: BiRefNetModel) -> bool:
+    """Whether to fetch nothing: so wished, or the hub was not reached for the model."""
+    return options.network.offline or (options.network.model == "auto" and model.name == BUNDLED)
+
+
+def cache_beside(
     options: Options,
     source: Footage,
     model: BiRefNetModel,
-    targets: Sequence[Target],
+    outputs: Sequence[str],
     display: Display,
     caching: ExitStack,
 ) -> MatteCache | None:
-    """The cache, opened; a single picture has none."""
+    """The cache beside these files, opened; a single picture has none."""
     from streammatte.media.addresses import PIPE
     from streammatte.media.remote import place_of
     from streammatte.media.write.upload import kept_at
 
     if source.info.frame_count == 1:
         return None
-    cache = cache_of(options, model, [target.path for target in targets], notice=display.notice)
+    cache = cache_of(options, model, outputs, notice=display.notice)
     if cache is None:
         return None
-    beside = next(place_of(target.path).parent for target in targets if target.path != PIPE)
+    beside = next(place_of(output).parent for output in outputs if output != PIPE)
     caching.enter_context(kept_at(beside / cache.visible.name, cache.visible, display.notice))
     caching.enter_context(cache)
     if cache.left:
@@ -370,7 +391,7 @@ def _write_texts(
     for turn in turns:
         page = texts.get(f"report {turn.subject}")
         if page is not None and turn.watchers.observer is not None and turn.findings is not None:
-            page.write(report_of(summary, options, turn.watchers.observer, turn.findings))
+            page.write(report_of(summary, options, turn.watchers.observer, turn.findings, turn.courses))
             summary.outputs.append({"path": str(page.path), "description": "report", "alpha": None})
     if (note := texts.get("note")) is not None:
         write_note(note, summary, options, source, targets, writers)

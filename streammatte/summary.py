@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from streammatte.frame import Cutout, Footage, Frame, Model, Stage, Writer
 from streammatte.media.addresses import PIPE, without_secrets
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from streammatte.media.write.delivery import Target
     from streammatte.options import Options
     from streammatte.quality.observer import Findings, Observer
+    from streammatte.subject.following import Course
 
 T = TypeVar("T")
 
@@ -55,6 +56,8 @@ class Summary:
         input_transfer: The transfer function undone for the network; ``None`` if none was.
         keyframes, keyframe_seconds: Indices of the frames that SDMatte matted, and the time spent on them.
         mattes: Path, kind and damage of each guide matte.
+        subjects: For each named subject its frames with prompts, the stretches (first and last frame) where it is lost,
+            and the frames that most want a correction.
         notes: Further lines on the input.
         doubt: Why the mattes look implausible and what to try, in a line; ``None`` if they look plausible.
         findings: The scores; ``None`` unless a report or a limit asked for them.
@@ -79,6 +82,7 @@ class Summary:
     keyframes: list[int] = field(default_factory=list)
     keyframe_seconds: float = 0.0
     mattes: list[dict[str, str | None]] = field(default_factory=list)
+    subjects: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     doubt: str | None = None
     findings: Findings | None = None
@@ -136,7 +140,17 @@ def tell_of_outputs(summary: Summary, options: Options, targets: Sequence[Target
         summary.outputs.append({"path": str(path), "description": writer.description, "alpha": alpha})
 
 
-def report_of(summary: Summary, options: Options, observer: Observer, findings: Findings) -> str:
+def tell_of_subjects(summary: Summary, courses: Iterable[Course]) -> None:
+    """Note where the tracker was sure of whom."""
+    for course in courses:
+        lost = [[stretch.start, stretch.stop - 1] for stretch in course.lost]
+        known: dict[str, list[Any]] = {"prompts": course.prompted, "lost": lost, "doubtful": course.doubtful}
+        summary.subjects[course.subject] = known
+
+
+def report_of(
+    summary: Summary, options: Options, observer: Observer, findings: Findings, courses: Sequence[Course] = ()
+) -> str:
     """The run's report, as HTML."""
     from streammatte.options.field import options_of
     from streammatte.options.values import written
@@ -163,6 +177,7 @@ def report_of(summary: Summary, options: Options, observer: Observer, findings: 
         options={fields[name].shown: written(value) for name, value in options.changed().items()},
         limits=dict(options.reporting.limits),
         warnings=[*summary.crossed, *([summary.doubt] if summary.doubt else [])],
+        courses=courses,
     )
 
 

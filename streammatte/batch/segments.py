@@ -26,7 +26,7 @@ from streammatte.media.read.numbered import NumberedName
 from streammatte.media.read.signature import signature
 from streammatte.options import Options
 from streammatte.refusals import check, check_source
-from streammatte.run import Display, model_of, opened_cache, run, texts_of, write_note
+from streammatte.run import Display, cache_beside, model_of, run, texts_of, write_note
 from streammatte.summary import Clock, Summary
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def run_in_segments(options: Options, display: Display, engine: Engine | None = 
         display.started(info, model)
         numbered = number if NumberedName.parse(options.reading.input) is not None else 0
         segments = plan(options, frames_of(options, source, numbered), numbered, model.size)
-        cache = opened_cache(options, source, model, targets, display, computing)
+        cache = cache_beside(options, source, model, [target.path for target in targets], display, computing)
         kept = computing.enter_context(Kept(targets[0], _key(options, model, segments)))
         work = SegmentWork(_settled(options, model), info, begin, numbered, kept.folder)
         engine = engine or engine_for(options, model)

@@ -143,7 +143,8 @@ def _packages() -> Iterator[Check]:
         try:
             yield Check(name, True, importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:
-            yield Check(name, False, "not installed", f"no transparent objects (--sdmatte): pip install {wanted}")
+            lacks = "no transparent objects (--sdmatte)" + " and no SAM 2 (--tracker)" * (name == "transformers")
+            yield Check(name, False, "not installed", f"{lacks}: pip install {wanted}")
 
 
 def _torch() -> Iterator[Check]:

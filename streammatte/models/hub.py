@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 from uuid import uuid4
 
 from streammatte.errors import ModelError, WeightsMismatch, WeightsMissing
-from streammatte.models.table import BUNDLED, Checkpoint, find
+from streammatte.models.table import BUNDLED, FLAGS, Checkpoint, find
 
 if TYPE_CHECKING:  # a third of a second to import, and most runs find their weights without the network
     from httpx2 import Response
@@ -54,7 +54,7 @@ def resolve(
         name: A checkpoint's name, or ``"auto"``.
         device_type: As ``torch.device.type`` has it.
         offline: Do not try the network, as with ``HF_HUB_OFFLINE``.
-        network: ``birefnet`` or ``sdmatte``: what a named checkpoint must be for.
+        network: ``birefnet``, ``sdmatte`` or ``sam2``: what a named checkpoint must be for.
         on_progress: Called with the bytes done and the total (``None`` if unknown) during a download.
         on_notice: Called with a line that the user should see before the model is used.
 
@@ -333,6 +333,6 @@ def _url(checkpoint: Checkpoint, endpoint: str) -> str:
 
 def _by_hand(checkpoint: Checkpoint) -> str:
     url = _url(checkpoint, "https://huggingface.co")
-    if checkpoint.network == "sdmatte":
-        return f"download {url} and pass it with --sdmatte FILE"
+    if checkpoint.network != "birefnet":
+        return f"download {url} and pass it with --{FLAGS[checkpoint.network]} FILE"
     return f"download {url} and pass it with --model {checkpoint.name} --weights FILE, or use --model {BUNDLED}"

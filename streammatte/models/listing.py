@@ -39,7 +39,9 @@ def list_models(console: Console, as_json: bool = False) -> None:
     console.print(table)
     console.print()
     console.print("Download one: streammatte models pull NAME")
-    console.print("Use your own: --weights FILE for a BiRefNet, --sdmatte FILE for an SDMatte")
+    console.print(
+        "Use your own: --weights FILE for a BiRefNet, --sdmatte FILE for an SDMatte, --tracker FILE for a SAM 2"
+    )
 
 
 def pull(name: str, console: Console) -> Path:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from streammatte.errors import ModelError, WeightsMissing
+from streammatte.errors import ModelError
 from streammatte.frame import Frame
 from streammatte.models.device import (
     PRECISIONS,
@@ -25,7 +25,7 @@ from streammatte.models.device import (
     stop_at_a_layer,
 )
 from streammatte.models.hub import resolve
-from streammatte.models.table import CHECKPOINTS, find
+from streammatte.models.table import CHECKPOINTS
 
 if TYPE_CHECKING:
     from streammatte.models.nets.sdmatte import SDMatte
@@ -134,18 +134,6 @@ def crop_around(region: Tensor) -> Crop:
     top, bottom = _span(rows[0], rows[-1] + 1, side, height)
     left, right = _span(columns[0], columns[-1] + 1, side, width)
     return Crop(top, bottom, left, right)
-
-
-def check_refiner(name: str) -> None:
-    """Refuse what ``load_refiner`` could not load: neither a known checkpoint nor a file or folder that is there."""
-    path = Path(name)
-    if path.exists() and name not in (each.name for each in CHECKPOINTS):
-        return
-    if path.suffix in (".safetensors", ".pth") or len(path.parts) > 1:
-        raise WeightsMissing(
-            f"no such checkpoint: {name}", hint="check the path; `streammatte models` lists names, such as sdmatte"
-        )
-    find(name, "sdmatte")
 
 
 def load_refiner(

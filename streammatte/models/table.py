@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from streammatte.errors import ModelError, refusing
+from streammatte.errors import ModelError, WeightsMissing, refusing
 
 BUNDLED = "birefnet-nano"
 NANO_SIZE = (320, 320)  # one step above the 288 the bundled checkpoint was trained at, where it scores best
@@ -14,6 +15,13 @@ NANO_SIZE = (320, 320)  # one step above the 288 the bundled checkpoint was trai
 # SDMatte's authors publish code and weights as MIT. The weights started as Stable Diffusion 2's, whose licence allows
 # commercial use, forbids some uses, and requires derived weights to forbid them too.
 _MIT_FROM_SD2 = "MIT, OpenRAIL++-M"
+
+FLAGS = {"birefnet": "model", "sdmatte": "sdmatte", "sam2": "tracker"}
+DOES = {
+    "birefnet": "mattes whole frames; it neither mattes transparent objects nor follows subjects",
+    "sdmatte": "mattes only transparent objects, beside another model",
+    "sam2": "follows subjects, and mattes nothing itself",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +39,7 @@ class Checkpoint:
         size: (height, width) in pixels that the network was trained at and frames are resized to.
         licence: Of the weights, as their publisher states it.
         network: ``birefnet`` mattes whole frames (``--model``); ``sdmatte`` mattes transparent objects in frames that
-            another network has matted (``--sdmatte``).
+            another network has matted (``--sdmatte``); ``sam2`` follows subjects (``--tracker``).
     """
 
     name: str
@@ -43,7 +51,7 @@ class Checkpoint:
     sha256: str | None = None
     size: tuple[int, int] = (1024, 1024)
     licence: str = "MIT"
-    network: Literal["birefnet", "sdmatte"] = "birefnet"
+    network: Literal["birefnet", "sdmatte", "sam2"] = "birefnet"
 
     @property
     def commercial(self) -> bool:
@@ -71,17 +79,31 @@ def find(name: str, network: str | None = None) -> Checkpoint:
         close = difflib.get_close_matches(name.lower(), found, n=3, cutoff=0.5)
         meant = f"did you mean {', '.join(close[:-1])}{' or ' * (len(close) > 1)}{close[-1]}? " if close else ""
         raise ModelError(f"unknown model: {name}", hint=f"{meant}`streammatte models` lists all of them")
-    if network in (None, found[name].network):
-        return found[name]
-    if network == "birefnet":
-        raise ModelError(
-            f"{name} mattes only transparent objects, not whole frames",
-            hint=f"use it beside another model: --sdmatte {name}",
+    checkpoint = found[name]
+    if network in (None, checkpoint.network):
+        return checkpoint
+    hint = f"use --{FLAGS[checkpoint.network]} {name}"
+    if network in ("sdmatte", "sam2"):
+        fit = ", ".join(each.name for each in CHECKPOINTS if each.network == network)
+        hint += f"; --{FLAGS[network]} takes {fit} or a file"
+    raise ModelError(f"{name} {DOES[checkpoint.network]}", hint=hint)
+
+
+def check(name: str, network: str) -> None:
+    """Refuse what is neither the name of such a network's checkpoint nor a file or folder that is there.
+
+    Raises:
+        ModelError, WeightsMissing: It is not.
+    """
+    path = Path(name)
+    if path.exists() and name not in (each.name for each in CHECKPOINTS):
+        return
+    if path.suffix in (".safetensors", ".pth") or len(path.parts) > 1:
+        example = next(each.name for each in CHECKPOINTS if each.network == network)
+        raise WeightsMissing(
+            f"no such checkpoint: {name}", hint=f"check the path; `streammatte models` lists names, such as {example}"
         )
-    raise ModelError(
-        f"{name} mattes whole frames, not transparent objects",
-        hint=f"use --model {name}; --sdmatte takes sdmatte, sdmatte-plus, sdmatte-lite or a file",
-    )
+    find(name, network)
 
 
 def available_models() -> list[str]:
@@ -230,6 +252,17 @@ CHECKPOINTS: tuple[Checkpoint, ...] = (
         file="LiteSDMatte.pth",
         licence=_MIT_FROM_SD2,
         network="sdmatte",
+    ),
+    # EdgeTAM, which is smaller, needs timm for its image encoder.
+    *(
+        Checkpoint(
+            name=f"sam2-{size}",
+            repo=f"facebook/sam2.1-hiera-{size}",
+            good_at=f"--tracker: follows a named subject; {good_at}",
+            licence="Apache-2.0",
+            network="sam2",
+        )
+        for size, good_at in (("tiny", "for a CPU"), ("small", "slower, surer"), ("large", "for a GPU"))
     ),
     Checkpoint(
         name="birefnet-nano",

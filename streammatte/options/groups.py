@@ -182,7 +182,14 @@ class Whom:
         "--join",
         help="write named subjects together, to the output's own name; without it, to out.NAME.mov each",
     )
-    tracker: Literal["auto", "flow"] = option("auto", "--tracker", help="what follows the subjects through the clip")
+    tracker: str = option(
+        "auto",
+        "--tracker NAME|FILE",
+        example="flow",
+        help="what follows the subjects: sam2, which is the surest and slow on a CPU; flow, which needs no weights; "
+        "sam2-tiny, sam2-small, sam2-large, a checkpoint, or a folder laid out as on the hub; auto: sam2 if it is here "
+        "or can be fetched",
+    )
 
     @property
     def typed(self) -> list[Prompted]:

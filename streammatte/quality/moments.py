@@ -143,8 +143,8 @@ def look_at(
         shrunk = small(alpha)
         strength = shrunk * (1 - shrunk)
     part = CloseUp.around(strength, alpha.shape)
-    colors = _on_screen(cutout.frame, cutout.frame.as_float() if cutout.foreground is None else cutout.foreground)
-    frame = part.of(_on_screen(cutout.frame, cutout.frame.as_float()))
+    colors = on_screen(cutout.frame, cutout.frame.as_float() if cutout.foreground is None else cutout.foreground)
+    frame = part.of(on_screen(cutout.frame, cutout.frame.as_float()))
     crop, light = part.of(alpha), part.of(colors) * part.of(alpha)[..., None]
     whole = {
         "frame": part.framed(thumbnail(cutout.frame), alpha.shape),
@@ -182,6 +182,6 @@ def thumbnail(frame: Frame, width: int = PICTURE_WIDTH, height: int | None = Non
     return picture
 
 
-def _on_screen(frame: Frame, rgb: Tensor) -> Alpha:
+def on_screen(frame: Frame, rgb: Tensor) -> Alpha:
     """(3, H, W) float colours in the frame's encoding → (H, W, 3) as a screen shows them."""
     return np.asarray(pixels_of(rgb if frame.view is None else frame.view(rgb)), np.float32)

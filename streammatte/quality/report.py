@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from xml.etree.ElementTree import Element
 
 from streammatte.media.lengths import Lengths
 from streammatte.quality.observer import Findings, Observer, Score
 from streammatte.quality.page import MARKED, element, heat, page, picture, plot, row, section, small, table
+from streammatte.subject.following import Course
 
 SCORES = {
     "flicker": "flicker, ‰ of the longer side",
@@ -27,6 +28,7 @@ _WORST = {
     "contamination": "Frames with most of the old background in their edge",
     "mended": "Frames that smoothing repaired most, after the repair",
 }
+MOST_NAMED = 20  # frames to correct
 SLACK = 0.1  # seconds that a stream may gain or lose: frames and packets have a length
 
 
@@ -39,6 +41,7 @@ def report_page(
     options: Mapping[str, str],
     limits: Mapping[str, float],
     warnings: Iterable[str] = (),
+    courses: Sequence[Course] = (),
 ) -> str:
     """A complete HTML document.
 
@@ -50,6 +53,7 @@ def report_page(
         options: What the user gave, by flag.
         limits: Of ``--fail-on``, by score.
         warnings: What the reader should know first.
+        courses: How sure the tracker was of the named subjects.
     """
     content = [
         *(element("p", element("strong", line)) for line in warnings),
@@ -58,6 +62,7 @@ def report_page(
         section("Limits", *_limits(findings, limits)),
         section("Frames", *(moment.element() for moment in observer.spread.kept)),
         section("Over time", *_over_time(observer, findings.cuts)),
+        *([section("Who is meant", *(part for course in courses for part in _course(course)))] if courses else []),
     ]
     for name, heading in _WORST.items():
         if observer.worst[name]:
@@ -101,6 +106,23 @@ def _over_time(observer: Observer, cuts: Iterable[int]) -> Iterable[Element]:
             marks = [moment.index for moment in observer.worst[name]]
             yield plot(caption, observer.per_frame[name], marks=marks)
     yield element("p", f"Cuts at frames: {', '.join(map(str, cuts)) or 'none'}.")
+
+
+def _course(course: Course) -> Iterable[Element]:
+    """The tracker's confidence over time, its prompts, and where another one would help."""
+    first, who = course.indices.start, course.subject or "the subject"
+    caption = f"confidence in {who}: 1 sure, 0 lost or not in the picture; dashed red lines mark frames with prompts"
+    marks = [index - first for index in course.prompted if index in course.indices]
+    yield plot(caption, course.confidences, marks=marks, keep="lowest")
+    prompted = ", ".join(map(str, course.prompted))
+    yield element("p", f"Prompts for {who} at frames: {prompted or 'none'}.")
+    for stretch in course.lost:
+        yield element("p", f"Lost {who} from frame {stretch.start} to {stretch.stop - 1}.")
+    if course.doubtful:
+        frames = ", ".join(map(str, course.doubtful[:MOST_NAMED]))
+        more = f" and {len(course.doubtful) - MOST_NAMED} more" if len(course.doubtful) > MOST_NAMED else ""
+        line = f"If {who} is in the picture there, a correction would help at frames: {frames}{more}."
+        yield element("p", element("strong", line))
 
 
 def _flicker_map(observer: Observer) -> Element:

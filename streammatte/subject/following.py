@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from streammatte.errors import InputError
+from streammatte.errors import InputError, WeightsMissing
 from streammatte.stages.order import sharpens
-from streammatte.subject.looks import Clip, ClipLooks, Network
+from streammatte.subject.looks import LONGEST, Clip, ClipLooks, Network
 from streammatte.subject.prompts import resolved
 from streammatte.subject.subject_model import SubjectModel
 from streammatte.subject.tracks import Store, Tracks, track
@@ -15,7 +16,7 @@ from streammatte.subject.tracks import Store, Tracks, track
 if TYPE_CHECKING:
     from streammatte.frame import Frame, StreamInfo
     from streammatte.options import Options
-    from streammatte.subject.contracts import Looks, Tracker
+    from streammatte.subject.contracts import Looks, Prompt, Tracker
 
 _TOLD = 3  # stretches without a subject that are told
 
@@ -23,7 +24,30 @@ _TOLD = 3  # stretches without a subject that are told
 class Display(Protocol):
     """What it reports."""
 
+    def notice(self, text: str) -> None: ...
+    def fetching(self, done: int, total: int | None) -> None: ...
     def finding(self, whom: str, done: int, total: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How sure a tracker was of a subject over time.
+
+    Attributes:
+        subject: Its name; empty if it has none.
+        indices: Of the clip's frames.
+        confidences: One for each, in [0, 1].
+        prompted: Frames with prompts.
+        lost: Stretches in which it is lost or not in the picture.
+        doubtful: Frames that most want a correction.
+    """
+
+    subject: str
+    indices: range
+    confidences: list[float]
+    prompted: list[int]
+    lost: list[range]
+    doubtful: list[int]
 
 
 class OnePicture:
@@ -42,10 +66,22 @@ class OnePicture:
 
 
 class Followed:
-    """Subjects that were followed through a clip."""
+    """Subjects that were followed through a clip.
 
-    def __init__(self, tracks: Tracks, indices: range, model: Callable[[Sequence[str]], SubjectModel]) -> None:
-        self.tracks, self.indices = tracks, indices
+    Attributes:
+        tracks: Where they are.
+        prompts: By which they were named.
+        indices: Of the clip's frames.
+    """
+
+    def __init__(
+        self,
+        tracks: Tracks,
+        prompts: Sequence[Prompt],
+        indices: range,
+        model: Callable[[Sequence[str]], SubjectModel],
+    ) -> None:
+        self.tracks, self.prompts, self.indices = tracks, prompts, indices
         self._model = model
 
     def model(self, name: str, *, join: bool) -> SubjectModel:
@@ -59,13 +95,28 @@ class Followed:
             stretches = self.tracks.lost(name, self.indices)
             told = [_frames(stretch) for stretch in stretches[:_TOLD]]
             if len(stretches) > _TOLD:
-                told.append(f"{len(stretches) - _TOLD} more stretches")
+                told.append(f"in {len(stretches) - _TOLD} more stretches")
             if told:
                 notes.append(
-                    f"{name or 'the subject'} was not found in {', '.join(told)}; where it is in the picture, "
-                    "another prompt there brings it back"
+                    f"lost {name or 'the subject'} {', '.join(told)}; where it is in the picture, another prompt "
+                    "there brings it back"
                 )
         return notes
+
+    def courses(self, name: str, *, join: bool) -> list[Course]:
+        """How sure the tracker was of one subject, or of each of them."""
+        names = self.tracks.names if join else (name,)
+        return [
+            Course(
+                each,
+                self.indices,
+                self.tracks.confidences(each, self.indices),
+                sorted({prompt.index for prompt in self.prompts if prompt.subject == each}),
+                self.tracks.lost(each, self.indices),
+                self.tracks.doubtful(each, self.indices),
+            )
+            for each in names
+        ]
 
 
 def follow(
@@ -76,6 +127,10 @@ def follow(
     store: Store | None,
     display: Display,
     tracker: Tracker | None = None,
+    *,
+    device: str = "cpu",
+    offline: bool = True,
+    wanted: Collection[int] | None = None,
 ) -> Followed | None:
     """Follow the subjects that the options name; ``None`` if they name none.
 
@@ -83,6 +138,9 @@ def follow(
         size: (H, W) of the network's input.
         store: The cache.
         tracker: Another than the one the options name.
+        device: Where that computes.
+        offline: Do not fetch its weights.
+        wanted: Frames to follow them to, if not all.
 
     Raises:
         InputError: As :func:`~streammatte.subject.prompts.resolved`.
@@ -100,20 +158,45 @@ def follow(
         display.finding(whom, len(seen), len(indices))
 
     def looks(part: range) -> Looks:
-        return ClipLooks(source, network, part, looked)
+        return ClipLooks(source, network, part, looked, getattr(used, "longest", LONGEST))
 
-    name, used = tracker_of(options) if tracker is None else (type(tracker).__name__, tracker)
-    tracks = track(used, name, looks, prompts, indices, frame_size, store)
+    if tracker is None:
+        name, used = tracker_of(options, display, device, offline=offline)
+    else:
+        name, used = type(tracker).__name__, tracker
+    tracks = track(used, name, looks, prompts, indices, frame_size, store, wanted)
     sharpen = sharpens(options.matting.detail, size)
 
     def model(names: Sequence[str]) -> SubjectModel:
         return SubjectModel(network.parts, size, tracks, names, frame_size, indices, sharpen=sharpen)
 
-    return Followed(tracks, indices, model)
+    return Followed(tracks, prompts, indices, model)
 
 
-def tracker_of(options: Options) -> tuple[str, Tracker]:
-    """The tracker that the options name, and what identifies it in the cache."""
+def tracker_of(options: Options, display: Display, device: str, *, offline: bool) -> tuple[str, Tracker]:
+    """The tracker that the options name, and what identifies it in the cache.
+
+    Raises:
+        ModelError, WeightsMissing, WeightsMismatch, OutOfMemory: SAM 2 was named, and cannot be loaded.
+    """
+    name = options.whom.tracker
+    if name != "flow":
+        from streammatte.subject.sam2 import load_sam2_tracker
+
+        try:
+            tracker = load_sam2_tracker(
+                "sam2" if name == "auto" else name,
+                device=device,
+                offline=offline,
+                on_progress=display.fetching,
+                on_notice=display.notice,
+            )
+            return tracker.identity, tracker
+        except WeightsMissing:
+            if name != "auto":
+                raise
+            display.notice("following by motion; `streammatte models pull sam2-tiny` fetches a surer tracker")
+
     from streammatte.subject.flow import FlowTracker
 
     return "flow 1", FlowTracker()
@@ -121,5 +204,5 @@ def tracker_of(options: Options) -> tuple[str, Tracker]:
 
 def _frames(stretch: range) -> str:
     if len(stretch) == 1:
-        return f"frame {stretch.start}"
-    return f"frames {stretch.start} to {stretch.stop - 1}"
+        return f"at frame {stretch.start}"
+    return f"from frame {stretch.start} to {stretch.stop - 1}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from streammatte.motion import Plane
 
 LONGEST = 384
-"""Pixels of the longer side of the pictures, at most."""
+"""Pixels of the longer side of the pictures, at most, unless a tracker sees more."""
 
 
 class Network(Model, Protocol):
@@ -49,15 +49,21 @@ class ClipLooks:
         network: The network, through the cache.
         indices: Of the frames that masks are wanted for.
         looked: Called with the index of each frame that is read.
+        longest: Pixels of the longer side of the pictures, at most.
     """
 
     def __init__(
-        self, source: Clip, network: Network, indices: range, looked: Callable[[int], None] = lambda index: None
+        self,
+        source: Clip,
+        network: Network,
+        indices: range,
+        looked: Callable[[int], None] = lambda index: None,
+        longest: int = LONGEST,
     ) -> None:
         self.indices = indices
         self.frame_size = source.info.height, source.info.width
         self._source, self._network, self._looked = source, network, looked
-        scale = min(1.0, LONGEST / max(self.frame_size))
+        scale = min(1.0, longest / max(self.frame_size))
         self._size = max(1, round(scale * self.frame_size[0])), max(1, round(scale * self.frame_size[1]))
 
     def between(self, start: int, stop: int) -> Iterator[Look]:

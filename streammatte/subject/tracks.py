@@ -8,7 +8,7 @@ the cache bit for bit.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
@@ -33,6 +33,7 @@ LONGEST = 256
 PIECE = 0.01  # of a mask: a smaller piece of it does not widen the region
 NOTHING = Tracked(np.zeros((1, 1), np.float32), 0.0)
 LOST = 0.25  # confidence below which a subject counts as lost
+DOUBTFUL = 0.5  # confidence below which a frame is worth a look
 VERSION = 1  # of what is stored
 
 
@@ -141,17 +142,33 @@ class Tracks:
             regions[index] = now or whole
         return regions
 
-    def lost(self, name: str, indices: range) -> list[range]:
-        """The stretches in which a subject is lost or not in the picture."""
+    def confidences(self, name: str, indices: range) -> list[float]:
+        """The tracker's confidence in each frame."""
+        return [self._kept.get((name, index), (b"", 0.0))[1] for index in indices]
+
+    def below(self, least: float, name: str, indices: range) -> list[range]:
+        """The stretches in which the confidence is below ``least``."""
         stretches: list[range] = []
-        for index in indices:
-            if self._kept.get((name, index), (b"", 0.0))[1] >= LOST:
+        for index, confidence in zip(indices, self.confidences(name, indices), strict=True):
+            if confidence >= least:
                 continue
             if stretches and stretches[-1].stop == index:
                 stretches[-1] = range(stretches[-1].start, index + 1)
             else:
                 stretches.append(range(index, index + 1))
         return stretches
+
+    def lost(self, name: str, indices: range) -> list[range]:
+        """The stretches in which a subject is lost or not in the picture."""
+        return self.below(LOST, name, indices)
+
+    def doubtful(self, name: str, indices: range) -> list[int]:
+        """The frame of each doubtful stretch that most wants a correction: its least confident one, the first such."""
+        worst = []
+        for stretch in self.below(DOUBTFUL, name, indices):
+            confidences = self.confidences(name, stretch)
+            worst.append(stretch[confidences.index(min(confidences))])
+        return worst
 
 
 def _on(box: Box, size: tuple[int, int], canvas: tuple[int, int]) -> Box:
@@ -169,12 +186,14 @@ def track(
     indices: range,
     frame_size: tuple[int, int],
     store: Store | None,
+    wanted: Collection[int] | None = None,
 ) -> Tracks:
     """Follow the subjects through a clip; what the store has is not tracked again.
 
     Args:
         identity: All that decides the masks besides the clip, the network and the prompts: the tracker and its weights.
         looks: Opens a part of the clip.
+        wanted: Leave out the spans without any of these frames.
 
     Raises:
         StreammatteError: The tracker broke its contract.
@@ -182,6 +201,8 @@ def track(
     names = list(dict.fromkeys(prompt.subject for prompt in prompts))
     tracks = Tracks(names, frame_size)
     for span in spans_of(prompts, indices):
+        if wanted is not None and not any(index in span.frames for index in wanted):
+            continue
         tracks.starts.add(span.frames.start)
         kinds = {name: _kind(identity, name, span) for name in (*names, OTHERS)}
         if store is not None and _read(tracks, kinds, span, store):

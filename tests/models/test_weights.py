@@ -72,7 +72,8 @@ def test_names_are_unique_and_complete() -> None:
         "birefnet", "birefnet-lite", "birefnet-matting", "birefnet-portrait", "birefnet-dis5k", "birefnet-hrsod",
         "birefnet-cod", "birefnet-hr", "birefnet-hr-matting", "birefnet-dynamic", "birefnet-lite-2k", "birefnet-512",
         "birefnet-lite-matting", "birefnet-dynamic-matting", "lucida",
-        "toonout", "rmbg-2.0", "sdmatte", "sdmatte-plus", "sdmatte-lite", "birefnet-nano",
+        "toonout", "rmbg-2.0", "sdmatte", "sdmatte-plus", "sdmatte-lite", "sam2-tiny", "sam2-small",
+        "sam2-large", "birefnet-nano",
     }  # fmt: skip
 
 
@@ -441,23 +442,24 @@ def test_a_name_that_is_not_here_and_cannot_be_fetched(embedded: Path) -> None:
         resolve("birefnet-xl", device_type="cpu", offline=True)
 
 
-@pytest.mark.parametrize("name", ["sdmatte", "sdmatte-plus", "sdmatte-lite"])
-def test_sdmatte_is_fetched_like_the_others_and_matted_with_by_itself_never(
+@pytest.mark.parametrize("name", ["sdmatte", "sdmatte-plus", "sdmatte-lite", "sam2-tiny", "sam2-small", "sam2-large"])
+def test_the_others_are_fetched_in_the_same_way_and_never_matted_with_by_themselves(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     checkpoint = publish(hub, name, monkeypatch)
+    network, flag = checkpoint.network, "--tracker" if name.startswith("sam2") else "--sdmatte"
     with pytest.raises(ModelError, match=name) as caught:
         resolve(name, device_type="cpu", offline=False)
-    assert caught.value.hint is not None and f"--sdmatte {name}" in caught.value.hint
+    assert caught.value.hint is not None and f"{flag} {name}" in caught.value.hint
     with pytest.raises(WeightsMissing, match="--offline") as caught:
-        resolve(name, device_type="cpu", offline=True, network="sdmatte")
-    assert caught.value.hint is not None and "--sdmatte FILE" in caught.value.hint
+        resolve(name, device_type="cpu", offline=True, network=network)
+    assert caught.value.hint is not None and f"{flag} FILE" in caught.value.hint
     assert hub.requests == []
-    found, path = resolve(name, device_type="cpu", offline=False, network="sdmatte")
+    found, path = resolve(name, device_type="cpu", offline=False, network=network)
     assert found == checkpoint and path.read_bytes() == CONTENT
-    assert resolve(name, device_type="cpu", offline=True, network="sdmatte") == (found, path)
+    assert resolve(name, device_type="cpu", offline=True, network=network) == (found, path)
     with pytest.raises(ModelError, match="birefnet"):
-        resolve("birefnet", device_type="cpu", offline=False, network="sdmatte")
+        resolve("birefnet", device_type="cpu", offline=False, network=network)
 
 
 def test_a_non_commercial_licence_is_shown_before_the_download(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

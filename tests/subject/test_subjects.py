@@ -40,7 +40,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mattes]:
 @pytest.fixture
 def tracked_by(monkeypatch: pytest.MonkeyPatch) -> Use:
     def use(tracker: Tracker) -> None:
-        monkeypatch.setattr(following, "tracker_of", lambda options: ("a stand-in", tracker))
+        monkeypatch.setattr(following, "tracker_of", lambda *given, **more: ("a stand-in", tracker))
 
     return use
 
@@ -129,7 +129,7 @@ def test_a_tracker_that_loses_its_subject_is_told_with_the_frames(
 
     tracked_by(Losing(mattes))
     summary = sm.matte_video(path, tmp_path / "out.mkv", model=RedModel(), subject=named(mattes)[0], **PLAIN)
-    assert any("a was not found in frames 5 to 7" in note for note in summary.notes)
+    assert any("lost a from frame 5 to 7" in note for note in summary.notes)
     assert max(alpha.max() for alpha in alphas(tmp_path / "out.a.mkv")[5:]) == 0
 
 

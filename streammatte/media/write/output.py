@@ -155,7 +155,8 @@ def publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
 
 
 class TextFile:
-    """A text file in UTF-8, renamed when its context is left; nothing appears without ``write``, or after an exception.
+    """A text in UTF-8, or a picture, renamed when its context is left; nothing appears without ``write``, or after an
+    exception.
 
     Bytes of a file's name that are not UTF-8 are written as ``\\udcff``.
     """
@@ -166,20 +167,21 @@ class TextFile:
         self._upload: Upload | None = None
         self._overwrite = overwrite
 
-    def write(self, text: str) -> None:
-        """Write the text under a temporary name, or send it without its name.
+    def write(self, text: str | bytes) -> None:
+        """Write the text, or bytes, under a temporary name, or send it without its name.
 
         Raises:
             WriteFailed: The disk or the store refused.
         """
+        data = text if isinstance(text, bytes) else text.encode("utf-8", errors="backslashreplace")
         if isinstance(self.path, Remote):
             from streammatte.media.write.upload import sent
 
-            self._upload = sent(text, self.path, overwrite=self._overwrite)
+            self._upload = sent(data, self.path, overwrite=self._overwrite)
             return
         assert self._temporary is not None
         try:
-            self._temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+            self._temporary.write_bytes(data)
         except OSError as exc:
             raise write_failed(self.path, exc) from exc
 

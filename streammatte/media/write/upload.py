@@ -213,11 +213,11 @@ class UploadingWriter:
                 place.remove()
 
 
-def sent(text: str, place: Remote, *, overwrite: bool) -> Upload:
-    """A text that has been sent, without its name."""
+def sent(data: bytes, place: Remote, *, overwrite: bool) -> Upload:
+    """A small file that has been sent, without its name."""
     with temporary_folder() as folder:
-        (folder / "text").write_text(text, encoding="utf-8", errors="backslashreplace")
-        return Upload(folder / "text", place, overwrite=overwrite)
+        (folder / "file").write_bytes(data)
+        return Upload(folder / "file", place, overwrite=overwrite)
 
 
 @contextmanager

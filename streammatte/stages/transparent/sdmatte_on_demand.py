@@ -66,12 +66,12 @@ class Transparency:
         remember: Callable[[KeyframeModel], KeyframeModel] = lambda model: model,
         refiners: Refiners | None = None,
     ) -> None:
-        from streammatte.models.sdmatte import check_refiner
+        from streammatte.models.table import check
         from streammatte.stages.order import SURE_OF_ITSELF
         from streammatte.stages.transparent.refiner import TransparencyRefiner
 
         asked = options.transparency
-        check_refiner(_weights_of(options))
+        check(_weights_of(options), "sdmatte")
         self.stage: TransparencyRefiner | None = None
         self._options, self._sdmatte = options, SDMatteOnDemand(options, device, display, refiners or Refiners())
         where = asked.transparent if mask is None else mask
