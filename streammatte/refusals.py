@@ -79,6 +79,7 @@ def refusals(options: Options) -> Iterator[StreammatteError]:
     yield from _pipes(options)
     yield from _matte(options)
     yield from _limits(options)
+    yield from _segments(options)
 
 
 def line(options: Options, **changes: object) -> str:
@@ -131,6 +132,7 @@ def _taken(path: Path) -> bool:
 
 def _outputs(options: Options) -> Iterator[StreammatteError]:
     from streammatte.media.read.numbered import NumberedName
+    from streammatte.media.remote import is_remote
 
     writing, transfer = options.writing, options.reading.input_transfer
     colored = writing.files if writing.matte is None else writing.files[:-1]
@@ -142,9 +144,9 @@ def _outputs(options: Options) -> Iterator[StreammatteError]:
     if "" in writing.files:
         yield OutputError("the output's name is empty", hint="is a shell variable unset?")
     for path in writing.files:
-        if "://" in path.removeprefix("file://"):
+        if "://" in path.removeprefix("file://") and not is_remote(path):
             yield UnsupportedOutput(
-                f"cannot write to {without_secrets(path)}: an output is a file",
+                f"cannot write to {without_secrets(path)}: an output is a file, or an address such as s3://bucket/out.mov",
                 hint="`streammatte live --to` sends live video to an address",
             )
     if writing.pair is not None and writing.background is not None:
@@ -271,6 +273,52 @@ def _limits(options: Options) -> Iterator[StreammatteError]:
             yield InputError(f"--fail-on {name} cannot be combined with {why}", hint=line(options, limits=left))
 
 
+def _segments(options: Options) -> Iterator[StreammatteError]:
+    from streammatte.media.addresses import without_secrets
+    from streammatte.media.read.numbered import NumberedName
+    from streammatte.media.remote import is_remote
+    from streammatte.media.write.animation_formats import ANIMATED
+
+    spreading = options.spreading
+    if spreading.address is not None and spreading.engine != "ray":
+        yield InputError("--address needs --engine ray", hint=line(options, engine="ray"))
+    if not spreading.asked:
+        return
+    whole = {"workers": None, "segments": None, "engine": "local", "address": None}
+    given = next(flag for flag, value in _flags_of_segments(options) if value)
+    if options.reading.input == PIPE:
+        yield InputError(f"{given} needs a file: a pipe can be read only once", hint="save the stream to a file first")
+    if options.whom.asked():
+        yield InputError(
+            f"{given} cannot be combined with named subjects, who are followed from their prompts",
+            hint=line(options, **whole),
+        )
+    for path in options.writing.files:
+        if is_remote(path):
+            yield OutputError(f"{given} joins segments in a folder of this machine, not at {without_secrets(path)}")
+        animated = Path(path).suffix.lower() in ANIMATED and NumberedName.parse(path) is None
+        if path == PIPE or animated:
+            name = "standard output" if path == PIPE else path
+            yield OutputError(f"{given} cannot join segments in {name}", hint=line(options, **whole))
+    if options.transparency.transparent is not None:
+        yield InputError(
+            f"{given} cannot be combined with --transparent, which is followed from the first frame",
+            hint="mark the area with --transparent-mask, or leave one of them out",
+        )
+    if options.reporting.report is not None or options.reporting.limits:
+        flag = "--report" if options.reporting.report is not None else "--fail-on"
+        yield InputError(
+            f"{given} cannot be combined with {flag}, which needs all frames in one run", hint=line(options, **whole)
+        )
+
+
+def _flags_of_segments(options: Options) -> Iterator[tuple[str, object]]:
+    spreading = options.spreading
+    yield "--segments", spreading.segments
+    yield "--workers", spreading.workers
+    yield "--engine", spreading.engine != "local"
+
+
 def _check_input(options: Options) -> None:
     """Refuse an input that does not exist, or is a folder, before anything is said about the options."""
     from streammatte.media.containers import open_container
@@ -314,21 +362,22 @@ def _check_names(options: Options) -> None:
     for output in (named(output, name) for output in outputs for name in apart):
         if os.path.isfile(output) and not options.writing.overwrite:  # noqa: PTH113 - Path raises on names too long
             replacing = line(options, overwrite=True)
-            matting = line(Options.of(output, proposed(output)))
-            raise WriteFailed(f"{output} exists", hint=f"to replace it: {replacing}; if it is an input: {matting}")
+            both = command_line("streammatte batch", [source, output, "--to", "cutouts"])
+            raise WriteFailed(f"{output} exists", hint=f"to replace it: {replacing}; if both are inputs: {both}")
 
 
 def _check_single(target: str, frames: int | None) -> None:
     """Refuse a single picture's name for several frames, if their number is known."""
     from streammatte.media.read.numbered import PICTURES, NumberedName
+    from streammatte.media.remote import place_of
     from streammatte.media.write.animation_formats import ANIMATED
 
-    path = Path(target)
-    single = path.suffix.lower() in set(PICTURES) - set(ANIMATED) and NumberedName.parse(path) is None
+    path = place_of(target)
+    single = path.suffix.lower() in set(PICTURES) - set(ANIMATED) and NumberedName.parse(target) is None
     if single and frames not in (None, 1):
         raise UnsupportedOutput(
             f"{path} is a single image, but the clip has {frames} frames",
-            hint=f"number them: {path.with_suffix('')}.####{path.suffix}",
+            hint=f"number them: {path.with_name(path.stem)}.####{path.suffix}",
         )
 
 

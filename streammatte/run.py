@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of, sdmatte_identity
+from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of
 from streammatte.errors import refusing
 from streammatte.frame import Cutout, Footage, Model, StreamInfo, Writer
 from streammatte.options import Options
 from streammatte.refusals import check, check_source, screen_of
-from streammatte.stages.transparent.sdmatte_on_demand import Transparency
+from streammatte.stages.transparent.sdmatte_on_demand import Refiners, Transparency, sdmatte_identity
 from streammatte.subject.following import follow
 from streammatte.summary import (
     STAGES,
@@ -56,7 +54,11 @@ class Display(Protocol):
 
 
 def run(
-    options: Options, display: Display, model: BiRefNetModel | None = None, joined: Joined | None = None
+    options: Options,
+    display: Display,
+    model: BiRefNetModel | None = None,
+    joined: Joined | None = None,
+    refiners: Refiners | None = None,
 ) -> Summary:
     """Matte ``options.reading.input`` into every output, in one pass.
 
@@ -64,22 +66,26 @@ def run(
 
     Args:
         joined: How the links of the chain are joined instead, to measure them.
+        refiners: SDMatte as other runs share it.
     """
     from streammatte.media.read.guide import guides_of
     from streammatte.media.read.video import opened
-    from streammatte.media.write.delivery import targets_of
+    from streammatte.media.write.delivery import targets_of, writer_of
+    from streammatte.media.write.output import uninterrupted
 
     check(options)
     targets, names = targets_of(options), options.whom.written_apart()
     with opened(options.reading) as source, ExitStack() as caching, ExitStack() as writing:
         check_source(options, source)
         # Entered first, the texts are left last: after the outputs that they describe are in place.
-        texts = _texts(options, names, writing)
+        texts = texts_of(options, names, writing)
         # Writers before the model: a name that cannot be written fails before a download.
-        writers = [writing.enter_context(writer_for(target, source, options)) for target in targets]
+        writers = [
+            writing.enter_context(writer_of(target, source.info, source.first_number, options)) for target in targets
+        ]
         guides = {name: guides_of(options, source, display.notice, writing) for name in names}  # each is read once
         model = model or model_of(options, display)
-        cache = _cache(options, source, model, targets, display, caching)
+        cache = opened_cache(options, source, model, targets, display, caching)
         network = Remembered(model, cache)
         followed = follow(options, source, network, model.size, cache, display)
         summary = Summary(options.reading.input, model.name, str(model.device), model.precision, model.size)
@@ -87,7 +93,7 @@ def run(
         turns = []
         for name in names:  # a pass for each subject: what it is followed in is decoded again
             asked = network if followed is None else followed.model(name, join=options.whom.join)
-            chain = _chain(options, model, asked, cache, guides[name], display)
+            chain = chain_of(options, model, asked, cache, guides[name], display, refiners)
             watchers = _watchers(options, source, chain, guided=bool(guides[name]) or followed is not None)
             own = [writer for target, writer in zip(targets, writers, strict=True) if target.subject == name]
             turns.append(turn := Turn(name, chain, watchers, own))
@@ -102,7 +108,7 @@ def run(
         summary.notes += [] if followed is None else followed.notes()
         tell_of_outputs(summary, options, targets, writers)
         _write_texts(texts, summary, options, source, targets, writers, turns)
-        with _uninterrupted():  # the outputs are complete; what is left is renaming
+        with uninterrupted():  # the outputs are complete; what is left is renaming
             writing.close()
     return summary
 
@@ -137,8 +143,9 @@ def _written(turn: Turn, made: Generator[Cutout], display: Display) -> int:
 
 
 @refusing()
-def _texts(options: Options, subjects: Sequence[str], writing: ExitStack) -> dict[str, TextFile]:
+def texts_of(options: Options, subjects: Sequence[str], writing: ExitStack) -> dict[str, TextFile]:
     """The report of each subject, by ``report`` and its name, and a delivery's note."""
+    from streammatte.media.remote import address_of
     from streammatte.media.write.delivery import delivery_folder, name_of, named
     from streammatte.media.write.output import open_text
     from streammatte.quality.page import ENDINGS
@@ -150,45 +157,22 @@ def _texts(options: Options, subjects: Sequence[str], writing: ExitStack) -> dic
             texts[f"report {subject}"] = open_text(page, ENDINGS, overwrite=options.writing.overwrite)
     if options.writing.deliver is not None:
         folder = writing.enter_context(delivery_folder(options.writing.deliver))
-        path = folder / f"{name_of(options.reading.input)}.txt"
-        texts["note"] = open_text(str(path), (".txt",), overwrite=options.writing.overwrite)
+        path = address_of(folder / f"{name_of(options.reading.input)}.txt")
+        texts["note"] = open_text(path, (".txt",), overwrite=options.writing.overwrite)
     for text in texts.values():
         writing.enter_context(text)
     return texts
 
 
-@refusing()
-def writer_for(target: Target, source: Footage, options: Options) -> Writer:
-    """The writer of one output, before it is entered; refuses what the format cannot hold."""
-    from streammatte.media import open_writer
-    from streammatte.media.write.delivery import info_for
-
-    asked = options.writing
-    number = asked.start_number  # of the first frame written, whose index need not be 0
-    return open_writer(
-        target.path,
-        info_for(target, source.info, options),
-        alpha=asked.alpha,
-        background=target.background,
-        content=target.content,
-        audio=None if asked.no_audio else options.reading.input,
-        subtitles=options.reading.input,
-        overwrite=asked.overwrite,
-        bits=asked.bits,
-        first_number=source.first_number if number is None else number - source.info.first_index,
-        codec=asked.codec,
-        quality=asked.quality,
-        compression=asked.exr_compression,
-    )
-
-
 def model_of(options: Options, display: Display) -> BiRefNetModel:
     """The network, loaded."""
+    from streammatte.media.copies import fetched_once
     from streammatte.models.birefnet import load_model
 
+    weights = options.network.weights
     return load_model(
         options.network.model,
-        weights=options.network.weights,
+        weights=None if weights is None else fetched_once(weights),
         device=options.network.device,
         precision=options.network.precision,
         size=options.network.size,
@@ -198,7 +182,7 @@ def model_of(options: Options, display: Display) -> BiRefNetModel:
     )
 
 
-def _cache(
+def opened_cache(
     options: Options,
     source: Footage,
     model: BiRefNetModel,
@@ -207,11 +191,17 @@ def _cache(
     caching: ExitStack,
 ) -> MatteCache | None:
     """The cache, opened; a single picture has none."""
+    from streammatte.media.addresses import PIPE
+    from streammatte.media.remote import place_of
+    from streammatte.media.write.upload import kept_at
+
     if source.info.frame_count == 1:
         return None
     cache = cache_of(options, model, [target.path for target in targets], notice=display.notice)
     if cache is None:
         return None
+    beside = next(place_of(target.path).parent for target in targets if target.path != PIPE)
+    caching.enter_context(kept_at(beside / cache.visible.name, cache.visible, display.notice))
     caching.enter_context(cache)
     if cache.left:
         display.notice(f"continuing with {len(cache)} mattes that an interrupted run computed")
@@ -245,9 +235,20 @@ Joined = Callable[[Options, "Video", Chain], Generator[Cutout]]
 """How the cut-outs of a source are computed with a chain."""
 
 
-def _chain(
-    options: Options, model: BiRefNetModel, asked: Model, cache: MatteCache | None, guides: Guides, display: Display
+def chain_of(
+    options: Options,
+    model: BiRefNetModel,
+    asked: Model,
+    cache: MatteCache | None,
+    guides: Guides,
+    display: Display,
+    refiners: Refiners | None = None,
 ) -> Chain:
+    """The network and the stages after it.
+
+    Args:
+        asked: What gives the alphas: the network through the cache, or a subject's model.
+    """
     from streammatte.media.read.guide import GuideUnion
     from streammatte.stages import stages_for
     from streammatte.stride import Stride
@@ -262,7 +263,7 @@ def _chain(
         answers.append(regions)
         return regions
 
-    seeing = Transparency(options, model.size, model.device, unions.get("transparent"), display, remember)
+    seeing = Transparency(options, model.size, model.device, unions.get("transparent"), display, remember, refiners)
     stages = stages_for(
         model.size,
         options.matting.colors,
@@ -324,28 +325,33 @@ def _watchers(options: Options, source: Footage, chain: Chain, *, guided: bool) 
     return _Watchers(doubts, Observer(source.info.time_base, mended, colors=not options.writing.matte_only))
 
 
+def tell_of_chain(summary: Summary, chain: Chain, whose: str = "") -> None:
+    """Add what a chain did."""
+    summary.stages = [stage.name for stage in chain.stages]
+    summary.mattes_read += sum(each.read for each in chain.answers)
+    summary.mattes_computed += sum(each.computed for each in chain.answers)
+    summary.keyframes += chain.seeing.frames
+    summary.keyframe_seconds += chain.seeing.seconds
+    summary.notes += [note for note in chain.seeing.notes() if note not in summary.notes]
+    if chain.stride.every > 1:
+        summary.notes.append(whose + chain.stride.note())
+
+
 def _tell_of_turns(summary: Summary, options: Options, source: Video, turns: Sequence[Turn]) -> None:
     """What the chains did, all of them together, and how good each one's mattes are."""
     chains = [turn.chain for turn in turns]
-    summary.stages = [stage.name for stage in chains[0].stages]
     summary.seconds = sum(chain.whole.wall for chain in chains)
     summary.timings = timings_of([chain.clocks() for chain in chains], summary.frames)
     doubts = []
     for turn in turns:
-        chain, whose = turn.chain, f"{turn.subject}: " if turn.subject else ""
-        summary.mattes_read += sum(each.read for each in chain.answers)
-        summary.mattes_computed += sum(each.computed for each in chain.answers)
-        summary.keyframes += chain.seeing.frames
-        summary.keyframe_seconds += chain.seeing.seconds
-        summary.notes += [note for note in chain.seeing.notes() if note not in summary.notes]
-        if chain.stride.every > 1:
-            summary.notes.append(whose + chain.stride.note())
+        whose = f"{turn.subject}: " if turn.subject else ""
+        tell_of_chain(summary, turn.chain, whose)
         if line := turn.watchers.doubts.line():
             doubts.append(whose + line)
         if turn.watchers.observer is not None:
             from streammatte.quality.observer import lengths_of_all
 
-            lengths = lengths_of_all(options.reading.input, source, turn.writers, silent=options.writing.no_audio)
+            lengths = lengths_of_all(summary.input, source, turn.writers, silent=options.writing.no_audio)
             turn.findings = turn.watchers.observer.findings(lengths)
             summary.crossed += [whose + each for each in turn.findings.crossed(dict(options.reporting.limits))]
     summary.doubt = "; ".join(doubts) or None
@@ -361,30 +367,26 @@ def _write_texts(
     writers: Sequence[Writer],
     turns: Sequence[Turn],
 ) -> None:
-    from streammatte.media.write.delivery import note_of
-
     for turn in turns:
         page = texts.get(f"report {turn.subject}")
         if page is not None and turn.watchers.observer is not None and turn.findings is not None:
             page.write(report_of(summary, options, turn.watchers.observer, turn.findings))
             summary.outputs.append({"path": str(page.path), "description": "report", "alpha": None})
     if (note := texts.get("note")) is not None:
-        note.write(note_of(options, source.info, targets, writers, summary.frames))
-        description = "what each file holds, and which programs show it"
-        summary.outputs.append({"path": str(note.path), "description": description, "alpha": None})
+        write_note(note, summary, options, source, targets, writers)
 
 
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ignore signals, for milliseconds."""
-    if threading.current_thread() is not threading.main_thread():  # only that one gets signals
-        yield
-        return
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    numbers = [number for number in numbers if signal.getsignal(number) is not None]  # not C's: it cannot be restored
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def write_note(
+    note: TextFile,
+    summary: Summary,
+    options: Options,
+    source: Video,
+    targets: Sequence[Target],
+    writers: Sequence[Writer],
+) -> None:
+    """Write a delivery's note."""
+    from streammatte.media.write.delivery import note_of
+
+    note.write(note_of(options, source.info, targets, writers, summary.frames))
+    description = "what each file holds, and which programs show it"
+    summary.outputs.append({"path": str(note.path), "description": description, "alpha": None})

@@ -16,6 +16,7 @@ class Command:
         takes: Classes whose fields are its options.
         places: The positional options, in order.
         likely: The option that a word is meant for if there is no place for it.
+        many: The last of them takes all words that are left.
         examples, others: Lines to type, and other commands, each with what it does.
     """
 
@@ -25,6 +26,7 @@ class Command:
     takes: tuple[type, ...]
     places: tuple[str, ...] = ()
     likely: str = ""
+    many: bool = False
     examples: tuple[tuple[str, str], ...] = ()
     others: tuple[tuple[str, str], ...] = ()
 

@@ -17,7 +17,7 @@ from streammatte.frame import Cutout, StreamInfo
 from streammatte.media.addresses import without_secrets
 from streammatte.options import Options
 from streammatte.refusals import check, check_source
-from streammatte.run import Chain, Display, Joined, model_of, overlapped, run, writer_for
+from streammatte.run import Chain, Display, Joined, model_of, overlapped, run
 from streammatte.summary import Clock, Summary
 
 if TYPE_CHECKING:
@@ -240,13 +240,13 @@ def write_clip(path: Path, size: tuple[int, int], frames: int) -> None:
 def _checked(options: Options) -> StreamInfo:
     """The footage; refuses what a run would refuse before it loads the model."""
     from streammatte.media.read.video import opened
-    from streammatte.media.write.delivery import targets_of
+    from streammatte.media.write.delivery import targets_of, writer_of
 
     check(options)
     with opened(options.reading) as source:
         check_source(options, source)
         for target in targets_of(options):
-            writer_for(target, source, options)
+            writer_of(target, source.info, source.first_number, options)
         return source.info
 
 

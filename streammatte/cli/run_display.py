@@ -31,7 +31,7 @@ class RunDisplay:
         self.notice = terminal.notice
         self._terminal = terminal
         self._total: int | None = None
-        self._first_written = 0.0
+        self._first: tuple[int, float] | None = None  # frames, and when they had been written
         self._rate = self._doing = ""
         self._running = False
         self._estimate_after = ESTIMATE_AFTER_FRAMES
@@ -70,15 +70,16 @@ class RunDisplay:
 
     def written(self, frames: int) -> None:
         now = time.perf_counter()
-        if frames == 1:
-            self._first_written = now
+        if self._first is None:
+            self._first = frames, now
         if not self._terminal.progress:
             return
-        rate = (frames - 1) / (now - self._first_written) if frames > 1 else 0.0
+        before, since = self._first
+        rate = (frames - before) / (now - since) if frames > before else 0.0
         self._rate = f"{rate:.1f} fps" if rate else ""
         self._terminal.update(completed=frames)
         self._show_rate()
-        if frames == self._estimate_after and self._total and self._total > frames:
+        if rate and frames == self._estimate_after and self._total and self._total > frames:
             left = duration((self._total - frames) / rate)
             self.notice(f"{self._total} frames at {rate:.1f} fps: about {left} to go")
 

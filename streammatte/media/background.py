@@ -27,7 +27,7 @@ _SCREENS = {"greenscreen": "#00b140", "bluescreen": "#0047bb"}
 _DEFAULT_BLUR = 1 / 36
 
 
-def open_background(spec: str | PathLike[str], info: StreamInfo) -> Background:
+def open_background(spec: str | PathLike[str], info: StreamInfo, begin: int | None = None) -> Background:
     """Open a background at the size of ``info``.
 
     Args:
@@ -36,6 +36,7 @@ def open_background(spec: str | PathLike[str], info: StreamInfo) -> Background:
             blurred by a Gaussian of that standard deviation in pixels; by default a 36th of the height. Pictures and
             clips are scaled to cover the frame and cropped about their centre.
         info: The stream that will be composited over it.
+        begin: pts of the frame that a clip begins with; by default the first one that is composited.
 
     Raises:
         InputError: It is none of these, or cannot be read.
@@ -59,10 +60,10 @@ def open_background(spec: str | PathLike[str], info: StreamInfo) -> Background:
             f"{text!r} is not a background",
             hint="give a colour (green, #00b140, 0,177,64), a file, checker, or blur[:RADIUS]",
         )
-    return _from_footage(text, info)
+    return _from_footage(text, info, begin)
 
 
-def _from_footage(url: str, info: StreamInfo) -> Background:
+def _from_footage(url: str, info: StreamInfo, begin: int | None) -> Background:
     from streammatte.media.read.opening import open_video
 
     with open_video(url) as source:
@@ -70,7 +71,7 @@ def _from_footage(url: str, info: StreamInfo) -> Background:
         first = next(frames)
         moving = next(frames, None) is not None
     if moving:
-        return Clip(url, info, has_alpha=source.has_alpha)
+        return Clip(url, info, has_alpha=source.has_alpha, begin=begin)
     picture = _cover(first, info.width, info.height, source.info.profile)
     return Still(picture, source.lost, has_alpha=source.has_alpha)
 
@@ -163,15 +164,15 @@ class Still:
 
 
 class Clip:
-    """A looped clip: behind each cut-out the frame shown at its time, counted from the first cut-out."""
+    """A looped clip: behind each cut-out the frame shown at its time, counted from ``begin`` or the first one."""
 
-    def __init__(self, url: str, info: StreamInfo, *, has_alpha: bool = False) -> None:
+    def __init__(self, url: str, info: StreamInfo, *, has_alpha: bool = False, begin: int | None = None) -> None:
         self.lost: str | None = None
         self.has_alpha = has_alpha
         self._url = url
         self._info = info
         self._profile: bytes | None = None
-        self._begin: int | None = None
+        self._begin = begin
         self._timeline = self._loop()
         self._shown = next(self._timeline)
         self._next = next(self._timeline)

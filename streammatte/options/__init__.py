@@ -8,9 +8,30 @@ from os import PathLike
 from typing import Any, Self
 
 from streammatte.options.field import build, group, options_of
-from streammatte.options.groups import Edges, Matting, Network, Reading, Reporting, Transparency, Whom, Writing
+from streammatte.options.groups import (
+    Edges,
+    Matting,
+    Network,
+    Reading,
+    Reporting,
+    Spreading,
+    Transparency,
+    Whom,
+    Writing,
+)
 
-__all__ = ["Edges", "Matting", "Network", "Options", "Reading", "Reporting", "Transparency", "Whom", "Writing"]
+__all__ = [
+    "Edges",
+    "Matting",
+    "Network",
+    "Options",
+    "Reading",
+    "Reporting",
+    "Spreading",
+    "Transparency",
+    "Whom",
+    "Writing",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +70,11 @@ class Options:
         Transparency,
     )
     reporting: Reporting = group("reporting", "Scores judge a run without ground truth.", Reporting)
+    spreading: Spreading = group(
+        "several workers",
+        "A clip's segments can be computed at once. They are joined without encoding again.",
+        Spreading,
+    )
 
     @classmethod
     def of(cls, input: str | PathLike[str], outputs: str | PathLike[str] | Iterable[Any] = (), **given: Any) -> Self:

@@ -303,3 +303,36 @@ class Reporting:
         help="exit with 1 if a score exceeds its limit: flicker=0.5, contamination=0.8, mended=0.1 (share of frames), "
         "audio=0.1 (seconds); everything is written all the same",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Spreading:
+    workers: int | None = option(
+        None,
+        "--workers",
+        parse=values.whole(1),
+        example="2",
+        help="cut the clip into segments, and compute them in N processes (default with --segments or --engine: one "
+        "for each GPU, or as many as memory and cores allow)",
+    )
+    segments: int | None = option(
+        None,
+        "--segments",
+        parse=values.whole(1),
+        example="4",
+        help="number of segments (default: by the clip's length). An interrupted run keeps those that are finished",
+    )
+    engine: Literal["local", "ray"] = option(
+        "local", "--engine", help="where workers run: on this machine, or on a Ray cluster"
+    )
+    address: str | None = option(
+        None,
+        "--address HOST:PORT",
+        example="head:6379",
+        help="Ray cluster to join; auto: the one that runs here (default: RAY_ADDRESS, or a new one on this machine)",
+    )
+
+    @property
+    def asked(self) -> bool:
+        """A clip is computed in segments."""
+        return self != Spreading()

@@ -63,6 +63,15 @@ class Doubts:
         self._lines.append(None if self._guided else longest_line(picture, alpha))
         self._before = picture, alpha
 
+    def extend(self, later: Doubts, frames: range) -> None:
+        """Add what was seen of these later frames."""
+        for frame, area, share, line in zip(later._frames, later._areas, later._torn, later._lines, strict=True):
+            if frame in frames:
+                self._frames.append(frame)
+                self._areas.append(area)
+                self._torn.append(share)
+                self._lines.append(line)
+
     def line(self) -> str | None:
         """The most serious doubt and what to try; ``None`` if there is none."""
         return self._of_areas() or self._of_tears() or self._of_lines()
@@ -72,12 +81,12 @@ class Doubts:
         full = [frame for frame, area in zip(self._frames, self._areas, strict=True) if area > FULL]
         if len(empty) > MANY * len(self._frames):
             if self._guided:
-                return f"the matte is empty{self._where(empty)}: check the mattes you gave"
+                return f"the matte is empty{self._where(empty)}: check the mattes and prompts you gave"
             return f"no subject found{self._where(empty)}: try another --model, or mark it with --core-matte"
         if len(full) > MANY * len(self._frames):
             advice = "try another --model, or mark the background with --garbage-matte"
             if self._guided:
-                advice = "check the mattes you gave"
+                advice = "check the mattes and prompts you gave"
             return f"the matte covers nearly the whole frame{self._where(full)}: {advice}"
         return None
 

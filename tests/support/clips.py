@@ -59,8 +59,9 @@ def write_clip(
     audio_seconds: float | None = None,
     layout: str = "stereo",
     b_frames: int = 2,
+    pictures: Sequence[NDArray[np.uint8]] | None = None,
 ) -> Path:
-    """Encode one :func:`picture` for each of ``pts``, with a tone if ``audio`` names a codec."""
+    """Encode one :func:`picture`, or one of these, for each of ``pts``, with a tone if ``audio`` names a codec."""
     pts = even_pts() if pts is None else pts
     with av.open(str(path), "w", container_options=container_options or {}) as out:
         video = out.add_stream(codec, rate=RATE, options=options or {})
@@ -78,7 +79,8 @@ def write_clip(
         sound = out.add_stream(audio, rate=48000, layout=layout) if audio else None
         out.start_encoding()
         for index, stamp in enumerate(pts):
-            frame = av.VideoFrame.from_ndarray(picture(index, size), "rgb24").reformat(
+            rgb = picture(index, size) if pictures is None else pictures[index]
+            frame = av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(
                 format=pixels, dst_colorspace=matrix, dst_color_range=1
             )
             frame.pts = stamp

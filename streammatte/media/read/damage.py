@@ -10,6 +10,7 @@ import av
 from streammatte.errors import DecodeFailed, SourceNotFound
 from streammatte.media.addresses import PIPE, without_secrets
 from streammatte.media.containers import indexed_packets, size_of
+from streammatte.media.remote import is_remote
 
 # Demuxers whose header states how long the file should be, so that a cut one shows.
 _STATE_THEIR_LENGTH = ("mov", "matroska", "flv")
@@ -89,7 +90,7 @@ class Ledger:
 
     def end_is_missing_after(self) -> int | None:
         """pts of the last frame that came, if more were due."""
-        read_once = "://" in self._url or self._url == PIPE
+        read_once = ("://" in self._url and not is_remote(self._url)) or self._url == PIPE
         return None if self._strict or read_once else self._count.end_is_missing_after()
 
     def caught_up(self) -> None:

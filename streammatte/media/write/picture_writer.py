@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -93,6 +95,25 @@ class PictureSequenceWriter:
             raise write_failed(self.path, exc) from exc
         self._written.append(name)
 
+    def append(self, path: Path) -> None:
+        """Take the pictures of a part of the clip, which another writer has written. They stay there, too.
+
+        Raises:
+            WriteFailed: The disk refused.
+        """
+        numbered = NumberedName.parse(path)
+        names = [path.name] if numbered is None else map(numbered.name, numbered.numbers())
+        try:
+            for name in names:
+                file = path.parent / name
+                try:
+                    os.link(file, self._temporary / name)
+                except OSError:  # the file system has no hard links
+                    shutil.copyfile(file, self._temporary / name)
+                self._written.append(name)
+        except OSError as exc:
+            raise write_failed(self.path, exc) from exc
+
     def finish(self) -> None:
         """Take no more cut-outs. Leaving does it otherwise.
 
@@ -128,9 +149,9 @@ class PictureSequenceWriter:
                 publish(self._temporary / name, picture, overwrite=self._overwrite)
                 published.append(picture)
             if self._overwrite and self._numbered is not None:
-                for left in map(self._numbered.path, self._numbered.numbers()):
-                    if left.name not in written:
-                        left.unlink()
+                for left in map(self._numbered.name, self._numbered.numbers()):
+                    if left not in written:
+                        self.path.with_name(left).unlink()
         except BaseException as exc:
             if not self._overwrite:  # all or none; replaced pictures cannot be restored
                 for picture in published:

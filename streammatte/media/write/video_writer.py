@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections import Counter
 from collections.abc import Callable, Iterable
 from fractions import Fraction
@@ -17,19 +18,18 @@ from av.codec.context import Flags
 from streammatte.color.codes import BT709, FULL, RGB_MATRIX, STUDIO, is_light, matrix_for, spans_whole_range
 from streammatte.color.profiles import in_srgb
 from streammatte.errors import WriteFailed
-from streammatte.frame import UNSPECIFIED, Cutout, Frame, StreamInfo
+from streammatte.frame import UNSPECIFIED, Cutout, StreamInfo
 from streammatte.media.containers import open_container
 from streammatte.media.lengths import Lengths, lengths_in
 from streammatte.media.write.audio import AudioTrack, Span, open_sounds
 from streammatte.media.write.composing import Contents, IntegerPictures
 from streammatte.media.write.encoding import Encoding
 from streammatte.media.write.output import write_failed
+from streammatte.media.write.packets import PacketFile, Restamped, packets_in
 from streammatte.media.write.painting import CutoutPainter
 from streammatte.media.write.partial_output import Part
 from streammatte.media.write.subtitles import SubtitleTrack, open_subtitles
-
-# A first pts later than this is an arbitrary clock (a broadcast, a camera's uptime), not a delay that was meant.
-_LONGEST_DELAY = 60
+from streammatte.media.write.times import FileTimes
 
 _BUFFER = 1 << 20  # bytes
 _INTRA = ("prores_ks", "png")  # FFV1 has slices to share, and frame threads besides
@@ -54,6 +54,8 @@ class VideoWriter:
         audio: A media file. All of its audio streams are kept.
         subtitles: A media file. Its subtitles are kept where the container takes them.
         overwrite: Replace an existing file. Otherwise a file that appears there meanwhile is an error.
+        begin: pts of the whole clip's first frame, where the first cut-out is a later one, or none is written.
+        packets: Write packets for another writer's :meth:`append` instead of a file for players.
 
     Attributes:
         description: One line on the contents; complete once the writer has been finished.
@@ -71,6 +73,8 @@ class VideoWriter:
         audio: str | None = None,
         subtitles: str | None = None,
         overwrite: bool = False,
+        begin: int | None = None,
+        packets: bool = False,
     ) -> None:
         self.path = path
         self.part = Part(path)
@@ -83,10 +87,18 @@ class VideoWriter:
         self._size = _encodable_size(encoding, size)
         self.description = _described(encoding, info, size, self._size)
         self._pictures = _pictures(encoding, info, self._size, contents)
-        self._times = _Times(info, _MILLISECOND if encoding.container in _IN_MILLISECONDS else info.time_base)
+        self._times = FileTimes(info, _MILLISECOND if encoding.container in _IN_MILLISECONDS else info.time_base)
+        if begin is not None:
+            self._times.begin(begin)
         self._tracks = _Tracks(audio, subtitles)
+        self._contained = encoding.container in _IN_MILLISECONDS
+        self._keeps_packets = packets
+        self._discarded = packets and not self._contained  # the container, whose only use is to open the encoder
+        self._kept: PacketFile | None = None
+        self._restamped = Restamped()
         self._container: av.container.OutputContainer | None = None
         self._has_packets = True  # or does not need any
+        self._written = False
 
     def __enter__(self) -> Self:
         try:
@@ -96,6 +108,8 @@ class VideoWriter:
             self._stream = self._add_video(out)
             self.description += self._tracks.open(out, self._info.span)
             out.start_encoding()
+            if self._keeps_packets:
+                self._kept = PacketFile(self.temporary if self._discarded else None)
             self._has_packets = "hybrid" not in self._encoding.container_options.get("movflags", "")
         except (av.FFmpegError, OSError) as exc:
             self._discard()
@@ -114,6 +128,7 @@ class VideoWriter:
         self._out  # noqa: B018 - raises outside of the with statement
         frame = self._pictures.paint(cutout)
         frame.pts = self._times.pts(cutout.frame)
+        self._written = True
         frame.duration = self._times.duration(cutout.frame)
         frame.time_base = self._times.clock
         context = self._stream.codec_context
@@ -124,6 +139,20 @@ class VideoWriter:
         except (av.FFmpegError, OSError) as exc:
             raise write_failed(self.path, exc) from exc
 
+    def append(self, path: Path) -> None:
+        """Append a part of the clip, which a writer with ``packets`` has written with the same encoding.
+
+        Raises:
+            WriteFailed: The disk refused, or the part is damaged.
+        """
+        try:
+            for packet in self._restamped(path, packets_in(path, self._times.clock, contained=self._contained)):
+                packet.stream = self._stream
+                self._mux([packet])
+                self._written = True
+        except (av.FFmpegError, OSError) as exc:
+            raise write_failed(self.path, exc) from exc
+
     def finish(self) -> None:
         """Complete the file, still under its temporary name. Once, after the last cut-out; leaving does it otherwise.
 
@@ -131,20 +160,23 @@ class VideoWriter:
             WriteFailed: The disk or the encoder refused, or there were no cut-outs.
         """
         out = self._out
-        if self._times.shift is None:
+        if not self._written:
             raise WriteFailed(f"{self.path} would have no frames", hint="no frames were written")
         try:
             self._mux(self._stream.encode(None))
             self._tracks.finish(self._times.moved)
-            out.close()
+            if self._kept is not None:
+                self._kept.finish(self.path)
+            with contextlib.suppress(av.FFmpegError) if self._discarded else contextlib.nullcontext():
+                out.close()
         except (av.FFmpegError, OSError) as exc:
             raise write_failed(self.path, exc) from exc
         self._container = None
         self.description += self._tracks.lost() + self._contents.told
 
     def lengths(self) -> Lengths:
-        """The lengths of the streams, read from the finished file before it is renamed."""
-        with open_container(str(self.temporary)) as container:
+        """The lengths of the streams, read from the finished file."""
+        with open_container(str(self.temporary if self.temporary.exists() else self.path)) as container:
             return lengths_in(container)
 
     def __exit__(
@@ -168,7 +200,9 @@ class VideoWriter:
         # Timestamps are ours to move, and a second of ProRes is enough to hold back for missing sound.
         options = {"avoid_negative_ts": "disabled", "max_interleave_delta": "1000000"}
         return av.open(
-            f"file:{self.temporary}",  # without the prefix, FFmpeg takes what is before a colon for a protocol
+            io.BytesIO()
+            if self._discarded
+            else f"file:{self.temporary}",  # without the prefix, FFmpeg takes what is before a colon for a protocol
             "w",
             format=self._encoding.container,
             container_options=options | self._encoding.container_options,
@@ -200,13 +234,18 @@ class VideoWriter:
         for packet in packets:
             stamp = packet.pts if packet.dts is None else packet.dts
             self._tracks.advance((stamp or 0) * packet.time_base, self._times.moved)
-            self._out.mux(packet)
-            self._has_packets = True
+            if self._kept is not None:
+                self._kept.add(packet)
+            if not self._discarded:
+                self._out.mux(packet)
+                self._has_packets = True
 
     def _discard(self) -> None:
         """Close everything, and remove the temporary file, unless it was published and has another name."""
         self._tracks.close()
         self._contents.close()
+        if self._kept is not None:
+            self._kept.close()
         if self._container is not None:
             if not self._has_packets:
                 self._spare_the_muxer(self._container)
@@ -225,38 +264,6 @@ class VideoWriter:
         with contextlib.suppress(av.FFmpegError, OSError):
             packet.stream = self._stream
             out.mux(packet)
-
-
-class _Times:
-    """The frames' times on the file's clock.
-
-    Attributes:
-        clock: The file's time base.
-        shift: Units of the source's time base by which frames are moved; ``None`` before the first.
-    """
-
-    def __init__(self, info: StreamInfo, clock: Fraction) -> None:
-        self.clock = clock
-        self.shift: int | None = None
-        self._info = info
-        self._last = -1
-
-    @property
-    def moved(self) -> Fraction:
-        """Seconds to add to times of the source."""
-        return -(self.shift or 0) * self._info.time_base
-
-    def pts(self, frame: Frame) -> int:
-        """Strictly later than the one before."""
-        if self.shift is None:
-            late = frame.pts < 0 or frame.pts * self._info.time_base > _LONGEST_DELAY
-            self.shift = frame.pts if late or self._info.span is not None else 0
-        self._last = max(round((frame.pts - self.shift) * self._info.time_base / self.clock), self._last + 1)
-        return self._last
-
-    def duration(self, frame: Frame) -> int:
-        seconds = frame.duration * self._info.time_base or 1 / self._info.frame_rate
-        return max(1, round(seconds / self.clock))
 
 
 class _Tracks:
