@@ -133,7 +133,10 @@ def _shown(
     width, height = size
     person = _premultiplied(people[int(rng.integers(len(people)))][0], shot.tall * height)
     street = as_picture(people[int(rng.integers(len(people)))][1]) / np.float32(255)
-    street = blur(as_picture(cv2.resize(street, None, fx=1.3 * width / street.shape[1], fy=1.3 * width / street.shape[1])), shot.soft * height)
+    street = blur(
+        as_picture(cv2.resize(street, None, fx=1.3 * width / street.shape[1], fy=1.3 * width / street.shape[1])),
+        shot.soft * height,
+    )
     y, x = np.mgrid[:height, :width].astype(np.float32)
     side, phase = float(rng.choice([-1, 1])), float(rng.uniform(0, 6))
     shakes = np.cumsum(rng.normal(0, shot.shake * height, (frames + 1, 2)) * 0.5, axis=0)
@@ -148,7 +151,9 @@ def _shown(
         u, v = (x - middle) / scale, (y - feet) / scale
         up = (-v / (shot.tall * height)).clip(0, 1.2)  # 0 at the feet, 1 at the head
         beat = shot.tempo * time + phase
-        u = u - shot.sway * height * (up * np.sin(beat) + 0.5 * np.sin(2.3 * beat + 5 * up) * np.tanh(u / (0.1 * height)))
+        u = u - shot.sway * height * (
+            up * np.sin(beat) + 0.5 * np.sin(2.3 * beat + 5 * up) * np.tanh(u / (0.1 * height))
+        )
         v = v + 0.3 * shot.sway * height * np.sin(1.7 * beat + 2 * up)
         maps = as_picture(u + person.shape[1] / 2), as_picture(v + person.shape[0])
         return as_picture(cv2.remap(person, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT))
@@ -158,7 +163,9 @@ def _shown(
         dx, dy = (np.interp(time, np.arange(frames + 1), shakes[:, axis]) for axis in (0, 1))
         left, top = (street.shape[1] - width) / 2 + at + dx, (street.shape[0] - height) / 2 + dy
         return as_picture(
-            cv2.remap(street, as_picture(x + left), as_picture(y + top), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+            cv2.remap(
+                street, as_picture(x + left), as_picture(y + top), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+            )
         )
 
     rgb, alphas, colors = [], [], []

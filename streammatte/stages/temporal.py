@@ -1,9 +1,9 @@
 """Steady a matte over time without lagging behind the picture.
 
 A network that sees single frames moves an edge about from frame to frame, and now and then loses a hand or a whole
-frame. So the neighbours' alphas are moved to this frame along the picture's motion (`motion`), each is weighted by how
-well its picture, moved likewise, matches this one, and their middle is taken. Where no neighbour matches, the alpha
-stays.
+frame. So each pixel at an edge, or where frames differ, is followed along the picture's motion through the frames
+around (`tracks`). Their alphas are weighted by how well the pictures match from step to step, and their middle is
+taken. Where no neighbour matches, the alpha stays.
 """
 
 from __future__ import annotations
@@ -21,30 +21,21 @@ from streammatte.frame import Cutout
 from streammatte.motion import Link, Motion, Plane, View, filled
 from streammatte.stages.motion_links import Linker
 from streammatte.stages.tiles import scaled
+from streammatte.stages.tracks import AGREED, Grid, Matte, Step, sampled
 
 Strength = Literal["low", "medium", "high"]
-Mask = NDArray[np.bool_]
 
-REACH = {"low": 2, "medium": 4, "high": 8}
-"""Frames compared in either direction."""
+REACH = {"low": 4, "medium": 8, "high": 16}
+"""Frames compared in either direction; ahead, no more than ``AHEAD`` unless asked for."""
 
+AHEAD = 6
+FADING = 0.7  # of a neighbour's weight, for each frame that it lies further away: flow drifts
 LARGEST = 384  # pixels of a matte's longer side; of a larger one, the change is computed at that size
-CELL = 4  # pixels of a matte for which it is told together whether frames differ
-AGREED = 1 / 512  # a spread of alphas below this is left as it is
 ASTRAY = 0.6  # of alpha: values further from the middle belong to another state of the matte
 DIVIDED = 0.3  # share of votes: a smaller minority is outvoted
 AROUND = 25  # pixels of the neighbourhood that decides where votes are divided
 CROWD = 0.2  # of that neighbourhood: fewer divided pixels are a trembling edge, which the mean steadies
 MENDED = 0.01  # of a matte: steadying an edge changes less, filling a noticeable hole more
-GAMMA = 1.0
-
-
-@dataclass(slots=True, eq=False)
-class _Step:
-    """From one frame to a neighbour: flow and trust, at the motion's size."""
-
-    flow: Plane
-    trust: Plane
 
 
 @dataclass(slots=True, eq=False)
@@ -52,26 +43,24 @@ class _Seen:
     """A frame of the window, with its cut-out until that has left.
 
     Attributes:
-        alpha: (h, w), the matte that is worked on.
-        span: (h, w, 2) in cells, the least and the largest alpha in and around each.
-        view: The picture with that alpha, at the motion's size.
+        matte: What is worked on.
+        view: The picture with that matte, at the motion's size.
         onward, back: To the next frame and to the one before.
     """
 
-    alpha: Plane
-    span: Plane
+    matte: Matte
     view: View
     cutout: Cutout | None
-    onward: _Step | None = None
-    back: _Step | None = None
+    onward: Step | None = None
+    back: Step | None = None
 
 
 class TemporalSmoother:
     """The stage. Holds back ``ahead`` cut-outs. Nothing passes across a cut.
 
     Args:
-        strength: Over 5, 9 or 17 frames.
-        lookahead: How many of them may lie ahead; the rest lie behind. By default half of them.
+        strength: Over up to 4, 8 or 16 frames in either direction.
+        lookahead: How many of them may lie ahead. By default 4, 6 or 6.
 
     Raises:
         ValueError: ``lookahead`` is out of range.
@@ -83,10 +72,9 @@ class TemporalSmoother:
 
     def __init__(self, strength: Strength = "medium", lookahead: int | None = None) -> None:
         reach = REACH[strength]
-        self.ahead = reach if lookahead is None else lookahead
-        if not 0 <= self.ahead <= 2 * reach:
-            raise ValueError(f"lookahead={lookahead}: {strength!r} allows 0 to {2 * reach}")
-        self.behind = 2 * reach - self.ahead
+        self.behind, self.ahead = reach, min(reach, AHEAD) if lookahead is None else lookahead
+        if not 0 <= self.ahead <= reach:
+            raise ValueError(f"lookahead={lookahead}: {strength!r} allows 0 to {reach}")
         self.mended: dict[int, float] = {}
         self._window: list[_Seen] = []
         self._waiting = 0
@@ -97,7 +85,7 @@ class TemporalSmoother:
         """The cut-out ``ahead`` frames earlier, steadied; all that wait if this one begins a shot."""
         link = self._linker.of(cutout)
         alpha = _worked_on(cutout.alpha)
-        seen = _Seen(alpha, _span(alpha), link.here.with_alpha(_resized(alpha, link.here.size)), cutout)
+        seen = _Seen(Matte.of(alpha), link.here.with_alpha(_resized(alpha, link.here.size)), cutout)
         if self._window and link.one_shot:
             self._join(self._window[-1], seen, link)
         else:
@@ -114,18 +102,21 @@ class TemporalSmoother:
         self._window.clear()
 
     def _join(self, last: _Seen, seen: _Seen, link: Link) -> None:
-        """Estimate how the subject moves between two frames."""
+        """Estimate how the subject moves between two frames.
+
+        Trusts multiply along a chain of steps. Whole, they would leave too little of a neighbour eight frames away.
+        """
         motion = self._motion
         forward, backward = motion.mended(last.view, seen.view, *link.flows)
-        seen.back = _Step(backward, motion.trust(seen.view, last.view, backward)**GAMMA)
+        seen.back = Step(backward, np.sqrt(motion.trust(seen.view, last.view, backward)), last.matte)
         if self.ahead:
-            last.onward = _Step(forward, motion.trust(last.view, seen.view, forward)**GAMMA)
+            last.onward = Step(forward, np.sqrt(motion.trust(last.view, seen.view, forward)), seen.matte)
 
     def _leaving(self) -> Cutout:
         place = len(self._window) - self._waiting
         cutout = self._window[place].cutout
         assert cutout is not None
-        before = self._window[place].alpha
+        before = self._window[place].matte.alpha
         after = self._steadied(place)
         self._window[place].cutout = None
         self._waiting -= 1
@@ -140,56 +131,31 @@ class TemporalSmoother:
 
     def _steadied(self, place: int) -> Plane:
         """The steadied alpha of one frame of the window, (h, w); itself if nothing changes."""
-        here = self._window[place]
-        alpha, ways = here.alpha, self._ways(place)
-        where = self._open(here, ways)
+        here, alpha = self._window[place], self._window[place].matte.alpha
+        back = [seen.back for seen in self._window[max(1, place + 1 - self.behind) : place + 1][::-1]]
+        onward = [seen.onward for seen in self._window[place:-1]]
+        ways = [[step for step in way if step is not None] for way in (back, onward)]
+        grid = Grid(alpha.shape, here.view.size)
+        where = grid.differing(here.matte.span, ways)
         if not where.any():
             return alpha
-        scale = np.array(here.view.size[::-1], np.float32) / np.array(alpha.shape[::-1], np.float32)
-        rows, columns = np.nonzero(where)
-        start = (np.stack([columns, rows], axis=1).astype(np.float32) + np.float32(0.5)) * scale - np.float32(0.5)
+        start = grid.places(where)
         said, weights = [alpha[where]], [np.ones(len(start), np.float32)]
         for way in ways:
-            at, weight = start, weights[0]
-            for step, there in way:
-                weight = weight * _sampled(step.trust, at)
-                at = at + _sampled(step.flow, at)
-                said.append(_sampled(there.alpha, (at + np.float32(0.5)) / scale - np.float32(0.5), cv2.INTER_CUBIC).clip(0, 1))
+            at, weight = start, np.float32(1)
+            for step in way:
+                weight = weight * sampled(step.trust, at) * np.float32(FADING)
+                at = at + sampled(step.flow, at)
+                said.append(sampled(step.matte.alpha, grid.in_matte(at), cv2.INTER_CUBIC).clip(0, 1))
                 weights.append(weight)
         values, counts = np.stack(said), np.stack(weights)
-        change, known = np.zeros_like(alpha), np.ones_like(alpha)
         joined = middle(values, counts * heard(alpha, values, counts, where))
+        change, known = np.zeros_like(alpha), np.ones_like(alpha)
         change[where] = np.where(np.ptp(values, axis=0) > AGREED, joined - values[0], 0)
         known[where] = np.square(counts[1:].sum(0))
         # Where hardly any neighbour matches, a pixel changes like those beside it: a lost frame comes back whole.
         change = filled(change[..., None], known)[..., 0]
         return np.asarray((alpha + change).clip(0, 1), np.float32)
-
-    def _ways(self, place: int) -> tuple[list[tuple[_Step, _Seen]], list[tuple[_Step, _Seen]]]:
-        """The steps back and onward from one frame, each with the frame that it leads to."""
-        window = self._window
-        back = [(window[at].back, window[at - 1]) for at in range(place, max(0, place - self.behind), -1)]
-        onward = [(window[at].onward, window[at + 1]) for at in range(place, len(window) - 1)]
-        return back, onward
-
-    def _open(self, here: _Seen, ways) -> Mask:
-        """(h, w): where frames may differ along the motion."""
-        height, width = here.alpha.shape
-        cells = here.span.shape[:2]
-        scale = np.array(here.view.size[::-1], np.float32) / np.array([width, height], np.float32)
-        rows, columns = np.indices(cells, np.float32)
-        start = (CELL * np.dstack([columns, rows]) + np.float32(CELL / 2)) * scale - np.float32(0.5)
-        least, most = cv2.split(here.span)
-        for way in ways:
-            at = start
-            for step, there in way:
-                at = at + _taken(step.flow, at, cv2.INTER_NEAREST)
-                there_at = ((at + np.float32(0.5)) / scale - np.float32(CELL / 2)) / np.float32(CELL)
-                low, high = cv2.split(_taken(there.span, there_at, cv2.INTER_NEAREST))
-                least, most = cv2.min(least, low), cv2.max(most, high)
-        differ = np.asarray(most - least > AGREED, np.uint8)
-        large = cv2.resize(differ, None, fx=CELL, fy=CELL, interpolation=cv2.INTER_NEAREST)
-        return np.asarray(large[:height, :width] > 0)
 
 
 def _worked_on(alpha: torch.Tensor) -> Plane:
@@ -205,31 +171,6 @@ def _resized(alpha: Plane, size: tuple[int, int]) -> Plane:
         return alpha
     way = cv2.INTER_AREA if size[0] * size[1] < alpha.size else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(alpha, size[::-1], interpolation=way), np.float32)
-
-
-def _span(alpha: Plane) -> Plane:
-    """(h, w, 2) in cells: the least and the largest alpha in and around each."""
-    height, width = alpha.shape
-    below, right = -height % CELL, -width % CELL
-    whole = cv2.copyMakeBorder(alpha, 0, below, 0, right, cv2.BORDER_REPLICATE)
-    blocks = whole.reshape(whole.shape[0] // CELL, CELL, whole.shape[1] // CELL, CELL)
-    near = np.ones((3, 3), np.uint8)
-    least, most = cv2.erode(blocks.min((1, 3)), near), cv2.dilate(blocks.max((1, 3)), near)
-    return np.dstack([least, most])
-
-
-def _taken(values: NDArray, at: Plane, order: int) -> NDArray:
-    return np.asarray(cv2.remap(values, at, None, order, borderMode=cv2.BORDER_REPLICATE))
-
-
-ROW = 1024  # OpenCV's tables have no more than 32767 rows
-
-
-def _sampled(plane: Plane, at: Plane, order: int = cv2.INTER_LINEAR) -> Plane:
-    """(P, …) values of a plane at places (P, 2)."""
-    rest = -len(at) % ROW
-    table = cv2.copyMakeBorder(at.reshape(-1, 2), 0, rest, 0, 0, cv2.BORDER_CONSTANT).reshape(-1, ROW, 2)
-    return _taken(plane, table, order).reshape(-1, *plane.shape[2:])[: len(at)]
 
 
 def heard(alpha: Plane, values: Plane, weights: Plane, where: NDArray[np.bool_]) -> NDArray[np.bool_]:
