@@ -229,7 +229,7 @@ HELD_BACK = {
 def spoilt(alpha: Mattes, how: Spoiling, seed: int = 0) -> Mattes:
     """(N, H, W) in [0, 1], spoilt."""
     rng = np.random.default_rng([seed, 3])
-    count, height, width = alpha.shape
+    _, height, width = alpha.shape
     y, x = np.mgrid[:height, :width].astype(np.float32)
     start, own = float(rng.uniform(0, 6)), np.zeros((2, height, width), np.float32)
     fresh, hole, result = np.sqrt(1 - how.memory**2), (0, 0.0, 0.0, 0.0), np.empty_like(alpha)

@@ -261,6 +261,17 @@ def relit(moved: NDArray[np.uint8], here: NDArray[np.uint8]) -> NDArray[np.uint8
     return np.asarray(cv2.convertScaleAbs(moved, alpha=gain), np.uint8) if better and abs(gain - 1) > GLIMMER else moved
 
 
+def stretched(plane: Plane, shape: tuple[int, ...]) -> Plane:
+    """(h, w), or a flow (h, w, 2), scaled to another (H, W); a flow's vectors are scaled, too."""
+    if plane.shape[:2] == shape[:2]:
+        return plane
+    method = cv2.INTER_AREA if shape[0] < plane.shape[0] else cv2.INTER_LINEAR
+    large = np.asarray(cv2.resize(plane, shape[1::-1], interpolation=method), np.float32)
+    if plane.ndim == 3:
+        large *= np.array([shape[1] / plane.shape[1], shape[0] / plane.shape[0]], np.float32)
+    return large
+
+
 def filled(values: Plane, belief: Plane) -> Plane:
     """(H, W, C): kept where believed, elsewhere the weighted mean of the surroundings (normalised convolution).
 

@@ -18,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 
 from streammatte.frame import Cutout
-from streammatte.motion import Link, Motion, Plane, View, filled
+from streammatte.motion import Link, Motion, Plane, View, filled, stretched
 from streammatte.stages.motion_links import Linker
 from streammatte.stages.tiles import scaled
-from streammatte.stages.tracks import AGREED, Grid, Matte, Step, sampled
+from streammatte.stages.tracks import AGREED, Matte, Step, differing, places, sampled
 
 Strength = Literal["low", "medium", "high"]
 
@@ -86,7 +86,7 @@ class TemporalSmoother:
         link = self._linker.of(cutout)
         alpha = _worked_on(cutout.alpha)
         seen = _Seen(Matte.of(alpha), link.here.with_alpha(_resized(alpha, link.here.size)), cutout)
-        if self._window and link.one_shot:
+        if self._window and link.one_shot and self._window[-1].matte.alpha.shape == alpha.shape:
             self._join(self._window[-1], seen, link)
         else:
             yield from self.flush()
@@ -102,15 +102,12 @@ class TemporalSmoother:
         self._window.clear()
 
     def _join(self, last: _Seen, seen: _Seen, link: Link) -> None:
-        """Estimate how the subject moves between two frames.
-
-        Trusts multiply along a chain of steps. Whole, they would leave too little of a neighbour eight frames away.
-        """
+        """Estimate how the subject moves between two frames."""
         motion = self._motion
         forward, backward = motion.mended(last.view, seen.view, *link.flows)
-        seen.back = Step(backward, np.sqrt(motion.trust(seen.view, last.view, backward)), last.matte)
+        seen.back = _step(backward, motion.trust(seen.view, last.view, backward), last.matte)
         if self.ahead:
-            last.onward = Step(forward, np.sqrt(motion.trust(last.view, seen.view, forward)), seen.matte)
+            last.onward = _step(forward, motion.trust(last.view, seen.view, forward), seen.matte)
 
     def _leaving(self) -> Cutout:
         place = len(self._window) - self._waiting
@@ -135,18 +132,17 @@ class TemporalSmoother:
         back = [seen.back for seen in self._window[max(1, place + 1 - self.behind) : place + 1][::-1]]
         onward = [seen.onward for seen in self._window[place:-1]]
         ways = [[step for step in way if step is not None] for way in (back, onward)]
-        grid = Grid(alpha.shape, here.view.size)
-        where = grid.differing(here.matte.span, ways)
+        where = differing(here.matte.span, ways)[: alpha.shape[0], : alpha.shape[1]]
         if not where.any():
             return alpha
-        start = grid.places(where)
+        start = places(where)
         said, weights = [alpha[where]], [np.ones(len(start), np.float32)]
         for way in ways:
             at, weight = start, np.float32(1)
             for step in way:
                 weight = weight * sampled(step.trust, at) * np.float32(FADING)
                 at = at + sampled(step.flow, at)
-                said.append(sampled(step.matte.alpha, grid.in_matte(at), cv2.INTER_CUBIC).clip(0, 1))
+                said.append(sampled(step.matte.alpha, at, cv2.INTER_CUBIC).clip(0, 1))
                 weights.append(weight)
         values, counts = np.stack(said), np.stack(weights)
         joined = middle(values, counts * heard(alpha, values, counts, where))
@@ -156,6 +152,15 @@ class TemporalSmoother:
         # Where hardly any neighbour matches, a pixel changes like those beside it: a lost frame comes back whole.
         change = filled(change[..., None], known)[..., 0]
         return np.asarray((alpha + change).clip(0, 1), np.float32)
+
+
+def _step(flow: Plane, trust: Plane, matte: Matte) -> Step:
+    """A step at the matte's size.
+
+    Trusts multiply along a chain. Whole, they would leave too little of a neighbour eight frames away.
+    """
+    size = matte.alpha.shape
+    return Step(stretched(flow, size), cv2.sqrt(stretched(trust, size)), matte)
 
 
 def _worked_on(alpha: torch.Tensor) -> Plane:
@@ -190,6 +195,8 @@ def heard(alpha: Plane, values: Plane, weights: Plane, where: NDArray[np.bool_])
     agree = np.abs(values - alpha[where]) <= ASTRAY
     share = (weights * agree).sum(0) / weights.sum(0)
     torn = (share > DIVIDED) & (share < 1 - DIVIDED)
+    if np.count_nonzero(torn) <= CROWD * AROUND**2:
+        return np.ones_like(torn, shape=values.shape)
     planes = np.zeros((*alpha.shape, 2), np.float32)
     planes[where] = np.stack([share * torn, torn], axis=1)
     votes, voters = (plane[where] for plane in cv2.split(cv2.blur(planes, (AROUND, AROUND))))
@@ -213,9 +220,10 @@ def middle(values: Plane, weights: Plane) -> Plane:
     order = np.argsort(values, axis=0)
     values, weights = np.take_along_axis(values, order, 0), np.take_along_axis(weights, order, 0)
     edges = np.cumsum(weights, axis=0)
-    edges = edges / edges[-1]
+    edges /= edges[-1]
     median = np.take_along_axis(values, (edges < 0.5).sum(axis=0)[None], 0)
-    share = np.diff(edges.clip(0.25, 0.75), axis=0, prepend=np.float32(0.25)) * (np.abs(values - median) <= ASTRAY)
+    within = edges.clip(0.25, 0.75)
+    share = np.diff(within, axis=0, prepend=np.float32(0.25)) * (np.abs(values - median) <= ASTRAY)
     return np.asarray((share * values).sum(0) / share.sum(0), np.float32)
 
 

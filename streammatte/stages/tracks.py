@@ -1,7 +1,4 @@
-"""Follow pixels of a matte along the motion from frame to frame, only those at which frames may differ.
-
-Positions are in pixels of the motion's pictures, since flow and trust are; mattes have their own size.
-"""
+"""Follow pixels of a matte along the motion from frame to frame, only those at which frames may differ."""
 
 from __future__ import annotations
 
@@ -20,6 +17,7 @@ Mask = NDArray[np.bool_]
 AGREED = 1 / 512
 """A spread of alphas below this counts as none."""
 
+MIDDLE = 1.5  # of a cell
 CELL = 4  # pixels a side of a matte's cell, for whose pixels it is decided together whether frames differ
 ROW = 1024  # positions a row, since OpenCV's tables have at most 32767 rows
 
@@ -52,8 +50,8 @@ class Step:
     """From one frame to a neighbour, whose matte is ``matte``.
 
     Attributes:
-        flow: (H, W, 2), mended.
-        trust: (H, W) in [0, 1].
+        flow: (h, w, 2) in the matte's pixels.
+        trust: (h, w) in [0, 1].
     """
 
     flow: Plane
@@ -61,49 +59,24 @@ class Step:
     matte: Matte
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """A matte's pixels within the pictures that motion is estimated on.
+def differing(span: Plane, ways: Sequence[Sequence[Step]]) -> Mask:
+    """(h, w): where frames may differ along these ways."""
+    least, most = cv2.split(span)
+    rows, columns = np.indices(span.shape[:2], np.float32)
+    start = CELL * np.dstack([columns, rows]) + np.float32(MIDDLE)
+    for way in ways:
+        at = start
+        for step in way:
+            at = cv2.add(at, _taken(step.flow, at, cv2.INTER_NEAREST))
+            cells = (at - np.float32(MIDDLE)) / np.float32(CELL)
+            low, high = cv2.split(_taken(step.matte.span, cells, cv2.INTER_NEAREST))
+            least, most = cv2.min(least, low), cv2.max(most, high)
+    return np.asarray(np.kron(np.subtract(most, least) > AGREED, np.ones((CELL, CELL), np.bool_)))
 
-    Args:
-        matte, motion: Their (height, width).
-    """
 
-    matte: tuple[int, int]
-    motion: tuple[int, int]
-
-    def differing(self, span: Plane, ways: Sequence[Sequence[Step]]) -> Mask:
-        """(h, w): where frames may differ along these ways."""
-        least, most = cv2.split(span)
-        rows, columns = np.indices(span.shape[:2], np.float32)
-        start = self._in_motion(CELL * np.dstack([columns, rows]) + np.float32(CELL / 2 - 0.5))
-        for way in ways:
-            at = start
-            for step in way:
-                at = cv2.add(at, _taken(step.flow, at, cv2.INTER_NEAREST))
-                cells = (self.in_matte(at) - np.float32(CELL / 2 - 0.5)) / np.float32(CELL)
-                low, high = cv2.split(_taken(step.matte.span, cells, cv2.INTER_NEAREST))
-                least, most = cv2.min(least, low), cv2.max(most, high)
-        differ = np.asarray(np.subtract(most, least) > AGREED, np.uint8)
-        height, width = self.matte
-        return np.asarray(
-            cv2.resize(differ, None, fx=CELL, fy=CELL, interpolation=cv2.INTER_NEAREST)[:height, :width] > 0
-        )
-
-    def places(self, where: Mask) -> Plane:
-        """(P, 2): the positions of a matte's pixels."""
-        rows, columns = np.nonzero(where)
-        return self._in_motion(np.stack([columns, rows], axis=1).astype(np.float32))
-
-    def _in_motion(self, at: Plane) -> Plane:
-        return at if self.matte == self.motion else (at + np.float32(0.5)) * self._scale() - np.float32(0.5)
-
-    def in_matte(self, at: Plane) -> Plane:
-        """Positions, (…, 2), in pixels of a matte."""
-        return at if self.matte == self.motion else (at + np.float32(0.5)) / self._scale() - np.float32(0.5)
-
-    def _scale(self) -> Plane:
-        return np.asarray(np.divide(self.motion[::-1], self.matte[::-1]), np.float32)
+def places(where: Mask) -> Plane:
+    """(P, 2): the positions of a mask's pixels, (x, y)."""
+    return np.asarray(np.argwhere(where)[:, ::-1], np.float32)
 
 
 def sampled(plane: Plane, at: Plane, order: int = cv2.INTER_LINEAR) -> Plane:
