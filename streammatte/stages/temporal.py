@@ -21,7 +21,7 @@ from streammatte.frame import Cutout
 from streammatte.motion import Link, Motion, Plane, View, filled, stretched
 from streammatte.stages.motion_links import Linker
 from streammatte.stages.tiles import scaled
-from streammatte.stages.tracks import AGREED, Matte, Step, differing, places, sampled
+from streammatte.stages.tracks import AGREED, Matte, Step, differing, followed
 
 Strength = Literal["low", "medium", "high"]
 
@@ -128,23 +128,14 @@ class TemporalSmoother:
 
     def _steadied(self, place: int) -> Plane:
         """The steadied alpha of one frame of the window, (h, w); itself if nothing changes."""
-        here, alpha = self._window[place], self._window[place].matte.alpha
+        matte = self._window[place].matte
         back = [seen.back for seen in self._window[max(1, place + 1 - self.behind) : place + 1][::-1]]
         onward = [seen.onward for seen in self._window[place:-1]]
         ways = [[step for step in way if step is not None] for way in (back, onward)]
-        where = differing(here.matte.span, ways)[: alpha.shape[0], : alpha.shape[1]]
+        where, alpha = differing(matte, ways), matte.alpha
         if not where.any():
             return alpha
-        start = places(where)
-        said, weights = [alpha[where]], [np.ones(len(start), np.float32)]
-        for way in ways:
-            at, weight = start, np.float32(1)
-            for step in way:
-                weight = weight * sampled(step.trust, at) * np.float32(FADING)
-                at = at + sampled(step.flow, at)
-                said.append(sampled(step.matte.alpha, at, cv2.INTER_CUBIC).clip(0, 1))
-                weights.append(weight)
-        values, counts = np.stack(said), np.stack(weights)
+        values, counts = followed(matte, where, ways, FADING)
         joined = middle(values, counts * heard(alpha, values, counts, where))
         change, known = np.zeros_like(alpha), np.ones_like(alpha)
         change[where] = np.where(np.ptp(values, axis=0) > AGREED, joined - values[0], 0)
@@ -160,7 +151,7 @@ def _step(flow: Plane, trust: Plane, matte: Matte) -> Step:
     Trusts multiply along a chain. Whole, they would leave too little of a neighbour eight frames away.
     """
     size = matte.alpha.shape
-    return Step(stretched(flow, size), cv2.sqrt(stretched(trust, size)), matte)
+    return Step.of(stretched(flow, size), np.sqrt(stretched(trust, size)), matte)
 
 
 def _worked_on(alpha: torch.Tensor) -> Plane:

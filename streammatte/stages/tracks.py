@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -17,9 +16,9 @@ Mask = NDArray[np.bool_]
 AGREED = 1 / 512
 """A spread of alphas below this counts as none."""
 
-MIDDLE = 1.5  # of a cell
 CELL = 4  # pixels a side of a matte's cell, for whose pixels it is decided together whether frames differ
-ROW = 1024  # positions a row, since OpenCV's tables have at most 32767 rows
+MIDDLE = CELL // 2  # the pixel that stands for a cell
+ROW = 256  # positions a row, since OpenCV's tables have at most 32767 rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +39,7 @@ class Matte:
         height, width = alpha.shape
         whole = cv2.copyMakeBorder(alpha, 0, -height % CELL, 0, -width % CELL, cv2.BORDER_REPLICATE)
         beside = np.ones((5, 5), np.uint8)
-        middle = slice(CELL // 2, None, CELL)
+        middle = slice(MIDDLE, None, CELL)
         spread = [each(each(whole, beside), beside)[middle, middle] for each in (cv2.erode, cv2.dilate)]
         return Matte(alpha, np.dstack(spread))
 
@@ -50,40 +49,70 @@ class Step:
     """From one frame to a neighbour, whose matte is ``matte``.
 
     Attributes:
-        flow: (h, w, 2) in the matte's pixels.
-        trust: (h, w) in [0, 1].
+        field: (h, w, 3): flow (x, y) in the matte's pixels, and trust in [0, 1].
+        cells: The same flow in cells, one for each cell.
     """
 
-    flow: Plane
-    trust: Plane
+    field: Plane
+    cells: Plane
     matte: Matte
 
+    @classmethod
+    def of(cls, flow: Plane, trust: Plane, matte: Matte) -> Step:
+        """From (h, w, 2) and (h, w)."""
+        height, width = trust.shape
+        rows, columns = (np.minimum(np.arange(MIDDLE, end + CELL - 1, CELL), end - 1) for end in (height, width))
+        cells = flow[rows[: -(-height // CELL), None], columns[: -(-width // CELL)]] / np.float32(CELL)
+        return Step(cv2.merge([*cv2.split(flow), trust]), cells, matte)
 
-def differing(span: Plane, ways: Sequence[Sequence[Step]]) -> Mask:
-    """(h, w): where frames may differ along these ways."""
-    least, most = cv2.split(span)
-    rows, columns = np.indices(span.shape[:2], np.float32)
-    start = CELL * np.dstack([columns, rows]) + np.float32(MIDDLE)
+
+def differing(matte: Matte, ways: Sequence[Sequence[Step]]) -> Mask:
+    """(h, w): where a frame's matte and those along these ways may differ."""
+    least, most = cv2.split(matte.span)
+    start = _places(*least.shape)
     for way in ways:
         at = start
         for step in way:
-            at = cv2.add(at, _taken(step.flow, at, cv2.INTER_NEAREST))
-            cells = (at - np.float32(MIDDLE)) / np.float32(CELL)
-            low, high = cv2.split(_taken(step.matte.span, cells, cv2.INTER_NEAREST))
+            at = cv2.add(at, _taken(step.cells, at, cv2.INTER_NEAREST))
+            low, high = cv2.split(_taken(step.matte.span, at, cv2.INTER_NEAREST))
             least, most = cv2.min(least, low), cv2.max(most, high)
-    return np.asarray(np.kron(np.subtract(most, least) > AGREED, np.ones((CELL, CELL), np.bool_)))
+    large = np.kron(np.subtract(most, least) > AGREED, np.ones((CELL, CELL), np.bool_))
+    height, width = matte.alpha.shape
+    return np.asarray(large[:height, :width])
 
 
-def places(where: Mask) -> Plane:
-    """(P, 2): the positions of a mask's pixels, (x, y)."""
-    return np.asarray(np.argwhere(where)[:, ::-1], np.float32)
+def followed(matte: Matte, where: Mask, ways: Sequence[Sequence[Step]], fading: float) -> tuple[Plane, Plane]:
+    """Alphas and weights of some pixels in a frame and in the frames along these ways, the own first.
+
+    Args:
+        matte: The frame's.
+        where: (h, w), P pixels of it.
+        ways: N - 1 steps in all.
+        fading: What a weight is multiplied by at each step, besides the step's trust.
+
+    Returns:
+        Two of (N, P).
+    """
+    found = np.flatnonzero(where)
+    rows, columns = np.divmod(np.pad(found, (0, -len(found) % ROW)), where.shape[1])
+    start = np.dstack([columns, rows]).astype(np.float32).reshape(-1, ROW, 2)
+    values, weights = [matte.alpha[rows, columns]], [np.ones(len(rows), np.float32)]
+    for way in ways:
+        at, weight = start, np.ones(start.shape[:2], np.float32)
+        for step in way:
+            *flow, trust = cv2.split(_taken(step.field, at))
+            at, weight = cv2.add(at, cv2.merge(flow)), cv2.multiply(weight, trust, scale=fading)
+            values.append(_taken(step.matte.alpha, at, cv2.INTER_CUBIC).ravel())
+            weights.append(weight.ravel())
+    count = len(found)
+    return np.stack(values)[:, :count].clip(0, 1), np.stack(weights)[:, :count]
 
 
-def sampled(plane: Plane, at: Plane, order: int = cv2.INTER_LINEAR) -> Plane:
-    """(P, …): values of a plane at positions (P, 2), or the border's beyond it."""
-    table = cv2.copyMakeBorder(at[:, None], 0, -len(at) % ROW, 0, 0, cv2.BORDER_REPLICATE).reshape(-1, ROW, 2)
-    return np.asarray(_taken(plane, table, order).reshape(-1, *plane.shape[2:])[: len(at)], np.float32)
+def _places(height: int, width: int) -> Plane:
+    rows, columns = np.indices((height, width), np.float32)
+    return np.dstack([columns, rows])
 
 
-def _taken(values: Plane, at: Plane, order: int) -> NDArray[Any]:
-    return np.asarray(cv2.remap(values, at, None, order, borderMode=cv2.BORDER_REPLICATE))  # type: ignore[call-overload]
+def _taken(values: Plane, at: Plane, order: int = cv2.INTER_LINEAR) -> Plane:
+    found = cv2.remap(values, at, None, order, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    return np.asarray(found, np.float32)
