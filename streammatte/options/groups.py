@@ -218,10 +218,12 @@ class Matting:
         "small networks such as birefnet-nano",
     )
     smooth: Literal["off", "low", "medium", "high"] = option(
-        "medium", "--smooth", common=True, help="temporal smoothing, motion-compensated over 5, 9 or 17 frames"
+        "medium", "--smooth", common=True, help="temporal smoothing, along the motion, over up to 9, 15 or 23 frames"
     )
     lookahead: int | None = option(
-        None, "--lookahead", help="how many of these frames may lie ahead; 0 looks back only (default: half of them)"
+        None,
+        "--lookahead",
+        help="how many of these frames may lie ahead: at most 4, 8 or 16; 0 looks back only (default: 4, 6 or 6)",
     )
     detail: Literal["auto", "on", "off"] = option(
         "auto",
