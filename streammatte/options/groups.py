@@ -218,7 +218,7 @@ class Matting:
         "small networks such as birefnet-nano",
     )
     smooth: Literal["off", "low", "medium", "high"] = option(
-        "medium", "--smooth", common=True, help="temporal smoothing, along the motion, over up to 9, 15 or 23 frames"
+        "medium", "--smooth", common=True, help="steadiness over 9, 15 or 23 frames"
     )
     lookahead: int | None = option(
         None,
