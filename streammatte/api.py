@@ -23,6 +23,7 @@ from streammatte.cache import Remembered
 from streammatte.color.screen import transfer_for, view_of
 from streammatte.errors import InputError
 from streammatte.frame import Cutout, Frame, Model, Stage, StreamInfo
+from streammatte.media.copies import fetched_once
 from streammatte.media.read.pictures import Picture
 from streammatte.media.read.stills import assembled, channels_of, orientation_of, translating
 from streammatte.media.read.video import Video, opened
@@ -60,7 +61,7 @@ def load_model(
 
     Args:
         name: One of ``available_models()``, or ``auto``: the best one that is here or can be downloaded.
-        weights: A checkpoint file to use instead; ``name`` then names its network, if known.
+        weights: A checkpoint file, or an address, to use instead; ``name`` then names its network, if known.
         device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; by default the best one here.
         precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
         size: (H, W) of the network's input, multiples of 32; by default the checkpoint's own.
@@ -77,7 +78,7 @@ def load_model(
     with download_bar(console, name) as on_progress:
         return birefnet.load_model(
             name,
-            weights=weights,
+            weights=None if weights is None else fetched_once(weights),
             device=device,
             precision=precision,
             size=size,

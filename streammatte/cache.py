@@ -24,7 +24,9 @@ from filelock import FileLock, Timeout
 
 from streammatte.errors import DecodeFailed, SourceNotFound
 from streammatte.media.addresses import PIPE
+from streammatte.media.copies import working_folder
 from streammatte.media.read.signature import signature
+from streammatte.media.remote import place_of
 from streammatte.pipeline import STEPS
 
 if TYPE_CHECKING:
@@ -72,15 +74,15 @@ class MatteCache:
 
     Attributes:
         left: The file was left by an interrupted run.
+        visible: Its name if it is kept.
     """
 
     def __init__(
         self, folder: Path, stem: str, key: Mapping[str, str], *, keep: bool, notice: Callable[[str], None]
     ) -> None:
         self._header = _MAGIC + json.dumps(dict(key), sort_keys=True).encode() + b"\n"
-        stem = os.fsencode(stem)[:64].decode(errors="ignore")
-        name = f"{stem}.{sha256(self._header).hexdigest()[:12]}.mattes"
-        self._visible, self._hidden = folder / name, folder / f".{name}"
+        name = f"{os.fsencode(stem)[:64].decode(errors='ignore')}.{sha256(self._header).hexdigest()[:12]}.mattes"
+        self.visible, self._hidden = folder / name, folder / f".{name}"
         self._keep, self._notice = keep, notice
         self._starts: dict[_Key, int] = {}  # of records
         self._file: BinaryIO | None = None
@@ -106,7 +108,7 @@ class MatteCache:
         except OSError as exc:
             self._owned = False
             self._off(exc)
-        if not (self._open(self._visible) or self._open(self._hidden)) and self._owned:
+        if not (self._open(self.visible) or self._open(self._hidden)) and self._owned:
             self._create()
         if self._owned and self._file is not None:
             self._thread = threading.Thread(target=self._append_all, name="streammatte-cache", daemon=True)
@@ -161,7 +163,7 @@ class MatteCache:
                 if not self._starts or (exc is None and not self._keep):
                     self._hidden.unlink(missing_ok=True)
                 elif exc is None:
-                    os.replace(self._hidden, self._visible)  # noqa: PTH105 - the name says that a target is replaced
+                    os.replace(self._hidden, self.visible)  # noqa: PTH105 - the name says that a target is replaced
             if self._owned:
                 Path(self._lock.lock_file).unlink(missing_ok=True)
         self._lock.release(force=True)
@@ -323,7 +325,7 @@ def cache_of(
     """The cache beside a run's first output; ``None`` if footage or model has no fingerprint."""
     from streammatte import __version__
 
-    folder = next((Path(output).parent for output in outputs if output != PIPE), None)
+    folder = next((place_of(output).parent for output in outputs if output != PIPE), None)
     key = {
         "version": __version__,
         "source": signature(options.reading.input),
@@ -339,8 +341,8 @@ def cache_of(
     key |= {name: str(getattr(reading, name)) for name in ("layer", "interlaced", "input_transfer")}
     if reading.interlaced == "deinterlace":  # the filter sees no frame outside of the part
         key["part"] = f"{reading.mark_in} - {reading.mark_out} - {reading.handles}"
-    stem = Path(reading.input.removeprefix("file://")).stem
-    return MatteCache(folder, stem, key, keep=options.writing.keep_mattes, notice=notice)
+    stem = place_of(reading.input).stem
+    return MatteCache(working_folder(folder), stem, key, keep=options.writing.keep_mattes, notice=notice)
 
 
 def sdmatte_identity(options: Options, device: str) -> str | None:

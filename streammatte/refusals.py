@@ -135,6 +135,7 @@ def _taken(path: Path) -> bool:
 
 def _outputs(options: Options) -> Iterator[StreammatteError]:
     from streammatte.media.read.numbered import NumberedName
+    from streammatte.media.remote import is_remote
 
     writing, transfer = options.writing, options.reading.input_transfer
     colored = writing.files if writing.matte is None else writing.files[:-1]
@@ -146,9 +147,9 @@ def _outputs(options: Options) -> Iterator[StreammatteError]:
     if "" in writing.files:
         yield OutputError("the output's name is empty", hint="is a shell variable unset?")
     for path in writing.files:
-        if "://" in path.removeprefix("file://"):
+        if "://" in path.removeprefix("file://") and not is_remote(path):
             yield UnsupportedOutput(
-                f"cannot write to {without_secrets(path)}: an output is a file",
+                f"cannot write to {without_secrets(path)}: an output is a file, or an address such as s3://bucket/out.mov",
                 hint="`streammatte live --to` sends live video to an address",
             )
     if writing.pair is not None and writing.background is not None:
@@ -318,21 +319,22 @@ def _check_names(options: Options) -> None:
     for output in (named(output, name) for output in outputs for name in apart):
         if os.path.isfile(output) and not options.writing.overwrite:  # noqa: PTH113 - Path raises on names too long
             replacing = line(options, overwrite=True)
-            matting = line(Options.of(output, proposed(output)))
-            raise WriteFailed(f"{output} exists", hint=f"to replace it: {replacing}; if it is an input: {matting}")
+            both = command_line("streammatte batch", [source, output, "--to", "cutouts"])
+            raise WriteFailed(f"{output} exists", hint=f"to replace it: {replacing}; if both are inputs: {both}")
 
 
 def _check_single(target: str, frames: int | None) -> None:
     """Refuse a single picture's name for several frames, if their number is known."""
     from streammatte.media.read.numbered import PICTURES, NumberedName
+    from streammatte.media.remote import place_of
     from streammatte.media.write.animation_formats import ANIMATED
 
-    path = Path(target)
-    single = path.suffix.lower() in set(PICTURES) - set(ANIMATED) and NumberedName.parse(path) is None
+    path = place_of(target)
+    single = path.suffix.lower() in set(PICTURES) - set(ANIMATED) and NumberedName.parse(target) is None
     if single and frames not in (None, 1):
         raise UnsupportedOutput(
             f"{path} is a single image, but the clip has {frames} frames",
-            hint=f"number them: {path.with_suffix('')}.####{path.suffix}",
+            hint=f"number them: {path.with_name(path.stem)}.####{path.suffix}",
         )
 
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of, sdmatte_identity
 from streammatte.errors import refusing
 from streammatte.frame import Cutout, Footage, Model, StreamInfo, Writer
-from streammatte.models.table import BUNDLED
 from streammatte.options import Options
 from streammatte.refusals import check, check_source, screen_of
-from streammatte.stages.transparent.sdmatte_on_demand import Transparency
+from streammatte.stages.transparent.sdmatte_on_demand import Refiners, Transparency
 from streammatte.subject.following import Course, follow
 from streammatte.summary import (
     STAGES,
@@ -56,7 +55,11 @@ class Display(Protocol):
 
 
 def run(
-    options: Options, display: Display, model: BiRefNetModel | None = None, joined: Joined | None = None
+    options: Options,
+    display: Display,
+    model: BiRefNetModel | None = None,
+    joined: Joined | None = None,
+    refiners: Refiners | None = None,
 ) -> Summary:
     """Matte ``options.reading.input`` into every output, in one pass.
 
@@ -64,6 +67,7 @@ def run(
 
     Args:
         joined: How the links of the chain are joined instead, to measure them.
+        refiners: SDMatte as other runs share it.
     """
     from streammatte.media.read.guide import guides_of
     from streammatte.media.read.video import opened
@@ -82,22 +86,13 @@ def run(
         model = model or model_of(options, display)
         cache = cache_beside(options, source, model, [target.path for target in targets], display, caching)
         network = Remembered(model, cache)
-        followed = follow(
-            options,
-            source,
-            network,
-            model.size,
-            cache,
-            display,
-            device=str(model.device),
-            offline=offline_for(options, model),
-        )
+        followed = follow(options, source, network, model.size, cache, display, model=model)
         summary = Summary(options.reading.input, model.name, str(model.device), model.precision, model.size)
 
         turns = []
         for name in names:  # a pass for each subject: what it is followed in is decoded again
             asked = network if followed is None else followed.model(name, join=options.whom.join)
-            chain = chain_of(options, model, asked, cache, guides[name], display)
+            chain = chain_of(options, model, asked, cache, guides[name], display, refiners)
             watchers = _watchers(options, source, chain, guided=bool(guides[name]) or followed is not None)
             own = [writer for target, writer in zip(targets, writers, strict=True) if target.subject == name]
             turns.append(turn := Turn(name, chain, watchers, own))
@@ -154,6 +149,7 @@ def _written(turn: Turn, made: Generator[Cutout], display: Display) -> int:
 @refusing()
 def _texts(options: Options, subjects: Sequence[str], writing: ExitStack) -> dict[str, TextFile]:
     """The report of each subject, by ``report`` and its name, and a delivery's note."""
+    from streammatte.media.remote import address_of
     from streammatte.media.write.delivery import delivery_folder, name_of, named
     from streammatte.media.write.output import open_text
     from streammatte.quality.page import ENDINGS
@@ -165,8 +161,8 @@ def _texts(options: Options, subjects: Sequence[str], writing: ExitStack) -> dic
             texts[f"report {subject}"] = open_text(page, ENDINGS, overwrite=options.writing.overwrite)
     if options.writing.deliver is not None:
         folder = writing.enter_context(delivery_folder(options.writing.deliver))
-        path = folder / f"{name_of(options.reading.input)}.txt"
-        texts["note"] = open_text(str(path), (".txt",), overwrite=options.writing.overwrite)
+        path = address_of(folder / f"{name_of(options.reading.input)}.txt")
+        texts["note"] = open_text(path, (".txt",), overwrite=options.writing.overwrite)
     for text in texts.values():
         writing.enter_context(text)
     return texts
@@ -199,11 +195,13 @@ def writer_for(target: Target, source: Footage, options: Options) -> Writer:
 
 def model_of(options: Options, display: Display) -> BiRefNetModel:
     """The network, loaded."""
+    from streammatte.media.copies import fetched_once
     from streammatte.models.birefnet import load_model
 
+    weights = options.network.weights
     return load_model(
         options.network.model,
-        weights=options.network.weights,
+        weights=None if weights is None else fetched_once(weights),
         device=options.network.device,
         precision=options.network.precision,
         size=options.network.size,
@@ -211,11 +209,6 @@ def model_of(options: Options, display: Display) -> BiRefNetModel:
         on_progress=display.fetching,
         on_notice=display.notice,
     )
-
-
-def offline_for(options: Options, model: BiRefNetModel) -> bool:
-    """Whether to fetch nothing: so wished, or the hub was not reached for the model."""
-    return options.network.offline or (options.network.model == "auto" and model.name == BUNDLED)
 
 
 def cache_beside(
@@ -227,11 +220,17 @@ def cache_beside(
     caching: ExitStack,
 ) -> MatteCache | None:
     """The cache beside these files, opened; a single picture has none."""
+    from streammatte.media.addresses import PIPE
+    from streammatte.media.remote import place_of
+    from streammatte.media.write.upload import kept_at
+
     if source.info.frame_count == 1:
         return None
     cache = cache_of(options, model, outputs, notice=display.notice)
     if cache is None:
         return None
+    beside = next(place_of(output).parent for output in outputs if output != PIPE)
+    caching.enter_context(kept_at(beside / cache.visible.name, cache.visible, display.notice))
     caching.enter_context(cache)
     if cache.left:
         display.notice(f"continuing with {len(cache)} mattes that an interrupted run computed")
@@ -266,7 +265,13 @@ Joined = Callable[[Options, "Video", Chain], Generator[Cutout]]
 
 
 def chain_of(
-    options: Options, model: BiRefNetModel, asked: Model, cache: MatteCache | None, guides: Guides, display: Display
+    options: Options,
+    model: BiRefNetModel,
+    asked: Model,
+    cache: MatteCache | None,
+    guides: Guides,
+    display: Display,
+    refiners: Refiners | None = None,
 ) -> Chain:
     from streammatte.media.read.guide import GuideUnion
     from streammatte.stages import stages_for
@@ -282,7 +287,7 @@ def chain_of(
         answers.append(regions)
         return regions
 
-    seeing = Transparency(options, model.size, model.device, unions.get("transparent"), display, remember)
+    seeing = Transparency(options, model.size, model.device, unions.get("transparent"), display, remember, refiners)
     stages = stages_for(
         model.size,
         options.matting.colors,
@@ -365,7 +370,7 @@ def _tell_of_turns(summary: Summary, options: Options, source: Video, turns: Seq
         if turn.watchers.observer is not None:
             from streammatte.quality.observer import lengths_of_all
 
-            lengths = lengths_of_all(options.reading.input, source, turn.writers, silent=options.writing.no_audio)
+            lengths = lengths_of_all(summary.input, source, turn.writers, silent=options.writing.no_audio)
             turn.findings = turn.watchers.observer.findings(lengths)
             summary.crossed += [whose + each for each in turn.findings.crossed(dict(options.reporting.limits))]
     summary.doubt = "; ".join(doubts) or None

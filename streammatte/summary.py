@@ -6,10 +6,10 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from streammatte.frame import Cutout, Footage, Frame, Model, Stage, Writer
+from streammatte.media.addresses import PIPE, without_secrets
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,6 +43,7 @@ class Summary:
     """The result of a run.
 
     Attributes:
+        input: As it was given, without passwords.
         outputs: Path, description and alpha of each file, in the order given. ``alpha`` is ``straight``,
             ``premultiplied``, or ``None`` where the file has none.
         frames: Frames in each output.
@@ -87,6 +88,10 @@ class Summary:
     findings: Findings | None = None
     crossed: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        if self.input != PIPE:
+            self.input = without_secrets(self.input)
+
     @property
     def alpha(self) -> str | None:
         """The alpha of the outputs that have any; ``mixed`` if they differ."""
@@ -117,7 +122,7 @@ def tell_of_input(
     summary.input_transfer = transfer_for(options.reading.input_transfer, info.color)
     summary.lost = source.lost
     given = [(name, guide) for name, several in guides.items() for guide in several]
-    summary.mattes = [{"path": guide.path, "as": name, "lost": guide.lost} for name, guide in given]
+    summary.mattes = [{"path": without_secrets(guide.path), "as": name, "lost": guide.lost} for name, guide in given]
     summary.notes += source.notes
     if source.has_alpha and options.reading.input_alpha == "ignore":
         summary.notes.append("the input's own alpha was ignored; --input-alpha core or garbage uses it")
@@ -125,10 +130,11 @@ def tell_of_input(
 
 def tell_of_outputs(summary: Summary, options: Options, targets: Sequence[Target], writers: Sequence[Writer]) -> None:
     """Note what was written."""
+    from streammatte.media.remote import place_of
     from streammatte.media.write.composing import alpha_of
 
     for target, writer in zip(targets, writers, strict=True):
-        path = Path(target.path)
+        path = place_of(target.path)
         composite = target.background is not None
         alpha = alpha_of(path.suffix, options.writing.alpha, target.content, composite=composite)
         summary.outputs.append({"path": str(path), "description": writer.description, "alpha": alpha})
@@ -154,7 +160,7 @@ def report_of(
     fields = options_of(type(options))
     outputs = ", ".join(f"{output['path']} ({output['description']})" for output in summary.outputs)
     return report_page(
-        options.reading.input,
+        summary.input,
         observer,
         findings,
         run={

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.unit
 
 PACKAGE = Path(streammatte.__file__).parent
 
-# cli → bench, api → run, live → quality, train → pipeline, subject → stages → models, media → color → frame → motion,
-# options, errors.
+# cli → bench, api, batch → run, live → quality, train → pipeline, subject → stages → models, media → color → frame →
+# motion, options, errors.
 # A room may import from lower levels and from itself.
 LEVELS = {
     "errors": 0,
@@ -37,6 +37,7 @@ LEVELS = {
     "summary": 7,
     "run": 8,
     "live": 8,
+    "batch": 9,
     "api": 9,
     "cli": 10,
     "__main__": 11,

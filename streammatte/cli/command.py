@@ -15,8 +15,8 @@ class Command:
     Attributes:
         takes: Classes whose fields are its options.
         places: The positional options, in order.
-        rest: The option that takes all other words.
         likely: The option that a word is meant for if there is no place for it.
+        many: The last of them takes all words that are left.
         examples, others: Lines to type, and other commands, each with what it does.
     """
 
@@ -25,8 +25,8 @@ class Command:
     about: str
     takes: tuple[type, ...]
     places: tuple[str, ...] = ()
-    rest: str = ""
     likely: str = ""
+    many: bool = False
     examples: tuple[tuple[str, str], ...] = ()
     others: tuple[tuple[str, str], ...] = ()
 

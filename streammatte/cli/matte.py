@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-from streammatte.cli import help
+from streammatte.cli import batch, help
 from streammatte.cli.command import Command, TerminalOptions
 from streammatte.cli.parser import instance, parse, refuse
 from streammatte.options import Options
@@ -23,9 +23,9 @@ COMMAND = Command(
         ("streammatte clip.mp4 out.webm", "VP9 with alpha, for the web"),
         ("streammatte clip.mp4 comp.mp4 --bg beach.jpg", "over another background"),
         ("streammatte photo.jpg cutout.png", "a photograph"),
-        ("streammatte live --bg blur", "the camera"),
     ),
     others=(
+        ("streammatte batch", "many clips and pictures, into one folder"),
         ("streammatte live", "the camera with another background"),
         ("streammatte preview", "a few frames before a run: prompts, tracked masks, cut-outs"),
         ("streammatte models", "which models there are, and which are here"),
@@ -50,6 +50,8 @@ def main(arguments: Sequence[str]) -> int:
     if meant and word.isalpha() and not Path(word).exists():
         line = command_line(f"streammatte {meant[0]}", others)
         refuse(COMMAND, f"{word} is not a command; did you mean {meant[0]}?", line)
+    if any(each.partition("=")[0] == "--to" for each in arguments[: [*arguments, "--"].index("--")]):
+        return batch.main(arguments)
     given = parse(COMMAND, arguments)
     options, terminal = instance(Options, given), instance(TerminalOptions, given)
     if terminal.json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -91,15 +92,16 @@ class _Typed:
 
     def place(self, given: dict[str, Any], words: Sequence[str]) -> None:
         """Add the positional options."""
-        if self.command.rest:
-            places = len(self.command.places)
-            words, rest = words[:places], words[places:]
-            if rest:
-                given[self.command.rest] = [*given.get(self.command.rest, ()), *rest]
-        if len(words) > len(self.command.places):
+        if self.command.many:
+            words, last = words[: (count := len(self.command.places) - 1)], words[count:]
+            if last:
+                given[self.command.places[-1]] = last
+        elif len(words) > len(self.command.places):
             extra = words[len(self.command.places)]
             hint = self._usual() + ("; a name with spaces is written in quotes" if self.command.places else "")
             name = self.command.prog.partition(" ")[2]
+            if not name and all(map(os.path.exists, words)):  # the main command, with several inputs
+                hint = command_line("streammatte batch", [*self.arguments, "--to", "cutouts"])
             if name and Path(name).is_file():  # a file that is called like this command
                 hint = command_line("streammatte", [f"./{name}", *self.arguments])
             elif (likely := self.command.likely) and likely not in given:

@@ -22,6 +22,7 @@ from streammatte.errors import ModelError
 from streammatte.frame import Cutout, Frame, Model
 from streammatte.live.carried_alpha import WIDTH, CarriedAlpha, Moved, shrunk
 from streammatte.live.pace_keeper import PaceKeeper, Setting, settings_for
+from streammatte.media.copies import fetched_once
 from streammatte.media.write.composing import at_depth, quantised
 from streammatte.models.birefnet import check_size
 from streammatte.motion import Plane
@@ -272,7 +273,7 @@ def load_live_model(
     def load(name: str) -> BiRefNetModel:
         model = load_model(
             name,
-            weights=options.weights,
+            weights=None if options.weights is None else fetched_once(options.weights),
             device=options.device,
             precision=options.precision,
             offline=options.offline,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Literal
 
 from streammatte.errors import ModelError, WeightsMissing
+from streammatte.media.copies import fetched_once
 from streammatte.options import Network, Writing, values
 from streammatte.options.field import like, option
 
@@ -108,6 +108,6 @@ def check_network(options: LiveOptions) -> None:
             ) from exc
     if options.model != "auto":
         find(options.model, "birefnet")
-    if options.weights is not None and not Path(options.weights).is_file():
+    if options.weights is not None and not fetched_once(options.weights).is_file():
         raise WeightsMissing(f"there is no file {options.weights}", hint="check the path given to --weights")
     choose_device(options.device)

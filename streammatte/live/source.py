@@ -17,6 +17,7 @@ from streammatte.color.ycbcr import RgbReader, Samples, color_of
 from streammatte.errors import DecodeFailed, InputError, NoVideoStream
 from streammatte.frame import Frame, StreamInfo
 from streammatte.live.cameras import USUAL_RATE, Place, reason_of
+from streammatte.media.background import covered, covering
 from streammatte.media.read.choosing import picture_of
 from streammatte.media.read.orientation import Orientation, display_matrix
 
@@ -313,25 +314,7 @@ class _Reader:
         if self._to_rgb is None or size != self._read_size:
             self._to_rgb, self._read_size = RgbReader(*size, codec=self._codec), size
         upright = Orientation.of(decoded, self._matrix)  # a phone may be turned during the run
-        return _covering(upright(self._to_rgb(decoded)), self._width, self._height)
-
-
-def _covering(rgb: Samples, width: int, height: int) -> Samples:
-    """Scaled to cover that size, and cropped about its middle."""
-    rows, columns = rgb.shape[:2]
-    if (columns, rows) == (width, height):
-        return rgb
-    keep_x, keep_y = _kept(columns, rows, width, height)
-    x, y = (columns - keep_x) // 2, (rows - keep_y) // 2
-    smaller = max(width / columns, height / rows) < 1
-    kept = rgb[y : y + keep_y, x : x + keep_x]
-    return cv2.resize(kept, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
-
-
-def _kept(columns: int, rows: int, width: int, height: int) -> tuple[int, int]:
-    """(W, H) of the part of a picture that covers ``width × height``."""
-    scale = max(width / columns, height / rows)
-    return min(columns, round(width / scale)), min(rows, round(height / scale))
+        return covering(upright(self._to_rgb(decoded)), self._width, self._height, enlarged_by=cv2.INTER_LINEAR)
 
 
 def _differences(name: str, given: _Opened, size: tuple[int, int] | None, rate: Fraction | None) -> list[str]:
@@ -342,7 +325,7 @@ def _differences(name: str, given: _Opened, size: tuple[int, int] | None, rate: 
         return []
     scaled = ""
     if size is not None and size_differs:
-        wide, high = _kept(width, height, size[1], size[0])
+        wide, high = covered(width, height, size[1], size[0])
         scaled = f", scaled to {size[1]}×{size[0]}"
         if (off := 1 - (wide * high) / (width * height)) >= 0.005:
             sides = "left and right" if high == height else "top and bottom"

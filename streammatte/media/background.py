@@ -125,16 +125,27 @@ def _cover(frame: Frame, width: int, height: int, profile: bytes | None) -> Tens
     picture = pixels_of(frame.rgb)
     if frame.rgb.is_floating_point():  # linear light, as a screen shows it
         picture = np.clip(from_linear(picture, SRGB), 0, 1)
-    rows, columns = picture.shape[:2]
-    scale = max(width / columns, height / rows)
-    keep_x, keep_y = min(columns, round(width / scale)), min(rows, round(height / scale))
-    x, y = (columns - keep_x) // 2, (rows - keep_y) // 2
-    picture = picture[y : y + keep_y, x : x + keep_x]
-    if picture.shape[:2] != (height, width):
-        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        picture = cv2.resize(picture, (width, height), interpolation=way)
+    picture = covering(picture, width, height, enlarged_by=cv2.INTER_CUBIC)
     peak = 1.0 if frame.rgb.is_floating_point() else float(np.iinfo(picture.dtype).max)
     return torch.from_numpy(picture.astype(np.float32) / np.float32(peak)).permute(2, 0, 1)
+
+
+def covering(picture: Samples, width: int, height: int, *, enlarged_by: int) -> Samples:
+    """Scaled to cover that size, and cropped about its centre."""
+    rows, columns = picture.shape[:2]
+    keep_x, keep_y = covered(columns, rows, width, height)
+    x, y = (columns - keep_x) // 2, (rows - keep_y) // 2
+    picture = picture[y : y + keep_y, x : x + keep_x]
+    if picture.shape[:2] == (height, width):
+        return picture
+    smaller = max(width / columns, height / rows) < 1
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if smaller else enlarged_by)
+
+
+def covered(columns: int, rows: int, width: int, height: int) -> tuple[int, int]:
+    """(W, H) of the part of a picture that covers ``width × height``."""
+    scale = max(width / columns, height / rows)
+    return min(columns, round(width / scale)), min(rows, round(height / scale))
 
 
 class Still:

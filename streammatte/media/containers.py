@@ -10,9 +10,11 @@ import av
 
 from streammatte.errors import DecodeFailed, SourceNotFound
 from streammatte.media.addresses import PIPE, without_secrets
+from streammatte.media.remote import Remote, is_remote, open_remote
 
 # Old cameras and programs in other alphabets write tags that are not UTF-8; the picture does not need them.
 TAG_ERRORS = "replace"
+_BUFFER = 1 << 18  # bytes that FFmpeg takes from a remote file at once
 _PATIENCE = 10.0, 30.0  # seconds for an address to answer, and for more data
 RAW_HINT = "wrap raw frames: ffmpeg -f rawvideo -pix_fmt … -s … -i … -f nut - | streammatte - …"
 INDEX_HINT = "an .mp4 or .mov may have its index at the end: give the file, or pipe NUT: ffmpeg -i … -f nut -"
@@ -32,6 +34,8 @@ def open_container(url: str) -> av.container.InputContainer:
     """
     if not url:
         raise SourceNotFound("the input's name is empty", hint="is a shell variable unset?")
+    if is_remote(url):
+        return _open_remote(Remote(url))
     shown = without_secrets(url)
     local = "://" not in url or os.path.exists(url)  # noqa: PTH110 - Path.exists raises on names that are too long
     try:
@@ -56,11 +60,11 @@ def open_container(url: str) -> av.container.InputContainer:
     except PermissionError as exc:
         raise SourceNotFound(f"cannot read {shown}: permission denied", hint="check the file's permissions") from exc
     except (av.InvalidDataError, av.error.EOFError) as exc:
-        hint = _why_unreadable(Path(url)) if local else "is there a media file or stream at that address?"
+        hint = _why_unreadable(_head_of(url)) if local else "is there a media file or stream at that address?"
         raise DecodeFailed(f"{shown} cannot be decoded", hint=hint) from exc
     except (av.FFmpegError, OSError, ValueError) as exc:
         if local and isinstance(exc, av.FFmpegError) and exc.errno == errno.EIO:  # a demuxer lost its way
-            raise DecodeFailed(f"{shown} cannot be decoded", hint=_why_unreadable(Path(url))) from exc
+            raise DecodeFailed(f"{shown} cannot be decoded", hint=_why_unreadable(_head_of(url))) from exc
         hint = "check the path" if local else "check the address, and that this machine can reach its server"
         if isinstance(exc, av.error.ProtocolNotFoundError):
             hint = "use http://, https://, rtsp:// or another protocol that FFmpeg knows"
@@ -70,19 +74,37 @@ def open_container(url: str) -> av.container.InputContainer:
         raise SourceNotFound(f"cannot open {shown}: {reason}", hint=hint) from exc
 
 
+def _open_remote(place: Remote) -> av.container.InputContainer:
+    file = open_remote(place)
+    options = {"pattern_type": "none"}
+    try:
+        return av.open(file, "r", options=options, buffer_size=_BUFFER, metadata_errors=TAG_ERRORS)
+    except (av.FFmpegError, OSError, ValueError) as exc:
+        if file.seek(0, os.SEEK_END) == 0:
+            raise DecodeFailed(f"{place} is empty", hint="the recording or the upload did not finish") from exc
+        file.seek(0)
+        raise DecodeFailed(f"{place} cannot be decoded", hint=_why_unreadable(file.read(12))) from exc
+
+
 def size_of(url: str) -> int | None:
-    """Bytes of a file; ``None`` for addresses, pipes and missing files."""
+    """Bytes of a file; ``None`` for FFmpeg's addresses, pipes and missing files."""
     if url == PIPE:
         return None
+    if is_remote(url):
+        size: int | None = Remote(url).info().get("size")
+        return size
     try:
         return Path(url).stat().st_size
     except (OSError, ValueError):
         return None
 
 
-def _why_unreadable(path: Path) -> str:
-    with path.open("rb") as file:
-        head = file.read(12)
+def _head_of(path: str) -> bytes:
+    with Path(path).open("rb") as file:
+        return file.read(12)
+
+
+def _why_unreadable(head: bytes) -> str:
     if head[4:8] in (b"ftyp", b"mdat", b"moov"):
         return "its index (the moov atom) is missing: the recording or download stopped early; fetch it again"
     if head[:4] in (b"RIFF", b"\x1aE\xdf\xa3", b"FLV\x01", b"\x89PNG"):

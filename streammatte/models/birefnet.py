@@ -44,7 +44,7 @@ _HINT = "try a smaller --size, --precision fp16, --batch 1, or --model birefnet-
 
 
 class BiRefNetModel:
-    """Mattes each frame by itself.
+    """Mattes each frame by itself. Calls from several threads take turns.
 
     Attributes:
         name: The checkpoint's name or file name.
@@ -68,6 +68,7 @@ class BiRefNetModel:
         self.name, self.device, self.size, self.weights = name, device, size, weights
         self.precision = next(name for name, value in PRECISIONS.items() if value is dtype)
         self._dtype = dtype
+        self._turn = threading.Lock()
         # Channels last speeds up convolutions, but not the linear layers of attention.
         convolves = isinstance(net.config.backbone, EfficientNetConfig)
         self._layout = torch.channels_last if convolves else torch.contiguous_format
@@ -93,7 +94,7 @@ class BiRefNetModel:
         Raises:
             OutOfMemory: The batch does not fit the device at this size and precision.
         """
-        with memory_of(self.device, _HINT), cores(cores_for(self.device, self.size)):
+        with self._turn, memory_of(self.device, _HINT), cores(cores_for(self.device, self.size)):
             batch = torch.stack([self._prepare(frame) for frame in frames])
             alphas = self._net(batch.contiguous(memory_format=self._layout)).float().sigmoid()
             return list(alphas[:, 0])

@@ -129,6 +129,20 @@ def like(other: type, name: str, **changes: Any) -> Any:
     return dataclasses.field(default=metadata.pop("default", field.default), metadata=metadata)
 
 
+def without(cls: type, *names: str) -> type:
+    """The same options but these, nested ones too; all that are left have defaults."""
+    hints, fields = get_type_hints(cls), []
+    for field in dataclasses.fields(cls):
+        if "title" in field.metadata:
+            nested = without(hints[field.name], *names)
+            made = dataclasses.field(default_factory=nested, metadata=field.metadata)
+            fields.append((field.name, nested, made))
+        elif field.name not in names:
+            copied = dataclasses.field(default=field.default, metadata=field.metadata)
+            fields.append((field.name, hints[field.name], copied))
+    return dataclasses.make_dataclass(cls.__name__, fields, frozen=True, slots=True)
+
+
 def group(title: str, about: str, make: Callable[[], Any] | None = None) -> Any:
     """A dataclass field that nests options; without ``make``, it has to be given."""
     metadata = {"title": title, "about": about}

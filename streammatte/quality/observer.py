@@ -13,6 +13,7 @@ from streammatte.frame import Cutout, Writer
 from streammatte.media.lengths import Lengths
 from streammatte.media.read.video import Video
 from streammatte.media.write.composing import opacity, pixels_of
+from streammatte.media.write.upload import UploadingWriter
 from streammatte.media.write.video_writer import VideoWriter
 from streammatte.motion import View
 from streammatte.quality.moments import Alpha, Moment, Pictures, Spread, keep_worst, look_at, thumbnail
@@ -187,4 +188,9 @@ def lengths_of_all(name: str, source: Video, writers: Iterable[Writer], *, silen
         silent: The audio is dropped on purpose, so its duration is not compared.
     """
     read = replace(source.lengths, audio=None) if silent else source.lengths
-    return {name: read} | {str(writer.path): writer.lengths() for writer in writers if isinstance(writer, VideoWriter)}
+    found = {name: read}
+    for writer in writers:
+        path, file = (writer.place, writer.inner) if isinstance(writer, UploadingWriter) else (writer.path, writer)
+        if isinstance(file, VideoWriter):
+            found[str(path)] = file.lengths()
+    return found

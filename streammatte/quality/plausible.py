@@ -72,12 +72,12 @@ class Doubts:
         full = [frame for frame, area in zip(self._frames, self._areas, strict=True) if area > FULL]
         if len(empty) > MANY * len(self._frames):
             if self._guided:
-                return f"the matte is empty{self._where(empty)}: check the mattes you gave"
+                return f"the matte is empty{self._where(empty)}: check the mattes and prompts you gave"
             return f"no subject found{self._where(empty)}: try another --model, or mark it with --core-matte"
         if len(full) > MANY * len(self._frames):
             advice = "try another --model, or mark the background with --garbage-matte"
             if self._guided:
-                advice = "check the mattes you gave"
+                advice = "check the mattes and prompts you gave"
             return f"the matte covers nearly the whole frame{self._where(full)}: {advice}"
         return None
 

@@ -114,6 +114,7 @@ FINE = 200  # pixels of the longer side: beyond, flow is computed at half size, 
 SMALL = 0.2  # of the picture: the network looks at a smaller subject by itself, too
 SEEN_WELL = 0.8  # of a subject, in the matte of the whole frame: with less, the network looks at it by itself
 TRUSTED = 0.9  # most weight of what is carried
+STRANGE = 0.05  # likelihood of any colour, of something that is not known
 FLOOR = 0.004  # chance of every label everywhere
 REACH = 0.05  # of the picture's diagonal: how far a label spreads where motion cannot be trusted
 FIRM = 1.35  # exponent that keeps labels from blurring
@@ -196,22 +197,31 @@ class _Walk:
         trust = np.float32(TRUSTED) * trust[..., None]
         height, width = matte.shape
         near = spread(carried, REACH * float(np.hypot(height, width)))
+        _absorbed(carried, near)
         self._expect(carried, near)
         colour = self._palette.likelihoods(rgb)
+        colour[..., OTHER] = np.maximum(colour[..., OTHER], np.float32(STRANGE))
         _found_again(carried, near, colour, matte)
-        _absorbed(carried, near)
-        prior = trust * carried + (1 - trust) * near + np.float32(FLOOR)
+        prior = trust * carried + (1 - trust) * near + self._floor()
         prior *= colour ** (1 - np.float32(0.75) * trust)
         prior *= _by_network(matte, len(self._things))
         labels = _firm(along_edges(prior / prior.sum(-1, keepdims=True), picture.luma))
         sure = labels.max(-1) > 0.8
-        self._palette.learn(rgb, labels * sure[..., None], 0.06)
+        self._palette.learn(rgb, _known(labels * sure[..., None]), 0.06)
         touching = _touching(labels[..., :BACKGROUND])
         for n, thing in enumerate(self._things):
             if thing.shape is not None:
                 fits = labels[..., n] + labels[..., OTHER] - np.float32(0.7) * labels[..., BACKGROUND]
                 thing.follow(labels[..., n], flow, touching[n], fits)
         return labels
+
+    def _floor(self) -> Plane:
+        """(labels,): the chance of each label everywhere; what is in sight does not appear elsewhere."""
+        floor = np.full(len(self._things) + 2, FLOOR, np.float32)
+        for n, thing in enumerate(self._things):
+            if thing.shape is not None and not thing.unseen:
+                floor[n] = FLOOR / 10
+        return floor
 
     def _expect(self, carried: Labels, near: Labels) -> None:
         """Hold things that may be hidden, or hide others, to their shapes; raise the chances where they should be."""
@@ -279,7 +289,7 @@ class _Walk:
             rest[..., n] = mask
             labels = rest
             self._things[n].begin(mask)
-        self._palette.learn(rgb, labels, 1.0)
+        self._palette.learn(rgb, _known(labels), 1.0)
         self._since = 0
         return labels
 
@@ -288,6 +298,13 @@ class _Walk:
         area = float(mask.sum())
         sure = float((mask * mask).sum() / area) if area > 1 else 0.0
         return Tracked(mask, sure * min(1.0, area / (HIDDEN * max(1.0, thing.area))))
+
+
+def _known(labels: Labels) -> Labels:
+    """Without what is nobody's, which has no colours of its own: they are a limb's, or somebody's who is not known."""
+    known = labels.copy()
+    known[..., OTHER] = 0
+    return known
 
 
 def _is_whole(prompt: Prompt) -> bool:

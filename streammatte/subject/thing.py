@@ -66,7 +66,7 @@ class Thing:
             self.shape = _shifted(self.shape, x, y)
             self.speed = self.speed[0] + 0.1 * x, self.speed[1] + 0.1 * y
         if self.seen > STEADY:  # limbs go on moving
-            self.shape += np.float32(0.1) * (mask - self.shape) * self.held()
+            self.shape += np.float32(0.3 if self.seen > 0.9 else 0.1) * (mask - self.shape) * self.held()
 
     def held(self) -> Plane:
         """(h, w): where the thing may be, going by its shape."""

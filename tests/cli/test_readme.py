@@ -56,7 +56,7 @@ def footage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_there_are_commands_to_test() -> None:
     assert len([arguments for arguments in commands() if arguments[0] not in COMMANDS]) >= 15
-    assert {arguments[0] for arguments in commands()} >= {"live", "models", "doctor"}
+    assert {arguments[0] for arguments in commands()} >= {"live", "models", "doctor", "batch"}
 
 
 @pytest.mark.parametrize("arguments", [a for a in commands() if a[0] not in COMMANDS], ids=" ".join)
@@ -83,6 +83,14 @@ def test_live(arguments: list[str], footage: Path) -> None:
     tried = ["--camera", "clip.mp4", "--to", name, *QUICK[2:]]
     assert main([*shlex.split(here), *tried]) == 0
     assert (footage / name).exists()
+
+
+@pytest.mark.parametrize("arguments", [a for a in commands() if a[0] == "batch"], ids=" ".join)
+def test_batches(arguments: list[str], footage: Path) -> None:
+    (footage / "photos").mkdir()
+    (footage / "photo.jpg").rename("photos/photo.jpg")
+    assert main([*arguments, *QUICK]) == 0
+    assert (footage / "cutouts/photo.png").exists()
 
 
 def test_other_commands(footage: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ import streammatte as sm
 from streammatte.cli.main import main
 from streammatte.errors import InputError
 from streammatte.media import open_video
+from streammatte.media.write.delivery import named
 from streammatte.options.prompts import ALL, Prompted, prompt, prompts_in
 from streammatte.subject.prompts import resolved
 from streammatte.subject.tracks import spans_of
@@ -216,3 +217,16 @@ def test_a_pipe_cannot_be_followed_or_shared(clip: Path, capsys: pytest.CaptureF
     assert "--join" in capsys.readouterr().err
     assert main([str(clip), "out.mov", "--join", *two[:2]]) == 2
     assert "--join needs several" in capsys.readouterr().err
+
+
+def test_names_in_names_of_files() -> None:
+    names = {
+        "out.mov": "out.anna.mov",
+        "a/b.c.webm": "a/b.c.anna.webm",
+        "cut.####.png": "cut.anna.####.png",
+        "cut_%04d.exr": "cut_anna_%04d.exr",
+        "####.png": "anna.####.png",
+        "-": "-",
+    }
+    assert {path: named(path, "anna") for path in names} == names
+    assert all(named(path, "") == path for path in names)

@@ -229,3 +229,21 @@ def test_the_command_follows_a_box_and_a_file_of_prompts(tmp_path: Path, capsys:
     for name in ("matte.mkv", "matte.anna.mkv"):
         for found, expected in zip(alphas(tmp_path / name), true, strict=False):
             assert agreement(found, expected) >= 0.9
+
+
+def test_every_output_has_the_subjects_name_in_it(clip: tuple[Path, Mattes], tmp_path: Path, tracked_by: Use) -> None:
+    path, mattes = clip
+    tracked_by(TruthTracker(mattes))
+    asked = {"deliver": tmp_path / "set", "matte": tmp_path / "matte####.png", "report": tmp_path / "page.html"}
+    options = {"mark_out": "1", "start_number": 1001, **asked, **PLAIN}
+    summary = sm.matte_video(path, tmp_path / "cut.####.png", model=RedModel(), subject=named(mattes), **options)
+    found = {str(each.relative_to(tmp_path)) for each in tmp_path.rglob("*") if each.is_file()}
+    kinds = ("two.{}.mov", "two.{}.webm", "two.fill.{}.mov", "two.matte.{}.mov", "two.comp.{}.mp4")
+    delivered = {f"set/{kind.format(name)}" for kind in kinds for name in "ab"}
+    numbered = {
+        f"{start}.{name}.{number}.png" for start in ("cut", "matte") for name in "ab" for number in (1001, 1002)
+    }
+    assert found == {*delivered, *numbered, "set/two.txt", "page.a.html", "page.b.html"}
+    assert summary.frames == 2 and len(summary.outputs) == 2 * 8 + 1
+    with pytest.raises(sm.WriteFailed, match=r"cut\.a"):
+        sm.matte_video(path, tmp_path / "cut.####.png", model=RedModel(), subject=named(mattes), mark_out="1", **PLAIN)

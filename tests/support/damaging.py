@@ -159,7 +159,7 @@ def complaints(run: Run) -> Iterator[str]:
     # OpenEXR's own library writes past Python what it finds; there is no way to ask it not to.
     lines = [line for line in end.err.split("\n")[:-1] if not line.startswith("<python_buffer>: (EXR_ERR_")]
     # What was computed before the damage is kept.
-    kept = bool(lines) and lines[-1].endswith("run the same command with --resume to continue")
+    kept = bool(lines) and lines[-1].endswith((" kept", "run the same command with --resume to continue"))
     lines = lines[:-1] if kept else lines
     if "Traceback" in end.err or not all(line.startswith(("streammatte: ", "  hint: ")) for line in lines):
         yield "more than a clear line"

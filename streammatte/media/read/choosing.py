@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 from av.stream import Disposition
 
 from streammatte.media.boxes import handlers_of_tracks
+from streammatte.media.remote import RemoteFile
 
 # Covers, thumbnails for a timeline, and layers that mean nothing on their own.
 _NOT_FOOTAGE = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.dependent
@@ -101,8 +104,16 @@ def _auxiliary(container: av.container.InputContainer) -> set[int]:
         for each in container.streams.video
         if any(_AUXILIARY.search(each.metadata.get(tag, "")) for tag in ("handler_name", "title", "name"))
     }
-    if container.format.name.startswith("mov") and container.name.startswith("file:"):
-        with suppress(OSError), Path(container.name.removeprefix("file:")).open("rb") as file:
+    file: BinaryIO | None = None
+    if container.format.name.startswith("mov"):
+        remote = None if container.file is None else container.file.file
+        with suppress(OSError):
+            if isinstance(remote, RemoteFile):
+                file = BufferedReader(remote.again())
+            elif container.name.startswith("file:"):
+                file = Path(container.name.removeprefix("file:")).open("rb")  # noqa: SIM115 - closed below
+    if file is not None:
+        with file, suppress(OSError):
             handlers = handlers_of_tracks(file)
             found |= {each.index for each in container.streams.video if handlers.get(each.id) == b"auxv"}
     return found

@@ -10,6 +10,7 @@ import av
 from streammatte.errors import DecodeFailed, SourceNotFound
 from streammatte.media.addresses import PIPE, without_secrets
 from streammatte.media.containers import indexed_packets, size_of
+from streammatte.media.remote import is_remote
 
 # Demuxers whose header states how long the file should be, so that a cut one shows.
 _STATE_THEIR_LENGTH = ("mov", "matroska", "flv")
@@ -34,27 +35,21 @@ class Ledger:
     ) -> None:
         self._url = url
         self._strict = strict
-        self._container = container
         self._stream = stream
-        self._span = span
+        self._whole = span is None
         self._size = size_of(url)
-        self._is_read_once = "://" in url or url == PIPE
         self._codec = stream.codec_context.codec.canonical_name
         self._bad_packets = 0
         self._bad_frames = 0
-        self._indexed = 0 if span else indexed_packets(container, stream)
-        self._read = 0
-        self._due = self._last_due = 0
-        self._shown = self._last_shown = 0
-        self._interlaced = False
-        self._first_key: int | None = None
+        self._unread = 0 if span else indexed_packets(container, stream)
+        self._count = _Count(span)
         self._has_checksums = False
         self._end = Fraction(0)
 
     def refuse_a_change(self) -> None:
         """Raise ``SourceNotFound`` if the file was cut or replaced: it has changed, not ended."""
         size = size_of(self._url)
-        damaged = self._bad_packets or self._bad_frames or self._indexed > self._read
+        damaged = self._bad_packets or self._bad_frames or self._unread > 0
         cut = size is not None and self._size is not None and size < self._size
         if cut or (damaged and size != self._size):
             now = "is gone" if size is None else f"had {self._size} bytes, now {size}"
@@ -65,15 +60,8 @@ class Ledger:
 
     def expect(self, packet: av.Packet[av.stream.Stream]) -> None:
         """Count frames that are due: not before the first key frame, nor those an edit list discards."""
-        self._read += 1
-        stamp = packet.dts if packet.pts is None else packet.pts
-        if self._first_key is None and packet.is_keyframe:
-            self._first_key = stamp
-        if self._first_key is None or stamp is None or packet.is_discard:
-            return
-        if stamp >= self._first_key and self._wants(stamp):
-            self._due += 1
-            self._last_due = max(self._last_due, stamp)
+        self._unread -= 1
+        self._count.expect(packet)
 
     def reaches(self, packet: av.Packet[av.stream.Stream]) -> None:
         """Note how far the file reaches, from a packet of any stream."""
@@ -85,12 +73,7 @@ class Ledger:
         if frame.is_corrupt:
             self._bad_frames += 1
             self._refuse("a damaged frame")
-        self._interlaced |= frame.interlaced_frame
-        if self._first_key is not None and (
-            frame.pts is None or (frame.pts >= self._first_key and self._wants(frame.pts))
-        ):
-            self._shown += 1
-            self._last_shown = max(frame.pts or 0, self._last_shown)
+        self._count.came(frame)
 
     def damaged(self, what: str, exc: av.FFmpegError | None = None) -> None:
         """Count a damaged packet or stretch, or raise ``DecodeFailed`` if strict."""
@@ -107,13 +90,12 @@ class Ledger:
 
     def end_is_missing_after(self) -> int | None:
         """pts of the last frame that came, if more were due."""
-        if self._shown and self._last_shown < self._last_due and not self._strict and not self._is_read_once:
-            return self._last_shown
-        return None
+        read_once = ("://" in self._url and not is_remote(self._url)) or self._url == PIPE
+        return None if self._strict or read_once else self._count.end_is_missing_after()
 
     def caught_up(self) -> None:
         """Count a frame that could be decoded after all."""
-        self._shown += 1
+        self._count.shown += 1
 
     def account(self, delivered: int, rate: Fraction, end: Fraction) -> str | None:
         """One line on what is missing, if anything is. ``end``: the stated end, in seconds."""
@@ -121,26 +103,21 @@ class Ledger:
         damage = max(self._bad_packets, self._bad_frames)  # a bad packet mostly shows as a bad frame, too
         if damage:
             reasons.append("1 damaged packet" if damage == 1 else f"{damage} damaged packets")
-        unread = self._indexed - self._read
-        if unread > 0:
-            reasons.append(f"{unread} packets cut off" if unread > 1 else "1 packet cut off")
+        if self._unread > 0:
+            reasons.append(f"{self._unread} packets cut off" if self._unread > 1 else "1 packet cut off")
         if self._codec in ONE_PICTURE_A_PACKET:
-            due = self._due // 2 if self._interlaced else self._due  # a packet may be one of two fields
-            skipped = due - self._shown - damage
+            skipped = self._count.missing() - damage
             if skipped > 0:
                 reasons.append(f"{skipped} skipped frames" if skipped > 1 else "1 skipped frame")
         slack = max(Fraction(1, 5), 3 / rate)
-        states = self._container.format.name.startswith(_STATE_THEIR_LENGTH)
-        if states and self._span is None and self._end < end - slack:
+        states = self._stream.container.format.name.startswith(_STATE_THEIR_LENGTH)
+        if states and self._whole and self._end < end - slack:
             reasons.append(f"the file ends at {float(self._end):.2f} s of {float(end):.2f} s")
         if not reasons:
             return None
         count = self._stream.frames
-        of = f" of {count}" if count >= delivered and self._span is None else ""
+        of = f" of {count}" if count >= delivered and self._whole else ""
         return f"{', '.join(reasons)}; {delivered}{of} frames were decodable"
-
-    def _wants(self, stamp: int) -> bool:
-        return self._span is None or self._span[0] <= stamp <= self._span[1]
 
     def _refuse(self, what: str, exc: av.FFmpegError | None = None) -> None:
         if self._strict:
@@ -148,6 +125,49 @@ class Ledger:
             raise DecodeFailed(
                 f"{without_secrets(self._url)} has {what}", hint="leave out --strict to get what can be decoded"
             ) from exc
+
+
+class _Count:
+    """Frames that were due and that came, from the first key frame on, within the first and last pts wanted.
+
+    Attributes:
+        shown: How many came.
+    """
+
+    def __init__(self, span: tuple[int, int] | None) -> None:
+        self.shown = 0
+        self._span = span
+        self._due = self._last_due = self._last_shown = 0
+        self._interlaced = False
+        self._first_key: int | None = None
+
+    def expect(self, packet: av.Packet[av.stream.Stream]) -> None:
+        """Count what a packet shows."""
+        stamp = packet.dts if packet.pts is None else packet.pts
+        if self._first_key is None and packet.is_keyframe:
+            self._first_key = stamp
+        if stamp is not None and not packet.is_discard and self._wants(stamp):
+            self._due += 1
+            self._last_due = max(self._last_due, stamp)
+
+    def came(self, frame: av.VideoFrame) -> None:
+        """Count a decoded frame."""
+        self._interlaced |= frame.interlaced_frame
+        if self._first_key is not None and (frame.pts is None or self._wants(frame.pts)):
+            self.shown += 1
+            self._last_shown = max(frame.pts or 0, self._last_shown)
+
+    def missing(self) -> int:
+        """How many did not come; a packet may be one of two fields."""
+        return (self._due // 2 if self._interlaced else self._due) - self.shown
+
+    def end_is_missing_after(self) -> int | None:
+        """pts of the last frame that came, if more were due."""
+        return self._last_shown if self.shown and self._last_shown < self._last_due else None
+
+    def _wants(self, stamp: int) -> bool:
+        begun = self._first_key is not None and stamp >= self._first_key
+        return begun and (self._span is None or self._span[0] <= stamp <= self._span[1])
 
 
 def ffv1_checksums_match(data: bytes) -> bool:

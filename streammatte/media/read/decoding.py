@@ -49,9 +49,7 @@ class Decoding:
             self._decoder.thread_type = "AUTO"
             self.ledger = Ledger(url, self.container, stream, strict=strict, span=wanted)
             self.bytes_read = 0
-            self._begun = False
-            self._stamps_are_of_decoding = False
-            self._stamps: list[int] = []
+            self._times = _TimesOfDecoding()
             self.frames = self._frames()
         except BaseException:
             self.container.close()
@@ -86,13 +84,12 @@ class Decoding:
                 frames = self._decoder.decode(packet)
             except av.FFmpegError as exc:
                 self.ledger.damaged("a packet that cannot be decoded", exc)
-                if self._stamps:
-                    heappop(self._stamps)
+                self._times.next()
                 continue
             for frame in frames:
                 self.ledger.came(frame)
-                if self._stamps:
-                    frame.pts = heappop(self._stamps)
+                if (pts := self._times.next()) is not None:
+                    frame.pts = pts
                 yield frame
         after = self.ledger.end_is_missing_after()
         if after is not None:
@@ -120,24 +117,14 @@ class Decoding:
             except av.FFmpegError:
                 return  # it cannot seek, or is cut here: counted already
 
-    def _expect(self, packet: av.Packet[av.stream.Stream]) -> None:
-        """Note that a packet is about to be decoded."""
-        self.ledger.expect(packet)
-        self.bytes_read += packet.size
-        if not self._begun:
-            self._begun = True
-            self._stamps_are_of_decoding = packet.pts is None or self.container.format.name == "avi"
-        stamp = packet.dts if packet.pts is None else packet.pts
-        # Frames are shown at the times at which packets, though not their own, are decoded: sorted, those are theirs.
-        if self._stamps_are_of_decoding and stamp is not None:
-            heappush(self._stamps, stamp)
-
     def _whole_packets(self) -> Iterator[av.Packet[av.stream.Stream] | None]:
         """The packets except a last one that was cut off: its error would discard what the decoder still holds."""
         damaged: av.Packet[av.stream.Stream] | None = None
         for packet in self._packets():
             if packet is not None and packet.size:
-                self._expect(packet)
+                self.ledger.expect(packet)
+                self._times.add(packet)
+                self.bytes_read += packet.size
                 if damaged is not None:
                     yield damaged
             damaged = None
@@ -177,6 +164,26 @@ class Decoding:
                 if failures > _MOST_FAILURES_IN_A_ROW:
                     yield None
                     return
+
+
+class _TimesOfDecoding:
+    """When frames are shown, if packets only say when they are decoded: at those times, sorted."""
+
+    def __init__(self) -> None:
+        self._matter: bool | None = None
+        self._stamps: list[int] = []
+
+    def add(self, packet: av.Packet[av.stream.Stream]) -> None:
+        """Note a packet that is about to be decoded; the first one decides for all."""
+        if self._matter is None:
+            self._matter = packet.pts is None or packet.stream.container.format.name == "avi"
+        stamp = packet.dts if packet.pts is None else packet.pts
+        if self._matter and stamp is not None:
+            heappush(self._stamps, stamp)
+
+    def next(self) -> int | None:
+        """The next frame's; ``None`` if it has its own."""
+        return heappop(self._stamps) if self._stamps else None
 
 
 def _picture_in(container: av.container.InputContainer, url: str) -> av.VideoStream:

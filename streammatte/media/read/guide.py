@@ -165,7 +165,8 @@ class GuideMatte:
         last = begin + (self._info.frame_count or 1) - 1
         if not own <= begin <= last < own + count:
             raise InputError(
-                f"{self.path} has frames {own} to {own + count - 1}, but the footage has {begin} to {last}",
+                f"{without_secrets(self.path)} has frames {own} to {own + count - 1}, "
+                f"but the footage has {begin} to {last}",
                 hint="give a matte for every frame, with the footage's numbers, or one picture without a number",
             )
         return first - own

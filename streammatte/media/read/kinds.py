@@ -9,6 +9,7 @@ from pathlib import Path
 
 from streammatte.errors import DecodeFailed
 from streammatte.media.addresses import PIPE
+from streammatte.media.remote import Remote, is_remote
 
 _LONGEST = 512  # bytes at the beginning, enough to tell
 
@@ -63,9 +64,11 @@ def refuse_too_large(path: Path, height: int, width: int) -> None:
 def picture_kind(path: str | PathLike[str]) -> str | None:
     """``"PNG"``, ``"JPEG"``, ``"TIFF"`` …, as Pillow names them, or ``"EXR"``, ``"HEIF"``.
 
-    ``None`` for films, addresses, unreadable files, and pictures that only FFmpeg reads.
+    ``None`` for films, FFmpeg's addresses, unreadable files, and pictures that only FFmpeg reads.
     """
     path = str(path)
+    if is_remote(path):
+        return _kind_in(Remote(path).head(_LONGEST), Remote(path).suffix.lower())
     if path == PIPE or ("://" in path and not os.path.exists(path)):  # noqa: PTH110 - see open_container
         return None
     try:
@@ -75,7 +78,10 @@ def picture_kind(path: str | PathLike[str]) -> str | None:
             head = file.read(_LONGEST)
     except (OSError, ValueError):  # whoever opens it says what is wrong
         return None
-    suffix = Path(path).suffix.lower()
+    return _kind_in(head, Path(path).suffix.lower())
+
+
+def _kind_in(head: bytes, suffix: str) -> str | None:
     if suffix in _FILMS:
         return None
     kind = _kind_of(head)

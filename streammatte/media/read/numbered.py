@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from streammatte.errors import SourceNotFound
+from streammatte.media.remote import Remote, place_of
 
 _ENDINGS = "png jpg jpeg tif tiff bmp webp gif exr dpx heic heif avif"
 PICTURES = tuple(f".{ending}" for ending in _ENDINGS.split())
@@ -27,7 +28,7 @@ class NumberedName:
         digits: How many digits the number is padded to.
     """
 
-    folder: Path
+    folder: Path | Remote
     before: str
     after: str
     digits: int
@@ -35,25 +36,25 @@ class NumberedName:
     @classmethod
     def parse(cls, path: str | PathLike[str]) -> Self | None:
         """``None`` if ``path`` is not a picture's name, has no place for a number, or is an existing file."""
-        path = Path(path)
-        places = list(_PLACEHOLDER.finditer(path.name))
-        if not places or path.suffix.lower() not in PICTURES or os.path.exists(path):  # noqa: PTH110 - see open_container
+        place = place_of(path)
+        numbers = list(_PLACEHOLDER.finditer(place.name))
+        if not numbers or place.suffix.lower() not in PICTURES or _is_there(place):
             return None
-        place = places[-1]
-        digits = int(place[1] or 1) if place[0].startswith("%") else len(place[0])
-        return cls(path.parent, path.name[: place.start()], path.name[place.end() :], digits)
+        number = numbers[-1]
+        digits = int(number[1] or 1) if number[0].startswith("%") else len(number[0])
+        return cls(place.parent, place.name[: number.start()], place.name[number.end() :], digits)
 
     def name(self, number: int) -> str:
         return f"{self.before}{number:0{self.digits}d}{self.after}"
 
-    def path(self, number: int) -> Path:
+    def path(self, number: int) -> Path | Remote:
         return self.folder / self.name(number)
 
     def numbers(self) -> list[int]:
         """The numbers of the files that are there, in order; none if there is no such folder."""
         return sorted({int(digits) for digits in self.written() if self._pads(digits)})
 
-    def files(self) -> tuple[dict[int, Path], list[str]]:
+    def files(self) -> tuple[dict[int, Path | Remote], list[str]]:
         """The files by number, in order, and the names of those with other padding.
 
         Without any padding, as in 998 to 1001, numbers with fewer digits belong, too.
@@ -73,6 +74,8 @@ class NumberedName:
     def written(self) -> list[str]:
         """The digits in place of the number, for each file that is there."""
         shape = re.compile(re.escape(self.before) + r"([0-9]+)" + re.escape(self.after))
+        if isinstance(self.folder, Remote):
+            return [match[1] for name in self.folder.infos() if (match := shape.fullmatch(name))]
         try:
             found = ((file, match) for file in self.folder.iterdir() if (match := shape.fullmatch(file.name)))
             return [match[1] for file, match in found if file.is_file()]
@@ -86,3 +89,8 @@ class NumberedName:
 
     def __str__(self) -> str:
         return str(self.folder / f"{self.before}{'#' * self.digits}{self.after}")
+
+
+def _is_there(path: Path | Remote) -> bool:
+    """Whether a file has that name; a remote one is never asked for, since asking takes time."""
+    return isinstance(path, Path) and os.path.exists(path)  # noqa: PTH110 - see open_container

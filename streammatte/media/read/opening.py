@@ -9,10 +9,13 @@ from pathlib import Path
 from streammatte.errors import InputError
 from streammatte.frame import Footage
 from streammatte.media.addresses import without_secrets
+from streammatte.media.copies import kept_copy
 from streammatte.media.read.deinterlace import Interlaced
 from streammatte.media.read.kinds import WITH_FRAMES, picture_kind
 from streammatte.media.read.numbered import NumberedName
+from streammatte.media.read.pictures import PictureSource
 from streammatte.media.read.span import Marks
+from streammatte.media.remote import Remote, place_of
 
 
 def open_video(
@@ -54,20 +57,21 @@ def open_video(
         DecodeFailed: The file cannot be decoded.
     """
     marks = Marks(None if first is None else str(first), None if last is None else str(last), handles)
-    name, path = NumberedName.parse(url), Path(url)
+    name, path = NumberedName.parse(url), place_of(url)
     kind = None if name is not None else picture_kind(url)
-    source: Footage | None = None
-    if kind in WITH_FRAMES and layer is None:
-        from streammatte.media.read.animation import is_animated, open_animation
-
-        source = open_animation(path, kind, marks) if is_animated(path, kind) else None
     # A film named like a picture is a film; but FFmpeg takes a DPX for a film of one frame.
-    is_dpx_or_exr = path.suffix.lower() in (".exr", ".dpx") and "://" not in str(url)
-    if source is None and (name is not None or kind is not None or is_dpx_or_exr):
+    is_dpx_or_exr = path.suffix.lower() in (".exr", ".dpx") and (isinstance(path, Remote) or "://" not in str(url))
+    source: Footage
+    if name is not None:
         from streammatte.media.read.sequence import open_pictures
 
-        source = open_pictures(name or path, frame_rate=frame_rate, marks=marks, layer=layer)
-    if source is None:
+        source = open_pictures(name, frame_rate=frame_rate, marks=marks, layer=layer)
+    elif kind is not None or is_dpx_or_exr:
+        with kept_copy(path) as (copy, keep):
+            source = _open_picture(copy, kind, frame_rate, marks, layer)
+            keep(source)
+        source.name = str(path)
+    else:
         from streammatte.media.read.file_source import FileSource
 
         if layer is not None:
@@ -80,3 +84,14 @@ def open_video(
             hint="leave out --fps: it is for numbered pictures",
         )
     return source
+
+
+def _open_picture(
+    path: Path, kind: str | None, frame_rate: Fraction | None, marks: Marks, layer: str | None
+) -> PictureSource:
+    from streammatte.media.read.animation import is_animated, open_animation
+    from streammatte.media.read.sequence import open_pictures
+
+    if kind in WITH_FRAMES and layer is None and is_animated(path, kind):
+        return open_animation(path, kind, marks)
+    return open_pictures(path, frame_rate=frame_rate, marks=marks, layer=layer)

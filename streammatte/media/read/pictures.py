@@ -90,7 +90,7 @@ class PictureSource:
         self.first_number = 1 if first_number is None else first_number
         self.has_alpha = has_alpha
         self.notes = list(notes)
-        self._name, self._times, self._decode = name, times, decode
+        self.name, self._times, self._decode = name, times, decode
         count = len(times) - 1
         self._frames = range(count)
         span = None
@@ -156,7 +156,7 @@ class PictureSource:
         if rgb.dtype == np.float32:
             rgb = np.rint(np.clip(rgb, 0, 1) * 65535).astype(np.uint16)
         if not is_grey(rgb):
-            raise InputError(f"{self._name} {NOT_A_MATTE}", hint="give a cut-out with alpha, or a matte in grey")
+            raise InputError(f"{self.name} {NOT_A_MATTE}", hint="give a cut-out with alpha, or a matte in grey")
         return _shares(picture.rgb[..., 1])
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from streammatte.color.ycbcr import Samples
 from streammatte.media.containers import only, open_container
+from streammatte.media.remote import is_remote
 
 USUAL_RATE = Fraction(25)
 
@@ -93,7 +94,7 @@ def _stamps(url: str, stream: av.VideoStream) -> list[Fraction]:
 
 def _is_file(url: str) -> bool:
     try:
-        return Path(url).is_file()
+        return is_remote(url) or Path(url).is_file()
     except (OSError, ValueError):
         return False
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from streammatte.color.codes import LINEAR
 from streammatte.errors import DecodeFailed, InputError, SourceNotFound
+from streammatte.media.copies import kept_copy, local_copies, named
 from streammatte.media.read.file_source import FileSource
 from streammatte.media.read.kinds import picture_kind
 from streammatte.media.read.numbered import NumberedName
 from streammatte.media.read.pictures import Picture, PictureSource
 from streammatte.media.read.span import Marks
+from streammatte.media.remote import Remote
 from streammatte.media.timecode import Timecode
 
 DEFAULT_RATE = Fraction(24)
@@ -34,12 +36,15 @@ def open_pictures(
     """
     files, notes = (_whole(name)) if isinstance(name, NumberedName) else ({1: name}, [])
     paths = list(files.values())
-    first = _read(paths[0], layer)
+    with kept_copy(paths[0]) as (copy, _):
+        first = _read(copy, layer)
     rate = frame_rate or first.frame_rate or DEFAULT_RATE
 
     def decode(frames: range) -> Iterator[Picture]:
-        for path in paths[frames.start : frames.stop]:
-            picture = _read(path, layer)
+        wanted = paths[frames.start : frames.stop]
+        for path, copy in zip(wanted, local_copies(wanted), strict=True):
+            with named(copy, path):
+                picture = _read(copy, layer)
             _refuse_other(path, picture, first)
             yield picture
 
@@ -56,7 +61,7 @@ def open_pictures(
     )
 
 
-def _whole(name: NumberedName) -> tuple[dict[int, Path], list[str]]:
+def _whole(name: NumberedName) -> tuple[dict[int, Path | Remote], list[str]]:
     """The files by number, and a note on those left out."""
     files, strays = name.files()
     if not files:
@@ -112,7 +117,7 @@ def _by_ffmpeg(path: Path) -> Picture:
     )
 
 
-def _refuse_other(path: Path, picture: Picture, first: Picture) -> None:
+def _refuse_other(path: Path | Remote, picture: Picture, first: Picture) -> None:
     (height, width), (usual_height, usual_width) = picture.rgb.shape[:2], first.rgb.shape[:2]
     if (height, width) != (usual_height, usual_width):
         raise DecodeFailed(

@@ -11,7 +11,7 @@ from fractions import Fraction
 import av
 
 from streammatte.errors import InputError
-from streammatte.media.containers import only, open_container
+from streammatte.media.containers import indexed_packets, only, open_container, size_of
 from streammatte.media.read.damage import ONE_PICTURE_A_PACKET
 from streammatte.media.timecode import Timecode
 
@@ -186,6 +186,11 @@ def times_by_packets(
         only(container, stream)
         times: list[int] = []
         keys: list[int] = []
+        entries = [entry for entry in stream.index_entries if entry.size and not entry.is_discard]
+        if codec in _WHOLE_FRAMES and indexed_packets(container, stream) and _is_all_there(entries, url):
+            # Shown in the order they are stored in, so the index tells, and a remote file is not read through.
+            times = keys = [entry.timestamp for entry in entries if entry.timestamp >= first]
+            return _checked(times, keys, first)
         try:
             for packet in container.demux(stream):
                 if not packet.size or packet.is_discard:
@@ -198,8 +203,17 @@ def times_by_packets(
                         keys.append(packet.pts)
         except av.FFmpegError:
             pass  # the file is cut off here; reading it will say so
-    times.sort()
-    keys.sort()
+    return _checked(times, keys, first)
+
+
+def _is_all_there(entries: Sequence[av.index.IndexEntry], url: str) -> bool:
+    size = size_of(url)
+    return size is not None and max((entry.pos + entry.size for entry in entries), default=size + 1) <= size
+
+
+def _checked(times: list[int], keys: list[int], first: int) -> tuple[Sequence[int], Sequence[int]] | None:
+    """In order; ``None`` where they are not what is decoded."""
+    times, keys = sorted(times), sorted(keys)
     if not times or times[0] != first or len(set(times)) != len(times):
         return None
     return times, keys

@@ -15,6 +15,7 @@ from torch import Tensor
 from streammatte.color.screen import transfer_for, view_of
 from streammatte.errors import InputError, refusing
 from streammatte.frame import Cutout, Footage, Frame, StreamInfo
+from streammatte.media.addresses import without_secrets
 from streammatte.media.lengths import Lengths
 from streammatte.media.read.file_source import FileSource
 from streammatte.media.read.opening import open_video
@@ -134,7 +135,7 @@ class Video:
         while True:
             with self._reading:
                 if self._closed:
-                    raise InputError(f"{self.path} is closed", hint="read it inside the `with` block")
+                    raise InputError(f"{without_secrets(self.path)} is closed", hint="read it inside the `with` block")
                 item = next(iterator, None)
             if item is None:
                 return
@@ -153,4 +154,4 @@ class Video:
 
     def __repr__(self) -> str:
         info = self.info
-        return f"Video({self.path!r}, {info.width}×{info.height}, {float(info.frame_rate):g} fps)"
+        return f"Video({without_secrets(self.path)!r}, {info.width}×{info.height}, {float(info.frame_rate):g} fps)"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from streammatte.errors import WriteFailed
-from streammatte.frame import Cutout, StreamInfo
+from streammatte.frame import Cutout, Frame, StreamInfo
 from streammatte.media.write.animation_formats import Animation
 from streammatte.media.write.composing import Contents
 from streammatte.media.write.output import write_failed
@@ -51,22 +52,19 @@ class AnimationWriter:
         self.path = path
         self.description = encoder.says + ("" if silent else ", sound left out")
         self.part = Part(path)
-        self._temporary = self.part.folder / "animation"
-        self._info = info
         self._encoder, self._contents = encoder, contents
         self._animation = animation
         self._overwrite = overwrite
         self._file: BinaryIO | None = None
         self._finished = False
-        self._first: int | None = None
+        self._ticks = _Ticks(info, animation.tick)
         self._held: tuple[Cutout, int] | None = None  # the last one, and its first tick
-        self._end = 0
-        self._frames = self._left_out = 0
+        self._left_out = 0
 
     def __enter__(self) -> Self:
         try:
             self.part.begin()
-            self._file = self._temporary.open("wb")
+            self._file = (self.part.folder / "animation").open("wb")
         except BaseException as exc:
             self._discard()
             if isinstance(exc, OSError):
@@ -82,11 +80,7 @@ class AnimationWriter:
         """
         if self._file is None or self._finished:
             raise RuntimeError("a writer takes cut-outs inside its with statement, and none once it is finished")
-        frame = cutout.frame
-        self._first = frame.pts if self._first is None else self._first
-        begin = self._tick(frame.pts)
-        lasts = frame.duration or round(1 / (self._info.frame_rate * self._info.time_base))
-        self._end = self._tick(frame.pts + lasts)
+        begin = self._ticks.begin(cutout.frame)
         if self._held is not None and begin - self._held[1] < self._animation.shortest:
             self._left_out += 1
             begin = self._held[1]
@@ -103,10 +97,10 @@ class AnimationWriter:
         if self._held is None or self._file is None:
             raise WriteFailed(f"{self.path} would have no frames", hint="no frames were written")
         try:
-            if not self._frames:
+            if not self._file.tell():
                 self._file.write(self._still(self._held[0]))
             else:
-                self._put(max(self._end, self._held[1] + self._animation.shortest))
+                self._put(max(self._ticks.end, self._held[1] + self._animation.shortest))
                 self._file.write(self._animation.tail())
                 size = self._file.tell()
                 if size > _LARGEST_FILE:
@@ -134,12 +128,9 @@ class AnimationWriter:
             if kind is None:
                 if not self._finished:
                     self.finish()
-                self.part.publish(self._temporary, overwrite=self._overwrite)
+                self.part.publish(self.part.folder / "animation", overwrite=self._overwrite)
         finally:
             self._discard()
-
-    def _tick(self, pts: int) -> int:
-        return round((pts - (self._first or 0)) * self._info.time_base / self._animation.tick)
 
     def _put(self, until: int) -> None:
         """Write the frame that is held, repeated if it lasts longer than the format can say."""
@@ -147,7 +138,7 @@ class AnimationWriter:
         cutout, begin = self._held
         still = self._still(cutout)
         try:
-            if not self._frames:
+            if not self._file.tell():
                 self._file.write(self._animation.head(0))
             while begin < until:
                 ticks = min(until - begin, self._animation.longest)
@@ -155,7 +146,6 @@ class AnimationWriter:
                 begin += ticks
         except OSError as exc:
             raise write_failed(self.path, exc) from exc
-        self._frames += 1
 
     def _still(self, cutout: Cutout) -> bytes:
         try:
@@ -169,3 +159,24 @@ class AnimationWriter:
                 self._file.close()
         self._contents.close()
         self.part.leave()
+
+
+class _Ticks:
+    """Frames' times in units of ``tick`` seconds, from the first frame on.
+
+    Attributes:
+        end: When the last frame ends.
+    """
+
+    def __init__(self, info: StreamInfo, tick: Fraction) -> None:
+        self.end = 0
+        self._usual = round(1 / (info.frame_rate * info.time_base))
+        self._unit = info.time_base / tick
+        self._first: int | None = None
+
+    def begin(self, frame: Frame) -> int:
+        """When a frame begins."""
+        self._first = frame.pts if self._first is None else self._first
+        begin = frame.pts - self._first
+        self.end = round((begin + (frame.duration or self._usual)) * self._unit)
+        return round(begin * self._unit)

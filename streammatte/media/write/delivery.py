@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from streammatte.color.codes import TRANSFER_OPTIONS, described
 from streammatte.errors import WriteFailed
 from streammatte.frame import StreamInfo, Writer
+from streammatte.media.addresses import PIPE
 from streammatte.media.read.numbered import NumberedName
+from streammatte.media.remote import Remote, address_of, place_of
 from streammatte.options import Options
 
 if TYPE_CHECKING:
@@ -59,21 +61,24 @@ def _targets(options: Options, subject: str) -> list[Target]:
         targets.append(Target(writing.matte, "matte"))
     if writing.deliver is not None:
         name = name_of(options.reading.input)
-        targets += _delivery(Path(writing.deliver), name, writing.background or "checker")
+        targets += _delivery(place_of(writing.deliver), name, writing.background or "checker")
     return [replace(target, path=named(target.path, subject), subject=subject) for target in targets]
 
 
 def named(path: str, subject: str) -> str:
-    """A file's name with a subject's in it: ``out.anna.mov``, ``plate.anna.####.png``; as it is without one."""
+    """A file's name with a subject's in it: ``out.anna.mov``, ``plate.anna.####.png``; as it is for none or a pipe."""
     numbered = NumberedName.parse(path)
-    if not subject:
+    if not subject or path == PIPE:
         return path
     if numbered is None:
-        whole = Path(path)
-        return str(whole.with_name(f"{whole.stem}.{subject}{whole.suffix}"))
-    apart = numbered.before[-1:] if numbered.before[-1:] in "._-" else "."
-    place = Path(path).name[len(numbered.before) : len(Path(path).name) - len(numbered.after)]
-    return str(numbered.folder / f"{numbered.before.rstrip('._-')}{apart}{subject}{apart}{place}{numbered.after}")
+        whole = place_of(path)
+        return address_of(whole.with_name(f"{whole.stem}.{subject}{whole.suffix}"))
+    before = numbered.before.rstrip("._-")
+    apart = numbered.before[len(before) :][-1:] or "."
+    name = place_of(path).name
+    number = name[len(numbered.before) : len(name) - len(numbered.after)]
+    name = f"{before}{apart if before else ''}{subject}{apart}{number}{numbered.after}"
+    return address_of(numbered.folder / name)
 
 
 def info_for(target: Target, info: StreamInfo, options: Options) -> StreamInfo:
@@ -89,7 +94,7 @@ def name_of(source: str) -> str:
     return Path(source.removeprefix("file://")).stem.split(".#")[0].split(".%")[0].rstrip("#._-") or "plate"
 
 
-def _delivery(folder: Path, name: str, background: str) -> list[Target]:
+def _delivery(folder: Path | Remote, name: str, background: str) -> list[Target]:
     editors = "Resolve, Premiere, After Effects, Final Cut and Nuke"
     files: list[tuple[str, Content, str | None, str]] = [
         (f"{name}.mov", "plate", None, f"the cut-out, for editing: {editors} read its alpha"),
@@ -115,17 +120,20 @@ def _delivery(folder: Path, name: str, background: str) -> list[Target]:
         ),
         (f"{name}.comp.mp4", "plate", background, f"a slap comp over {background}, for viewing: any player"),
     ]
-    return [Target(str(folder / file), content, over, shown) for file, content, over, shown in files]
+    return [Target(address_of(folder / file), content, over, shown) for file, content, over, shown in files]
 
 
 @contextmanager
-def delivery_folder(path: str) -> Iterator[Path]:
+def delivery_folder(path: str) -> Iterator[Path | Remote]:
     """The folder of a delivery, created if it does not exist, and removed again if nothing is written to it.
 
     Raises:
         WriteFailed: It cannot be created.
     """
-    folder = Path(path)
+    folder = place_of(path)
+    if isinstance(folder, Remote):  # it is the beginning of a name
+        yield folder
+        return
     made = not folder.exists()
     try:
         folder.mkdir(exist_ok=True)

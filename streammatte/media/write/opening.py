@@ -31,21 +31,21 @@ from __future__ import annotations
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from streammatte.errors import UnsupportedOutput
 from streammatte.frame import StreamInfo
 from streammatte.media.addresses import PIPE
 from streammatte.media.read.numbered import PICTURES, NumberedName
+from streammatte.media.remote import Remote, is_remote
 from streammatte.media.write.animation_formats import ANIMATED, GifAnimation, WebpAnimation
 
 if TYPE_CHECKING:
-    from streammatte.media.write.animation_writer import AnimationWriter
+    from streammatte.frame import Writer
     from streammatte.media.write.composing import AlphaKind, Content, Contents
     from streammatte.media.write.encoding import Codec, Encoding, Quality
-    from streammatte.media.write.picture_writer import PictureEncoder, PictureSequenceWriter
+    from streammatte.media.write.picture_writer import PictureEncoder
     from streammatte.media.write.pipe_writer import PipeWriter
-    from streammatte.media.write.video_writer import VideoWriter
 
 
 def open_writer(
@@ -63,14 +63,15 @@ def open_writer(
     codec: Codec = "prores4444",
     quality: Quality = "standard",
     compression: str = "zip",
-) -> VideoWriter | PictureSequenceWriter | AnimationWriter | PipeWriter:
+) -> Writer:
     """Open the writer for a name. Enter it, ``write`` cut-outs in order, leave it.
 
     Nothing exists under the final name until it is left without an exception. ``writer.description`` says what is
     written, in one line; the file itself says what its alpha is, in a comment or TIFF's ExtraSamples.
 
     Args:
-        path: A single ``name.png`` takes one frame. Links are followed.
+        path: A single ``name.png`` takes one frame. Links are followed. An address that fsspec opens is written to a
+            temporary folder, and sent when the writer is finished.
         info: The stream of the cut-outs.
         alpha: What the colours beside an alpha are: ``straight`` by default, ``premultiplied`` in EXR.
         background: Composite over anything that :func:`~streammatte.media.background.open_background` takes.
@@ -91,7 +92,18 @@ def open_writer(
     from streammatte.media.write.composing import Contents, default_alpha
     from streammatte.media.write.output import check_target, through_links
 
-    named = Path(path)
+    if is_remote(path):
+        place = Remote(str(path))
+        asked: dict[str, Any] = {
+            "alpha": alpha,
+            "background": background,
+            "content": content,
+            "audio": audio,
+            "subtitles": subtitles,
+        }
+        asked |= {"bits": bits, "first_number": first_number, "codec": codec, "quality": quality}
+        return _sent_to(place, info, asked, overwrite=overwrite)
+    named = Path(str(path).removeprefix("file://"))
     contents = Contents(
         content, alpha or default_alpha(named.suffix), composite=background is not None and content != "matte"
     )
@@ -121,6 +133,14 @@ def open_writer(
     kind = GifAnimation if suffix == ".gif" else WebpAnimation
     animation = kind(*contents.size(info.width, info.height), has_alpha=contents.has_alpha)
     return AnimationWriter(target, info, encoder, animation, contents, overwrite=overwrite, silent=_has_no_sound(audio))
+
+
+def _sent_to(place: Remote, info: StreamInfo, asked: dict[str, Any], *, overwrite: bool) -> Writer:
+    from streammatte.media.write.output import check_target
+    from streammatte.media.write.upload import UploadingWriter
+
+    check_target(place, overwrite=overwrite)
+    return UploadingWriter(place, lambda path: open_writer(path, info, **asked), overwrite=overwrite)
 
 
 def _checked(

@@ -11,23 +11,31 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
 from streammatte.errors import OutputError, SourceNotFound, UnsupportedOutput, WriteFailed
 from streammatte.media.read.numbered import NumberedName
+from streammatte.media.remote import NO_ROOM, Remote, is_remote, place_of
+
+if TYPE_CHECKING:
+    from streammatte.media.write.upload import Upload
 
 _LONGEST_NAME = 255  # bytes, on every file system in common use
-_NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
-def check_target(path: Path, *, overwrite: bool) -> None:
+def check_target(path: Path | Remote, *, overwrite: bool) -> None:
     """Refuse an output that could not be written, before any work.
 
     Raises:
         WriteFailed: The folder is missing or cannot be written, or the output exists and may not be replaced.
         UnsupportedOutput: The name is a folder.
     """
+    if isinstance(path, Remote):
+        from streammatte.media.write.upload import check_remote
+
+        check_remote(path, overwrite=overwrite)
+        return
     length = len(os.fsencode(path.name))
     if length > _LONGEST_NAME:
         raise WriteFailed(
@@ -42,10 +50,10 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     except SourceNotFound as exc:  # the folder may be written, and not be looked into for old pictures
         raise WriteFailed(f"cannot write {path}: {exc}", hint=exc.hint) from exc
     if there is not None and not overwrite:
-        raise _exists(there)
+        raise exists_already(there)
 
 
-def _in_the_way(path: Path) -> Path | None:
+def _in_the_way(path: Path) -> Path | Remote | None:
     """An existing file of that name, or of one of its numbers."""
     folder = path.parent
     try:
@@ -75,19 +83,27 @@ def through_links(path: Path) -> Path:
 def same_files(one: str, other: str) -> bool:
     """Whether two names mean the same file; either may stand for numbered files."""
     one, other = one.removeprefix("file://"), other.removeprefix("file://")
+    if is_remote(one) or is_remote(other):
+        return _numberless(one) == _numberless(other)
     numbered = NumberedName.parse(one), NumberedName.parse(other)
     if numbered[0] is not None and numbered[1] is not None:
-        first, second = ((os.path.realpath(name.folder), name.name(0)) for name in numbered if name is not None)
+        first, second = ((os.path.realpath(str(name.folder)), name.name(0)) for name in numbered if name is not None)
         return first == second
     for pattern, name in zip(numbered, (other, one), strict=True):
         if pattern is not None:
-            return any(os.path.realpath(pattern.path(n)) == os.path.realpath(name) for n in pattern.numbers())
+            return any(os.path.realpath(str(pattern.path(n))) == os.path.realpath(name) for n in pattern.numbers())
     if os.path.realpath(one) == os.path.realpath(other):  # unlike Path.resolve, it survives a loop of links
         return True
     try:
         return Path(one).samefile(other)
     except OSError:  # one of them does not exist, or is not a path
         return False
+
+
+def _numberless(address: str) -> str:
+    """An address, the same however its place for a number is written."""
+    numbered = NumberedName.parse(address)
+    return address if numbered is None else str(numbered)
 
 
 def check_apart(targets: Sequence[str], read: Iterable[tuple[str, str]]) -> None:
@@ -103,9 +119,11 @@ def check_apart(targets: Sequence[str], read: Iterable[tuple[str, str]]) -> None
     for place, target in enumerate(targets):
         for name, what in read:
             if same_files(target, name):
-                raise OutputError(f"{target} would overwrite {what}", hint="choose another name for the output")
+                raise OutputError(
+                    f"{place_of(target)} would overwrite {what}", hint="choose another name for the output"
+                )
         if any(same_files(target, other) for other in targets[:place]):
-            raise OutputError(f"{target} is named twice", hint="give every output its own name")
+            raise OutputError(f"{place_of(target)} is named twice", hint="give every output its own name")
 
 
 def temporary_beside(path: Path) -> Path:
@@ -127,10 +145,10 @@ def publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
     try:
         os.link(temporary, path)  # unlike renaming, this never replaces an existing file
     except FileExistsError as exc:
-        raise _exists(path) from exc
+        raise exists_already(path) from exc
     except OSError:  # FAT and some network folders have no hard links; there, checking and renaming are two steps
         if os.path.lexists(path):
-            raise _exists(path) from None
+            raise exists_already(path) from None
         os.replace(temporary, path)  # noqa: PTH105
     else:
         temporary.unlink()
@@ -143,19 +161,26 @@ class TextFile:
     Bytes of a file's name that are not UTF-8 are written as ``\\udcff``.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool) -> None:
+    def __init__(self, path: Path | Remote, *, overwrite: bool) -> None:
         self.path = path
-        self._temporary = temporary_beside(path)
+        self._temporary: Path | None = temporary_beside(path) if isinstance(path, Path) else None
+        self._upload: Upload | None = None
         self._overwrite = overwrite
 
     def write(self, text: str | bytes) -> None:
-        """Write the text, or bytes, under a temporary name.
+        """Write the text, or bytes, under a temporary name, or send it without its name.
 
         Raises:
-            WriteFailed: The disk refused.
+            WriteFailed: The disk or the store refused.
         """
+        data = text if isinstance(text, bytes) else text.encode("utf-8", errors="backslashreplace")
+        if isinstance(self.path, Remote):
+            from streammatte.media.write.upload import sent
+
+            self._upload = sent(data, self.path, overwrite=self._overwrite)
+            return
+        assert self._temporary is not None
         try:
-            data = text if isinstance(text, bytes) else text.encode("utf-8", errors="backslashreplace")
             self._temporary.write_bytes(data)
         except OSError as exc:
             raise write_failed(self.path, exc) from exc
@@ -166,6 +191,10 @@ class TextFile:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._upload is not None:
+            self._upload.commit() if kind is None else self._upload.discard()
+        if self._temporary is None or isinstance(self.path, Remote):
+            return
         try:
             if kind is None and self._temporary.exists():
                 publish(self._temporary, self.path, overwrite=self._overwrite)
@@ -181,12 +210,12 @@ def open_text(name: str, endings: Sequence[str], *, overwrite: bool) -> TextFile
     Raises:
         OutputError: It could not be written, or its name has none of these endings.
     """
-    path = Path(name)
+    path = place_of(name.removeprefix("file://"))
     if path.suffix.lower() not in endings:
         raise UnsupportedOutput(
             f"{path} does not end in {endings[0]}", hint=f"name it {path.stem.strip('-.') or 'out'}{endings[0]}"
         )
-    path = through_links(path)
+    path = through_links(path) if isinstance(path, Path) else path
     check_target(path, overwrite=overwrite)
     return TextFile(path, overwrite=overwrite)
 
@@ -198,7 +227,7 @@ def write_failed(path: Path, exc: Exception) -> WriteFailed:
     if said:
         reason = f"{reason} ({said[2].strip()})"
     number = getattr(exc, "errno", None)
-    if number in _NO_ROOM:
+    if number in NO_ROOM:
         hint = f"make room in {path.parent}, or write elsewhere"
     elif number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EIO, errno.ENAMETOOLONG):
         hint = f"check {path.parent} and its permissions, or write elsewhere"
@@ -209,7 +238,8 @@ def write_failed(path: Path, exc: Exception) -> WriteFailed:
     return WriteFailed(f"cannot write {path}: {reason}", hint=hint)
 
 
-def _exists(path: Path) -> WriteFailed:
+def exists_already(path: Path | Remote) -> WriteFailed:
+    """The error for an output that is there."""
     return WriteFailed(f"{path} exists", hint="choose another name, or replace it with --overwrite")
 
 

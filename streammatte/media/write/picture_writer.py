@@ -128,9 +128,9 @@ class PictureSequenceWriter:
                 publish(self._temporary / name, picture, overwrite=self._overwrite)
                 published.append(picture)
             if self._overwrite and self._numbered is not None:
-                for left in map(self._numbered.path, self._numbered.numbers()):
-                    if left.name not in written:
-                        left.unlink()
+                for left in map(self._numbered.name, self._numbered.numbers()):
+                    if left not in written:
+                        self.path.with_name(left).unlink()
         except BaseException as exc:
             if not self._overwrite:  # all or none; replaced pictures cannot be restored
                 for picture in published:

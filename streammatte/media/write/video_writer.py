@@ -143,8 +143,8 @@ class VideoWriter:
         self.description += self._tracks.lost() + self._contents.told
 
     def lengths(self) -> Lengths:
-        """The lengths of the streams, read from the finished file before it is renamed."""
-        with open_container(str(self.temporary)) as container:
+        """The lengths of the streams, read from the finished file."""
+        with open_container(str(self.temporary if self.temporary.exists() else self.path)) as container:
             return lengths_in(container)
 
     def __exit__(

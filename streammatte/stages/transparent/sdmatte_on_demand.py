@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from streammatte.errors import DeviceError, ModelError, WeightsMissing
+from streammatte.media.copies import fetched_once
+from streammatte.media.remote import is_remote
 from streammatte.options import Options
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class Transparency:
         device: Where SDMatte computes.
         mask: The user's mask of transparent areas.
         remember: Wraps SDMatte with the cache.
+        refiners: Where SDMatte is kept for other runs.
 
     Raises:
         ModelError, WeightsMissing, WeightsMismatch: There is no such SDMatte, or it cannot be loaded.
@@ -60,15 +63,16 @@ class Transparency:
         mask: Guide | None,
         display: Display,
         remember: Callable[[KeyframeModel], KeyframeModel] = lambda model: model,
+        refiners: Refiners | None = None,
     ) -> None:
         from streammatte.models.table import check
         from streammatte.stages.order import SURE_OF_ITSELF
         from streammatte.stages.transparent.refiner import TransparencyRefiner
 
         asked = options.transparency
-        check(asked.sdmatte, "sdmatte")
+        check(_weights_of(options), "sdmatte")
         self.stage: TransparencyRefiner | None = None
-        self._options, self._sdmatte = options, SDMatteOnDemand(options, device, display)
+        self._options, self._sdmatte = options, SDMatteOnDemand(options, device, display, refiners or Refiners())
         where = asked.transparent if mask is None else mask
         if asked.transparency == "off":
             return
@@ -109,6 +113,32 @@ class Transparency:
         self._sdmatte.stop()
 
 
+class Refiners:
+    """SDMatte as several runs, in several threads, share it: each is loaded once, and one run at a time uses it.
+
+    Attributes:
+        turn: Held while one is loaded or computes.
+    """
+
+    def __init__(self) -> None:
+        self.turn = threading.RLock()
+        self._loaded: dict[tuple[object, ...], SDMatteRefiner] = {}
+
+    def get(self, key: tuple[object, ...], load: Callable[[], SDMatteRefiner]) -> SDMatteRefiner:
+        """The one of that key, loaded if it is not there."""
+        with self.turn:
+            if key not in self._loaded:
+                self._loaded[key] = load()
+            return self._loaded[key]
+
+    def stop(self, refiner: SDMatteRefiner | None = None) -> None:
+        """End the calls of one, or of all. They answer no more, and are loaded anew for whoever asks next."""
+        for key, each in list(self._loaded.items()):
+            if refiner is None or each is refiner:
+                each.stop()
+                self._loaded.pop(key, None)
+
+
 class SDMatteOnDemand:
     """A keyframe model that loads SDMatte when it is first needed.
 
@@ -117,10 +147,11 @@ class SDMatteOnDemand:
         seconds: Spent on keyframes.
     """
 
-    def __init__(self, options: Options, device: torch.device, display: Display) -> None:
+    def __init__(self, options: Options, device: torch.device, display: Display, refiners: Refiners) -> None:
         self.missing, self.seconds = "", 0.0
-        self._options, self._device, self._display = options, device, display
+        self._options, self._device, self._display, self._refiners = options, device, display, refiners
         self._net: SDMatteRefiner | None = None
+        self._computing = False
         self._stopped = threading.Event()
 
     def __call__(self, frame: Frame, region: Tensor) -> Tensor | None:
@@ -132,18 +163,21 @@ class SDMatteOnDemand:
             if not self.try_to_load(f"frame {frame.index} shows something transparent: ", offline=offline):
                 return None
             assert self._net is not None
-            start = time.perf_counter()
-            alpha = self._net(frame, region)
-            self.seconds += time.perf_counter() - start
-            return alpha
+            with self._refiners.turn:
+                self._go_on()
+                start, self._computing = time.perf_counter(), True
+                alpha = self._net(frame, region)
+                self.seconds += time.perf_counter() - start
+                return alpha
         finally:
+            self._computing = False
             self._display.keyframe(None)
 
     def stop(self) -> None:
         """End a call in another thread."""
         self._stopped.set()
-        if self._net is not None:
-            self._net.stop()
+        if self._net is not None and self._computing:  # otherwise another run may be using it
+            self._refiners.stop(self._net)
 
     def try_to_load(self, why: str, *, offline: bool) -> bool:
         """Whether SDMatte is loaded. If not, a notice says so, after ``why``: empty if the user asked for SDMatte.
@@ -171,16 +205,28 @@ class SDMatteOnDemand:
             self._go_on()
             self._display.fetching(done, total)
 
-        self._net = load_refiner(
-            self._options.transparency.sdmatte,
-            device=str(self._device),
-            precision=self._options.network.precision,
-            size=self._options.transparency.sdmatte_size,
-            offline=offline,
-            on_progress=progress,
-            on_notice=self._display.notice,
-        )
+        name, size = _weights_of(self._options), self._options.transparency.sdmatte_size
+        device, precision = str(self._device), self._options.network.precision
+
+        def load() -> SDMatteRefiner:
+            return load_refiner(
+                name,
+                device=device,
+                precision=precision,
+                size=size,
+                offline=offline,
+                on_progress=progress,
+                on_notice=self._display.notice,
+            )
+
+        self._net = self._refiners.get((name, size, device, precision), load)
 
     def _go_on(self) -> None:
         if self._stopped.is_set():
             raise KeyboardInterrupt
+
+
+def _weights_of(options: Options) -> str:
+    """A checkpoint's name or path; a remote file is fetched."""
+    name = options.transparency.sdmatte
+    return str(fetched_once(name)) if is_remote(name) else name

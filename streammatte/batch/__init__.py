@@ -1,0 +1,1 @@
+"""Many clips and pictures, into one folder."""

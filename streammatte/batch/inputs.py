@@ -1,0 +1,128 @@
+"""What INPUTS… stand for: files, folders, globs and lists, one :class:`Item` for each clip or picture."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from streammatte.errors import InputError, SourceNotFound
+from streammatte.media.addresses import PIPE
+from streammatte.media.read.numbered import PICTURES, NumberedName
+
+LISTS = (".csv", ".json")
+
+_CLIPS = "mp4 mov m4v mkv webm avi mxf mts m2ts ts mpg mpeg m2v wmv asf flv f4v ogv 3gp 3g2 dv y4m nut mjpeg vob gxf"
+_STILLS = "apng tga jp2 psd ppm"
+FOOTAGE = frozenset({*PICTURES, *(f".{ending}" for ending in f"{_CLIPS} {_STILLS}".split())})
+"""Endings of what is taken from a folder; there may be notes and project files beside it."""
+
+# As renderers number: shot.0001.exr, or 0001.png. A camera's IMG_0001.jpg is a photograph by itself.
+_RENDERED = re.compile(r"(?P<before>(?:.*\.)?)(?P<digits>\d{3,})")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One input.
+
+    Attributes:
+        output: Its output's name, if a list states it.
+        given: Its own options, by name, if a list states any.
+        place: Where it is in a list, for errors; empty otherwise.
+    """
+
+    input: str
+    output: str | None = None
+    given: dict[str, Any] = field(default_factory=dict)
+    place: str = ""
+
+
+def items_of(words: Sequence[str], listed: str | None, ours: Iterable[str]) -> list[Item]:
+    """Every input, in the order given, once.
+
+    Args:
+        words: Files, addresses, numbered names, folders, globs and lists.
+        listed: One more list, whatever its name ends in.
+        ours: Outputs of earlier runs, which a folder or a glob does not mean.
+
+    Raises:
+        InputError: A list is broken, or there are no inputs.
+    """
+    from streammatte.batch.lists import read_list
+
+    written = {os.path.realpath(path) for path in ours}
+    items: list[Item] = []
+    for word in [*words, *([] if listed is None else [listed])]:
+        path = Path(word)
+        if word is listed or (path.suffix.lower() in LISTS and path.is_file()):
+            items += read_list(path)
+        else:
+            items += [Item(found) for found in _found(word, written)]
+    if not items:
+        raise InputError("no inputs given", hint="name clips, pictures, a folder, or a list: .csv or .json")
+    return list(_sequences(_once(items)))
+
+
+def _found(word: str, written: set[str]) -> list[str]:
+    """The files that a word means."""
+    if word == PIPE:
+        raise InputError("a batch cannot read a pipe", hint="name files, or a folder")
+    if "://" in word:
+        return [word]
+    if Path(word).is_dir():
+        with os.scandir(word) as entries:
+            paths = sorted(entry.path for entry in entries if entry.is_file() and not entry.name.startswith("."))
+        found = [path for path in paths if Path(path).suffix.lower() in FOOTAGE]
+        nothing = SourceNotFound(f"no clips or pictures in the folder {word}", hint="sub-folders: 'folder/**/*.mov'")
+    elif glob.has_magic(word) and not os.path.lexists(word):
+        paths = sorted(glob.glob(word, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+        found = [path for path in paths if Path(path).is_file()]
+        nothing = SourceNotFound(f"nothing matches {word}", hint="check the folder and the pattern")
+    else:
+        return [word]
+    if not found:
+        raise nothing
+    return [path for path in found if os.path.realpath(path) not in written]
+
+
+def _once(items: Iterable[Item]) -> list[Item]:
+    """Without what was meant twice; entries of a list may repeat an input, with other options."""
+    seen: set[str] = set()
+    kept = []
+    for item in items:
+        name = os.path.realpath(item.input)
+        if item.place or name not in seen:
+            kept.append(item)
+        seen.add(name)
+    return kept
+
+
+def _sequences(items: Sequence[Item]) -> Iterator[Item]:
+    """Numbered pictures as one item, where all of a sequence are meant."""
+    groups: dict[tuple[Path, str, str], dict[str, str]] = {}
+    for item in items:
+        if not item.place and (key := _numbering(item.input)) is not None:
+            groups.setdefault(key[:3], {})[key[3]] = item.input
+    names: dict[str, str | None] = {}
+    for (folder, before, suffix), files in groups.items():
+        pattern = NumberedName(folder, before, suffix, min(map(len, files)))
+        if len(files) > 1 and {path.name for path in pattern.files()[0].values()} == {
+            Path(p).name for p in files.values()
+        }:
+            first, *others = files.values()
+            names |= {first: str(pattern), **dict.fromkeys(others)}
+    for item in items:
+        name = names.get(item.input, item.input) if not item.place else item.input
+        if name is not None:
+            yield item if name == item.input else Item(name)
+
+
+def _numbering(name: str) -> tuple[Path, str, str, str] | None:
+    """Folder, what is before the number, what is after it, and the number, of a rendered frame's name."""
+    path = Path(name)
+    match = _RENDERED.fullmatch(path.stem) if path.suffix.lower() in PICTURES else None
+    return None if match is None else (path.parent, match["before"], path.suffix, match["digits"])
