@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Protocol
 from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of
 from streammatte.errors import refusing
 from streammatte.frame import Cutout, Footage, Model, StreamInfo, Writer
-from streammatte.models.table import BUNDLED
 from streammatte.options import Options
 from streammatte.refusals import check, check_source, screen_of
 from streammatte.stages.transparent.sdmatte_on_demand import Refiners, Transparency, sdmatte_identity
@@ -89,16 +88,7 @@ def run(
         model = model or model_of(options, display)
         cache = cache_beside(options, source, model, [target.path for target in targets], display, caching)
         network = Remembered(model, cache)
-        followed = follow(
-            options,
-            source,
-            network,
-            model.size,
-            cache,
-            display,
-            device=str(model.device),
-            offline=offline_for(options, model),
-        )
+        followed = follow(options, source, network, model.size, cache, display, model=model)
         summary = Summary(options.reading.input, model.name, str(model.device), model.precision, model.size)
 
         turns = []
@@ -196,11 +186,6 @@ def model_of(options: Options, display: Display) -> BiRefNetModel:
         on_progress=display.fetching,
         on_notice=display.notice,
     )
-
-
-def offline_for(options: Options, model: BiRefNetModel) -> bool:
-    """Whether to fetch nothing: so wished, or the hub was not reached for the model."""
-    return options.network.offline or (options.network.model == "auto" and model.name == BUNDLED)
 
 
 def cache_beside(

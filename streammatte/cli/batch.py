@@ -28,7 +28,8 @@ COMMAND = Command(
     about="Cut out many clips and pictures with one loading of the model. A clip that fails does not stop the others. "
     "The same command again does what is missing or has changed: DIR/manifest.jsonl says what was done.",
     takes=(BatchOptions, BatchedOptions, BatchTerminal),
-    rest="inputs",
+    places=("inputs",),
+    many=True,
     examples=(
         ("streammatte batch photos --to cutouts", "all of a folder"),
         ('streammatte batch "shots/*.mov" --to web --format webm', "a pattern"),

@@ -15,7 +15,7 @@ class Command:
     Attributes:
         takes: Classes whose fields are its options.
         places: The positional options, in order.
-        rest: The option that takes all other words.
+        many: The last of them takes all words that are left.
         likely: The option that a word is meant for if there is no place for it.
         examples, others: Lines to type, and other commands, each with what it does.
     """
@@ -25,7 +25,7 @@ class Command:
     about: str
     takes: tuple[type, ...]
     places: tuple[str, ...] = ()
-    rest: str = ""
+    many: bool = False
     likely: str = ""
     examples: tuple[tuple[str, str], ...] = ()
     others: tuple[tuple[str, str], ...] = ()

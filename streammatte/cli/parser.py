@@ -92,12 +92,11 @@ class _Typed:
 
     def place(self, given: dict[str, Any], words: Sequence[str]) -> None:
         """Add the positional options."""
-        if self.command.rest:
-            places = len(self.command.places)
-            words, rest = words[:places], words[places:]
-            if rest:
-                given[self.command.rest] = [*given.get(self.command.rest, ()), *rest]
-        if len(words) > len(self.command.places):
+        if self.command.many:
+            words, last = words[: (count := len(self.command.places) - 1)], words[count:]
+            if last:
+                given[self.command.places[-1]] = last
+        elif len(words) > len(self.command.places):
             extra = words[len(self.command.places)]
             hint = self._usual() + ("; a name with spaces is written in quotes" if self.command.places else "")
             name = self.command.prog.partition(" ")[2]

@@ -59,8 +59,8 @@ COMMAND = Command(
     about="Show frames before a run, each with its prompts and the tracked mask, cut out over a checkerboard, and "
     "close up, for every subject that is named. Only what these frames depend on is computed.",
     takes=(PreviewOptions, PreviewedOptions),
-    places=("input",),
-    rest="marks",
+    places=("input", "marks"),
+    many=True,
     examples=(
         ("streammatte preview clip.mp4 @12 @3s -o preview.png", "two frames"),
         ('streammatte preview clip.mp4 @40 --subject "anna: box 100,50,400,700" -o preview.png', "one of the people"),

@@ -13,7 +13,7 @@ from streammatte.errors import InputError, refusing
 from streammatte.media.addresses import PIPE
 from streammatte.options import Options
 from streammatte.refusals import check_source, check_whom, screen_of
-from streammatte.run import Display, cache_beside, chain_of, model_of, offline_for
+from streammatte.run import Display, cache_beside, chain_of, model_of
 from streammatte.subject.contracts import Tracked
 from streammatte.subject.following import Followed, follow
 
@@ -51,17 +51,8 @@ def preview(options: Options, marks: Sequence[str], beside: str, display: Displa
         cache = cache_beside(options, source, model, [beside], display, caching)
         network = Remembered(model, cache)
         parts = _parts(options, source, model, network, indices, display)
-        followed = follow(
-            options,
-            source,
-            network,
-            model.size,
-            cache,
-            display,
-            device=str(model.device),
-            offline=offline_for(options, model),
-            wanted=[index for part in parts for index in part],
-        )
+        wanted = [index for part in parts for index in part]
+        followed = follow(options, source, network, model.size, cache, display, model=model, wanted=wanted)
         display.started(source.info, model)
         found: dict[tuple[int, str], Shown] = {}
         names = options.whom.written_apart()

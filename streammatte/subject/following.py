@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from streammatte.errors import InputError, WeightsMissing
+from streammatte.models.table import BUNDLED
 from streammatte.stages.order import sharpens
 from streammatte.subject.looks import LONGEST, Clip, ClipLooks, Network
 from streammatte.subject.prompts import resolved
@@ -14,6 +15,8 @@ from streammatte.subject.subject_model import SubjectModel
 from streammatte.subject.tracks import Store, Tracks, track
 
 if TYPE_CHECKING:
+    import torch
+
     from streammatte.frame import Frame, StreamInfo
     from streammatte.options import Options
     from streammatte.subject.contracts import Looks, Prompt, Tracker
@@ -27,6 +30,13 @@ class Display(Protocol):
     def notice(self, text: str) -> None: ...
     def fetching(self, done: int, total: int | None) -> None: ...
     def finding(self, whom: str, done: int, total: int) -> None: ...
+
+
+class Loaded(Protocol):
+    """What is known of the network."""
+
+    name: str
+    device: torch.device
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +138,7 @@ def follow(
     display: Display,
     tracker: Tracker | None = None,
     *,
-    device: str = "cpu",
-    offline: bool = True,
+    model: Loaded | None = None,
     wanted: Collection[int] | None = None,
 ) -> Followed | None:
     """Follow the subjects that the options name; ``None`` if they name none.
@@ -138,8 +147,7 @@ def follow(
         size: (H, W) of the network's input.
         store: The cache.
         tracker: Another than the one the options name.
-        device: Where that computes.
-        offline: Do not fetch its weights.
+        model: The network itself: the tracker computes where it does. Without one, no weights are fetched.
         wanted: Frames to follow them to, if not all.
 
     Raises:
@@ -161,16 +169,19 @@ def follow(
         return ClipLooks(source, network, part, looked, getattr(used, "longest", LONGEST))
 
     if tracker is None:
+        # Where the hub was not reached for the network, it is not waited for again.
+        unreached = model is None or (options.network.model == "auto" and model.name == BUNDLED)
+        device, offline = "cpu" if model is None else str(model.device), options.network.offline or unreached
         name, used = tracker_of(options, display, device, offline=offline)
     else:
         name, used = type(tracker).__name__, tracker
     tracks = track(used, name, looks, prompts, indices, frame_size, store, wanted)
     sharpen = sharpens(options.matting.detail, size)
 
-    def model(names: Sequence[str]) -> SubjectModel:
+    def model_for(names: Sequence[str]) -> SubjectModel:
         return SubjectModel(network.parts, size, tracks, names, frame_size, indices, sharpen=sharpen)
 
-    return Followed(tracks, prompts, indices, model)
+    return Followed(tracks, prompts, indices, model_for)
 
 
 def tracker_of(options: Options, display: Display, device: str, *, offline: bool) -> tuple[str, Tracker]:
