@@ -27,7 +27,7 @@ COMMAND = Command(
     others=(
         ("streammatte batch", "many clips and pictures, into one folder"),
         ("streammatte live", "the camera with another background"),
-        ("streammatte preview", "a few frames before a run: prompts, tracked masks, cut-outs"),
+        ("streammatte preview", "a few frames with prompts, masks and cut-outs"),
         ("streammatte models", "which models there are, and which are here"),
         ("streammatte doctor", "what this machine can do, and what is missing"),
         ("streammatte evaluate", "compare a matte with ground truth"),
