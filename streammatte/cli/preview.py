@@ -62,8 +62,8 @@ COMMAND = Command(
     places=("input", "marks"),
     many=True,
     examples=(
-        ("streammatte preview clip.mp4 @12 @3s -o preview.png", "two frames"),
-        ('streammatte preview clip.mp4 @40 --subject "anna: box 100,50,400,700" -o preview.png', "one of the people"),
+        ("streammatte preview clip.mp4 @12 @3s -o p.png", "two frames"),
+        ('streammatte preview clip.mp4 @40 -o p.png --subject "point 300,200"', "one of them"),
     ),
 )
 
