@@ -63,7 +63,7 @@ COMMAND = Command(
     many=True,
     examples=(
         ("streammatte preview clip.mp4 @12 @3s -o p.png", "two frames"),
-        ('streammatte preview clip.mp4 @40 -o p.png --subject "point 300,200"', "one of them"),
+        ('streammatte preview clip.mp4 @40 -o p.png --subject "point 30,20"', "one of two"),
     ),
 )
 
