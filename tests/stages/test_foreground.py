@@ -174,8 +174,6 @@ def test_pixels_of_a_picture_at_twice_its_size_are_those_of_the_whole(shape: tup
     planes = torch.rand(*shape, 4, generator=torch.Generator().manual_seed(5))
     whole = F.interpolate(planes.permute(2, 0, 1)[None], scale_factor=2, mode="bilinear")[0].permute(1, 2, 0)
     torch.testing.assert_close(foreground.doubled(planes), whole, atol=1e-6, rtol=0)
-    rows, columns = torch.ones(whole.shape[:2]).nonzero(as_tuple=True)
-    torch.testing.assert_close(foreground.sampled(planes, rows, columns), whole.flatten(0, 1), atol=0.02, rtol=0)
 
 
 def test_any_size_and_depth() -> None:

@@ -133,14 +133,14 @@ def rows_of(cutout: Cutout, rows: slice) -> Cutout:
 
 
 def own_colors(cutout: Cutout, foreground: Samples) -> NDArray[np.uint8]:
-    """(H, W), 255 where the cut-out's colours are those of its frame to a 16-bit step, else 0.
+    """(H, W), 255 where the cut-out's colours are exactly those of its frame, else 0.
 
     Args:
         cutout: Its frame's RGB is integers.
-        foreground: (H, W, 3) uint16, the cut-out's colours.
+        foreground: (H, W, 3) uint8 or uint16, the cut-out's colours.
     """
     own = quantised(cutout.frame.rgb)
-    if own.dtype == np.uint8:
+    if own.dtype != foreground.dtype:
         own = np.multiply(own, _EIGHT_IN_SIXTEEN, dtype=np.uint16)
     return cv2.inRange(foreground, own, own).astype(np.uint8, copy=False)
 
