@@ -11,8 +11,8 @@ alone, in which neighbours of that size differ most.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 
 import cv2
 import numpy as np
@@ -98,8 +98,7 @@ def _estimated(rgb: Tensor, alpha: Tensor, levels: int) -> Tensor:
         colors = [doubled(side)[: len(matte), : matte.shape[1]] for side in colors]
         edge = _between(matte, SOLID, 1 - SOLID)
         if edge.any():
-            refine = partial(_refined, finest=level == 0) if level < large else _spread
-            colors = refine(picture, matte, edge, colors)
+            colors = (_refined if level < large else _spread)(picture, matte, edge, colors)
     foreground = colors[0] * largest if largest > 1 else as_type(colors[0], rgb.dtype)
     return _pasted(foreground[:height, :width], own, _between(alpha, 1 - SOLID, torch.inf)).permute(2, 0, 1)
 
@@ -123,31 +122,53 @@ def _spread(picture: Tensor, matte: Tensor, edge: Tensor, colors: list[Tensor]) 
     return [side.permute(1, 2, 0).contiguous() for side in corrected(image, shares, steadiness, now)]
 
 
-def _refined(picture: Tensor, matte: Tensor, edge: Tensor, colors: list[Tensor], *, finest: bool) -> list[Tensor]:
+def _refined(picture: Tensor, matte: Tensor, edge: Tensor, colors: list[Tensor]) -> list[Tensor]:
     """The same for a large picture of whole tiles; picture and colours are of one type.
 
-    Only tiles with a steep edge gain from their neighbours. The others are corrected at the finest level alone.
+    Only tiles with a steep edge gain from their neighbours; in the others, pixels are corrected alone.
     """
-    steep = occupied(_between(_steepness(matte), 255 * STEEP, 255), TILE) & occupied(edge, TILE)
+    steep = occupied(_between(_steepness(matte), 255 * STEEP, 255), TILE)
     lumas = [_with_margin(plane) for plane in (matte, *map(_luma, (picture, *colors)))] if steep.any() else []
-    peak = 1 if picture.is_floating_point() else 2 ** (8 * picture.element_size()) - 1
-    for wanted in (steep, ~steep & occupied(edge, TILE)) if finest else (steep,):
+    for wanted in (steep, occupied(edge, TILE) & ~steep):
         rows, columns = wanted.nonzero(as_tuple=True)
         for tiles in zip(rows.split(BATCH), columns.split(BATCH), strict=True) if len(rows) else ():
-            image, *before = (_planes(_taken(each, TILE, tiles)) for each in (picture, *colors))
+            image, alpha, *before = (_taken(each, TILE, tiles) for each in (picture, matte, *colors))
             if wanted is steep:
-                alpha, inverse, steps = _spread_luma(*(_taken(each, SEEN, tiles) for each in lumas), peak)
-                for side, step in zip(before, steps, strict=True):
-                    side.add_(step)
-            else:
-                alpha = _taken(matte, TILE, tiles).flatten()
-                inverse = _inverse(alpha)
-            missing = torch.lerp(before[1], before[0], alpha)
-            missing = torch.sub(image, missing, out=missing).mul_(inverse)
-            for side, color, share in zip(colors[: 2 - finest], before, (alpha, 1 - alpha), strict=False):
-                found = color.addcmul_(missing, share).clamp_(0, peak)
-                _place(found if peak == 1 else found.add_(0.5), side, tiles)
+                steps = _spread_luma(*(_taken(each, SEEN, tiles) for each in lumas), largest_of(picture.dtype))
+                before = [_moved(side, step) for side, step in zip(before, steps, strict=True)]
+            for side, found in zip(colors, _explaining(image, alpha, before), strict=True):
+                _place(found, side, tiles)
     return colors
+
+
+def _explaining(image: Tensor, alpha: Tensor, before: list[Tensor]) -> Iterator[Tensor]:
+    """F and B as :func:`corrected` has them, in tiles of one type, (N, TILE, TILE, 3); alpha is (N, TILE, TILE)."""
+    inverse = _inverse(alpha)
+    if image.dtype == torch.uint8 and image.is_cpu:  # OpenCV saturates: in a third of the time
+        own, *sides = (each.reshape(-1, TILE, 3).numpy() for each in (image, *before))
+        shares = [share.reshape(-1, TILE).numpy() for share in (alpha, 1 - alpha)]
+        mixed = cv2.blendLinear(*sides, *shares)
+        brighter, darker = cv2.subtract(own, mixed), cv2.subtract(mixed, own)
+        for side, share in zip(sides, shares, strict=True):
+            part = share * inverse.reshape(-1, TILE).numpy()
+            whole = cv2.add(cv2.subtract(side, darker), brighter)  # as if the pixel showed nothing else
+            yield torch.from_numpy(cv2.blendLinear(whole, side, part, 1 - part)).reshape(image.shape)
+        return
+    fore, back = (each.float() for each in before)
+    missing = image.float().sub_(torch.lerp(back, fore, alpha[..., None])).mul_(inverse[..., None])
+    for side, share in ((fore, alpha), (back, 1 - alpha)):
+        yield _stored(torch.addcmul(side, share[..., None], missing), image.dtype)
+
+
+def _moved(pixels: Tensor, step: Tensor) -> Tensor:
+    """Tiles, (N, TILE, TILE, 3), a grey step lighter, (N, TILE, TILE)."""
+    return _stored(pixels + step[..., None], pixels.dtype)
+
+
+def _stored(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Floats in the units of a type, limited to its range and rounded."""
+    x = x.clamp(0, largest_of(dtype))
+    return x if dtype.is_floating_point else x.add_(0.5).to(dtype)
 
 
 def _inverse(alpha: Tensor) -> Tensor:
@@ -155,15 +176,13 @@ def _inverse(alpha: Tensor) -> Tensor:
     return (alpha * (alpha - 1)).mul_(2).add_(1 + EDGE_RESERVE).reciprocal_()  # α² + (1 − α)² = 1 + 2α(α − 1)
 
 
-def _spread_luma(
-    alpha: Tensor, image: Tensor, fore: Tensor, back: Tensor, peak: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def _spread_luma(alpha: Tensor, image: Tensor, fore: Tensor, back: Tensor, largest: int) -> Tensor:
     """What spreading changes of both lumas in tiles with a margin, (N, SEEN, SEEN) each.
 
     Tiles lie one after the other; what runs from one into the next stays within the margin.
 
     Returns:
-        For the tiles alone: (N · TILE²,) alpha, the same of 1 / steadiness, and (2, N · TILE²).
+        (2, N, TILE, TILE), for the tiles alone.
     """
     alpha, image = alpha.flatten(), image.flatten().float()
     before = torch.stack([fore, back]).flatten(1).float()
@@ -173,10 +192,8 @@ def _spread_luma(
     for _ in range(ROUNDS):
         missing = torch.lerp(now[1], now[0], alpha)
         missing = torch.sub(image, missing, out=missing).mul_(inverse)
-        now = _box(torch.addcmul(now, shares, missing).clamp_(0, peak).mul_(weights)).div_(total)
-    found = torch.stack([alpha, inverse, *now.sub_(before)]).view(4, -1, SEEN, SEEN)
-    found = found[..., ROUNDS:-ROUNDS, ROUNDS:-ROUNDS].reshape(4, -1)
-    return found[0], found[1], found[2:]
+        now = _box(torch.addcmul(now, shares, missing).clamp_(0, largest).mul_(weights)).div_(total)
+    return now.sub_(before).view(2, -1, SEEN, SEEN)[..., ROUNDS:-ROUNDS, ROUNDS:-ROUNDS]
 
 
 def _box(x: Tensor) -> Tensor:
@@ -215,22 +232,13 @@ def _taken(x: Tensor, side: int, tiles: tuple[Tensor, Tensor]) -> Tensor:
     return windows[tiles]
 
 
-def _planes(pixels: Tensor) -> Tensor:
-    """(3, P) floats of (…, 3)."""
-    if pixels.is_cpu:
-        return torch.from_numpy(np.stack(cv2.split(pixels.reshape(-1, 1, 3).numpy()))).reshape(3, -1).float()
-    return pixels.reshape(-1, 3).T.float()
-
-
-def _place(planes: Tensor, picture: Tensor, tiles: tuple[Tensor, Tensor]) -> None:
-    """Put tiles, (3, N · TILE²) floats, into a picture of whole tiles, (h, w, 3), cut off to its type."""
-    planes = planes.to(picture.dtype)
+def _place(pixels: Tensor, picture: Tensor, tiles: tuple[Tensor, Tensor]) -> None:
+    """Put N tiles, (N, TILE, TILE, 3), into a picture of whole tiles, by their rows and columns."""
     windows = picture.view(len(picture) // TILE, TILE, -1, TILE, 3)
     if picture.is_cpu:
-        pixels = cv2.merge([plane.reshape(-1, TILE).numpy() for plane in planes]).reshape(-1, TILE, TILE, 3)
-        windows.numpy()[tiles[0].numpy(), :, tiles[1].numpy()] = pixels
+        windows.numpy()[tiles[0].numpy(), :, tiles[1].numpy()] = pixels.numpy()
     else:
-        windows[tiles[0], :, tiles[1]] = planes.T.reshape(-1, TILE, TILE, 3)
+        windows[tiles[0], :, tiles[1]] = pixels
 
 
 def _luma(picture: Tensor) -> Tensor:
@@ -259,7 +267,8 @@ def _pasted(planes: Tensor, own: Tensor, where: Tensor) -> Tensor:
     """``own`` where it is set, else ``planes``, which may be overwritten; (H, W, 3) and (H, W)."""
     if not planes.is_cpu:
         return torch.where(where[..., None] > 0, own, planes)
-    planes = planes.contiguous()
+    if planes.stride() != (3 * where.shape[1], 3, 1):  # as OpenCV wants them, even where a side is one pixel
+        planes = planes.clone(memory_format=torch.contiguous_format)
     cv2.copyTo(own.contiguous().numpy(), where.numpy(), planes.numpy())  # a tenth of the time
     return planes
 
@@ -276,8 +285,9 @@ def corrected(image: Tensor, shares: Tensor, steadiness: Tensor, colors: Tensor)
         steadiness: α² + (1 − α)² + R, that broadcasts to it.
         colors: F₀ and B₀, stacked.
     """
-    missing = torch.addcmul(image, shares[0], colors[0], value=-1).addcmul_(shares[1], colors[1], value=-1)
-    return torch.addcmul(colors, shares, missing.div_(steadiness)).clamp_(0, 1)
+    missing = torch.lerp(colors[1], colors[0], shares[0])
+    missing = torch.sub(image, missing, out=missing).div_(steadiness)
+    return torch.addcmul(colors, shares, missing).clamp_(0, 1)
 
 
 def _mean(image: Tensor, share: Tensor) -> Tensor:
@@ -313,11 +323,14 @@ def doubled(x: Tensor) -> Tensor:
 
 def as_floats(x: Tensor) -> Tensor:
     """Integers of the full range as float32 in [0, 1]; floats as float32."""
-    return x.float() if x.is_floating_point() else x.float().div_(2 ** (8 * x.element_size()) - 1)
+    return x.float() if x.is_floating_point() else x.float().div_(largest_of(x.dtype))
 
 
 def as_type(x: Tensor, dtype: torch.dtype) -> Tensor:
     """Floats in [0, 1] as integers of the full range, rounded; itself if it has that type."""
-    if x.dtype == dtype:
-        return x
-    return x.mul(2 ** (8 * dtype.itemsize) - 1).add_(0.5).to(dtype) if not dtype.is_floating_point else x.to(dtype)
+    return x if x.dtype == dtype else _stored(x * largest_of(dtype), dtype)
+
+
+def largest_of(dtype: torch.dtype) -> int:
+    """The value of white."""
+    return 1 if dtype.is_floating_point else 2 ** (8 * dtype.itemsize) - 1

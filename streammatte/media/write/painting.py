@@ -64,7 +64,7 @@ class CutoutPainter:
             target, height = plane_view(frame.planes[3], self._bits), len(cutout.alpha)
             for rows in strips(height):
                 (place,) = self._places([target], rows, height)
-                place[:] = _padded(stepped(opacity(cutout, rows), 2**self._bits - 1), place)
+                place[:] = _padded(coverage(cutout, rows, self._bits), place)
         return frame
 
     def _colors(self, cutout: Cutout) -> av.VideoFrame:
@@ -123,6 +123,12 @@ def _padded(samples: Samples | np.ndarray, place: Samples) -> np.ndarray:
     """As large as its place, by repeating the last row and column."""
     rows, columns = (have - had for have, had in zip(place.shape, samples.shape[:2], strict=True))
     return cv2.copyMakeBorder(samples, 0, rows, 0, columns, cv2.BORDER_REPLICATE) if rows or columns else samples
+
+
+def coverage(cutout: Cutout, rows: slice, bits: int) -> Samples:
+    """Some rows of the alpha as code values of ``bits`` bits, which span their whole range, rounded."""
+    alpha, peak = opacity(cutout, rows), 2.0**bits - 1
+    return cv2.addWeighted(alpha, peak, alpha, 0, 0, dtype=cv2.CV_8U if bits == 8 else cv2.CV_16U)  # in one pass
 
 
 def rows_of(cutout: Cutout, rows: slice) -> Cutout:
