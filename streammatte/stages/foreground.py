@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -28,7 +29,7 @@ LEVELS = 7  # the coarsest is a 64th of the frame's size
 ROUNDS = 2  # of spreading and correcting, at each level
 LARGE = 640  # pixels of the longer side, beyond which levels spread luma alone
 RESERVE = 1 / 8  # see corrected
-EDGE_RESERVE = 1 / 24  # of levels that spread luma alone
+EDGE_RESERVE = 1 / 32  # of levels that spread luma alone
 SOLID = 1 / 256  # from 0 or 1: no picture of 8 bits shows the other side there
 LEAST = 1e-4  # weight of a pixel that shows nothing of a colour: enough to pass on its neighbours'
 TILE = 32  # pixels
@@ -98,7 +99,8 @@ def _estimated(rgb: Tensor, alpha: Tensor, levels: int) -> Tensor:
         colors = [doubled(side)[: len(matte), : matte.shape[1]] for side in colors]
         edge = _between(matte, SOLID, 1 - SOLID)
         if edge.any():
-            colors = (_refined if level < large else _spread)(picture, matte, edge, colors)
+            refine = partial(_refined, kept=2 if level else 1) if level < large else _spread
+            colors = refine(picture, matte, edge, colors)
     foreground = colors[0] * largest if largest > 1 else as_type(colors[0], rgb.dtype)
     return _pasted(foreground[:height, :width], own, _between(alpha, 1 - SOLID, torch.inf)).permute(2, 0, 1)
 
@@ -122,41 +124,45 @@ def _spread(picture: Tensor, matte: Tensor, edge: Tensor, colors: list[Tensor]) 
     return [side.permute(1, 2, 0).contiguous() for side in corrected(image, shares, steadiness, now)]
 
 
-def _refined(picture: Tensor, matte: Tensor, edge: Tensor, colors: list[Tensor]) -> list[Tensor]:
-    """The same for a large picture of whole tiles; picture and colours are of one type.
+def _refined(picture: Tensor, matte: Tensor, edge: Tensor, colors: list[Tensor], kept: int = 2) -> list[Tensor]:
+    """The same for a large picture of whole tiles; all colours are of one type, and the first ``kept`` are corrected.
 
-    Only tiles with a steep edge gain from their neighbours; in the others, pixels are corrected alone.
+    Only tiles with a steep edge gain from their neighbours. In the others, and on the frame's border, which lacks some,
+    pixels are corrected alone.
     """
-    steep = occupied(_between(_steepness(matte), 255 * STEEP, 255), TILE)
-    lumas = [_with_margin(plane) for plane in (matte, *map(_luma, (picture, *colors)))] if steep.any() else []
-    for wanted in (steep, occupied(edge, TILE) & ~steep):
+    some = occupied(edge, TILE)
+    steep = F.pad(occupied(_between(_steepness(matte), 255 * STEEP, 255), TILE)[1:-1, 1:-1], (1, 1, 1, 1))
+    for wanted, side in ((steep, SEEN), (some & ~steep, TILE)):
         rows, columns = wanted.nonzero(as_tuple=True)
+        made = []  # placed in the end, since tiles look at each other
         for tiles in zip(rows.split(BATCH), columns.split(BATCH), strict=True) if len(rows) else ():
-            image, alpha, *before = (_taken(each, TILE, tiles) for each in (picture, matte, *colors))
-            if wanted is steep:
-                steps = _spread_luma(*(_taken(each, SEEN, tiles) for each in lumas), largest_of(picture.dtype))
-                before = [_moved(side, step) for side, step in zip(before, steps, strict=True)]
-            for side, found in zip(colors, _explaining(image, alpha, before), strict=True):
-                _place(found, side, tiles)
+            image, alpha, *before = (_taken(each, side, tiles) for each in (picture, matte, *colors))
+            if side == SEEN:
+                steps = _spread_luma(alpha, *map(_luma, (image, *before)), largest_of(picture.dtype))
+                image, alpha, *before = (_inner(each) for each in (image, alpha, *before))
+                before = [_moved(color, step) for color, step in zip(before, steps, strict=True)]
+            for color, found in zip(colors[:kept], _explaining(image, alpha, before), strict=False):
+                made.append((found, color, tiles))
+        for found, color, tiles in made:
+            _place(found, color, tiles)
     return colors
 
 
 def _explaining(image: Tensor, alpha: Tensor, before: list[Tensor]) -> Iterator[Tensor]:
-    """F and B as :func:`corrected` has them, in tiles of one type, (N, TILE, TILE, 3); alpha is (N, TILE, TILE)."""
-    inverse = _inverse(alpha)
-    if image.dtype == torch.uint8 and image.is_cpu:  # OpenCV saturates: in a third of the time
-        own, *sides = (each.reshape(-1, TILE, 3).numpy() for each in (image, *before))
-        shares = [share.reshape(-1, TILE).numpy() for share in (alpha, 1 - alpha)]
-        mixed = cv2.blendLinear(*sides, *shares)
-        brighter, darker = cv2.subtract(own, mixed), cv2.subtract(mixed, own)
-        for side, share in zip(sides, shares, strict=True):
-            part = share * inverse.reshape(-1, TILE).numpy()
-            whole = cv2.add(cv2.subtract(side, darker), brighter)  # as if the pixel showed nothing else
-            yield torch.from_numpy(cv2.blendLinear(whole, side, part, 1 - part)).reshape(image.shape)
+    """F, then B, as :func:`corrected` has them, in tiles: (N, TILE, TILE, 3) of one type, alpha (N, TILE, TILE)."""
+    inverse, shares = _inverse(alpha), (alpha, 1 - alpha)
+    own, *sides = (each.float() for each in (image, *before))
+    if own.is_cpu:  # OpenCV blends in half the time
+        pixels, fore, back = (each.reshape(-1, TILE, 3).numpy() for each in (own, *sides))
+        weights, scale = [share.reshape(-1, TILE).numpy() for share in shares], inverse.reshape(-1, TILE).numpy()
+        missed = cv2.subtract(pixels, cv2.blendLinear(fore, back, *weights))
+        for color, weight in zip((fore, back), weights, strict=True):
+            part = weight * scale
+            found = cv2.blendLinear(cv2.add(color, missed), color, part, 1 - part)
+            yield _stored(torch.from_numpy(found).reshape(own.shape), image.dtype)
         return
-    fore, back = (each.float() for each in before)
-    missing = image.float().sub_(torch.lerp(back, fore, alpha[..., None])).mul_(inverse[..., None])
-    for side, share in ((fore, alpha), (back, 1 - alpha)):
+    missing = own.sub_(torch.lerp(sides[1], sides[0], alpha[..., None])).mul_(inverse[..., None])
+    for side, share in zip(sides, shares, strict=True):
         yield _stored(torch.addcmul(side, share[..., None], missing), image.dtype)
 
 
@@ -193,7 +199,7 @@ def _spread_luma(alpha: Tensor, image: Tensor, fore: Tensor, back: Tensor, large
         missing = torch.lerp(now[1], now[0], alpha)
         missing = torch.sub(image, missing, out=missing).mul_(inverse)
         now = _box(torch.addcmul(now, shares, missing).clamp_(0, largest).mul_(weights)).div_(total)
-    return now.sub_(before).view(2, -1, SEEN, SEEN)[..., ROUNDS:-ROUNDS, ROUNDS:-ROUNDS]
+    return _inner(now.sub_(before).view(2 * len(now[0]) // SEEN**2, SEEN, SEEN)).view(2, -1, TILE, TILE)
 
 
 def _box(x: Tensor) -> Tensor:
@@ -215,21 +221,22 @@ def _steepness(matte: Tensor) -> Tensor:
     return (most + least) * 255
 
 
-def _with_margin(plane: Tensor) -> Tensor:
-    """(h, w) with ``ROUNDS`` more pixels on every side, which repeat the outermost ones."""
-    if plane.is_cpu:
-        return torch.from_numpy(cv2.copyMakeBorder(plane.numpy(), *[ROUNDS] * 4, cv2.BORDER_REPLICATE))
-    return F.pad(plane[None], [ROUNDS] * 4, mode="replicate")[0]
-
-
 def _taken(x: Tensor, side: int, tiles: tuple[Tensor, Tensor]) -> Tensor:
-    """(N, side, side, …): N tiles of (h, w, …), by their rows and columns."""
+    """(N, side, side, …): N tiles of (h, w, …), by their rows and columns, with a margin that lies within it."""
+    margin, (rows, columns) = (side - TILE) // 2, tiles
+    if margin:
+        x, rows, columns = x[TILE - margin :, TILE - margin :], rows - 1, columns - 1
     counts = [(length - side) // TILE + 1 for length in x.shape[:2]]
     steps = [step * TILE for step in x.stride()[:2]]
     windows = x.as_strided((*counts, side, side, *x.shape[2:]), (*steps, *x.stride()))
     if x.is_cpu:  # NumPy copies whole rows
-        return torch.from_numpy(windows.numpy()[tiles[0].numpy(), tiles[1].numpy()])
-    return windows[tiles]
+        return torch.from_numpy(windows.numpy()[rows.numpy(), columns.numpy()])
+    return windows[rows, columns]
+
+
+def _inner(tiles: Tensor) -> Tensor:
+    """(N, TILE, TILE, …) of (N, SEEN, SEEN, …)."""
+    return tiles[:, ROUNDS:-ROUNDS, ROUNDS:-ROUNDS].contiguous()
 
 
 def _place(pixels: Tensor, picture: Tensor, tiles: tuple[Tensor, Tensor]) -> None:
@@ -241,11 +248,11 @@ def _place(pixels: Tensor, picture: Tensor, tiles: tuple[Tensor, Tensor]) -> Non
         windows[tiles[0], :, tiles[1]] = pixels
 
 
-def _luma(picture: Tensor) -> Tensor:
-    """(h, w) of (h, w, 3)."""
-    if picture.is_cpu:
-        return torch.from_numpy(cv2.cvtColor(picture.numpy(), cv2.COLOR_RGB2GRAY))
-    return picture.float() @ torch.tensor(LUMA, device=picture.device)
+def _luma(tiles: Tensor) -> Tensor:
+    """(N, SEEN, SEEN) of (N, SEEN, SEEN, 3)."""
+    if tiles.is_cpu:
+        return torch.from_numpy(cv2.cvtColor(tiles.reshape(-1, SEEN, 3).numpy(), cv2.COLOR_RGB2GRAY))
+    return tiles.float() @ torch.tensor(LUMA, device=tiles.device)
 
 
 def _between(plane: Tensor, least: float, most: float) -> Tensor:
