@@ -131,7 +131,8 @@ def _refined(picture: Tensor, matte: Tensor, edge: Tensor, colors: list[Tensor],
     pixels are corrected alone.
     """
     some = occupied(edge, TILE)
-    steep = F.pad(occupied(_between(_steepness(matte), 255 * STEEP, 255), TILE)[1:-1, 1:-1], (1, 1, 1, 1))
+    steep = occupied(_between(_steepness(matte), 255 * STEEP, 255), TILE)
+    steep[[0, -1]], steep[:, [0, -1]] = False, False
     for wanted, side in ((steep, SEEN), (some & ~steep, TILE)):
         rows, columns = wanted.nonzero(as_tuple=True)
         made = []  # placed in the end, since tiles look at each other
