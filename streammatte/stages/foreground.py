@@ -136,10 +136,12 @@ def _refined(picture: Tensor, matte: Tensor, edge: Tensor, colors: list[Tensor],
     for wanted, side in ((steep, SEEN), (some & ~steep, TILE)):
         rows, columns = wanted.nonzero(as_tuple=True)
         made = []  # placed in the end, since tiles look at each other
-        for tiles in zip(rows.split(BATCH), columns.split(BATCH), strict=True) if len(rows) else ():
+        for first in range(0, len(rows), BATCH):
+            tiles = rows[first : first + BATCH], columns[first : first + BATCH]
             image, alpha, *before = (_taken(each, side, tiles) for each in (picture, matte, *colors))
             if side == SEEN:
-                steps = _spread_luma(alpha, *map(_luma, (image, *before)), largest_of(picture.dtype))
+                lumas = [_luma(each) for each in (image, *before)]
+                steps = _spread_luma(largest_of(picture.dtype), alpha, *lumas)
                 image, alpha, *before = (_inner(each) for each in (image, alpha, *before))
                 before = [_moved(color, step) for color, step in zip(before, steps, strict=True)]
             for color, found in zip(colors[:kept], _explaining(image, alpha, before), strict=False):
@@ -183,7 +185,7 @@ def _inverse(alpha: Tensor) -> Tensor:
     return (alpha * (alpha - 1)).mul_(2).add_(1 + EDGE_RESERVE).reciprocal_()  # α² + (1 − α)² = 1 + 2α(α − 1)
 
 
-def _spread_luma(alpha: Tensor, image: Tensor, fore: Tensor, back: Tensor, largest: int) -> Tensor:
+def _spread_luma(largest: int, alpha: Tensor, image: Tensor, fore: Tensor, back: Tensor) -> Tensor:
     """What spreading changes of both lumas in tiles with a margin, (N, SEEN, SEEN) each.
 
     Tiles lie one after the other; what runs from one into the next stays within the margin.
