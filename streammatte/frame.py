@@ -183,7 +183,8 @@ class Cutout:
     Attributes:
         frame: The picture the alpha was computed from.
         alpha: (h, w) float32 in [0, 1], of the model's size until one stage lifts it to the frame's.
-        foreground: (3, H, W) float32 in [0, 1], straight (unassociated); ``None``: the frame's own colours.
+        foreground: (3, H, W), straight (unassociated), float32 in [0, 1] or integers of their type's full range;
+            ``None``: the frame's own colours.
         core, garbage, holdout: (H, W) float32 in [0, 1]: the user's mattes of what is certainly the subject, what is
             removed, and what is in front of the subject.
         link: The motion from the frame before; ``None`` if no stage looks at other frames.
@@ -201,6 +202,10 @@ class Cutout:
         height, width = self.alpha.shape[-2:]
         parts = [name for name in ("foreground", "core", "garbage", "holdout") if getattr(self, name) is not None]
         return f"Cutout({', '.join([f'frame {self.frame.index}', f'alpha {width}×{height}', *parts])})"
+
+    def as_float(self) -> Tensor:
+        """(3, H, W) float32 in [0, 1]: the foreground or, if there is none, the frame's own colours."""
+        return _as_float(self.frame.rgb if self.foreground is None else self.foreground)
 
 
 class Source(Protocol):

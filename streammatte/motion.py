@@ -223,13 +223,15 @@ class Motion:
         excess = cv2.multiply(cv2.divide(cv2.transform(squares, SQUARES), here.tolerance), here.weight)
         # How far the flow is from the mean around it.
         both = cv2.merge([here.weight, here.weight])
-        apart = cv2.subtract(flow, cv2.divide(_near(cv2.multiply(flow, both)), cv2.merge([here.around, here.around])))
+        apart = cv2.subtract(
+            flow, cv2.divide(_near(_plane(cv2.multiply(flow, both))), cv2.merge([here.around, here.around]))
+        )
         excess = cv2.add(
             cv2.divide(_near(_plane(excess)), here.around), cv2.transform(cv2.multiply(apart, apart), STRAY)
         )
         height, width = here.luma.shape
         within = cv2.inRange(at, (-0.5, -0.5), (width - 0.5, height - 0.5))
-        return _plane(cv2.copyTo(cv2.exp(cv2.multiply(excess, -0.5)), within))
+        return _plane(cv2.copyTo(cv2.exp(_plane(excess) * np.float32(-0.5)), within))
 
     def _belief(self, flow: Plane, back: Plane, here: View, there: View) -> Plane:
         """(H, W): the weight of a flow where its neighbourhood is filled in."""
@@ -237,7 +239,7 @@ class Motion:
         astray = cv2.add(flow, _taken(back, at))
         alpha = cv2.max(here.alpha, _taken(there.alpha, at))  # the network may have lost it in either
         distance = cv2.transform(cv2.multiply(astray, astray), ASTRAY)
-        return _plane(cv2.multiply(cv2.exp(distance), cv2.add(cv2.multiply(alpha, alpha), BEHIND)))
+        return _plane(cv2.multiply(cv2.exp(distance), _plane(cv2.multiply(alpha, alpha)) + np.float32(BEHIND)))
 
 
 def same_shot(here: Picture, there: Picture, trust: Plane) -> bool:

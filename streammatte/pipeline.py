@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -35,6 +35,7 @@ def matte(
     batch: int = 1,
     stride: int | Stride = 1,
     ahead: int = 0,
+    floats: bool = True,
     **wanted: Any,
 ) -> Iterator[Cutout]:
     """Cut the subject out of frames: each gains an alpha, passes every stage in turn, and leaves at its own size.
@@ -49,6 +50,7 @@ def matte(
         stride: Run the model on every n-th frame, and where motion does not predict its alpha; the others carry the
             alphas of their neighbours. See :mod:`streammatte.stride`.
         ahead: Cut-outs that the model may be ahead of the stages, in its own thread; 0 starts none.
+        floats: Foreground colours leave as floats in [0, 1]; otherwise in the frame's own type, as stages made them.
         wanted: Options of the default stages, as for :func:`streammatte.stages.stages_for`: ``smooth="off"``.
 
     Yields:
@@ -76,7 +78,7 @@ def matte(
         cutouts = prefetch(computed_on(cores_for(), cutouts), ahead)
     for stage in stages:
         cutouts = _staged(cutouts, stage)
-    return computed_on(cores_for(), _lifted(cutouts))
+    return computed_on(cores_for(), _leaving(cutouts, floats))
 
 
 def _matted(
@@ -147,10 +149,14 @@ def _given_back(stage: Stage, method: str, cutouts: object) -> Iterator[Cutout]:
     )
 
 
-def _lifted(cutouts: Iterator[Cutout]) -> Generator[Cutout]:
+def _leaving(cutouts: Iterator[Cutout], floats: bool) -> Generator[Cutout]:
+    """At the frame's size."""
     with _ending(cutouts):
         for cutout in cutouts:
-            yield cutout if cutout.alpha.shape == cutout.frame.size else lifted(cutout)
+            cutout = cutout if cutout.alpha.shape == cutout.frame.size else lifted(cutout)
+            if floats and cutout.foreground is not None:
+                cutout = replace(cutout, foreground=cutout.as_float())
+            yield cutout
 
 
 @contextmanager

@@ -299,7 +299,8 @@ def overlapped(options: Options, source: Video, chain: Chain) -> Generator[Cutou
         source.stop()
 
     frames = prefetch(chain.decode.over(source))
-    cutouts = matte(frames, chain.model, chain.stages, batch=options.network.batch, stride=chain.stride, ahead=AHEAD)
+    batch = options.network.batch
+    cutouts = matte(frames, chain.model, chain.stages, batch=batch, stride=chain.stride, ahead=AHEAD, floats=False)
     return prefetch(cutouts, stopped=stopped)
 
 

@@ -266,7 +266,8 @@ def _in_turn(device: Device, options: Options, source: Video, chain: Chain) -> G
         clock.settle = partial(_settle, device)
     held = max(1, HELD // (PIXEL * source.info.width * source.info.height))
     frames = _gathered(chain.decode.over(source), held)
-    return _gathered(matte(frames, chain.model, chain.stages, batch=options.network.batch, stride=chain.stride), held)
+    batch, stride = options.network.batch, chain.stride
+    return _gathered(matte(frames, chain.model, chain.stages, batch=batch, stride=stride, floats=False), held)
 
 
 def _unmatted(options: Options, source: Video, chain: Chain) -> Generator[Cutout]:

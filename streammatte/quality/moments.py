@@ -143,7 +143,7 @@ def look_at(
         shrunk = small(alpha)
         strength = shrunk * (1 - shrunk)
     part = CloseUp.around(strength, alpha.shape)
-    colors = on_screen(cutout.frame, cutout.frame.as_float() if cutout.foreground is None else cutout.foreground)
+    colors = on_screen(cutout.frame, cutout.as_float())
     frame = part.of(on_screen(cutout.frame, cutout.frame.as_float()))
     crop, light = part.of(alpha), part.of(colors) * part.of(alpha)[..., None]
     whole = {

@@ -177,7 +177,7 @@ def _sampled(cutout: Cutout, alpha: Alpha) -> tuple[Alpha, Alpha, Alpha]:
     """Frame, foreground and alpha at every n-th pixel: averaging would mix the two sides of an edge."""
     step = -(-max(alpha.shape) // GRID)
     rgb = pixels_of(replace(cutout.frame, rgb=cutout.frame.rgb[:, ::step, ::step]).as_float())
-    foreground = rgb if cutout.foreground is None else pixels_of(cutout.foreground[:, ::step, ::step])
+    foreground = rgb if cutout.foreground is None else pixels_of(cutout.as_float()[:, ::step, ::step])
     return rgb, foreground, np.ascontiguousarray(alpha[::step, ::step])
 
 

@@ -28,8 +28,7 @@ class Despill(FrameByFrame):
         self._color = color
 
     def better(self, cutout: Cutout) -> Cutout:
-        rgb = cutout.frame.as_float() if cutout.foreground is None else cutout.foreground
-        return replace(cutout, foreground=despill(rgb, self._color))
+        return replace(cutout, foreground=despill(cutout.as_float(), self._color))
 
 
 def despill(rgb: Tensor, color: tuple[float, float, float]) -> Tensor:

@@ -5,12 +5,15 @@ Multi-Level Foreground Estimation", arXiv 2006.14970): each level starts from th
 and B to their neighbours and corrects them to explain the pixel. Three things differ from the paper. Levels are area
 means, which keep the equation and reduce noise. Colours are spread by the share that a pixel shows of each (Forte 2021,
 "Approximate Fast Foreground Colour Estimation", ICIP), not by the alpha's gradient: box filters and point operations,
-fast on every device. And levels of more than ``LARGE`` pixels only correct the pixels of the edge.
+fast on every device. And levels of more than ``LARGE`` pixels compute only the tiles that hold an edge, and spread luma
+alone, in which neighbours of that size differ most.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -20,15 +23,20 @@ from torch import Tensor
 
 from streammatte.frame import Cutout
 from streammatte.stages.frame_by_frame import FrameByFrame
-from streammatte.stages.tiles import window_sums
+from streammatte.stages.tiles import occupied, window_sums
 
 LEVELS = 7  # the coarsest is a 64th of the frame's size
 ROUNDS = 2  # of spreading and correcting, at each level
-LARGE = 640  # pixels of the longer side, beyond which levels do not spread
+LARGE = 640  # pixels of the longer side, beyond which levels spread luma alone
 RESERVE = 1 / 8  # see corrected
-EDGE_RESERVE = 1 / 24  # of levels that do not spread
+EDGE_RESERVE = 1 / 32  # of levels that spread luma alone
 SOLID = 1 / 256  # from 0 or 1: no picture of 8 bits shows the other side there
 LEAST = 1e-4  # weight of a pixel that shows nothing of a colour: enough to pass on its neighbours'
+TILE = 32  # pixels
+SEEN = TILE + 2 * ROUNDS  # pixels of a tile and of what its result depends on
+STEEP = 0.5  # change of alpha within ``ROUNDS`` pixels, from which an edge gains from its neighbours
+BATCH = 48  # tiles at a time, so that intermediate results stay in the processor's cache
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, as OpenCV weights them
 
 
 class ForegroundEstimator(FrameByFrame):
@@ -73,105 +81,206 @@ def estimate_foreground(rgb: Tensor, alpha: Tensor, *, levels: int = LEVELS) -> 
 
 @torch.no_grad()
 def _estimated(rgb: Tensor, alpha: Tensor, levels: int) -> Tensor:
-    """The same, also for integers of the full range, which stay integers as long as possible."""
-    picture = rgb.permute(1, 2, 0)  # frames have their channels last
+    """The same, also for integers of the full range; the result has rgb's type."""
+    own, alpha = rgb.permute(1, 2, 0), alpha.float()  # frames have their channels last
     largest = max(1.0, float(rgb.max())) if rgb.is_floating_point() else 1.0  # the equation is linear in the colours
-    if largest > 1:
-        picture = picture / largest
-    pyramid = [(picture, alpha.float())]
+    height, width = alpha.shape
+    large = sum(max(height, width) > LARGE << level for level in range(levels))
+    unit = TILE << large - 1 if large else 1  # of levels that are computed in tiles, each has whole ones
+    pyramid = [(_extended(own / largest if largest > 1 else own, unit), _extended(alpha[..., None], unit)[..., 0])]
     while len(pyramid) < levels:
         pyramid.append((_halved(pyramid[-1][0]), _halved(pyramid[-1][1][..., None])[..., 0]))
     image, matte = as_floats(pyramid[-1][0]), pyramid[-1][1][..., None]
     half = (image.shape[0] + 1) // 2, (image.shape[1] + 1) // 2, 3
     colors = [_mean(image, share).expand(half) for share in (matte, 1 - matte)]
-    for picture, matte in reversed(pyramid):
-        edge = (matte > SOLID) & (matte < 1 - SOLID)
-        refine = _spread if max(matte.shape) <= LARGE else _corrected
-        colors = refine(picture, matte, edge, colors, kept=1 if matte is pyramid[0][1] else 2)
-    foreground = colors[0] * largest if largest > 1 else colors[0]
-    return _pasted(foreground, as_floats(rgb.permute(1, 2, 0)), alpha > 1 - SOLID).permute(2, 0, 1)
+    for level, (picture, matte) in reversed([*enumerate(pyramid)]):
+        if level < large:
+            colors = [as_type(side, rgb.dtype) for side in colors]
+        colors = [doubled(side)[: len(matte), : matte.shape[1]] for side in colors]
+        edge = _between(matte, SOLID, 1 - SOLID)
+        if edge.any():
+            refine = partial(_refined, kept=2 if level else 1) if level < large else _spread
+            colors = refine(picture, matte, edge, colors)
+    foreground = colors[0] * largest if largest > 1 else as_type(colors[0], rgb.dtype)
+    return _pasted(foreground[:height, :width], own, _between(alpha, 1 - SOLID, torch.inf)).permute(2, 0, 1)
 
 
-def _spread(picture: Tensor, matte: Tensor, edge: Tensor, colors: list[Tensor], *, kept: int) -> list[Tensor]:
-    """One level: the coarser level's colours, spread and corrected; shares are squared, so that the purest pixels lead.
+def _spread(picture: Tensor, matte: Tensor, edge: Tensor, colors: list[Tensor]) -> list[Tensor]:
+    """One level: F and B spread and corrected; shares are squared, so that the purest pixels lead.
 
     Args:
         picture: (h, w, 3), floats or integers.
         matte: (h, w).
-        edge: (h, w): where the matte is neither 0 nor 1; without any, the coarser level's colours are kept.
-        colors: F and B, (⌈h/2⌉, ⌈w/2⌉, 3) each.
-        kept: How many of the two to return: the finest level's B is not needed.
+        edge: (h, w), set where the matte is neither 0 nor 1.
+        colors: F and B of the coarser level at this level's size, (h, w, 3) each.
     """
-    height, width = matte.shape
-    before = [doubled(side)[:height, :width] for side in colors]
-    if not edge.any():
-        return before[:kept]
-    image, now = as_floats(picture).permute(2, 0, 1), torch.stack([side.permute(2, 0, 1) for side in before])
+    image, now = as_floats(picture).permute(2, 0, 1), torch.stack([side.permute(2, 0, 1) for side in colors])
     shares = torch.stack([matte, 1 - matte])[:, None]
     squares = shares.square()
     weights, steadiness = squares + LEAST, squares.sum(0) + RESERVE
     total = window_sums(weights, 1)
     for _ in range(ROUNDS):
         now = window_sums(corrected(image, shares, steadiness, now).mul_(weights), 1).div_(total)
-    return [side.permute(1, 2, 0).contiguous() for side in corrected(image, shares, steadiness, now)[:kept]]
+    return [side.permute(1, 2, 0).contiguous() for side in corrected(image, shares, steadiness, now)]
 
 
-def _corrected(picture: Tensor, matte: Tensor, edge: Tensor, colors: list[Tensor], *, kept: int) -> list[Tensor]:
-    """The same without spreading, which a large picture's pixels gain little from. Only those of the edge are computed.
+def _refined(picture: Tensor, matte: Tensor, edge: Tensor, colors: list[Tensor], kept: int = 2) -> list[Tensor]:
+    """The same for a large picture of whole tiles; all colours are of one type, and the first ``kept`` are corrected.
 
-    Each starts from the coarser pixels around it that show most of a side.
+    Only tiles with a steep edge gain from their neighbours. In the others, and on the frame's border, which lacks some,
+    pixels are corrected alone.
     """
-    height, width = matte.shape
-    refined = [doubled(side)[:height, :width] for side in colors[:kept]]
-    if kept == 2:  # what is solid or clear leads the finer level
-        whole, solid = as_floats(picture), matte > 0.5
-        refined = [_pasted(side, whole, where) for side, where in zip(refined, (solid, ~solid), strict=True)]
-    rows, columns = edge.nonzero(as_tuple=True)
-    share = matte[rows, columns]
-    shares = torch.stack([share, 1 - share])[:, None]  # colours before pixels, from here on: rows of three are slow
-    coarse = _halved(matte[..., None])[..., 0]
-    before = torch.stack(
-        [_led(side, part, rows, columns) for side, part in zip(colors, (coarse, 1 - coarse), strict=True)]
-    )
-    image = as_floats(picture[rows, columns].T.contiguous())
-    found = corrected(image, shares, shares.square().sum(0) + EDGE_RESERVE, before)
-    for side, color in zip(refined, found, strict=False):
-        side[rows, columns] = color.T
-    return refined
+    some = occupied(edge, TILE)
+    steep = occupied(_between(_steepness(matte), 255 * STEEP, 255), TILE)
+    steep[[0, -1]], steep[:, [0, -1]] = False, False
+    for wanted, side in ((steep, SEEN), (some & ~steep, TILE)):
+        rows, columns = wanted.nonzero(as_tuple=True)
+        made = []  # placed in the end, since tiles look at each other
+        for first in range(0, len(rows), BATCH):
+            tiles = rows[first : first + BATCH], columns[first : first + BATCH]
+            image, alpha, *before = (_taken(each, side, tiles) for each in (picture, matte, *colors))
+            if side == SEEN:
+                lumas = [_luma(each) for each in (image, *before)]
+                steps = _spread_luma(largest_of(picture.dtype), alpha, *lumas)
+                image, alpha, *before = (_inner(each) for each in (image, alpha, *before))
+                before = [_moved(color, step) for color, step in zip(before, steps, strict=True)]
+            for color, found in zip(colors[:kept], _explaining(image, alpha, before), strict=False):
+                made.append((found, color, tiles))
+        for found, color, tiles in made:
+            _place(found, color, tiles)
+    return colors
 
 
-def _led(color: Tensor, share: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """(3, P): a side's colour at P pixels of a picture of twice the size, led by the pixels that show most of it."""
-    weight = share.square() + LEAST
-    if color.is_cpu:  # a third of the time
-        product = torch.from_numpy(cv2.multiply(color.contiguous().numpy(), cv2.merge([weight.numpy()] * 3)))
+def _explaining(image: Tensor, alpha: Tensor, before: list[Tensor]) -> Iterator[Tensor]:
+    """F, then B, as :func:`corrected` has them, in tiles: (N, TILE, TILE, 3) of one type, alpha (N, TILE, TILE)."""
+    inverse, shares = _inverse(alpha), (alpha, 1 - alpha)
+    own, *sides = (each.float() for each in (image, *before))
+    if own.is_cpu:  # OpenCV blends in half the time
+        pixels, fore, back = (each.reshape(-1, TILE, 3).numpy() for each in (own, *sides))
+        weights, scale = [share.reshape(-1, TILE).numpy() for share in shares], inverse.reshape(-1, TILE).numpy()
+        missed = cv2.subtract(pixels, cv2.blendLinear(fore, back, *weights))
+        for color, weight in zip((fore, back), weights, strict=True):
+            part = weight * scale
+            found = cv2.blendLinear(cv2.add(color, missed), color, part, 1 - part)
+            yield _stored(torch.from_numpy(found).reshape(own.shape), image.dtype)
+        return
+    missing = own.sub_(torch.lerp(sides[1], sides[0], alpha[..., None])).mul_(inverse[..., None])
+    for side, share in zip(sides, shares, strict=True):
+        yield _stored(torch.addcmul(side, share[..., None], missing), image.dtype)
+
+
+def _moved(pixels: Tensor, step: Tensor) -> Tensor:
+    """Tiles, (N, TILE, TILE, 3), a grey step lighter, (N, TILE, TILE)."""
+    return _stored(pixels + step[..., None], pixels.dtype)
+
+
+def _stored(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Floats in the units of a type, limited to its range and rounded."""
+    x = x.clamp(0, largest_of(dtype))
+    return x if dtype.is_floating_point else x.add_(0.5).to(dtype)
+
+
+def _inverse(alpha: Tensor) -> Tensor:
+    """1 / steadiness (see :func:`corrected`) of levels that spread luma alone."""
+    return (alpha * (alpha - 1)).mul_(2).add_(1 + EDGE_RESERVE).reciprocal_()  # α² + (1 − α)² = 1 + 2α(α − 1)
+
+
+def _spread_luma(largest: int, alpha: Tensor, image: Tensor, fore: Tensor, back: Tensor) -> Tensor:
+    """What spreading changes of both lumas in tiles with a margin, (N, SEEN, SEEN) each.
+
+    Tiles lie one after the other; what runs from one into the next stays within the margin.
+
+    Returns:
+        (2, N, TILE, TILE), for the tiles alone.
+    """
+    alpha, image = alpha.flatten(), image.flatten().float()
+    before = torch.stack([fore, back]).flatten(1).float()
+    shares = torch.stack([alpha, 1 - alpha])
+    inverse, weights = _inverse(alpha), shares.square().add_(LEAST)
+    now, total = before, _box(weights)
+    for _ in range(ROUNDS):
+        missing = torch.lerp(now[1], now[0], alpha)
+        missing = torch.sub(image, missing, out=missing).mul_(inverse)
+        now = _box(torch.addcmul(now, shares, missing).clamp_(0, largest).mul_(weights)).div_(total)
+    return _inner(now.sub_(before).view(2 * len(now[0]) // SEEN**2, SEEN, SEEN)).view(2, -1, TILE, TILE)
+
+
+def _box(x: Tensor) -> Tensor:
+    """(C, N · SEEN²): sums over each pixel's 3×3 window; the first and last row are as they were."""
+    across = x[:, :-2] + x[:, 1:-1]
+    across += x[:, 2:]
+    sums, inner = x.clone(), slice(SEEN + 1, -SEEN - 1)
+    torch.add(across[:, : -2 * SEEN], across[:, SEEN:-SEEN], out=sums[:, inner])
+    sums[:, inner] += across[:, 2 * SEEN :]
+    return sums
+
+
+def _steepness(matte: Tensor) -> Tensor:
+    """(h, w): the largest difference of alpha in each pixel's window of 5×5."""
+    if matte.is_cpu:  # bytes are enough, and fast
+        bytes_ = cv2.convertScaleAbs(matte.numpy(), alpha=255)
+        return torch.from_numpy(cv2.morphologyEx(bytes_, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8)))
+    most, least = (F.max_pool2d(sign * matte[None], 5, 1, 2)[0] for sign in (1, -1))
+    return (most + least) * 255
+
+
+def _taken(x: Tensor, side: int, tiles: tuple[Tensor, Tensor]) -> Tensor:
+    """(N, side, side, …): N tiles of (h, w, …), by their rows and columns, with a margin that lies within it."""
+    margin, (rows, columns) = (side - TILE) // 2, tiles
+    if margin:
+        x, rows, columns = x[TILE - margin :, TILE - margin :], rows - 1, columns - 1
+    counts = [(length - side) // TILE + 1 for length in x.shape[:2]]
+    steps = [step * TILE for step in x.stride()[:2]]
+    windows = x.as_strided((*counts, side, side, *x.shape[2:]), (*steps, *x.stride()))
+    if x.is_cpu:  # NumPy copies whole rows
+        return torch.from_numpy(windows.numpy()[rows.numpy(), columns.numpy()])
+    return windows[rows, columns]
+
+
+def _inner(tiles: Tensor) -> Tensor:
+    """(N, TILE, TILE, …) of (N, SEEN, SEEN, …)."""
+    return tiles[:, ROUNDS:-ROUNDS, ROUNDS:-ROUNDS].contiguous()
+
+
+def _place(pixels: Tensor, picture: Tensor, tiles: tuple[Tensor, Tensor]) -> None:
+    """Put N tiles, (N, TILE, TILE, 3), into a picture of whole tiles, by their rows and columns."""
+    windows = picture.view(len(picture) // TILE, TILE, -1, TILE, 3)
+    if picture.is_cpu:
+        windows.numpy()[tiles[0].numpy(), :, tiles[1].numpy()] = pixels.numpy()
     else:
-        product = color * weight[..., None]
-    return sampled(product, rows, columns).T / sampled(weight[..., None], rows, columns).T
+        windows[tiles[0], :, tiles[1]] = pixels
+
+
+def _luma(tiles: Tensor) -> Tensor:
+    """(N, SEEN, SEEN) of (N, SEEN, SEEN, 3)."""
+    if tiles.is_cpu:
+        return torch.from_numpy(cv2.cvtColor(tiles.reshape(-1, SEEN, 3).numpy(), cv2.COLOR_RGB2GRAY))
+    return tiles.float() @ torch.tensor(LUMA, device=tiles.device)
+
+
+def _between(plane: Tensor, least: float, most: float) -> Tensor:
+    """(h, w) uint8, set where the plane's values are from ``least`` to ``most``."""
+    if plane.is_cpu:  # OpenCV takes a fourth of the time
+        return torch.from_numpy(cv2.inRange(plane.contiguous().numpy(), least, most))
+    return ((plane >= least) & (plane <= most)).to(torch.uint8)
+
+
+def _extended(x: Tensor, unit: int) -> Tensor:
+    """(H, W, C) with the last row and column repeated up to a multiple of ``unit``."""
+    for axis in (0, 1):
+        last = x.narrow(axis, x.shape[axis] - 1, 1)
+        x = torch.cat([x, *[last] * (-x.shape[axis] % unit)], axis) if x.shape[axis] % unit else x
+    return x
 
 
 def _pasted(planes: Tensor, own: Tensor, where: Tensor) -> Tensor:
     """``own`` where it is set, else ``planes``, which may be overwritten; (H, W, 3) and (H, W)."""
     if not planes.is_cpu:
-        return torch.where(where[..., None], own, planes)
-    width = where.shape[1]  # OpenCV takes a tenth of the time
-    if planes.stride() != (3 * width, 3, 1):  # as it wants them, even where a side is one pixel
+        return torch.where(where[..., None] > 0, own, planes)
+    if planes.stride() != (3 * where.shape[1], 3, 1):  # as OpenCV wants them, even where a side is one pixel
         planes = planes.clone(memory_format=torch.contiguous_format)
-    cv2.copyTo(own.contiguous().numpy(), where.view(torch.uint8).numpy(), planes.numpy())
+    cv2.copyTo(own.contiguous().numpy(), where.numpy(), planes.numpy())  # a tenth of the time
     return planes
-
-
-def sampled(planes: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """(P, C): (h, w, C) at P pixels of a picture of twice the size, bilinearly."""
-    if planes.is_cpu and len(rows):
-        short = -len(rows) % 1024  # OpenCV's maps are pictures, of limited height
-        x, y = (np.pad((each.float() - 0.5).div_(2).numpy(), (0, short)).reshape(-1, 1024) for each in (columns, rows))
-        found = cv2.remap(planes.numpy(), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return torch.from_numpy(found.reshape(-1, planes.shape[2])[: len(rows)])
-    height, width = planes.shape[:2]
-    grid = torch.stack([(columns + 0.5) / width, (rows + 0.5) / height], 1) - 1
-    planes = planes.permute(2, 0, 1)[None]
-    return F.grid_sample(planes, grid[None, None], padding_mode="border", align_corners=False)[0, :, 0].T
 
 
 def corrected(image: Tensor, shares: Tensor, steadiness: Tensor, colors: Tensor) -> Tensor:
@@ -186,8 +295,9 @@ def corrected(image: Tensor, shares: Tensor, steadiness: Tensor, colors: Tensor)
         steadiness: α² + (1 − α)² + R, that broadcasts to it.
         colors: F₀ and B₀, stacked.
     """
-    missing = torch.addcmul(image, shares[0], colors[0], value=-1).addcmul_(shares[1], colors[1], value=-1)
-    return torch.addcmul(colors, shares, missing.div_(steadiness)).clamp_(0, 1)
+    missing = torch.lerp(colors[1], colors[0], shares[0])
+    missing = torch.sub(image, missing, out=missing).div_(steadiness)
+    return torch.addcmul(colors, shares, missing).clamp_(0, 1)
 
 
 def _mean(image: Tensor, share: Tensor) -> Tensor:
@@ -213,13 +323,24 @@ def _halved(x: Tensor) -> Tensor:
 
 
 def doubled(x: Tensor) -> Tensor:
-    """(2h, 2w, C): (h, w, C) at twice its size, bilinearly."""
+    """(2h, 2w, C): (h, w, C) at twice its size, bilinearly, in its type."""
     if x.is_cpu:  # OpenCV takes a tenth of the time
         pixels = cv2.resize(x.contiguous().numpy(), None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
         return torch.from_numpy(pixels).reshape(2 * x.shape[0], 2 * x.shape[1], -1)
-    return F.interpolate(x.permute(2, 0, 1)[None], scale_factor=2, mode="bilinear")[0].permute(1, 2, 0).contiguous()
+    twice = F.interpolate(as_floats(x).permute(2, 0, 1)[None], scale_factor=2, mode="bilinear")[0]
+    return as_type(twice.permute(1, 2, 0).contiguous(), x.dtype)
 
 
 def as_floats(x: Tensor) -> Tensor:
     """Integers of the full range as float32 in [0, 1]; floats as float32."""
-    return x.float() if x.is_floating_point() else x.float().div_(2 ** (8 * x.element_size()) - 1)
+    return x.float() if x.is_floating_point() else x.float().div_(largest_of(x.dtype))
+
+
+def as_type(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Floats in [0, 1] as integers of the full range, rounded; itself if it has that type."""
+    return x if x.dtype == dtype else _stored(x * largest_of(dtype), dtype)
+
+
+def largest_of(dtype: torch.dtype) -> int:
+    """The value of white."""
+    return 1 if dtype.is_floating_point else 2 ** (8 * dtype.itemsize) - 1

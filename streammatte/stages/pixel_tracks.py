@@ -63,7 +63,7 @@ class Step:
         height, width = trust.shape
         rows, columns = (np.minimum(np.arange(MIDDLE, end + CELL - 1, CELL), end - 1) for end in (height, width))
         cells = flow[rows[: -(-height // CELL), None], columns[: -(-width // CELL)]] / np.float32(CELL)
-        return Step(cv2.merge([*cv2.split(flow), trust]), cells, matte)
+        return Step(np.asarray(cv2.merge([*cv2.split(flow), trust]), np.float32), cells, matte)
 
 
 def differing(matte: Matte, ways: Sequence[Sequence[Step]]) -> Mask:
@@ -73,7 +73,7 @@ def differing(matte: Matte, ways: Sequence[Sequence[Step]]) -> Mask:
     for way in ways:
         at = start
         for step in way:
-            at = cv2.add(at, _taken(step.cells, at, cv2.INTER_NEAREST))
+            at = np.asarray(cv2.add(at, _taken(step.cells, at, cv2.INTER_NEAREST)), np.float32)
             low, high = cv2.split(_taken(step.matte.span, at, cv2.INTER_NEAREST))
             least, most = cv2.min(least, low), cv2.max(most, high)
     large = np.kron(np.subtract(most, least) > AGREED, np.ones((CELL, CELL), np.bool_))
@@ -101,7 +101,8 @@ def followed(matte: Matte, where: Mask, ways: Sequence[Sequence[Step]], fading: 
         at, weight = start, np.ones(start.shape[:2], np.float32)
         for step in way:
             *flow, trust = cv2.split(_taken(step.field, at))
-            at, weight = cv2.add(at, cv2.merge(flow)), cv2.multiply(weight, trust, scale=fading)
+            at = np.asarray(cv2.add(at, cv2.merge(flow)), np.float32)
+            weight = np.asarray(cv2.multiply(weight, trust, scale=fading), np.float32)
             values.append(_taken(step.matte.alpha, at, cv2.INTER_CUBIC).ravel())
             weights.append(weight.ravel())
     count = len(found)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from types import EllipsisType
 from typing import NamedTuple
 
+import cv2
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -30,17 +32,23 @@ def tiles_with(mask: Tensor, side: int, margin: int = 0) -> Iterator[Tile]:
     """The tiles in which a mask is set anywhere.
 
     Args:
-        mask: (H, W) booleans.
+        mask: (H, W), set where it is not 0.
         side: Of a tile, in pixels; smaller at the right and the bottom.
         margin: Of ``seen``, in pixels.
     """
     height, width = mask.shape
-    occupied = F.max_pool2d(mask[None].float(), side, ceil_mode=True)[0]
-    for row, column in occupied.nonzero().tolist():
+    for row, column in occupied(mask, side).nonzero().tolist():
         (own_y, seen_y, inner_y), (own_x, seen_x, inner_x) = (
             _spans(index * side, side, margin, length) for index, length in ((row, height), (column, width))
         )
         yield Tile((..., own_y, own_x), (..., seen_y, seen_x), (..., inner_y, inner_x))
+
+
+def occupied(mask: Tensor, side: int) -> Tensor:
+    """(⌈H/side⌉, ⌈W/side⌉) booleans: the tiles in which a mask, (H, W) booleans or bytes, is set anywhere."""
+    height, width = mask.shape
+    mask = F.pad(mask.view(torch.uint8), (0, -width % side, 0, -height % side))
+    return mask.view(-1, side, mask.shape[1]).amax(1).view(len(mask) // side, -1, side).amax(2) > 0
 
 
 def _spans(start: int, side: int, margin: int, length: int) -> tuple[slice, slice, slice]:
@@ -60,6 +68,8 @@ def scaled(plane: Tensor, size: tuple[int, int]) -> Tensor:
     """(H, W) floats to (h, w), bilinearly, with antialiasing; itself at that size."""
     if plane.shape == size:
         return plane
+    if plane.is_cpu and size[0] >= plane.shape[0] and size[1] >= plane.shape[1]:  # a seventh of the time
+        return torch.from_numpy(cv2.resize(plane.contiguous().numpy(), size[::-1], interpolation=cv2.INTER_LINEAR))
     return F.interpolate(plane[None, None], size, mode="bilinear", align_corners=False, antialias=True)[0, 0]
 
 

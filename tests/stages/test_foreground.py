@@ -19,6 +19,7 @@ from streammatte.cli.main import main
 from streammatte.frame import Cutout, Frame
 from streammatte.media import open_video, open_writer
 from streammatte.stages import ForegroundEstimator, estimate_foreground, foreground
+from streammatte.stages.tiles import window_sums
 from training.backgrounds import drawn
 
 pytestmark = pytest.mark.unit
@@ -142,6 +143,58 @@ def test_levels_that_do_not_spread_are_nearly_as_good(monkeypatch: pytest.Monkey
     assert errors[64] < 2 * errors[1000]
 
 
+def refined_plainly(image: Tensor, alpha: Tensor, before: Tensor, *, spread: bool) -> Tensor:
+    """What a large level does, over the whole picture: (2, 3, H, W) of (3, H, W), (H, W) and (2, 3, H, W)."""
+    shares = torch.stack([alpha, 1 - alpha])[:, None]
+    steadiness, weights = shares.square().sum(0) + foreground.EDGE_RESERVE, shares.square() + foreground.LEAST
+    luma = torch.tensor(foreground.LUMA)
+    own, start = torch.einsum("c,chw->hw", luma, image)[None], torch.einsum("c,schw->shw", luma, before)[:, None]
+    now = start
+    for _ in range(foreground.ROUNDS if spread else 0):
+        sums = window_sums(foreground.corrected(own, shares, steadiness, now) * weights, 1)
+        now = sums / window_sums(weights, 1)
+    return foreground.corrected(image, shares, steadiness, (before + now - start).clamp(0, 1))
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.uint8])
+@pytest.mark.parametrize("spread", [False, True])
+def test_tiles_of_large_levels_join_without_a_seam(
+    monkeypatch: pytest.MonkeyPatch, kind: torch.dtype, spread: bool
+) -> None:
+    """Where an edge is steep, each tile is what the whole picture would be; elsewhere, what each pixel would be."""
+    monkeypatch.setattr(foreground, "STEEP", 0 if spread else 2)
+    monkeypatch.setattr(foreground, "BATCH", 5)
+    rng = np.random.default_rng(6)
+    planes = [drawn(rng, 192)[:160].copy() for _ in range(3)]
+    alpha = cv2.resize(rng.random((20, 24), np.float32), (192, 160))
+    pixels = [foreground.as_type(torch.from_numpy(plane), kind) for plane in planes]
+    image, *before = (foreground.as_floats(each).permute(2, 0, 1) for each in pixels)
+    wanted = refined_plainly(image, torch.from_numpy(alpha), torch.stack(before), spread=spread)
+    everywhere = torch.ones(160, 192, dtype=torch.uint8)
+    made = foreground._refined(pixels[0], torch.from_numpy(alpha), everywhere, pixels[1:])
+    for found, side in zip(made, wanted, strict=True):
+        inner = (foreground.as_floats(found).permute(2, 0, 1) - side)[:, 32:-32, 32:-32].abs()
+        assert found.dtype == kind
+        assert float(inner.max()) < (1e-4 if kind == torch.float32 else 3.5 / 255)
+        assert float(inner.mean()) < (1e-5 if kind == torch.float32 else 0.6 / 255)
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.uint16, torch.float32])
+@pytest.mark.parametrize("shape", [(150, 230), (64, 128), (1, 200)])
+def test_large_frames_keep_their_type_and_their_solid_pixels(
+    monkeypatch: pytest.MonkeyPatch, kind: torch.dtype, shape: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(foreground, "LARGE", 40)
+    rng = np.random.default_rng(8)
+    rgb = foreground.as_type(torch.from_numpy(rng.random((*shape, 3), np.float32)), kind).permute(2, 0, 1)
+    alpha = torch.from_numpy(cv2.GaussianBlur(np.float32(rng.random(shape) > 0.5), (0, 0), 2)).sub(0.3).mul(2.5)
+    alpha = alpha.clamp(0, 1)
+    (made,) = ForegroundEstimator().push(Cutout(Frame(rgb, 0, 0), alpha))
+    assert made.foreground is not None and made.foreground.dtype == kind and made.foreground.shape == rgb.shape
+    found, own = made.foreground.permute(1, 2, 0).numpy(), rgb.permute(1, 2, 0).numpy()
+    assert np.array_equal(found[alpha.numpy() == 1], own[alpha.numpy() == 1])
+
+
 def test_corrected_colours_are_the_least_squares_solution() -> None:
     """Of αF + (1 − α)B = I, √R·F = √R·F₀ and √R·B = √R·B₀, pixel by pixel; none of them to be clamped."""
     rng = torch.Generator().manual_seed(4)
@@ -174,8 +227,6 @@ def test_pixels_of_a_picture_at_twice_its_size_are_those_of_the_whole(shape: tup
     planes = torch.rand(*shape, 4, generator=torch.Generator().manual_seed(5))
     whole = F.interpolate(planes.permute(2, 0, 1)[None], scale_factor=2, mode="bilinear")[0].permute(1, 2, 0)
     torch.testing.assert_close(foreground.doubled(planes), whole, atol=1e-6, rtol=0)
-    rows, columns = torch.ones(whole.shape[:2]).nonzero(as_tuple=True)
-    torch.testing.assert_close(foreground.sampled(planes, rows, columns), whole.flatten(0, 1), atol=0.02, rtol=0)
 
 
 def test_any_size_and_depth() -> None:
@@ -209,7 +260,8 @@ def test_the_stage_fills_the_foreground_and_nothing_else(dtype: torch.dtype) -> 
     assert made.frame is given.frame and made.alpha is given.alpha
     assert made.foreground is not None
     expected = estimate_foreground(given.frame.as_float(), given.alpha)
-    torch.testing.assert_close(made.foreground, expected, atol=1.5 / 255, rtol=0)  # bytes are halved as bytes
+    assert made.foreground.dtype == rgb.dtype
+    torch.testing.assert_close(made.as_float(), expected, atol=1.5 / 255, rtol=0)  # bytes are halved as bytes
     assert list(stage.flush()) == []
 
 

@@ -310,7 +310,7 @@ def test_shaping_leaves_the_colours_and_what_mattes_make_certain(shape: dict[str
     plain, shaped = passed(), passed(**shape)
     assert plain.foreground is not None and shaped.foreground is not None
     assert torch.equal(shaped.foreground, plain.foreground) and not torch.equal(shaped.alpha, plain.alpha)
-    seen = shaped.foreground[:, shaped.alpha > 0.05]
+    seen = shaped.as_float()[:, shaped.alpha > 0.05]
     assert seen[0].min() > 0.6 and seen[1].max() < 0.3, "red, without a rim of green"
     held = passed(**shape, garbage=_Everywhere(1, 0)).alpha
     assert (held[:, :48] == 0).all() and held[:, 48:].max() == 1

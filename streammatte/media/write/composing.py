@@ -164,7 +164,7 @@ class IntegerPictures:
 
 
 def picture(cutout: Cutout, contents: Contents, *, curve: int | None = None) -> Samples:
-    """(H, W, 3) RGB to be stored: uint8 if it is the frame's own 8-bit colours, else uint16.
+    """(H, W, 3) RGB to be stored: uint8 if its colours have 8 bits and are not computed here, else uint16.
 
     A pair is twice as high or as wide, with both halves of even size.
 
@@ -181,12 +181,12 @@ def picture(cutout: Cutout, contents: Contents, *, curve: int | None = None) -> 
 
 
 def colors(cutout: Cutout, alpha: AlphaKind, background: Background | None) -> Samples:
-    """:func:`blended` in integers: uint8 if it is the frame's own 8-bit colours, else uint16."""
+    """:func:`blended` in integers: uint8 if these are colours of 8 bits, else uint16."""
     return quantised(blended(cutout, alpha, background))
 
 
 def blended(cutout: Cutout, alpha: AlphaKind, background: Background | None) -> NDArray[Any]:
-    """(H, W, 3) RGB: the frame's own type or, if computed, float32.
+    """(H, W, 3) RGB: the colours' own type or, if computed here, float32.
 
     Straight colours are the cut-out's foreground; premultiplied ones are multiplied by alpha; with a background they
     are the composite ``foreground · alpha + background · (1 - alpha)``, in gamma-encoded RGB as players blend.
@@ -194,8 +194,7 @@ def blended(cutout: Cutout, alpha: AlphaKind, background: Background | None) -> 
     rgb = cutout.frame.rgb if cutout.foreground is None else cutout.foreground
     if background is None and alpha == "straight":
         return pixels_of(rgb)
-    if not rgb.is_floating_point():
-        rgb = cutout.frame.as_float()
+    rgb = cutout.as_float()
     coverage = cv2.merge([opacity(cutout)] * 3)
     if background is None:
         return pixels_of(rgb) * coverage
@@ -213,7 +212,7 @@ def encoded(cutout: Cutout, curve: int) -> Cutout:
         return torch.from_numpy(from_linear(pixels_of(rgb), curve)).permute(2, 0, 1)
 
     frame = replace(cutout.frame, rgb=by_curve(cutout.frame.as_float()))
-    return replace(cutout, frame=frame, foreground=None if cutout.foreground is None else by_curve(cutout.foreground))
+    return replace(cutout, frame=frame, foreground=None if cutout.foreground is None else by_curve(cutout.as_float()))
 
 
 def _paired(rgb: Samples, alpha: NDArray[np.float32], layout: Content) -> Samples:

@@ -92,8 +92,7 @@ class ExrWriter:
     def _light(self, cutout: Cutout) -> NDArray[np.float32]:
         """(H, W, 3): the straight colours, or the composite."""
         if self._contents.background is None:
-            rgb = cutout.frame.as_float() if cutout.foreground is None else cutout.foreground
-            return to_linear(pixels_of(rgb), self._transfer)
+            return to_linear(pixels_of(cutout.as_float()), self._transfer)
         curve = self._transfer
         if curve == LINEAR:
             cutout, curve = encoded(cutout, SRGB), SRGB

@@ -64,7 +64,7 @@ class CutoutPainter:
             target, height = plane_view(frame.planes[3], self._bits), len(cutout.alpha)
             for rows in strips(height):
                 (place,) = self._places([target], rows, height)
-                place[:] = _padded(stepped(opacity(cutout, rows), 2**self._bits - 1), place)
+                place[:] = _padded(coverage(cutout, rows, self._bits), place)
         return frame
 
     def _colors(self, cutout: Cutout) -> av.VideoFrame:
@@ -125,6 +125,12 @@ def _padded(samples: Samples | np.ndarray, place: Samples) -> np.ndarray:
     return cv2.copyMakeBorder(samples, 0, rows, 0, columns, cv2.BORDER_REPLICATE) if rows or columns else samples
 
 
+def coverage(cutout: Cutout, rows: slice, bits: int) -> Samples:
+    """Some rows of the alpha as code values of ``bits`` bits, which span their whole range, rounded."""
+    alpha, peak = opacity(cutout, rows), 2.0**bits - 1
+    return cv2.addWeighted(alpha, peak, alpha, 0, 0, dtype=cv2.CV_8U if bits == 8 else cv2.CV_16U)  # in one pass
+
+
 def rows_of(cutout: Cutout, rows: slice) -> Cutout:
     """A strip of a cut-out whose alpha has the frame's size."""
     foreground = None if cutout.foreground is None else cutout.foreground[:, rows]
@@ -133,14 +139,14 @@ def rows_of(cutout: Cutout, rows: slice) -> Cutout:
 
 
 def own_colors(cutout: Cutout, foreground: Samples) -> NDArray[np.uint8]:
-    """(H, W), 255 where the cut-out's colours are those of its frame to a 16-bit step, else 0.
+    """(H, W), 255 where the cut-out's colours are exactly those of its frame, else 0.
 
     Args:
         cutout: Its frame's RGB is integers.
-        foreground: (H, W, 3) uint16, the cut-out's colours.
+        foreground: (H, W, 3) uint8 or uint16, the cut-out's colours.
     """
     own = quantised(cutout.frame.rgb)
-    if own.dtype == np.uint8:
+    if own.dtype != foreground.dtype:
         own = np.multiply(own, _EIGHT_IN_SIXTEEN, dtype=np.uint16)
     return cv2.inRange(foreground, own, own).astype(np.uint8, copy=False)
 
