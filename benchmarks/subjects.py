@@ -5,7 +5,8 @@
 
 Scenes are made of photographs of people (a folder of ``NNNN.jpg`` with masks ``NNNN.png``) and of the walking woman of
 samples/, who moves her limbs, over photographs that move as from a panning camera. Each person of each scene is named
-in turn, by one box at frame 0, or by three: at the beginning, in the middle and near the end. With ``--held-back``,
+in turn, by one box at frame 0, or by three: at the
+beginning, near the middle and near the end, where nobody else is in the box. With ``--held-back``,
 other people, other places and other movements, which nothing was tuned on.
 
 Printed for each: IoU with the visible part of the right person, the share of the others' visible part that is taken
@@ -212,16 +213,23 @@ def box_of(alpha: Plane) -> tuple[float, ...] | None:
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
-def prompts_for(visible: Sequence[Plane], count: int) -> list[Prompt]:
-    """A box at frame 0, or at the nearest frame where the person is seen, and as many more."""
+def prompts_for(visible: Sequence[Plane], others: Sequence[Sequence[Plane]], count: int) -> list[Prompt]:
+    """A box at frame 0, or where the person is seen next; of three, the later ones where others are not in the box."""
     at = [0] if count == 1 else [0, FRAMES // 2, FRAMES - 1]
     prompts: dict[int, Prompt] = {}
     for wanted in at:
         for index in sorted(range(FRAMES), key=lambda n: abs(n - wanted)):
-            if (box := box_of(visible[index])) is not None:
+            box = box_of(visible[index])
+            if box is not None and (wanted == 0 or apart(box, [other[index] for other in others])):
                 prompts[index] = Prompt("", "box", index, box)
                 break
     return list(prompts.values())
+
+
+def apart(box: Sequence[float], others: Sequence[Plane]) -> bool:
+    """Whether nobody else fills more than a fiftieth of a box."""
+    x0, y0, x1, y1 = map(int, box)
+    return all((other[y0:y1, x0:x1] > 0.5).mean() < 0.02 for other in others)
 
 
 def scored(
@@ -312,9 +320,9 @@ def main() -> None:
         looks = SceneLooks(each, mattes, model)
         sheets = []
         for who, visible in each.visible.items():
-            prompts = prompts_for(visible, given.prompts)
-            masks = followed(looks, prompts) if given.masks else cut_out_by_command(each, prompts)
             others = [other for name, other in each.visible.items() if name != who]
+            prompts = prompts_for(visible, others, given.prompts)
+            masks = followed(looks, prompts) if given.masks else cut_out_by_command(each, prompts)
             rows.append(scored(masks, visible, others))
             iou, share, longest = rows[-1]
             most = scored(
@@ -342,7 +350,7 @@ def write(scene: Scene, folder: Path) -> None:
     encode(folder / f"{stem}.mp4", scene.frames)
     for who, seen in scene.visible.items():
         encode(folder / f"{stem}.{who}.mkv", [np.rint(255 * each).astype(np.uint8) for each in seen])
-    prompts = {who: [(p.index, p.at) for p in prompts_for(seen, 3)] for who, seen in scene.visible.items()}
+    prompts = {who: [(p.index, p.at) for p in prompts_for(seen, [], 3)] for who, seen in scene.visible.items()}
     (folder / f"{stem}.json").write_text(json.dumps(prompts))
 
 
