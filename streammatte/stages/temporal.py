@@ -29,7 +29,7 @@ REACH = {"low": 4, "medium": 8, "high": 16}
 """Frames compared in either direction; ahead, no more than ``AHEAD`` unless asked for."""
 
 AHEAD = 6
-FADING = 0.7  # of a neighbour's weight, for each frame that it lies further away: flow drifts
+FADING = 0.7  # of a weight, for each frame that a neighbour lies further away: flow drifts
 LARGEST = 384  # pixels of a matte's longer side; of a larger one, the change is computed at that size
 ASTRAY = 0.6  # of alpha: values further from the middle belong to another state of the matte
 DIVIDED = 0.3  # share of votes: a smaller minority is outvoted
