@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from streammatte.batch.engines import Engine, LocalEngine
+from streammatte.batch.engines import Engine, engine_for
 from streammatte.batch.joined import summary_of
 from streammatte.batch.segment import Done, Segment, SegmentWork, done_in, in_segment, mattes_in
 from streammatte.errors import InputError, WriteFailed
@@ -76,7 +76,8 @@ def run_in_segments(options: Options, display: Display, engine: Engine | None = 
         cache = cache_beside(options, source, model, [target.path for target in targets], display, computing)
         kept = computing.enter_context(Kept(targets[0], _key(options, model, segments)))
         work = SegmentWork(_settled(options, model), info, begin, numbered, kept.folder)
-        engine = engine or engine_for(options, model)
+        weights = 0 if model.weights is None else model.weights.stat().st_size
+        engine = engine or engine_for(options.spreading, options.network.device, weights)
         del model
         with clock:
             done = _computed(engine, work, segments, display)
@@ -169,21 +170,6 @@ def frames_of(options: Options, source: Video, first_number: int) -> range:
             info = counted.info
     assert info.frame_count is not None
     return range(info.first_index, info.first_index + info.frame_count)
-
-
-def engine_for(options: Options, model: BiRefNetModel) -> Engine:
-    """The engine that the options ask for."""
-    import torch
-
-    asked = options.spreading
-    # With a device named by its number, all workers share it.
-    gpus = torch.cuda.device_count() if model.device.type == "cuda" and options.network.device in (None, "cuda") else 0
-    if asked.engine == "ray":
-        from streammatte.batch.ray_engine import RayEngine
-
-        return RayEngine(asked.address, asked.workers, gpu=gpus > 0)
-    weights = 0 if model.weights is None else model.weights.stat().st_size
-    return LocalEngine(asked.workers, gpus=gpus, weights=weights)
 
 
 class Kept:
