@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from streammatte.errors import InputError, SourceNotFound
-from streammatte.media.addresses import PIPE
+from streammatte.media.addresses import PIPE, without_secrets
 from streammatte.media.read.numbered import PICTURES, NumberedName
+from streammatte.media.remote import Remote, address_of, is_remote, place_of
 
 LISTS = (".csv", ".json")
 
@@ -54,7 +55,7 @@ def items_of(words: Sequence[str], listed: str | None, ours: Iterable[str]) -> l
     """
     from streammatte.batch.lists import read_list
 
-    written = {os.path.realpath(path) for path in ours}
+    written = {path if is_remote(path) else os.path.realpath(path) for path in ours}
     items: list[Item] = []
     for word in [*words, *([] if listed is None else [listed])]:
         path = Path(word)
@@ -71,6 +72,9 @@ def _found(word: str, written: set[str]) -> list[str]:
     """The files that a word means."""
     if word == PIPE:
         raise InputError("a batch cannot read a pipe", hint="name files, or a folder")
+    if is_remote(word):
+        return [each for each in _found_at(Remote(word)) if each not in written]
+    word = word.removeprefix("file://")
     if "://" in word:
         return [word]
     if Path(word).is_dir():
@@ -89,12 +93,32 @@ def _found(word: str, written: set[str]) -> list[str]:
     return [path for path in found if os.path.realpath(path) not in written]
 
 
+def _found_at(place: Remote) -> list[str]:
+    """The files that an address means."""
+    if place.suffix.lower() in LISTS:
+        raise InputError(f"a list is read from this machine, not from {place}", hint="its inputs may be addresses")
+    if glob.has_magic(without_secrets(place.url)):
+        found = [each.url for each in place.glob()] or ([place.url] if place.exists() else [])
+        if not found:
+            raise SourceNotFound(f"nothing matches {place}", hint="check the folder and the pattern")
+        return found
+    if place.suffix.lower() in FOOTAGE:
+        return [place.url]
+    names = sorted(name for name in place.infos() if not name.startswith("."))
+    found = [(place / name).url for name in names if Path(name).suffix.lower() in FOOTAGE]
+    if not found and not place.url.endswith("/") and place.exists() and place.info()["type"] == "file":
+        return [place.url]
+    if not found:
+        raise SourceNotFound(f"no clips or pictures in {place}", hint="sub-folders: 'folder/**/*.mov'")
+    return found
+
+
 def _once(items: Iterable[Item]) -> list[Item]:
     """Without what was meant twice; entries of a list may repeat an input, with other options."""
     seen: set[str] = set()
     kept = []
     for item in items:
-        name = os.path.realpath(item.input)
+        name = item.input if "://" in item.input else os.path.realpath(item.input)
         if item.place or name not in seen:
             kept.append(item)
         seen.add(name)
@@ -103,7 +127,7 @@ def _once(items: Iterable[Item]) -> list[Item]:
 
 def _sequences(items: Sequence[Item]) -> Iterator[Item]:
     """Numbered pictures as one item, where all of a sequence are meant."""
-    groups: dict[tuple[Path, str, str], dict[str, str]] = {}
+    groups: dict[tuple[Path | Remote, str, str], dict[str, str]] = {}
     for item in items:
         if not item.place and (key := _numbering(item.input)) is not None:
             groups.setdefault(key[:3], {})[key[3]] = item.input
@@ -114,15 +138,16 @@ def _sequences(items: Sequence[Item]) -> Iterator[Item]:
             Path(p).name for p in files.values()
         }:
             first, *others = files.values()
-            names |= {first: str(pattern), **dict.fromkeys(others)}
+            numbered = place_of(str(pattern)).name  # without secrets, the whole would not be found
+            names |= {first: address_of(folder / numbered), **dict.fromkeys(others)}
     for item in items:
         name = names.get(item.input, item.input) if not item.place else item.input
         if name is not None:
             yield item if name == item.input else Item(name)
 
 
-def _numbering(name: str) -> tuple[Path, str, str, str] | None:
+def _numbering(name: str) -> tuple[Path | Remote, str, str, str] | None:
     """Folder, what is before the number, what is after it, and the number, of a rendered frame's name."""
-    path = Path(name)
+    path = place_of(name)
     match = _RENDERED.fullmatch(path.stem) if path.suffix.lower() in PICTURES else None
     return None if match is None else (path.parent, match["before"], path.suffix, match["digits"])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from streammatte.batch.engines import Engine, engine_for
 from streammatte.batch.inputs import items_of
 from streammatte.batch.jobs import jobs_of
-from streammatte.batch.manifest import Manifest, Record, written_of
+from streammatte.batch.manifest import Manifest, Record, folder_of, written_of
 from streammatte.batch.options import BatchOptions
 from streammatte.batch.planning import Notices, Step, missing_folders, planned
 from streammatte.errors import DeviceMissing, InputError, StreammatteError, WeightsMismatch, WeightsMissing
@@ -176,7 +176,7 @@ def run_batch(
     """
     if spreading is not None and spreading.address is not None and spreading.engine != "ray":
         raise InputError("--address needs --engine ray", hint="add --engine ray", usage=True)
-    manifest = Manifest(Path(asked.to))
+    manifest = Manifest(folder_of(asked.to))
     steps = steps_of(asked, given, manifest, display)
     worker = Worker(display)
     report = Report([step.known or {} for step in steps])

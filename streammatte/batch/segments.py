@@ -26,8 +26,8 @@ from streammatte.media.read.numbered import NumberedName
 from streammatte.media.read.signature import signature
 from streammatte.options import Options
 from streammatte.refusals import check, check_source
-from streammatte.run import Display, cache_beside, model_of, run, texts_of, write_note
-from streammatte.summary import Clock, Summary
+from streammatte.run import Display, cache_beside, model_of, run
+from streammatte.summary import Clock, Summary, texts_of, write_note
 
 if TYPE_CHECKING:
     from streammatte.media.read.video import Video
