@@ -59,7 +59,7 @@ def items_of(words: Sequence[str], listed: str | None, ours: Iterable[str]) -> l
     items: list[Item] = []
     for word in [*words, *([] if listed is None else [listed])]:
         path = Path(word)
-        if word is listed or (path.suffix.lower() in LISTS and path.is_file()):
+        if word is listed or (path.suffix.lower() in LISTS and os.path.isfile(path)):  # noqa: PTH113 - see _found
             items += read_list(path)
         else:
             items += [Item(found) for found in _found(word, written)]
@@ -77,9 +77,13 @@ def _found(word: str, written: set[str]) -> list[str]:
     word = word.removeprefix("file://")
     if "://" in word:
         return [word]
-    if Path(word).is_dir():
-        with os.scandir(word) as entries:
-            paths = sorted(entry.path for entry in entries if entry.is_file() and not entry.name.startswith("."))
+    if os.path.isdir(word):  # noqa: PTH112 - Path raises on names too long
+        try:
+            with os.scandir(word) as entries:
+                paths = sorted(entry.path for entry in entries if not entry.name.startswith("."))
+        except OSError as exc:
+            raise SourceNotFound(f"cannot read the folder {word}: {(exc.strerror or str(exc)).lower()}") from exc
+        paths = [path for path in paths if os.path.isfile(path)]  # noqa: PTH113 - of a loop of links, an entry raises
         found = [path for path in paths if Path(path).suffix.lower() in FOOTAGE]
         nothing = SourceNotFound(f"no clips or pictures in the folder {word}", hint="sub-folders: 'folder/**/*.mov'")
     elif glob.has_magic(word) and not os.path.lexists(word):

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from streammatte.cache import MatteCache, Remembered, cache_of
 from streammatte.frame import StreamInfo, Writer
+from streammatte.media.write.output import write_failed
 from streammatte.options import Options
 from streammatte.run import chain_of, model_of, overlapped, tell_of_chain
 from streammatte.summary import Summary, tell_of_input
@@ -98,14 +99,16 @@ class SegmentWork:
         if found is not None:
             return found
         place = self.folder / f".{segment.name}.{uuid4().hex[:12]}"  # two workers may have begun the same
-        place.mkdir()
         try:
+            place.mkdir()
             done = self._computed(segment, place)
             (place / _DONE).write_text(done.as_json(), encoding="utf-8")
             if done_in(self.folder, segment) is None:
                 shutil.rmtree(self.folder / segment.name, ignore_errors=True)  # it was damaged
                 place.rename(self.folder / segment.name)
             return done
+        except OSError as exc:
+            raise write_failed(self.folder, exc) from exc
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
