@@ -165,6 +165,8 @@ class Manifest:
             within = f"{address_of(self._folder)}/"
             return output[len(within) :] if output.startswith(within) else without_secrets(output)
         path = Path(os.path.abspath(output))  # noqa: PTH100 - resolve() would follow an output that is a link
+        if isinstance(self._folder, Remote):
+            return str(path)
         folder = Path(os.path.abspath(self._folder))  # noqa: PTH100
         return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
 

@@ -188,7 +188,7 @@ def run_batch(
     if engine is None and spreading is not None and spreading.asked and tasks:
         weights = max(steps[task.number].read["weights"]["size"] for task in tasks)
         engine = engine_for(spreading, tasks[0].options.network.device, weights)
-    engine = engine or InProcess(worker.stop)
+    doing: Engine = engine or InProcess(worker.stop)
     with manifest:
         for number, step in enumerate(steps):
             if step.state == "finished":
@@ -199,7 +199,7 @@ def run_batch(
         manifest.append([manifest.record(step.job, "asked", read=step.read, before=step.before) for step in asking])
         display.planned(steps)
         alone = len({task.options.network for task in tasks}) == 1
-        ending: Iterator[tuple[int, Facts | Exception]] = engine.run(worker, tasks)
+        ending: Iterator[tuple[int, Facts | Exception]] = doing.run(worker, tasks)
         try:
             with closing(ending):  # type: ignore[type-var]  # engines are generators
                 for place, result in ending:
