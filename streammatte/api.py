@@ -34,8 +34,9 @@ from streammatte.models.listing import download_bar
 from streammatte.options import Edges, Matting, Options, Reading, Transparency
 from streammatte.options.field import build, options_of
 from streammatte.pipeline import prefetch
-from streammatte.refusals import check_whom, screen_of
+from streammatte.refusals import check_whom
 from streammatte.stages import stages_for
+from streammatte.stages.despill import screen_of
 from streammatte.stages.transparent import sdmatte_on_demand
 from streammatte.subject.following import OnePicture, follow
 

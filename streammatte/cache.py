@@ -13,8 +13,7 @@ import os
 import queue
 import struct
 import threading
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
@@ -25,12 +24,23 @@ from filelock import FileLock, Timeout
 from streammatte.errors import DecodeFailed, SourceNotFound
 from streammatte.media.addresses import PIPE
 from streammatte.media.copies import working_folder
+from streammatte.media.matte_records import (
+    MAGIC,
+    MARKER,
+    RECORD,
+    Key,
+    checksum,
+    header,
+    packed,
+    records,
+    unpacked,
+    write_all,
+)
 from streammatte.media.read.signature import signature
 from streammatte.media.remote import place_of
 from streammatte.pipeline import STEPS
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from streammatte.frame import Frame, Model
@@ -38,10 +48,6 @@ if TYPE_CHECKING:
     from streammatte.options import Options
     from streammatte.stages.transparent.keyframes import KeyframeModel
 
-_MAGIC = b"streammatte mattes 2\n"
-_LONGEST_HEADER = 1 << 16
-_RECORD = struct.Struct("<4s8sIqHHII")  # marker, kind, index, pts, height, width, bytes, CRC-32
-_MARKER = b"MATT"
 _REORDERED = 32  # frames: twice as far as any codec lets one depend on a later one
 _WAITING = 16  # answers that may wait for the disk
 _MATTE = bytes(8)  # the kind of the main network's answers
@@ -54,10 +60,6 @@ class Placed(Protocol):
     def index(self) -> int: ...
     @property
     def pts(self) -> int: ...
-
-
-_Key = tuple[bytes, int, int]
-"""Kind, index and pts. In a part of damaged footage, a frame may have another index than in the whole."""
 
 
 class MatteCache:
@@ -80,14 +82,14 @@ class MatteCache:
     def __init__(
         self, folder: Path, stem: str, key: Mapping[str, str], *, keep: bool, notice: Callable[[str], None]
     ) -> None:
-        self._header = _MAGIC + json.dumps(dict(key), sort_keys=True).encode() + b"\n"
+        self._header = MAGIC + json.dumps(dict(key), sort_keys=True).encode() + b"\n"
         name = f"{os.fsencode(stem)[:64].decode(errors='ignore')}.{sha256(self._header).hexdigest()[:12]}.mattes"
         self.visible, self._hidden = folder / name, folder / f".{name}"
         self._keep, self._notice = keep, notice
-        self._starts: dict[_Key, int] = {}  # of records
+        self._starts: dict[Key, int] = {}  # of records
         self._file: BinaryIO | None = None
         self._reading = threading.Lock()
-        self._waiting: queue.Queue[tuple[_Key, Tensor] | None] = queue.Queue(_WAITING)
+        self._waiting: queue.Queue[tuple[Key, Tensor] | None] = queue.Queue(_WAITING)
         self._thread: threading.Thread | None = None
         self._lock = FileLock(folder / f".{name}.lock", timeout=0)
         self._owned = True
@@ -126,10 +128,10 @@ class MatteCache:
         steps = None
         with self._reading, contextlib.suppress(OSError, struct.error):
             self._file.seek(start)
-            head = self._file.read(_RECORD.size)
-            _, *found, height, width, length, checksum = _RECORD.unpack(head)
+            head = self._file.read(RECORD.size)
+            _, *found, height, width, length, stated = RECORD.unpack(head)
             data = self._file.read(length)
-            if tuple(found) == key and _checksum(head, data) == checksum:
+            if tuple(found) == key and checksum(head, data) == stated:
                 steps = unpacked(data, (height, width))
         if steps is None:
             del self._starts[key]
@@ -146,14 +148,14 @@ class MatteCache:
         """Copy these frames' answers from the cache with the same key in another folder, if there is one."""
         for name in (self.visible.name, self._hidden.name):
             with contextlib.suppress(OSError), (folder / name).open("rb") as file:
-                if self._file is None or not self._owned or _header(file) != self._header:
+                if self._file is None or not self._owned or header(file) != self._header:
                     continue
-                for key, start, end in _records(file, len(self._header)):
+                for key, start, end in records(file, len(self._header)):
                     if key[1] in frames and key not in self._starts:
                         file.seek(start)
                         with self._reading:
                             self._starts[key] = self._file.seek(0, os.SEEK_END)
-                            _write(self._file, file.read(end - start))
+                            write_all(self._file, file.read(end - start))
 
     def _forget(self, frames: int) -> None:
         """Drop the answers for the last frames."""
@@ -192,11 +194,11 @@ class MatteCache:
         except OSError:
             return False
         try:
-            if _header(file) != self._header:
+            if header(file) != self._header:
                 file.close()
                 return False
             end = len(self._header)
-            for key, start, stop in _records(file, end):
+            for key, start, stop in records(file, end):
                 self._starts[key], end = start, stop
             if self._owned:
                 file.truncate(end)  # a torn record
@@ -211,7 +213,7 @@ class MatteCache:
     def _create(self) -> None:
         try:
             self._file = self._hidden.open("w+b", buffering=0)
-            _write(self._file, self._header)
+            write_all(self._file, self._header)
         except OSError as exc:
             self._off(exc)
 
@@ -229,14 +231,14 @@ class MatteCache:
                 failed = True
                 self._off(exc)
 
-    def _append(self, key: _Key, data: bytes, shape: tuple[int, ...]) -> None:
+    def _append(self, key: Key, data: bytes, shape: tuple[int, ...]) -> None:
         assert self._file is not None
-        head = _RECORD.pack(_MARKER, *key, *shape, len(data), 0)
-        head = _RECORD.pack(_MARKER, *key, *shape, len(data), _checksum(head, data))
+        head = RECORD.pack(MARKER, *key, *shape, len(data), 0)
+        head = RECORD.pack(MARKER, *key, *shape, len(data), checksum(head, data))
         with self._reading:
             start = self._file.seek(0, os.SEEK_END)
             try:
-                _write(self._file, head + data)
+                write_all(self._file, head + data)
             except OSError:
                 self._file.truncate(start)
                 raise
@@ -361,55 +363,3 @@ def cache_of(
 def rounded(alpha: Tensor) -> Tensor:
     """In steps of 1/65535, so that stored and new answers are equal."""
     return (alpha.detach().float().clamp(0, 1) * STEPS).round() / STEPS
-
-
-def packed(steps: NDArray[np.uint16]) -> bytes:
-    """(h, w) compressed: differences along rows, low and high bytes apart, for zlib."""
-    differences = steps.astype("<u2")
-    differences[:, 1:] -= steps[:, :-1]
-    return zlib.compress(differences.view(np.uint8).reshape(*steps.shape, 2).transpose(2, 0, 1).tobytes(), 1)
-
-
-def unpacked(data: bytes, shape: tuple[int, int]) -> NDArray[np.uint16] | None:
-    """The inverse of :func:`packed`; ``None`` for other data."""
-    expected = 2 * shape[0] * shape[1]
-    try:
-        planes = zlib.decompressobj().decompress(data, expected)
-    except zlib.error:
-        return None
-    if len(planes) != expected:
-        return None
-    low_and_high = np.frombuffer(planes, np.uint8).reshape(2, *shape).transpose(1, 2, 0)
-    differences = np.ascontiguousarray(low_and_high).view("<u2")[..., 0]
-    return np.cumsum(differences, axis=1, dtype=np.uint16)
-
-
-def _header(file: BinaryIO) -> bytes:
-    start = file.read(_LONGEST_HEADER)
-    end = start.find(b"\n", len(_MAGIC))
-    return start[: end + 1] if start.startswith(_MAGIC) else b""
-
-
-def _records(file: BinaryIO, start: int) -> Iterator[tuple[_Key, int, int]]:
-    """Key, start and end of each record from ``start`` on, up to the first torn one."""
-    size = file.seek(0, os.SEEK_END)
-    while start + _RECORD.size <= size:
-        file.seek(start)
-        marker, kind, index, pts, _, _, length, _ = _RECORD.unpack(file.read(_RECORD.size))
-        end = start + _RECORD.size + length
-        if marker != _MARKER or end > size:
-            return
-        yield (kind, index, pts), start, end
-        start = end
-
-
-def _write(file: BinaryIO, data: bytes) -> None:
-    """Write all of it: an unbuffered file may take less at once."""
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
-
-
-def _checksum(head: bytes, data: bytes) -> int:
-    """Over a record, without the checksum itself."""
-    return zlib.crc32(data, zlib.crc32(head[:-4]))

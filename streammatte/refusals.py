@@ -31,6 +31,8 @@ def check(options: Options) -> None:
     check_whom(options)
     _check_names(options)
     if options.edges.despill is not None:
+        from streammatte.stages.despill import screen_of
+
         screen_of(options.edges.despill)
 
 
@@ -147,7 +149,7 @@ def _outputs(options: Options) -> Iterator[StreammatteError]:
         yield OutputError("no output given", hint=line(options, outputs=proposed(options.reading.input)))
     if "" in writing.files:
         yield OutputError("the output's name is empty", hint="is a shell variable unset?")
-    for path in writing.files:
+    for path in filter(None, (*writing.files, writing.deliver, options.reporting.report)):
         if "://" in path.removeprefix("file://") and not is_remote(path):
             yield UnsupportedOutput(
                 f"cannot write to {without_secrets(path)}: an output is a file, or an address such as s3://bucket/out.mov",
@@ -383,24 +385,3 @@ def _check_single(target: str, frames: int | None) -> None:
             f"{path} is a single image, but the clip has {frames} frames",
             hint=f"number them: {path.with_name(path.stem)}.####{path.suffix}",
         )
-
-
-def screen_of(text: str) -> tuple[float, float, float]:
-    """The colour of a screen, (R, G, B) in [0, 1].
-
-    Raises:
-        InputError: It is not a colour, or not a screen's.
-    """
-    from streammatte.media.background import parse_color
-    from streammatte.stages import Despill
-
-    hint = "--despill green, --despill blue, or the screen's own colour: --despill '#00b140'"
-    rgb = parse_color(text)
-    if rgb is None:
-        raise InputError(f"--despill: {text!r} is not a colour", hint=hint)
-    red, green, blue = (value / 255 for value in rgb)
-    try:
-        Despill((red, green, blue))
-    except ValueError as exc:
-        raise InputError(f"--despill: {text!r} is not a screen colour: no channel dominates", hint=hint) from exc
-    return red, green, blue

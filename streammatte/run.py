@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of
-from streammatte.errors import refusing
 from streammatte.frame import Cutout, Footage, Model, StreamInfo, Writer
 from streammatte.options import Options
-from streammatte.refusals import check, check_source, screen_of
+from streammatte.refusals import check, check_source
+from streammatte.stages.despill import screen_of
 from streammatte.stages.transparent.sdmatte_on_demand import Refiners, Transparency, sdmatte_identity
 from streammatte.subject.following import Course, follow
 from streammatte.summary import (
@@ -24,7 +24,9 @@ from streammatte.summary import (
     tell_of_input,
     tell_of_outputs,
     tell_of_subjects,
+    texts_of,
     timings_of,
+    write_note,
 )
 
 if TYPE_CHECKING:
@@ -146,28 +148,6 @@ def _written(turn: Turn, made: Generator[Cutout], display: Display) -> int:
         for writer in turn.writers:
             writer.finish()
     return frames
-
-
-@refusing()
-def texts_of(options: Options, subjects: Sequence[str], writing: ExitStack) -> dict[str, TextFile]:
-    """The report of each subject, by ``report`` and its name, and a delivery's note."""
-    from streammatte.media.remote import address_of
-    from streammatte.media.write.delivery import delivery_folder, name_of, named
-    from streammatte.media.write.output import open_text
-    from streammatte.quality.page import ENDINGS
-
-    texts = {}
-    if options.reporting.report is not None:
-        for subject in subjects:
-            page = named(options.reporting.report, subject)
-            texts[f"report {subject}"] = open_text(page, ENDINGS, overwrite=options.writing.overwrite)
-    if options.writing.deliver is not None:
-        folder = writing.enter_context(delivery_folder(options.writing.deliver))
-        path = address_of(folder / f"{name_of(options.reading.input)}.txt")
-        texts["note"] = open_text(path, (".txt",), overwrite=options.writing.overwrite)
-    for text in texts.values():
-        writing.enter_context(text)
-    return texts
 
 
 def model_of(options: Options, display: Display) -> BiRefNetModel:
@@ -381,19 +361,3 @@ def _write_texts(
             summary.outputs.append({"path": str(page.path), "description": "report", "alpha": None})
     if (note := texts.get("note")) is not None:
         write_note(note, summary, options, source, targets, writers)
-
-
-def write_note(
-    note: TextFile,
-    summary: Summary,
-    options: Options,
-    source: Video,
-    targets: Sequence[Target],
-    writers: Sequence[Writer],
-) -> None:
-    """Write a delivery's note."""
-    from streammatte.media.write.delivery import note_of
-
-    note.write(note_of(options, source.info, targets, writers, summary.frames))
-    description = "what each file holds, and which programs show it"
-    summary.outputs.append({"path": str(note.path), "description": description, "alpha": None})

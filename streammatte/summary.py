@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from streammatte.errors import refusing
 from streammatte.frame import Cutout, Footage, Frame, Model, Stage, Writer
 from streammatte.media.addresses import PIPE, without_secrets
 
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from streammatte.media.read.guide import GuideMatte
+    from streammatte.media.read.video import Video
     from streammatte.media.write.delivery import Target
+    from streammatte.media.write.output import TextFile
     from streammatte.options import Options
     from streammatte.quality.observer import Findings, Observer
     from streammatte.subject.following import Course
@@ -179,6 +183,44 @@ def report_of(
         warnings=[*summary.crossed, *([summary.doubt] if summary.doubt else [])],
         courses=courses,
     )
+
+
+@refusing()
+def texts_of(options: Options, subjects: Sequence[str], writing: ExitStack) -> dict[str, TextFile]:
+    """The report of each subject, by ``report`` and its name, and a delivery's note."""
+    from streammatte.media.remote import address_of
+    from streammatte.media.write.delivery import delivery_folder, name_of, named
+    from streammatte.media.write.output import open_text
+    from streammatte.quality.page import ENDINGS
+
+    texts = {}
+    if options.reporting.report is not None:
+        for subject in subjects:
+            page = named(options.reporting.report, subject)
+            texts[f"report {subject}"] = open_text(page, ENDINGS, overwrite=options.writing.overwrite)
+    if options.writing.deliver is not None:
+        folder = writing.enter_context(delivery_folder(options.writing.deliver))
+        path = address_of(folder / f"{name_of(options.reading.input)}.txt")
+        texts["note"] = open_text(path, (".txt",), overwrite=options.writing.overwrite)
+    for text in texts.values():
+        writing.enter_context(text)
+    return texts
+
+
+def write_note(
+    note: TextFile,
+    summary: Summary,
+    options: Options,
+    source: Video,
+    targets: Sequence[Target],
+    writers: Sequence[Writer],
+) -> None:
+    """Write a delivery's note."""
+    from streammatte.media.write.delivery import note_of
+
+    note.write(note_of(options, source.info, targets, writers, summary.frames))
+    description = "what each file holds, and which programs show it"
+    summary.outputs.append({"path": str(note.path), "description": description, "alpha": None})
 
 
 @dataclass(slots=True)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from streammatte.cache import MatteCache, Remembered, RememberedRegions, packed, unpacked
+from streammatte.cache import MatteCache, Remembered, RememberedRegions
 from streammatte.frame import Frame
+from streammatte.media.matte_records import packed, unpacked
 
 pytestmark = pytest.mark.unit
 

@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from streammatte.errors import DeviceError
+from streammatte.options import Spreading
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-TRIES = 3
+TRIES = 2
 """How often a task is begun, at most, if its workers die."""
 
 _MEMORY = 3 << 30  # bytes that a worker needs besides its weights, at 1080p
@@ -27,15 +28,36 @@ _END = 5  # seconds for a worker to end after it was told to
 
 
 class Engine(Protocol):
-    """Computes independent tasks in several processes."""
+    """Computes independent tasks."""
 
     def run(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[int, Result | Exception]]:
         """Yield each task's place and its result, or the exception that it raised, in the order they end.
 
-        Closing the iterator ends the workers at once. ``work``, tasks and results are pickled, ``work`` once for each
-        worker, so that it can keep what it loads. A task whose worker dies is begun again in another, twice at most.
+        Closing the iterator ends the workers at once. In other processes, ``work``, tasks and results are pickled,
+        ``work`` once for each worker, so that it can keep what it loads. A task whose worker dies is begun again in
+        another, once.
         """
         ...
+
+
+def engine_for(asked: Spreading, device: str | None, weights: int) -> Engine:
+    """The engine of several workers that is asked for.
+
+    Args:
+        device: As it was asked for; all workers share one that is named by its number.
+        weights: Bytes of the checkpoint.
+    """
+    import torch
+
+    from streammatte.models.device import choose_device
+
+    cuda = device in (None, "cuda") and choose_device(device).type == "cuda"
+    gpus = torch.cuda.device_count() if cuda else 0
+    if asked.engine == "ray":
+        from streammatte.batch.ray_engine import RayEngine
+
+        return RayEngine(asked.address, asked.workers, gpu=gpus > 0)
+    return LocalEngine(asked.workers, gpus=gpus, weights=weights)
 
 
 class LocalEngine:
@@ -83,6 +105,8 @@ class LocalEngine:
                     ended.append((task, result))
         finally:
             for worker in workers:
+                worker.tell()
+            for worker in workers:
                 worker.end()
 
     def _started(self, pickled: bytes, place: int, count: int) -> _Worker:
@@ -126,10 +150,14 @@ class _Worker:
             return signal.Signals(-code).name
         return f"signal {-code}"
 
+    def tell(self) -> None:
+        """Tell it to end, so that it clears what it has begun."""
+        self._process.terminate()
+
     def end(self) -> None:
         """End it, whatever it does."""
         self.connection.close()
-        self._process.terminate()
+        self.tell()
         self._process.join(_END)
         if self._process.is_alive():
             self._process.kill()
@@ -139,6 +167,7 @@ class _Worker:
 def _serve(connection: Connection, pickled: bytes) -> None:
     """A worker process: it computes what it is sent until nothing more comes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides: a terminal sends Ctrl-C to all processes
+    signal.signal(signal.SIGTERM, _ended)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     work = pickle.loads(pickled)
     while True:
@@ -147,6 +176,12 @@ def _serve(connection: Connection, pickled: bytes) -> None:
         except (EOFError, OSError):
             return
         connection.send_bytes(pickled_result(work, task))
+
+
+def _ended(number: int, frame: object) -> NoReturn:
+    """Once: what is left to be cleared is not to be interrupted."""
+    signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(128 + number)
 
 
 def _end_with_the_parent() -> None:

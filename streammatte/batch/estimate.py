@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from streammatte.batch.manifest import Manifest
+from streammatte.batch.manifest import Manifest, folder_of
 from streammatte.batch.options import BatchOptions
 from streammatte.batch.planning import Notices, Step
 from streammatte.batch.running import InProcess, Task, Worker, steps_of
@@ -39,7 +39,7 @@ class Forecast:
         unreadable: Inputs that could not be opened, with the reason.
         seconds: Of all that can be opened, without loading the model; ``None`` if nothing could be measured.
         bytes: Of their outputs.
-        free: Bytes that are free where they would be written.
+        free: Bytes that are free where they would be written; ``None`` if that is at an address.
         measured: Inputs that were measured.
         uncounted: Clips that do not state how long they are; they are not in the estimate.
     """
@@ -48,7 +48,7 @@ class Forecast:
     unreadable: dict[str, str]
     seconds: float | None
     bytes: int
-    free: int
+    free: int | None
     measured: list[str]
     uncounted: list[str]
 
@@ -104,7 +104,8 @@ def forecast(asked: BatchOptions, given: Mapping[str, Any], display: Measuring) 
     Raises:
         StreammatteError: As ``run_batch`` does before any work.
     """
-    steps = steps_of(asked, given, Manifest(Path(asked.to)), display)
+    folder = folder_of(asked.to)
+    steps = steps_of(asked, given, Manifest(folder), display)
     inputs, unreadable = _opened([step for step in steps if step.to_do])
     kinds = {each.kind: [other for other in inputs if other.kind == each.kind] for each in inputs}
     samples = [sample for kind, alike in kinds.items() for sample in _spread(alike, PICTURES if kind[0] else CLIPS)]
@@ -113,15 +114,15 @@ def forecast(asked: BatchOptions, given: Mapping[str, Any], display: Measuring) 
     with TemporaryDirectory(prefix="streammatte-batch-") as scratch:
         for done, sample in enumerate(samples):
             display.working("measuring", done, len(samples))
-            folder = Path(scratch, str(done))
+            here = Path(scratch, str(done))
             try:
                 if not costs:
-                    _measure(worker, sample, folder, 1)  # loads the model, and warms up
+                    _measure(worker, sample, here, 1)  # loads the model, and warms up
                 several = PICTURES if sample.step.job.picture else 1
                 frames = min(FRAMES, sample.frames or FRAMES)
-                one = whole = _measure(worker, sample, folder, 1, several)
+                one = whole = _measure(worker, sample, here, 1, several)
                 if frames > 1:
-                    whole = _measure(worker, sample, folder, frames)
+                    whole = _measure(worker, sample, here, frames)
                 costs.setdefault(sample.kind, _Costs()).add(sample.pixels, one, whole, frames)
             except StreammatteError as exc:
                 unreadable[sample.step.job.input] = str(exc)
@@ -132,7 +133,7 @@ def forecast(asked: BatchOptions, given: Mapping[str, Any], display: Measuring) 
         unreadable,
         sum(seconds for seconds, _ in sums) if sums or not inputs else None,
         round(sum(size for _, size in sums)),
-        shutil.disk_usage(_there(Path(asked.to).absolute())).free,
+        shutil.disk_usage(_there(folder.absolute())).free if isinstance(folder, Path) else None,
         [each.step.job.input for each in samples],
         [each.step.job.input for each in inputs if each.frames is None],
     )

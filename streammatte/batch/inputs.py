@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from streammatte.errors import InputError, SourceNotFound
-from streammatte.media.addresses import PIPE
+from streammatte.media.addresses import PIPE, without_secrets
 from streammatte.media.read.numbered import PICTURES, NumberedName
+from streammatte.media.remote import Remote, address_of, is_remote, place_of
 
 LISTS = (".csv", ".json")
 
@@ -54,11 +55,11 @@ def items_of(words: Sequence[str], listed: str | None, ours: Iterable[str]) -> l
     """
     from streammatte.batch.lists import read_list
 
-    written = {os.path.realpath(path) for path in ours}
+    written = {path if is_remote(path) else os.path.realpath(path) for path in ours}
     items: list[Item] = []
     for word in [*words, *([] if listed is None else [listed])]:
         path = Path(word)
-        if word is listed or (path.suffix.lower() in LISTS and path.is_file()):
+        if word is listed or (path.suffix.lower() in LISTS and os.path.isfile(path)):  # noqa: PTH113 - see _found
             items += read_list(path)
         else:
             items += [Item(found) for found in _found(word, written)]
@@ -71,11 +72,18 @@ def _found(word: str, written: set[str]) -> list[str]:
     """The files that a word means."""
     if word == PIPE:
         raise InputError("a batch cannot read a pipe", hint="name files, or a folder")
+    if is_remote(word):
+        return [each for each in _found_at(Remote(word)) if each not in written]
+    word = word.removeprefix("file://")
     if "://" in word:
         return [word]
-    if Path(word).is_dir():
-        with os.scandir(word) as entries:
-            paths = sorted(entry.path for entry in entries if entry.is_file() and not entry.name.startswith("."))
+    if os.path.isdir(word):  # noqa: PTH112 - Path raises on names too long
+        try:
+            with os.scandir(word) as entries:
+                paths = sorted(entry.path for entry in entries if not entry.name.startswith("."))
+        except OSError as exc:
+            raise SourceNotFound(f"cannot read the folder {word}: {(exc.strerror or str(exc)).lower()}") from exc
+        paths = [path for path in paths if os.path.isfile(path)]  # noqa: PTH113 - of a loop of links, an entry raises
         found = [path for path in paths if Path(path).suffix.lower() in FOOTAGE]
         nothing = SourceNotFound(f"no clips or pictures in the folder {word}", hint="sub-folders: 'folder/**/*.mov'")
     elif glob.has_magic(word) and not os.path.lexists(word):
@@ -89,12 +97,32 @@ def _found(word: str, written: set[str]) -> list[str]:
     return [path for path in found if os.path.realpath(path) not in written]
 
 
+def _found_at(place: Remote) -> list[str]:
+    """The files that an address means."""
+    if place.suffix.lower() in LISTS:
+        raise InputError(f"a list is read from this machine, not from {place}", hint="its inputs may be addresses")
+    if glob.has_magic(without_secrets(place.url)):
+        found = [each.url for each in place.glob()] or ([place.url] if place.exists() else [])
+        if not found:
+            raise SourceNotFound(f"nothing matches {place}", hint="check the folder and the pattern")
+        return found
+    if place.suffix.lower() in FOOTAGE:
+        return [place.url]
+    names = sorted(name for name in place.infos() if not name.startswith("."))
+    found = [(place / name).url for name in names if Path(name).suffix.lower() in FOOTAGE]
+    if not found and not place.url.endswith("/") and place.exists() and place.info()["type"] == "file":
+        return [place.url]
+    if not found:
+        raise SourceNotFound(f"no clips or pictures in {place}", hint="sub-folders: 'folder/**/*.mov'")
+    return found
+
+
 def _once(items: Iterable[Item]) -> list[Item]:
     """Without what was meant twice; entries of a list may repeat an input, with other options."""
     seen: set[str] = set()
     kept = []
     for item in items:
-        name = os.path.realpath(item.input)
+        name = item.input if "://" in item.input else os.path.realpath(item.input)
         if item.place or name not in seen:
             kept.append(item)
         seen.add(name)
@@ -103,7 +131,7 @@ def _once(items: Iterable[Item]) -> list[Item]:
 
 def _sequences(items: Sequence[Item]) -> Iterator[Item]:
     """Numbered pictures as one item, where all of a sequence are meant."""
-    groups: dict[tuple[Path, str, str], dict[str, str]] = {}
+    groups: dict[tuple[Path | Remote, str, str], dict[str, str]] = {}
     for item in items:
         if not item.place and (key := _numbering(item.input)) is not None:
             groups.setdefault(key[:3], {})[key[3]] = item.input
@@ -114,15 +142,16 @@ def _sequences(items: Sequence[Item]) -> Iterator[Item]:
             Path(p).name for p in files.values()
         }:
             first, *others = files.values()
-            names |= {first: str(pattern), **dict.fromkeys(others)}
+            numbered = place_of(str(pattern)).name  # without secrets, the whole would not be found
+            names |= {first: address_of(folder / numbered), **dict.fromkeys(others)}
     for item in items:
         name = names.get(item.input, item.input) if not item.place else item.input
         if name is not None:
             yield item if name == item.input else Item(name)
 
 
-def _numbering(name: str) -> tuple[Path, str, str, str] | None:
+def _numbering(name: str) -> tuple[Path | Remote, str, str, str] | None:
     """Folder, what is before the number, what is after it, and the number, of a rendered frame's name."""
-    path = Path(name)
+    path = place_of(name)
     match = _RENDERED.fullmatch(path.stem) if path.suffix.lower() in PICTURES else None
     return None if match is None else (path.parent, match["before"], path.suffix, match["digits"])

@@ -13,9 +13,12 @@ from streammatte.batch.options import BatchOptions
 from streammatte.errors import OutputError, StreammatteError
 from streammatte.media.read.kinds import WITH_FRAMES, picture_kind
 from streammatte.media.read.numbered import PICTURES, NumberedName
+from streammatte.media.remote import address_of, is_remote, place_of
+from streammatte.media.write.animation_formats import ANIMATED
 from streammatte.media.write.delivery import name_of, named, targets_of
 from streammatte.options import Options
-from streammatte.refusals import check_whom, proposed, refusals, screen_of
+from streammatte.refusals import check_whom, proposed, refusals
+from streammatte.stages.despill import screen_of
 
 _NUMBERED = (".png", ".tif", ".exr", ".jpg")  # a clip in these formats is numbered pictures
 _ALSO = ("matte", "foreground", "deliver", "report")
@@ -48,7 +51,7 @@ class Job:
             for number, spec in enumerate(specs, 1):
                 yield f"{kind} {number}", guide_path(spec)
         over = self.options.writing.background
-        if over is not None and parse_color(over) is None and os.path.lexists(over):
+        if over is not None and parse_color(over) is None and (is_remote(over) or os.path.lexists(over)):
             yield "background", over
 
 
@@ -104,12 +107,14 @@ def _named(asked: BatchOptions, option: str, template: str, words: Mapping[str, 
             f"--{option}: {template!r} is not a name with {', '.join(f'{{{word}}}' for word in words)}",
             hint=f"--{option} '{{stem}}_cut{{suffix}}'",
         ) from exc
-    return str(Path(asked.to) / name)
+    if "://" in name or Path(name).is_absolute():  # a list may send one elsewhere
+        return name
+    return address_of(place_of(asked.to) / name)
 
 
 def _suffix(source: str, asked: str | None, *, picture: bool) -> str:
     """What an output's name ends in, the place of a frame's number included."""
-    suffix = Path(proposed(source)).suffix
+    suffix = Path(proposed(place_of(source).name if is_remote(source) else source)).suffix
     if picture and suffix not in PICTURES:
         suffix = ".png"
     if asked is not None and (not picture or f".{asked}" in PICTURES):
@@ -122,7 +127,11 @@ def _suffix(source: str, asked: str | None, *, picture: bool) -> str:
 
 def _is_picture(source: str) -> bool:
     """Whether it is a single picture, by its content or, if that is damaged, its name."""
-    if "://" in source or NumberedName.parse(source) is not None:
+    if NumberedName.parse(source) is not None:
+        return False
+    if is_remote(source):  # by its name: it is not opened for that
+        return place_of(source).suffix.lower() in set(PICTURES) - set(ANIMATED)
+    if "://" in source:
         return False
     kind = picture_kind(source)
     if kind not in WITH_FRAMES:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from typing import Literal
 
-from streammatte.options import Options
-from streammatte.options.field import option, without
+from streammatte.options import Options, Spreading
+from streammatte.options.field import like, option, options_of, without
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,5 +48,20 @@ class BatchOptions:
     )
 
 
-BatchedOptions = without(Options, "input", "outputs", "resume")
+@dataclass(frozen=True, slots=True)
+class BatchSpreading:
+    """``Spreading`` over whole inputs."""
+
+    workers: int | None = like(
+        Spreading,
+        "workers",
+        section="several workers",
+        help="do N inputs at once, each in a process that loads the model (default with --engine ray: one for each GPU "
+        "of the cluster, or else for each core; otherwise all are done in this process)",
+    )
+    engine: Literal["local", "ray"] = like(Spreading, "engine")
+    address: str | None = like(Spreading, "address")
+
+
+BatchedOptions = without(Options, "input", "outputs", "resume", *options_of(Spreading))
 """The options of every run; a list can change them for each input."""

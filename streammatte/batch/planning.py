@@ -11,6 +11,7 @@ from streammatte.batch.jobs import Job
 from streammatte.batch.manifest import Manifest, Record, asked_of, intact, read_of, stat_of
 from streammatte.errors import WriteFailed
 from streammatte.media.read.numbered import NumberedName
+from streammatte.media.remote import FILE_SYSTEMS, place_of
 from streammatte.options import Network, Options
 from streammatte.stages.transparent.sdmatte_on_demand import weights_signature
 
@@ -167,9 +168,13 @@ def _strange(output: str, step: Step, manifest: Manifest) -> bool:
 def missing_folders(options: Options) -> None:
     """Make the folders that outputs are to lie in."""
     named = (*options.writing.files, options.writing.deliver, options.reporting.report)
-    for folder in {Path(name).parent for name in named if name is not None}:
+    for folder in {place_of(name).parent for name in named if name is not None}:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            if isinstance(folder, Path):
+                folder.mkdir(parents=True, exist_ok=True)
+            elif folder.url.startswith(FILE_SYSTEMS):  # elsewhere, a folder is the beginning of a name
+                system, path = folder.system()
+                system.makedirs(path, exist_ok=True)
         except OSError as exc:
             reason = (exc.strerror or str(exc)).lower()
             raise WriteFailed(f"cannot create the folder {folder}: {reason}", hint="choose another name") from exc

@@ -9,6 +9,8 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from streammatte.batch.engines import TRIES, Result, Task, cores_here, pickled_result, worker_died
@@ -43,7 +45,7 @@ class RayEngine:
             shared = ray.put(work)  # once in the object store, and from there once to each node
             make = self._actor_class()
             waiting, begun = deque(range(len(tasks))), [0] * len(tasks)
-            actors = [make.remote(shared) for _ in range(min(self.workers, len(tasks)))]
+            actors = [make.remote(shared, str(Path.cwd())) for _ in range(min(self.workers, len(tasks)))]
             # An actor gets a task once Ray has placed it; one that cannot be placed again after its node was lost holds
             # nothing up.
             running: dict[Any, tuple[Any, int | None]] = {_ready(actor): (actor, None) for actor in actors}
@@ -93,7 +95,7 @@ class RayEngine:
         return self._ray.remote(_Actor).options(
             num_cpus=1,
             num_gpus=1 if self._gpu else 0,
-            max_restarts=TRIES - 1,
+            max_restarts=-1,  # it is the tasks whose tries are counted
             scheduling_strategy="SPREAD",
             runtime_env={"env_vars": {"OMP_NUM_THREADS": cores}},  # Ray's own default would be 1
         )
@@ -116,8 +118,10 @@ class RayEngine:
 class _Actor:
     """A worker, which keeps what its work has loaded."""
 
-    def __init__(self, work: Any) -> None:
+    def __init__(self, work: Any, folder: str) -> None:
         self._work = work
+        with suppress(OSError):  # whole names work all the same
+            os.chdir(folder)  # names are relative to where the run was started
 
     def ready(self) -> None:
         """Answers once the actor has been placed."""

@@ -6,18 +6,20 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from streammatte.batch.engines import Engine, engine_for
 from streammatte.batch.inputs import items_of
 from streammatte.batch.jobs import jobs_of
-from streammatte.batch.manifest import Manifest, Record, written_of
+from streammatte.batch.manifest import Manifest, Record, folder_of, written_of
 from streammatte.batch.options import BatchOptions
 from streammatte.batch.planning import Notices, Step, missing_folders, planned
-from streammatte.errors import DeviceMissing, StreammatteError, WeightsMismatch, WeightsMissing
+from streammatte.errors import DeviceMissing, InputError, StreammatteError, WeightsMismatch, WeightsMissing
 from streammatte.frame import StreamInfo
-from streammatte.options import Network, Options
+from streammatte.options import Network, Options, Spreading
 from streammatte.run import Display, model_of, run
 from streammatte.stages.transparent.sdmatte_on_demand import Refiners
 from streammatte.summary import Summary
@@ -39,14 +41,6 @@ class Task:
     options: Options
     picture: bool
     outputs: tuple[str, ...]
-
-
-class Engine(Protocol):
-    """Where the work is done."""
-
-    def run(self, work: Callable[[Task], Facts], tasks: Sequence[Task]) -> Iterator[tuple[int, Facts | Exception]]:
-        """Each task's place in ``tasks`` with its result, in the order they end."""
-        ...
 
 
 class BatchDisplay(Notices, Protocol):
@@ -163,28 +157,38 @@ def steps_of(asked: BatchOptions, given: Mapping[str, Any], manifest: Manifest, 
 
 
 def run_batch(
-    asked: BatchOptions, given: Mapping[str, Any], display: BatchDisplay, engine: Engine | None = None
+    asked: BatchOptions,
+    given: Mapping[str, Any],
+    display: BatchDisplay,
+    spreading: Spreading | None = None,
+    engine: Engine | None = None,
 ) -> Report:
     """Matte every input into the folder. An input that fails does not stop the others.
 
     Args:
         given: The runs' options, by name.
-        engine: Where the work is done; in this process by default.
+        spreading: The workers that do whole inputs; by default they are done in this process.
+        engine: Where the work is done instead.
 
     Raises:
         StreammatteError: Before any work: what is asked cannot be done. Later: the manifest cannot be written, or the
             network that all share cannot be loaded.
     """
-    manifest = Manifest(Path(asked.to))
+    if spreading is not None and spreading.address is not None and spreading.engine != "ray":
+        raise InputError("--address needs --engine ray", hint="add --engine ray", usage=True)
+    manifest = Manifest(folder_of(asked.to))
     steps = steps_of(asked, given, manifest, display)
     worker = Worker(display)
-    engine = engine or InProcess(worker.stop)
     report = Report([step.known or {} for step in steps])
     tasks = [
         Task(number, step.job.options, step.job.picture, step.job.outputs)
         for number, step in enumerate(steps)
         if step.to_do
     ]
+    if engine is None and spreading is not None and spreading.asked and tasks:
+        weights = max(steps[task.number].read["weights"]["size"] for task in tasks)
+        engine = engine_for(spreading, tasks[0].options.network.device, weights)
+    doing: Engine = engine or InProcess(worker.stop)
     with manifest:
         for number, step in enumerate(steps):
             if step.state == "finished":
@@ -194,14 +198,17 @@ def run_batch(
         asking = (steps[task.number] for task in tasks)
         manifest.append([manifest.record(step.job, "asked", read=step.read, before=step.before) for step in asking])
         display.planned(steps)
+        alone = len({task.options.network for task in tasks}) == 1
+        ending: Iterator[tuple[int, Facts | Exception]] = doing.run(worker, tasks)
         try:
-            for place, result in engine.run(worker, tasks):
-                number = tasks[place].number
-                record = _record(manifest, steps[number], result, alone=len({t.options.network for t in tasks}) == 1)
-                manifest.append([record])
-                report.records[number] = record
-                report.done += record["state"] == "done"
-                display.ended(number, record)
+            with closing(ending):  # type: ignore[type-var]  # engines are generators
+                for place, result in ending:
+                    number = tasks[place].number
+                    record = _record(manifest, steps[number], result, alone=alone)
+                    manifest.append([record])
+                    report.records[number] = record
+                    report.done += record["state"] == "done"
+                    display.ended(number, record)
         except KeyboardInterrupt as exc:
             left = len(tasks) - report.done
             exc.__notes__ = [f"{len(steps) - left} of {len(steps)} are done; the same command goes on"]

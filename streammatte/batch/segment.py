@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import pickle
+import json
 import shutil
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
 from streammatte.cache import MatteCache, Remembered, cache_of
 from streammatte.frame import StreamInfo, Writer
+from streammatte.media.write.output import write_failed
 from streammatte.options import Options
 from streammatte.run import chain_of, model_of, overlapped, tell_of_chain
 from streammatte.summary import Summary, tell_of_input
@@ -58,6 +59,20 @@ class Done:
     doubts: Doubts
     notices: list[str]
 
+    def as_json(self) -> str:
+        return json.dumps({**asdict(self), "doubts": self.doubts.plain()})
+
+    @classmethod
+    def of_json(cls, text: str) -> Self:
+        """The inverse of :meth:`as_json`: data only, since whoever can write to the folder could have put it there."""
+        from streammatte.quality.plausible import Doubts
+
+        said = json.loads(text)
+        summary = Summary(**{**said["summary"], "size": tuple(said["summary"]["size"])})
+        computed, carried, differences = said["strides"]
+        doubts = Doubts.of_plain(said["doubts"])
+        return cls(summary, said["seconds"], (computed, carried, differences), doubts, said["notices"])
+
 
 @dataclass
 class SegmentWork:
@@ -84,13 +99,16 @@ class SegmentWork:
         if found is not None:
             return found
         place = self.folder / f".{segment.name}.{uuid4().hex[:12]}"  # two workers may have begun the same
-        place.mkdir()
         try:
+            place.mkdir()
             done = self._computed(segment, place)
-            (place / _DONE).write_bytes(pickle.dumps(done))
+            (place / _DONE).write_text(done.as_json(), encoding="utf-8")
             if done_in(self.folder, segment) is None:
+                shutil.rmtree(self.folder / segment.name, ignore_errors=True)  # it was damaged
                 place.rename(self.folder / segment.name)
             return done
+        except OSError as exc:
+            raise write_failed(self.folder, exc) from exc
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
@@ -166,13 +184,11 @@ def mattes_in(folder: Path, segment: Segment) -> Path:
 
 
 def done_in(folder: Path, segment: Segment) -> Done | None:
-    """A segment that was finished before."""
+    """A segment that was finished before; ``None`` if it was not, or what is said of it is damaged."""
     try:
-        done = pickle.loads((folder / segment.name / _DONE).read_bytes())
-    except FileNotFoundError:
+        return Done.of_json((folder / segment.name / _DONE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    assert isinstance(done, Done)
-    return done
 
 
 class _Notices:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -18,16 +19,18 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from streammatte.batch.engines import Engine, LocalEngine
+from streammatte.batch.engines import Engine, engine_for
 from streammatte.batch.joined import summary_of
 from streammatte.batch.segment import Done, Segment, SegmentWork, done_in, in_segment, mattes_in
 from streammatte.errors import InputError, WriteFailed
 from streammatte.media.read.numbered import NumberedName
 from streammatte.media.read.signature import signature
+from streammatte.media.write.output import write_failed
+from streammatte.media.write.partial_output import shortened
 from streammatte.options import Options
 from streammatte.refusals import check, check_source
-from streammatte.run import Display, cache_beside, model_of, run, texts_of, write_note
-from streammatte.summary import Clock, Summary
+from streammatte.run import Display, cache_beside, model_of, run
+from streammatte.summary import Clock, Summary, texts_of, write_note
 
 if TYPE_CHECKING:
     from streammatte.media.read.video import Video
@@ -64,6 +67,8 @@ def run_in_segments(options: Options, display: Display, engine: Engine | None = 
     targets = targets_of(options)
     clock = Clock()
     with opened(options.reading) as source, ExitStack() as writing, ExitStack() as computing:
+        if source.info.frame_count == 1:  # there is nothing to cut
+            return run(options, display)
         check_source(options, source)
         texts = texts_of(options, options.whom.written_apart(), writing)
         begin = next(iter(source)).pts
@@ -76,7 +81,8 @@ def run_in_segments(options: Options, display: Display, engine: Engine | None = 
         cache = cache_beside(options, source, model, [target.path for target in targets], display, computing)
         kept = computing.enter_context(Kept(targets[0], _key(options, model, segments)))
         work = SegmentWork(_settled(options, model), info, begin, numbered, kept.folder)
-        engine = engine or engine_for(options, model)
+        weights = 0 if model.weights is None else model.weights.stat().st_size
+        engine = engine or engine_for(options.spreading, options.network.device, weights)
         del model
         with clock:
             done = _computed(engine, work, segments, display)
@@ -171,21 +177,6 @@ def frames_of(options: Options, source: Video, first_number: int) -> range:
     return range(info.first_index, info.first_index + info.frame_count)
 
 
-def engine_for(options: Options, model: BiRefNetModel) -> Engine:
-    """The engine that the options ask for."""
-    import torch
-
-    asked = options.spreading
-    # With a device named by its number, all workers share it.
-    gpus = torch.cuda.device_count() if model.device.type == "cuda" and options.network.device in (None, "cuda") else 0
-    if asked.engine == "ray":
-        from streammatte.batch.ray_engine import RayEngine
-
-        return RayEngine(asked.address, asked.workers, gpu=gpus > 0)
-    weights = 0 if model.weights is None else model.weights.stat().st_size
-    return LocalEngine(asked.workers, gpus=gpus, weights=weights)
-
-
 class Kept:
     """The folder of finished segments, hidden beside the first output, and removed when all outputs are complete.
 
@@ -198,9 +189,10 @@ class Kept:
 
     def __init__(self, target: Target, key: dict[str, Any]) -> None:
         path = Path(target.path)
-        self.folder = path.with_name(f".{path.name}.segments")
+        name = shortened(path)
+        self.folder = path.with_name(f".{name}.segments")
         self._path, self._key = path, json.dumps(key, sort_keys=True, default=str)
-        self._lock = FileLock(path.with_name(f".{path.name}.segments.lock"), timeout=0)
+        self._lock = FileLock(path.with_name(f".{name}.segments.lock"), timeout=0)
 
     def __enter__(self) -> Kept:
         try:
@@ -209,10 +201,14 @@ class Kept:
         except Timeout as exc:
             raise WriteFailed(f"another run is writing {self._path}", hint="wait until it has ended") from exc
         key = self.folder / "key"
-        if self.folder.exists() and (not key.exists() or key.read_text() != self._key):
-            shutil.rmtree(self.folder)
-        self.folder.mkdir(exist_ok=True)
-        key.write_text(self._key)
+        try:
+            if os.path.lexists(self.folder) and (not key.exists() or key.read_text(errors="replace") != self._key):
+                shutil.rmtree(self.folder)
+            self.folder.mkdir(exist_ok=True)
+            key.write_text(self._key)
+        except OSError as exc:
+            self._lock.release(force=True)
+            raise write_failed(self.folder, exc) from exc
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: object) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from streammatte.batch.options import BatchedOptions, BatchOptions
+from streammatte.batch.options import BatchedOptions, BatchOptions, BatchSpreading
 from streammatte.cli.command import Command, TerminalOptions
 from streammatte.cli.parser import instance, parse
+from streammatte.options import Spreading
 from streammatte.options.field import like, options_of
 
 
@@ -27,7 +28,7 @@ COMMAND = Command(
     usage=("streammatte batch INPUTS… --to DIR [options]", "streammatte INPUTS… --to DIR [options]"),
     about="Cut out many clips and pictures with one loading of the model. A clip that fails does not stop the others. "
     "The same command again does what is missing or has changed: DIR/manifest.jsonl says what was done.",
-    takes=(BatchOptions, BatchedOptions, BatchTerminal),
+    takes=(BatchOptions, BatchedOptions, BatchSpreading, BatchTerminal),
     places=("inputs",),
     many=True,
     examples=(
@@ -54,6 +55,6 @@ def main(arguments: Sequence[str]) -> int:
 
             display.forecast(forecast(asked, run, shown), as_json=terminal.json)
             return 0
-        report = run_batch(asked, run, display)
+        report = run_batch(asked, run, display, instance(Spreading, given))
         display.reported(report, as_json=terminal.json)
     return 1 if report.failed or report.crossed else 0

@@ -163,11 +163,12 @@ def _forecast_lines(forecast: Forecast) -> Iterator[str]:
     if forecast.seconds is None:
         yield f"{counts}; none could be measured"
     else:
-        takes = f"about {duration(forecast.seconds)} and {_size(forecast.bytes)}; {_size(forecast.free)} are free"
+        takes = f"about {duration(forecast.seconds)} and {_size(forecast.bytes)}"
+        takes += f"; {_size(forecast.free)} are free" if forecast.free is not None else ""
         yield f"{counts}: {takes}" if to_do else counts
     if forecast.measured:
         yield f"measured on {len(forecast.measured)} of them"
-    if forecast.bytes > forecast.free:
+    if forecast.free is not None and forecast.bytes > forecast.free:
         yield "the disk has too little room"
     if forecast.uncounted:
         yield f"not in the estimate, since they do not state their length: {', '.join(forecast.uncounted)}"

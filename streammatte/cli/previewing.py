@@ -12,8 +12,9 @@ from streammatte.cache import Remembered
 from streammatte.errors import InputError, refusing
 from streammatte.media.addresses import PIPE
 from streammatte.options import Options
-from streammatte.refusals import check_source, check_whom, screen_of
+from streammatte.refusals import check_source, check_whom
 from streammatte.run import Display, cache_beside, chain_of, model_of
+from streammatte.stages.despill import screen_of
 from streammatte.subject.contracts import Tracked
 from streammatte.subject.following import Followed, follow
 

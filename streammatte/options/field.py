@@ -135,6 +135,8 @@ def without(cls: type, *names: str) -> type:
     for field in dataclasses.fields(cls):
         if "title" in field.metadata:
             nested = without(hints[field.name], *names)
+            if not dataclasses.fields(nested):
+                continue
             made = dataclasses.field(default_factory=nested, metadata=field.metadata)
             fields.append((field.name, nested, made))
         elif field.name not in names:

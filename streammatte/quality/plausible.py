@@ -5,8 +5,8 @@ Everything is measured on a small picture and matte, in less than a millisecond 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -71,6 +71,19 @@ class Doubts:
                 self._areas.append(area)
                 self._torn.append(share)
                 self._lines.append(line)
+
+    def plain(self) -> dict[str, Any]:
+        """What was seen, as JSON can hold it."""
+        lines = [None if line is None else asdict(line) for line in self._lines]
+        return {"frames": self._frames, "areas": self._areas, "torn": self._torn, "lines": lines}
+
+    @classmethod
+    def of_plain(cls, seen: dict[str, Any]) -> Self:
+        """The inverse of :meth:`plain`, to be given to :meth:`extend`."""
+        doubts = cls()
+        doubts._frames, doubts._areas, doubts._torn = list(seen["frames"]), list(seen["areas"]), list(seen["torn"])
+        doubts._lines = [None if line is None else Line(**line) for line in seen["lines"]]
+        return doubts
 
     def line(self) -> str | None:
         """The most serious doubt and what to try; ``None`` if there is none."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from streammatte.errors import InputError
 from streammatte.frame import Cutout
 from streammatte.stages.frame_by_frame import FrameByFrame
 
@@ -62,3 +63,23 @@ def _leading(color: tuple[float, float, float]) -> int:
     if not first > second:
         raise ValueError(f"{color}: no channel of it is larger than the others")
     return color.index(first)
+
+
+def screen_of(text: str) -> tuple[float, float, float]:
+    """The colour of a screen, (R, G, B) in [0, 1].
+
+    Raises:
+        InputError: It is not a colour, or not a screen's.
+    """
+    from streammatte.media.background import parse_color
+
+    hint = "--despill green, --despill blue, or the screen's own colour: --despill '#00b140'"
+    rgb = parse_color(text)
+    if rgb is None:
+        raise InputError(f"--despill: {text!r} is not a colour", hint=hint)
+    red, green, blue = (value / 255 for value in rgb)
+    try:
+        Despill((red, green, blue))
+    except ValueError as exc:
+        raise InputError(f"--despill: {text!r} is not a screen colour: no channel dominates", hint=hint) from exc
+    return red, green, blue

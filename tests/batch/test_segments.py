@@ -20,6 +20,7 @@ from conftest import SAMPLES
 from support.clips import VARIABLE_PTS, even_pts, write_clip
 
 from streammatte import Options
+from streammatte.batch.segment import Done
 from streammatte.batch.segments import plan, run_in_segments
 from streammatte.errors import ModelError, StreammatteError
 from streammatte.refusals import check
@@ -234,3 +235,31 @@ def test_a_run_that_is_interrupted_goes_on(clips: dict[str, Path], tmp_path: Pat
     run(options(clips["long"], tmp_path, "whole.mov"), Silent())
     assert out.read_bytes() == (tmp_path / "whole.mov").read_bytes()
     assert {path.name for path in tmp_path.iterdir()} == {"out.mov", "whole.mov"}
+
+
+def test_what_is_kept_of_a_segment_is_data(clips: dict[str, Path], tmp_path: Path) -> None:
+    """Whoever can write beside the output must not be able to have code run."""
+    given: list[Done] = []
+
+    class Noting(Inline):
+        def run(self, work: Any, tasks: Any) -> Iterator[tuple[int, Any]]:
+            planted = work.folder / tasks[0].name
+            planted.mkdir()
+            (planted / "done").write_bytes(pickle.dumps(Planted(tmp_path / "planted")))
+            for place, done in super().run(work, tasks):
+                given.append(done)
+                assert Done.of_json(done.as_json()).as_json() == done.as_json()
+                kept = (work.folder / tasks[place].name / "done").read_text()
+                assert kept == done.as_json()
+                yield place, done
+
+    run_in_segments(options(clips["long"], tmp_path, "out.mov", segments=2), Silent(), Noting())
+    assert len(given) == 2 and not (tmp_path / "planted").exists()
+
+
+class Planted:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)

@@ -17,6 +17,14 @@ _LONGEST_OWN_NAME = 200  # bytes, so that a prefix and a suffix still fit
 _LOCK = "lock"
 
 
+def shortened(path: Path) -> str:
+    """Its name, to which a prefix and a suffix may be added."""
+    if len(os.fsencode(path.name)) <= _LONGEST_OWN_NAME:
+        return path.name
+    head = os.fsencode(path.stem)[:64].decode(errors="ignore")
+    return f"{head}.{sha256(os.fsencode(path.name)).hexdigest()[:16]}"
+
+
 class Part:
     """The folder in which an output grows; ``.out.mov.part`` for ``out.mov``.
 
@@ -32,11 +40,7 @@ class Part:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        name = path.name
-        if len(os.fsencode(name)) > _LONGEST_OWN_NAME:
-            head = os.fsencode(path.stem)[:64].decode(errors="ignore")
-            name = f"{head}.{sha256(os.fsencode(name)).hexdigest()[:16]}"
-        self.folder = path.with_name(f".{name}.part")
+        self.folder = path.with_name(f".{shortened(path)}.part")
         self._lock: FileLock | None = None
 
     def claim(self) -> None:
