@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -275,11 +276,17 @@ class _Walk:
             self._start()
             labels = np.zeros((*matte.shape, len(self._names) + 2), np.float32)
             labels[..., OTHER], labels[..., BACKGROUND] = matte, 1 - matte
-        for name in dict.fromkeys(prompt.subject for prompt in asked):
+        whole = {prompt.subject for prompt in asked if _is_whole(prompt)}
+        # Points are read last: by themselves, they take what nobody else has been given.
+        for name in sorted(dict.fromkeys(prompt.subject for prompt in asked), key=lambda name: name not in whole):
             n = self._names.index(name)
             own = [prompt for prompt in asked if prompt.subject == name]
             known = labels[..., n].copy() if self._things[n].shape is not None else None
-            mask = Named(self._frame_size, rgb, matte).mask(own, known)
+            free = matte
+            if known is None and name not in whole:
+                own += [replace(p, kind="not-point") for p in asked if p.kind == "point" and p.subject != name]
+                free = matte * (1 - labels[..., : len(self._names)].sum(-1))
+            mask = Named(self._frame_size, rgb, free).mask(own, known)
             rest = labels.copy()
             rest[..., n] = 0
             # What was the subject and is not any more goes back to where the network puts it.

@@ -15,6 +15,7 @@ from streammatte.subject.palette import Palette
 from streammatte.subject.smoothing import along_edges, spread
 
 SPILL = 0.12  # of the foreground in a box: with less outside of it, that is the subject's, too
+GAP = 0.03  # of the picture's diagonal: pieces of foreground that are nearer to each other belong together
 REACH = 120.0  # how far a point's correction goes: pixels, many times more across an edge
 
 
@@ -47,7 +48,7 @@ class Named:
         elif known is not None:
             mask = self._corrected(points, known) if points else known
         else:
-            mask = self._by_points(points, self._matte) if points else self._matte
+            mask = self._by_points(points, self._pieces(points)) if points else self._matte
         height, width = mask.shape
         for each in painted:
             says = cv2.resize(np.nan_to_num(each), (width, height), interpolation=cv2.INTER_AREA)
@@ -121,16 +122,30 @@ class Named:
             mask = mask * (1 - self._by_points([*here, *there], mask, REACH))
         return np.asarray(mask, np.float32)
 
+    def _pieces(self, points: Sequence[Prompt]) -> Plane:
+        """The foreground at points on the subject, without what stands apart from it."""
+        height, width = self._matte.shape
+        bridge = np.ones((1 + round(GAP * float(np.hypot(height, width))),) * 2, np.uint8)
+        joined = cv2.dilate((self._matte > 0.3).astype(np.uint8), bridge)
+        _, pieces = cv2.connectedComponents(joined, connectivity=8)
+        at = [self._place(point) for point in points if point.kind == "point"]
+        own = np.setdiff1d([pieces[place] for place in at], 0)
+        return np.where(np.isin(pieces, own), self._matte, 0).astype(np.float32) if at else self._matte
+
+    def _place(self, point: Prompt) -> tuple[int, int]:
+        """Row and column of a point on the picture."""
+        x, y = (int(v * s) for v, s in zip(point.at, self._scale, strict=True))
+        height, width = self._matte.shape
+        return min(max(y, 0), height - 1), min(max(x, 0), width - 1)
+
     def _by_points(self, points: Sequence[Prompt], mask: Plane, reach: float = np.inf) -> Plane:
         """The parts of a mask that are nearer to points on the subject than to points that are not.
 
         Nearness follows the mask and avoids the picture's edges; ``reach`` is the farthest.
         """
-        height, width = mask.shape
         marks = {"point": [], "not-point": []}  # type: dict[str, list[tuple[int, int]]]
         for each in points:
-            x, y = (int(v * s) for v, s in zip(each.at, self._scale, strict=True))
-            marks[each.kind].append((min(max(y, 0), height - 1), min(max(x, 0), width - 1)))
+            marks[each.kind].append(self._place(each))
         near = {kind: self._distance(at, mask) for kind, at in marks.items()}
         belongs = (near["point"] < reach) & (near["point"] <= near["not-point"])
         return np.asarray(np.where(belongs, np.maximum(mask, near["point"] < 4), 0), np.float32)
