@@ -188,7 +188,8 @@ def run_batch(
     if engine is None and spreading is not None and spreading.asked and tasks:
         weights = max(steps[task.number].read["weights"]["size"] for task in tasks)
         engine = engine_for(spreading, tasks[0].options.network.device, weights)
-    doing: Engine = engine or InProcess(worker.stop)
+    # In this process, no other tasks than a batch's can be done.
+    doing: Engine = engine or InProcess(worker.stop)  # type: ignore[assignment]
     with manifest:
         for number, step in enumerate(steps):
             if step.state == "finished":
