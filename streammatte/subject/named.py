@@ -41,13 +41,13 @@ class Named:
         painted = [prompt.mask for prompt in prompts if prompt.mask is not None]
         boxes = [prompt for prompt in prompts if prompt.kind == "box"]
         points = [prompt for prompt in prompts if prompt.kind in ("point", "not-point")]
-        if boxes:
-            mask = self._in_box(boxes[-1])
-            mask = self._by_points(points, mask) if points else mask
-        elif known is not None:
-            mask = self._corrected(points, known) if points else known
+        begun = self._in_box(boxes[-1]) if boxes else None
+        if any(point.kind == "point" for point in points) and (boxes or known is None):
+            mask = self._by_points(points, self._matte if begun is None else begun)
         else:
-            mask = self._by_points(points, self._matte) if points else self._matte
+            nothing = self._matte if painted else np.zeros_like(self._matte)
+            mask = begun if begun is not None else known if known is not None else nothing
+            mask = self._corrected(points, mask) if points else mask
         height, width = mask.shape
         for each in painted:
             says = cv2.resize(np.nan_to_num(each), (width, height), interpolation=cv2.INTER_AREA)
