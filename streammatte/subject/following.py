@@ -199,7 +199,7 @@ def tracker_of(options: Options, display: Display, device: str, *, offline: bool
 
     from streammatte.subject.flow import FlowTracker
 
-    return "flow 1", FlowTracker()
+    return "flow 2", FlowTracker()
 
 
 def _frames(stretch: range) -> str:

@@ -132,7 +132,11 @@ class Named:
             x, y = (int(v * s) for v, s in zip(each.at, self._scale, strict=True))
             marks[each.kind].append((min(max(y, 0), height - 1), min(max(x, 0), width - 1)))
         near = {kind: self._distance(at, mask) for kind, at in marks.items()}
+        # Somebody else who stands apart is not meant; gaps of two pixels are bridged.
+        _, pieces = cv2.connectedComponents(cv2.dilate((mask > 0.3).astype(np.uint8), np.ones((3, 3), np.uint8)))
+        pointed = np.setdiff1d([pieces[at] for at in marks["point"]], 0)
         belongs = (near["point"] < reach) & (near["point"] <= near["not-point"])
+        belongs &= np.isin(pieces, pointed) | (near["point"] < 4)
         return np.asarray(np.where(belongs, np.maximum(mask, near["point"] < 4), 0), np.float32)
 
     def _distance(self, seeds: Sequence[tuple[int, int]], mask: Plane) -> Plane:
