@@ -76,6 +76,8 @@ def prompt(given: object) -> Prompted | str:
         raise ValueError(f"the name before the colon is empty, got {given!r}")
     name = checked_name((found["name"] or "").strip())
     if found["kind"] == "mask":
+        if "\0" in what:
+            raise ValueError(f"expected the path of a picture, got {what!r}")
         return Prompted(name, "mask", mask=what, time=time)
     try:
         numbers = tuple(float(part) for part in what.split(","))
@@ -170,7 +172,7 @@ def _of_entry(said: object, where: str, folder: Path) -> Prompted:
     try:
         name = checked_name(name.strip())
         if kind == "mask":
-            if not isinstance(value, str) or not value:
+            if not isinstance(value, str) or not value or "\0" in value:
                 raise ValueError(f"expected the path of a picture, got {value!r}")
             return Prompted(name, kind, mask=str(folder / value), time=timed)
         if not isinstance(value, list):

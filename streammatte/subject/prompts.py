@@ -126,8 +126,6 @@ def _painted(path: str, source: Clip) -> Plane:
     from streammatte.media.read.opening import open_video
 
     shown = without_secrets(path)
-    if "\0" in path:
-        raise InputError(f"{path!r} is not a path", hint="give the path of a picture")
     with open_video(path) as pictures:
         if len(pictures.indices) != 1:
             raise InputError(f"{shown} holds more than one picture", hint="a mask is one picture, for one frame")

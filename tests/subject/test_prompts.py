@@ -54,7 +54,7 @@ def test_what_is_typed(typed: str, meant: object) -> None:
     [
         "", "anna", "anna:", "dot 1,2", "point", "point 1", "point 1,2,3", "point a,b", "point 1,2 @soon",
         "point nan,2", "box 1,2,3", "box 5,5,5,9", "box 9,5,5,9", ": point 1,2", "a/b: point 1,2", "..: point 1,2",
-        "all: point 1,2",        "a#b: point 1,2", f"{'x' * 61}: point 1,2", "a\nb: point 1,2",
+        "all: point 1,2",        "a#b: point 1,2", f"{'x' * 61}: point 1,2", "a\nb: point 1,2", "mask a\0b",
     ],
 )  # fmt: skip
 def test_what_is_not_a_prompt(typed: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,6 +101,7 @@ BROKEN = {
     f'{{"version": 1, "prompts": [{{"point": [1{"0" * 400}, 2]}}]}}': "expected pixels",
     '{"version": 1, "prompts": [{"point": [NaN, 2]}]}': "expected pixels",
     '{"version": 1, "prompts": [{"point": [1, 2], "subject": "\\ud800"}]}': "file name",
+    '{"version": 1, "prompts": [{"mask": "a\\u0000b"}]}': "expected the path",
     "[]": "expected",
     "": "line 1, column 1",
 }
@@ -203,7 +204,6 @@ REFUSED = {
     "a box beyond it": (["box 10,10,65,20"], "outside of the frame"),
     "a frame beyond the clip": (["point 10,10 @50"], "frames are 0 to 49"),
     "a frame of too many digits": ([f"point 10,10 @{'9' * 5000}"], "is not a frame number"),
-    "no path": (["mask a\0b"], "is not a path"),
     "a time beyond it": (["point 10,10 @2.1s"], "which has 50 frames"),
     "a point and not": (["point 10,10", "not-point 10,10"], "contradict"),
     "a point of two": (["a: point 10,10", "b: point 10,10"], "contradict"),
