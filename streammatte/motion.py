@@ -26,16 +26,12 @@ LEAST = 16  # pixels of height and width that DIS needs
 DISAGREEMENT = 1.0  # pixels between forward and backward flow at which they count for little
 BEHIND = 0.1  # weight of the background's flow against the subject's, where flow is filled in
 NEAR, FAR = 3.0, 9.0  # pixels that filling reaches
-COARSE = 3  # pixels of one of those at which filling looks around
 FAINT = 0.02  # of 1: a difference that is always tolerated
 MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)  # the difference of two Laplacians
 SLACK = 0.5  # pixels of error allowed in flow
 DARK, BRIGHT = 16, 250  # of 255: beyond these, samples may be clipped and say nothing about the light
 GLIMMER = 0.02  # smaller changes of light are left to the tolerance
 SAME_SHOT = 0.4  # of the texture, explained by the frame before: 0.57 and more in the samples, to 0.02 across a cut
-STEEP = np.array([[1, 1, 1]], np.float32) / (8 * 255) ** 2
-ASTRAY = -np.array([[1, 1]], np.float32) / np.float32(DISAGREEMENT**2)
-STRAY = np.array([[1, 1]], np.float32) / np.float32(SLACK**2)
 SQUARES = np.array([[1, 1, 1, 0]], np.float32) / 255**2  # sums the squared differences of red, green and blue
 
 
@@ -63,14 +59,12 @@ class Picture:
     @classmethod
     def of_rgb(cls, rgb: NDArray[np.uint8]) -> Picture:
         """From (H, W, 3)."""
-        steep = np.zeros(rgb.shape[:2], np.float32)
-        for axis in ((1, 0), (0, 1)):
-            slope = cv2.Sobel(rgb, cv2.CV_16S, *axis)
-            steep += cv2.transform(cv2.multiply(slope, slope, dtype=cv2.CV_32F), STEEP)
+        slopes = [cv2.Sobel(rgb, cv2.CV_32F, *axis, scale=1 / 8 / 255) for axis in ((1, 0), (0, 1))]
+        steep = sum(cv2.transform(cv2.multiply(slope, slope), np.ones((1, 3), np.float32)) for slope in slopes)
         luma = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
         # Grain by a mask blind to ramps and edges (Immerkær 1996), and the median, since texture is not grain. The
         # difference of two frames has twice its variance, in each of three channels.
-        grain = np.median(np.abs(cv2.filter2D(luma, cv2.CV_16S, MASK))) / (6 * 0.6745 * 255)
+        grain = np.median(np.abs(cv2.filter2D(luma, cv2.CV_32F, MASK))) / (6 * 0.6745 * 255)
         tolerance = np.float32(FAINT**2 + 6 * grain**2) + np.float32(SLACK**2) * steep
         rgba = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA), np.uint8)
         return Picture(rgba, luma, _plane(tolerance), np.sqrt(_plane(steep)))
@@ -151,7 +145,7 @@ class Link:
         before, here = self.before, self.here
         if before is None or before.luma.shape != here.luma.shape:
             return False
-        motion = Motion(self._fine, rough=True)  # mattes get no steadier by refinement
+        motion = Motion(self._fine)
         forward, backward = motion.flow(before.luma, here.luma), motion.flow(here.luma, before.luma)
         blind = np.zeros(here.luma.shape, np.float32)
         there, view = before.with_alpha(blind), here.with_alpha(blind)
@@ -166,16 +160,13 @@ class Motion:
 
     Args:
         fine: Pixels of the longer side up to which flow is computed at full size; beyond, at half.
-        quick: With fewer iterations, in two thirds of the time.
-        rough: Without variational refinement either, in half of that; edges of the flow are less smooth.
+        quick: Without the last refinement, in two thirds of the time.
     """
 
-    def __init__(self, fine: int = FINE, *, quick: bool = False, rough: bool = False) -> None:
+    def __init__(self, fine: int = FINE, *, quick: bool = False) -> None:
         self._fine = fine
-        preset = cv2.DISOPTICAL_FLOW_PRESET_FAST if quick or rough else cv2.DISOPTICAL_FLOW_PRESET_MEDIUM
+        preset = cv2.DISOPTICAL_FLOW_PRESET_FAST if quick else cv2.DISOPTICAL_FLOW_PRESET_MEDIUM
         self._dis = cv2.DISOpticalFlow.create(preset)
-        if rough:
-            self._dis.setVariationalRefinementIterations(0)
         self._places: Plane = np.zeros((0, 0, 2), np.float32)
 
     def between(self, earlier: View, later: View) -> tuple[Plane, Plane]:
@@ -220,26 +211,23 @@ class Motion:
         at = self._at(flow)
         difference = cv2.absdiff(relit(_taken(there.rgba, at), here.rgba), here.rgba)
         squares = cv2.multiply(difference, difference, dtype=cv2.CV_32F)
-        excess = cv2.multiply(cv2.divide(cv2.transform(squares, SQUARES), here.tolerance), here.weight)
-        # How far the flow is from the mean around it.
-        both = cv2.merge([here.weight, here.weight])
-        apart = cv2.subtract(
-            flow, cv2.divide(_near(_plane(cv2.multiply(flow, both))), cv2.merge([here.around, here.around]))
-        )
-        excess = cv2.add(
-            cv2.divide(_near(_plane(excess)), here.around), cv2.transform(cv2.multiply(apart, apart), STRAY)
-        )
+        excess = _plane(cv2.transform(squares, SQUARES)) / here.tolerance * here.weight
+        # The excess and the flow's two axes, averaged around each pixel in one pass.
+        flowing = (_plane(along) * here.weight for along in cv2.split(flow))
+        mean, *around = cv2.split(_near(_plane(cv2.merge([excess, *flowing]))))
+        excess = _plane(mean) / here.around
+        for along, near in zip(cv2.split(flow), around, strict=True):
+            excess += np.square((along - near / here.around) / np.float32(SLACK))
         height, width = here.luma.shape
         within = cv2.inRange(at, (-0.5, -0.5), (width - 0.5, height - 0.5))
-        return _plane(cv2.copyTo(cv2.exp(_plane(excess) * np.float32(-0.5)), within))
+        return _plane(cv2.copyTo(cv2.exp(excess / np.float32(-2)), within))
 
     def _belief(self, flow: Plane, back: Plane, here: View, there: View) -> Plane:
         """(H, W): the weight of a flow where its neighbourhood is filled in."""
-        at = self._at(flow)
-        astray = cv2.add(flow, _taken(back, at))
-        alpha = cv2.max(here.alpha, _taken(there.alpha, at))  # the network may have lost it in either
-        distance = cv2.transform(cv2.multiply(astray, astray), ASTRAY)
-        return _plane(cv2.multiply(cv2.exp(distance), _plane(cv2.multiply(alpha, alpha)) + np.float32(BEHIND)))
+        astray = flow + self.moved(back, flow)
+        alpha = np.maximum(here.alpha, self.moved(there.alpha, flow))  # the network may have lost it in either
+        distance = (np.square(astray[..., 0]) + np.square(astray[..., 1])) / np.float32(DISAGREEMENT**2)
+        return _plane(np.exp(-distance) * (np.square(alpha) + np.float32(BEHIND)))
 
 
 def same_shot(here: Picture, there: Picture, trust: Plane) -> bool:
@@ -263,17 +251,6 @@ def relit(moved: NDArray[np.uint8], here: NDArray[np.uint8]) -> NDArray[np.uint8
     return np.asarray(cv2.convertScaleAbs(moved, alpha=gain), np.uint8) if better and abs(gain - 1) > GLIMMER else moved
 
 
-def stretched(plane: Plane, shape: tuple[int, ...]) -> Plane:
-    """(h, w), or a flow (h, w, 2), scaled to another (H, W); a flow's vectors are scaled, too."""
-    if plane.shape[:2] == shape[:2]:
-        return plane
-    method = cv2.INTER_AREA if shape[0] < plane.shape[0] else cv2.INTER_LINEAR
-    large = np.asarray(cv2.resize(plane, shape[1::-1], interpolation=method), np.float32)
-    if plane.ndim == 3:
-        large *= np.array([shape[1] / plane.shape[1], shape[0] / plane.shape[0]], np.float32)
-    return large
-
-
 def filled(values: Plane, belief: Plane) -> Plane:
     """(H, W, C): kept where believed, elsewhere the weighted mean of the surroundings (normalised convolution).
 
@@ -282,13 +259,11 @@ def filled(values: Plane, belief: Plane) -> Plane:
         belief: (H, W), from 0.
     """
     weight = belief + np.float32(1e-6)
-    own = cv2.merge([*(cv2.multiply(plane, weight) for plane in cv2.split(values)), weight])
-    height, width = belief.shape
-    small = cv2.resize(own, (-(-width // COARSE), -(-height // COARSE)), interpolation=cv2.INTER_AREA)
-    near, far = (cv2.GaussianBlur(small, (0, 0), sigma / COARSE) for sigma in (NEAR, FAR))
-    around = cv2.resize(cv2.addWeighted(near, 0.05, far, 0.005, 0), (width, height), interpolation=cv2.INTER_LINEAR)
-    *moments, total = cv2.split(cv2.add(own, around))
-    return np.dstack([cv2.divide(moment, total) for moment in moments])
+    moments = []
+    for own in (*(plane * weight for plane in cv2.split(values)), weight):
+        near, far = (cv2.GaussianBlur(own, (0, 0), sigma) for sigma in (NEAR, FAR))
+        moments.append(own + np.float32(0.05) * near + np.float32(0.005) * far)
+    return _plane(np.dstack([moment / moments[-1] for moment in moments[:-1]]))
 
 
 def _taken(values: NDArray[Any], at: Plane, order: int = cv2.INTER_LINEAR) -> NDArray[Any]:

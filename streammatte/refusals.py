@@ -214,7 +214,7 @@ def _matte(options: Options) -> Iterator[StreammatteError]:
     elif matting.lookahead is not None:
         from streammatte.stages.temporal import REACH
 
-        if matting.lookahead > (most := REACH[matting.smooth]):
+        if matting.lookahead > (most := 2 * REACH[matting.smooth]):
             says = f"--lookahead can be at most {most} with --smooth {matting.smooth}"
             yield InputError(says, hint=line(options, lookahead=most))
     if transparency.transparent is not None and transparency.transparent_masks:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from streammatte.frame import Frame
-from streammatte.motion import Link, Motion, Plane, stretched
+from streammatte.motion import Link, Motion, Plane
 
 Ask = Callable[[Frame], Tensor]
 
@@ -156,3 +157,14 @@ class Stride:
 def _known(waiting: _Waiting) -> Plane:
     assert waiting.alpha is not None
     return waiting.alpha.float().cpu().numpy()
+
+
+def stretched(plane: Plane, shape: tuple[int, ...]) -> Plane:
+    """(h, w), or a flow (h, w, 2), scaled to another (H, W); a flow's vectors are scaled, too."""
+    if plane.shape[:2] == shape[:2]:
+        return plane
+    method = cv2.INTER_AREA if shape[0] < plane.shape[0] else cv2.INTER_LINEAR
+    large = np.asarray(cv2.resize(plane, shape[1::-1], interpolation=method), np.float32)
+    if plane.ndim == 3:
+        large *= np.array([shape[1] / plane.shape[1], shape[0] / plane.shape[0]], np.float32)
+    return large

@@ -25,10 +25,11 @@ from streammatte.live.pace_keeper import PaceKeeper, Setting, settings_for
 from streammatte.media.copies import fetched_once
 from streammatte.media.write.composing import at_depth, quantised
 from streammatte.models.birefnet import check_size
-from streammatte.motion import Plane, stretched
+from streammatte.motion import Plane
 from streammatte.stages.colors import ClipColors
 from streammatte.stages.detail import lifted
 from streammatte.stages.order import SURE_OF_ITSELF
+from streammatte.stride import stretched
 from streammatte.subject.region import NOT_BEYOND, Box, beyond, choose, lost, newcomer, subject_box, touches
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streammatte.motion import Motion, Plane, View, same_shot, stretched
+from streammatte.motion import Motion, Plane, View, same_shot
+from streammatte.stride import stretched
 
 WIDTH = 320
 """Pixels of the longer side at which motion is measured."""

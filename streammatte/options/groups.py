@@ -218,12 +218,10 @@ class Matting:
         "small networks such as birefnet-nano",
     )
     smooth: Literal["off", "low", "medium", "high"] = option(
-        "medium", "--smooth", common=True, help="steadiness over 9, 15 or 23 frames"
+        "medium", "--smooth", common=True, help="steadiness over 5, 9 or 17 frames"
     )
     lookahead: int | None = option(
-        None,
-        "--lookahead",
-        help="how many of these frames may lie ahead: at most 4, 8 or 16; 0 looks back only (default: 4, 6 or 6)",
+        None, "--lookahead", help="how many of these frames may lie ahead; 0 looks back only (default: half of them)"
     )
     detail: Literal["auto", "on", "off"] = option(
         "auto",

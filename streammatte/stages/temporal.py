@@ -1,9 +1,9 @@
 """Steady a matte over time without lagging behind the picture.
 
 A network that sees single frames moves an edge about from frame to frame, and now and then loses a hand or a whole
-frame. So each pixel at an edge, or where frames differ, is followed along the picture's motion through the frames
-around (`pixel_tracks`). Their alphas are weighted by how well the pictures match from step to step, and their middle is
-taken. Where no neighbour matches, the alpha stays.
+frame. So the neighbours' alphas are moved to this frame along the picture's motion (`motion`), each is weighted by how
+well its picture, moved likewise, matches this one, and their middle is taken. Where no neighbour matches, the alpha
+stays.
 """
 
 from __future__ import annotations
@@ -18,19 +18,16 @@ import torch
 from numpy.typing import NDArray
 
 from streammatte.frame import Cutout
-from streammatte.motion import Link, Motion, Plane, View, filled, stretched
+from streammatte.motion import Link, Motion, Plane, View, filled
 from streammatte.stages.motion_links import Linker
-from streammatte.stages.pixel_tracks import AGREED, Matte, Step, differing, followed
 from streammatte.stages.tiles import scaled
 
 Strength = Literal["low", "medium", "high"]
 
-REACH = {"low": 4, "medium": 8, "high": 16}
-"""Frames compared in either direction; ahead, no more than ``AHEAD`` unless asked for."""
+REACH = {"low": 2, "medium": 4, "high": 8}
+"""Frames compared in either direction."""
 
-AHEAD = 6
-FADING = 0.7  # of a weight, for each frame that a neighbour lies further away: flow drifts
-LARGEST = 384  # pixels of a matte's longer side; of a larger one, the change is computed at that size
+AGREED = 1 / 512  # a spread of alphas below this is left as it is
 ASTRAY = 0.6  # of alpha: values further from the middle belong to another state of the matte
 DIVIDED = 0.3  # share of votes: a smaller minority is outvoted
 AROUND = 25  # pixels of the neighbourhood that decides where votes are divided
@@ -40,27 +37,21 @@ MENDED = 0.01  # of a matte: steadying an edge changes less, filling a noticeabl
 
 @dataclass(slots=True, eq=False)
 class _Seen:
-    """A frame of the window, with its cut-out until that has left.
+    """A frame of the window, with its cut-out until that has left."""
 
-    Attributes:
-        matte: What is worked on.
-        view: The picture with that matte, at the motion's size.
-        onward, back: To the next frame and to the one before.
-    """
-
-    matte: Matte
     view: View
     cutout: Cutout | None
-    onward: Step | None = None
-    back: Step | None = None
+    forward: Plane | None = None  # to the next frame
+    backward: Plane | None = None  # to the one before
+    trust: Plane | None = None  # in the one before
 
 
 class TemporalSmoother:
     """The stage. Holds back ``ahead`` cut-outs. Nothing passes across a cut.
 
     Args:
-        strength: Over up to 4, 8 or 16 frames in either direction.
-        lookahead: How many of them may lie ahead. By default 4, 6 or 6.
+        strength: Over 5, 9 or 17 frames.
+        lookahead: How many of them may lie ahead; the rest lie behind. By default half of them.
 
     Raises:
         ValueError: ``lookahead`` is out of range.
@@ -72,9 +63,10 @@ class TemporalSmoother:
 
     def __init__(self, strength: Strength = "medium", lookahead: int | None = None) -> None:
         reach = REACH[strength]
-        self.behind, self.ahead = reach, min(reach, AHEAD) if lookahead is None else lookahead
-        if not 0 <= self.ahead <= reach:
-            raise ValueError(f"lookahead={lookahead}: {strength!r} allows 0 to {reach}")
+        self.ahead = reach if lookahead is None else lookahead
+        if not 0 <= self.ahead <= 2 * reach:
+            raise ValueError(f"lookahead={lookahead}: {strength!r} allows 0 to {2 * reach}")
+        self.behind = 2 * reach - self.ahead
         self.mended: dict[int, float] = {}
         self._window: list[_Seen] = []
         self._waiting = 0
@@ -84,9 +76,9 @@ class TemporalSmoother:
     def push(self, cutout: Cutout) -> Iterator[Cutout]:
         """The cut-out ``ahead`` frames earlier, steadied; all that wait if this one begins a shot."""
         link = self._linker.of(cutout)
-        alpha = _worked_on(cutout.alpha)
-        seen = _Seen(Matte.of(alpha), link.here.with_alpha(_resized(alpha, link.here.size)), cutout)
-        if self._window and link.one_shot and self._window[-1].matte.alpha.shape == alpha.shape:
+        alpha = scaled(cutout.alpha.float().cpu(), link.here.size).numpy()
+        seen = _Seen(link.here.with_alpha(alpha), cutout)
+        if self._window and link.one_shot:
             self._join(self._window[-1], seen, link)
         else:
             yield from self.flush()
@@ -103,70 +95,48 @@ class TemporalSmoother:
 
     def _join(self, last: _Seen, seen: _Seen, link: Link) -> None:
         """Estimate how the subject moves between two frames."""
-        motion = self._motion
-        forward, backward = motion.mended(last.view, seen.view, *link.flows)
-        seen.back = _step(backward, motion.trust(seen.view, last.view, backward), last.matte)
-        if self.ahead:
-            last.onward = _step(forward, motion.trust(last.view, seen.view, forward), seen.matte)
+        last.forward, seen.backward = self._motion.mended(last.view, seen.view, *link.flows)
+        seen.trust = self._motion.trust(seen.view, last.view, seen.backward)
 
     def _leaving(self) -> Cutout:
         place = len(self._window) - self._waiting
         cutout = self._window[place].cutout
         assert cutout is not None
-        before = self._window[place].matte.alpha
+        before = self._window[place].view.alpha
         after = self._steadied(place)
-        self._window[place].cutout = None
-        self._waiting -= 1
-        del self._window[: max(0, place + 1 - self.behind)]
-        if after is before:
-            return cutout
         if (share := _turned(before, after)) >= MENDED:
             self.mended[cutout.frame.index] = share
         height, width = cutout.alpha.shape
         change = scaled(torch.from_numpy(after - before), (height, width)).to(cutout.alpha)
+        self._window[place].cutout = None
+        self._waiting -= 1
+        del self._window[: max(0, place + 1 - self.behind)]
         return replace(cutout, alpha=(cutout.alpha + change).clamp(0, 1))
 
     def _steadied(self, place: int) -> Plane:
-        """The steadied alpha of one frame of the window, (h, w); itself if nothing changes."""
-        matte = self._window[place].matte
-        back = [seen.back for seen in self._window[max(1, place + 1 - self.behind) : place + 1][::-1]]
-        onward = [seen.onward for seen in self._window[place:-1]]
-        ways = [[step for step in way if step is not None] for way in (back, onward)]
-        where, alpha = differing(matte, ways), matte.alpha
-        if not where.any():
-            return alpha
-        values, counts = followed(matte, where, ways, FADING)
-        joined = middle(values, counts * heard(alpha, values, counts, where))
-        change, known = np.zeros_like(alpha), np.ones_like(alpha)
-        change[where] = np.where(np.ptp(values, axis=0) > AGREED, joined - values[0], 0)
-        known[where] = np.square(counts[1:].sum(0))
+        """The steadied alpha of one frame of the window, (H, W)."""
+        here, motion = self._window[place].view, self._motion
+        alphas, weights = [here.alpha], [np.ones_like(here.alpha)]
+        for onward in (False, True):
+            flow: Plane | None = None
+            last = len(self._window) if onward else max(-1, place - self.behind - 1)
+            for other in range(place + 1, last) if onward else range(place - 1, last, -1):
+                link = self._window[other - 1].forward if onward else self._window[other + 1].backward
+                assert link is not None
+                flow = link if flow is None else flow + motion.moved(link, flow)
+                there = self._window[other].view
+                known = self._window[place].trust if other == place - 1 else None
+                alphas.append(motion.moved(there.alpha, flow, sharp=True).clip(0, 1))
+                weights.append(motion.trust(here, there, flow) if known is None else known)
+        values, counts = np.stack(alphas), np.stack(weights)
+        open_ = np.ptp(values, axis=0) > AGREED
+        change = np.zeros_like(here.alpha)
+        if open_.any():
+            said, weight = values[:, open_], counts[:, open_]
+            change[open_] = middle(said, weight * heard(here.alpha, said, weight, open_)) - here.alpha[open_]
         # Where hardly any neighbour matches, a pixel changes like those beside it: a lost frame comes back whole.
-        change = filled(change[..., None], known)[..., 0]
-        return np.asarray((alpha + change).clip(0, 1), np.float32)
-
-
-def _step(flow: Plane, trust: Plane, matte: Matte) -> Step:
-    """A step at the matte's size.
-
-    Trusts multiply along a chain. Whole, they would leave too little of a neighbour eight frames away.
-    """
-    size = matte.alpha.shape
-    return Step.of(stretched(flow, size), np.sqrt(stretched(trust, size)), matte)
-
-
-def _worked_on(alpha: torch.Tensor) -> Plane:
-    """A matte, of at most ``LARGEST`` pixels a side."""
-    plane = alpha.float().cpu()
-    height, width = plane.shape
-    share = min(1.0, LARGEST / max(height, width))
-    return np.ascontiguousarray(scaled(plane, (max(1, round(share * height)), max(1, round(share * width)))).numpy())
-
-
-def _resized(alpha: Plane, size: tuple[int, int]) -> Plane:
-    if alpha.shape == size:
-        return alpha
-    way = cv2.INTER_AREA if size[0] * size[1] < alpha.size else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(alpha, size[::-1], interpolation=way), np.float32)
+        change = filled(change[..., None], np.square(counts[1:].sum(0)))[..., 0]
+        return np.asarray((here.alpha + change).clip(0, 1), np.float32)
 
 
 def heard(alpha: Plane, values: Plane, weights: Plane, where: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -186,8 +156,6 @@ def heard(alpha: Plane, values: Plane, weights: Plane, where: NDArray[np.bool_])
     agree = np.abs(values - alpha[where]) <= ASTRAY
     share = (weights * agree).sum(0) / weights.sum(0)
     torn = (share > DIVIDED) & (share < 1 - DIVIDED)
-    if np.count_nonzero(torn) <= CROWD * AROUND**2:
-        return np.ones_like(torn, shape=values.shape)
     planes = np.zeros((*alpha.shape, 2), np.float32)
     planes[where] = np.stack([share * torn, torn], axis=1)
     votes, voters = (plane[where] for plane in cv2.split(cv2.blur(planes, (AROUND, AROUND))))
@@ -211,10 +179,9 @@ def middle(values: Plane, weights: Plane) -> Plane:
     order = np.argsort(values, axis=0)
     values, weights = np.take_along_axis(values, order, 0), np.take_along_axis(weights, order, 0)
     edges = np.cumsum(weights, axis=0)
-    edges /= edges[-1]
+    edges = edges / edges[-1]
     median = np.take_along_axis(values, (edges < 0.5).sum(axis=0)[None], 0)
-    within = edges.clip(0.25, 0.75)
-    share = np.diff(within, axis=0, prepend=np.float32(0.25)) * (np.abs(values - median) <= ASTRAY)
+    share = np.diff(edges.clip(0.25, 0.75), axis=0, prepend=np.float32(0.25)) * (np.abs(values - median) <= ASTRAY)
     return np.asarray((share * values).sum(0) / share.sum(0), np.float32)
 
 

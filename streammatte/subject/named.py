@@ -15,7 +15,6 @@ from streammatte.subject.palette import Palette
 from streammatte.subject.smoothing import along_edges, spread
 
 SPILL = 0.12  # of the foreground in a box: with less outside of it, that is the subject's, too
-GAP = 0.03  # of the picture's diagonal: pieces of foreground that are nearer to each other belong together
 REACH = 120.0  # how far a point's correction goes: pixels, many times more across an edge
 
 
