@@ -6,6 +6,7 @@ import difflib
 import json
 import re
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ KINDS = ("point", "not-point", "box", "mask")
 _TYPED = re.compile(r"(?:(?P<name>[^:]*):\s*)?(?P<kind>not-point|point|box|mask)\s+(?P<rest>.+)", re.DOTALL)
 _TIMED = re.compile(r"(?P<what>.*?)(?:\s*@\s*(?P<time>[\d.:;s]+))?\s*", re.DOTALL)
 _EXPECTED = 'expected "[NAME:]KIND PLACE [@TIME]" such as "point 640,200 @12" or "anna: box 100,50,400,700"'
-_UNFIT = re.compile(r'[\x00-\x1f/\\<>:"|?*#%]')  # in a file's name, on some system or as the place of a number
+_UNFIT = re.compile(
+    r'[\x00-\x1f/\\<>:"|?*#%\ud800-\udfff]'
+)  # in a file's name, on some system or as the place of a number
 _LONGEST = 60  # characters of a subject's name
 
 
@@ -73,6 +76,8 @@ def prompt(given: object) -> Prompted | str:
         raise ValueError(f"the name before the colon is empty, got {given!r}")
     name = checked_name((found["name"] or "").strip())
     if found["kind"] == "mask":
+        if "\0" in what:
+            raise ValueError(f"expected the path of a picture, got {what!r}")
         return Prompted(name, "mask", mask=what, time=time)
     try:
         numbers = tuple(float(part) for part in what.split(","))
@@ -81,8 +86,10 @@ def prompt(given: object) -> Prompted | str:
     return Prompted(name, found["kind"], checked_place(found["kind"], numbers, given), time=time)
 
 
-def checked_name(name: str) -> str:
+def checked_name(name: object) -> str:
     """A subject's name, which becomes part of file names."""
+    if not isinstance(name, str):
+        raise ValueError(f"expected a name as subject, got {name!r}")
     if len(name) > _LONGEST or _UNFIT.search(name) or name.endswith(".") or name.startswith("."):
         raise ValueError(f"the name {name!r} cannot be part of a file name")
     if name.lower() == ALL:
@@ -90,8 +97,10 @@ def checked_name(name: str) -> str:
     return name
 
 
-def checked_place(kind: str, numbers: tuple[float, ...], given: object) -> tuple[float, ...]:
+def checked_place(kind: str, numbers: tuple[Any, ...], given: object) -> tuple[float, ...]:
     """The numbers of a point or box."""
+    if any(isinstance(number, bool) or not isinstance(number, Real) for number in numbers):
+        raise ValueError(f"expected a list of numbers, got {given!r}")
     if kind == "box":
         if len(numbers) != 4:
             raise ValueError(f"expected a box as left,top,right,bottom such as 320,80,480,300, got {given!r}")
@@ -101,7 +110,7 @@ def checked_place(kind: str, numbers: tuple[float, ...], given: object) -> tuple
         raise ValueError(f"expected a point as x,y such as 640,200, got {given!r}")
     if not all(abs(number) < 1e6 for number in numbers):  # NaN, too
         raise ValueError(f"expected pixels, got {given!r}")
-    return numbers
+    return tuple(map(float, numbers))
 
 
 def prompts_in(path: str) -> list[Prompted]:
@@ -163,13 +172,12 @@ def _of_entry(said: object, where: str, folder: Path) -> Prompted:
     try:
         name = checked_name(name.strip())
         if kind == "mask":
-            if not isinstance(value, str) or not value:
+            if not isinstance(value, str) or not value or "\0" in value:
                 raise ValueError(f"expected the path of a picture, got {value!r}")
             return Prompted(name, kind, mask=str(folder / value), time=timed)
-        numbers = isinstance(value, list) and all(isinstance(n, int | float) and not isinstance(n, bool) for n in value)
-        if not numbers:
+        if not isinstance(value, list):
             raise ValueError(f"expected a list of numbers, got {value!r}")
-        return Prompted(name, kind, checked_place(kind, tuple(map(float, value)), value), time=timed)
+        return Prompted(name, kind, checked_place(kind, tuple(value), value), time=timed)
     except ValueError as exc:
         raise ValueError(f"{where}: {exc}") from exc
 
@@ -185,12 +193,14 @@ def _known(said: dict[str, object], known: tuple[str, ...], where: str) -> None:
 def _of_value(given: Any) -> Prompted:
     """From Python: any value with the attributes of ``subject.contracts.Prompt``."""
     try:
-        subject, kind, at, mask = given.subject, given.kind, tuple(given.at), given.mask
+        subject, kind, at, mask, index = given.subject, given.kind, tuple(given.at), given.mask, given.index
     except (AttributeError, TypeError):
         raise ValueError(f"{_EXPECTED}, or a Prompt, got {given!r}") from None
     if kind not in KINDS:
         raise ValueError(f"expected one of {', '.join(KINDS)}, got {kind!r}")
+    if isinstance(index, bool) or not isinstance(index, Integral):
+        raise ValueError(f"expected a frame number as index, got {index!r}")
     if kind == "mask" and getattr(mask, "ndim", 0) != 2:
         raise ValueError("a mask must be an array of height and width")
-    place = () if kind == "mask" else checked_place(kind, tuple(map(float, at)), given)
+    place = () if kind == "mask" else checked_place(kind, at, given)
     return Prompted(checked_name(subject), kind, place, mask="mask" if kind == "mask" else "", time=None, given=given)

@@ -10,8 +10,9 @@ motion would have taken it. Between two prompts, the masks carried from either s
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -27,6 +28,8 @@ from streammatte.subject.thing import HIDDEN, Thing
 
 Labels = NDArray[np.float32]
 """(h, w, subjects + 2), sums to 1: the subjects, other foreground, background."""
+Masks = dict[tuple[str, int], Plane]
+"""(h, w) of a subject in a frame."""
 
 OTHER, BACKGROUND = -2, -1
 PART = 32  # frames read at once, backwards
@@ -40,12 +43,22 @@ class FlowTracker:
         later = _Shelf()
         first = min(prompt.index for prompt in prompts)
         last = max(prompt.index for prompt in prompts)
+        # What only corrects a mask needs one on the way back, too: the one that comes from before.
+        partial = _corrections(prompts)
+        known: Masks = {}
+        if partial:
+            walk = _Walk(looks.frame_size, names, prompts)
+            for look in looks.between(first, max(index for _, index in partial) + 1):
+                known |= _masks_at(partial, look.index, walk.step(look))
         # Backwards first, from the last prompt; these masks are kept until the frames come forwards.
-        walk = _Walk(looks.frame_size, names, prompts)
+        walk = _Walk(looks.frame_size, names, prompts, known)
+        known = {}
         for look in _backwards(looks, looks.indices.start, last + 1):
-            for name, tracked in walk.step(look).items():
+            found = walk.step(look)
+            known |= _masks_at(partial, look.index, found)
+            for name, tracked in found.items():
                 later.put((name, look.index), tracked)
-        walk = _Walk(looks.frame_size, names, prompts)
+        walk = _Walk(looks.frame_size, names, prompts, known)
         prompted = {name: sorted({p.index for p in prompts if p.subject == name}) for name in names}
         prompted[OTHERS] = sorted({prompt.index for prompt in prompts})
         for look in looks.between(looks.indices.start, looks.indices.stop):
@@ -56,6 +69,19 @@ class FlowTracker:
                     onward.get(name), later.take((name, look.index)), *_between(prompted[name], look.index)
                 )
             yield look.index, seen
+
+
+def _corrections(prompts: Sequence[Prompt]) -> set[tuple[str, int]]:
+    """Subjects and frames where prompts only correct a mask: a point or something whole begins one anew."""
+    groups: dict[tuple[str, int], bool] = {}
+    for prompt in prompts:
+        key = prompt.subject, prompt.index
+        groups[key] = groups.get(key, True) and prompt.kind != "point" and not _is_whole(prompt)
+    return {key for key, partial in groups.items() if partial}
+
+
+def _masks_at(wanted: Collection[tuple[str, int]], index: int, found: Mapping[str, Tracked]) -> Masks:
+    return {(name, index): tracked.mask for name, tracked in found.items() if (name, index) in wanted}
 
 
 def _backwards(looks: Looks, start: int, stop: int) -> Iterator[Look]:
@@ -126,10 +152,20 @@ APART = 4  # pixels, at half size, between things that do not touch
 
 
 class _Walk:
-    """One way through the frames: labels are carried from each to the next."""
+    """One way through the frames: labels are carried from each to the next.
 
-    def __init__(self, frame_size: tuple[int, int], names: Sequence[str], prompts: Sequence[Prompt]) -> None:
-        self._frame_size, self._names, self._prompts = frame_size, names, prompts
+    Args:
+        known: Masks from the other way, to correct where this one has none.
+    """
+
+    def __init__(
+        self,
+        frame_size: tuple[int, int],
+        names: Sequence[str],
+        prompts: Sequence[Prompt],
+        known: Mapping[tuple[str, int], Plane] = MappingProxyType({}),
+    ) -> None:
+        self._frame_size, self._names, self._prompts, self._known = frame_size, names, prompts, known
         self._motion = Motion(FINE)
         self._labels: Labels | None = None
         self._picture: Picture | None = None
@@ -280,11 +316,15 @@ class _Walk:
         # Points are read last: by themselves, they take what nobody else has been given.
         for name in sorted(dict.fromkeys(prompt.subject for prompt in asked), key=lambda name: name not in whole):
             n = self._names.index(name)
+            # A point on another subject is not on this one.
             own = [prompt for prompt in asked if prompt.subject == name]
-            known = labels[..., n].copy() if self._things[n].shape is not None else None
+            others = [p for p in asked if p.kind == "point" and p.subject != name]
+            own += [replace(p, kind="not-point") for p in others]
+            known = (
+                labels[..., n].copy() if self._things[n].shape is not None else self._known.get((name, own[0].index))
+            )
             free = matte
             if known is None and name not in whole:
-                own += [replace(p, kind="not-point") for p in asked if p.kind == "point" and p.subject != name]
                 free = matte * (1 - labels[..., : len(self._names)].sum(-1))
             mask = Named(self._frame_size, rgb, free).mask(own, known)
             rest = labels.copy()

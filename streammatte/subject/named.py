@@ -42,13 +42,13 @@ class Named:
         painted = [prompt.mask for prompt in prompts if prompt.mask is not None]
         boxes = [prompt for prompt in prompts if prompt.kind == "box"]
         points = [prompt for prompt in prompts if prompt.kind in ("point", "not-point")]
-        if boxes:
-            mask = self._in_box(boxes[-1])
-            mask = self._by_points(points, mask) if points else mask
-        elif known is not None:
-            mask = self._corrected(points, known) if points else known
+        begun = self._in_box(boxes[-1]) if boxes else None
+        if any(point.kind == "point" for point in points) and (boxes or known is None):
+            mask = self._by_points(points, self._matte if begun is None else begun)
         else:
-            mask = self._by_points(points, self._pieces(points)) if points else self._matte
+            nothing = self._matte if painted else np.zeros_like(self._matte)
+            mask = begun if begun is not None else known if known is not None else nothing
+            mask = self._corrected(points, mask) if points else mask
         height, width = mask.shape
         for each in painted:
             says = cv2.resize(np.nan_to_num(each), (width, height), interpolation=cv2.INTER_AREA)
@@ -122,16 +122,6 @@ class Named:
             mask = mask * (1 - self._by_points([*here, *there], mask, REACH))
         return np.asarray(mask, np.float32)
 
-    def _pieces(self, points: Sequence[Prompt]) -> Plane:
-        """The foreground at points on the subject, without what stands apart from it."""
-        height, width = self._matte.shape
-        bridge = np.ones((1 + round(GAP * float(np.hypot(height, width))),) * 2, np.uint8)
-        joined = cv2.dilate((self._matte > 0.3).astype(np.uint8), bridge)
-        _, pieces = cv2.connectedComponents(joined, connectivity=8)
-        at = [self._place(point) for point in points if point.kind == "point"]
-        own = np.setdiff1d([pieces[place] for place in at], 0)
-        return np.where(np.isin(pieces, own), self._matte, 0).astype(np.float32) if at else self._matte
-
     def _place(self, point: Prompt) -> tuple[int, int]:
         """Row and column of a point on the picture."""
         x, y = (int(v * s) for v, s in zip(point.at, self._scale, strict=True))
@@ -147,7 +137,11 @@ class Named:
         for each in points:
             marks[each.kind].append(self._place(each))
         near = {kind: self._distance(at, mask) for kind, at in marks.items()}
+        # Somebody else who stands apart is not meant; gaps of two pixels are bridged.
+        _, pieces = cv2.connectedComponents(cv2.dilate((mask > 0.3).astype(np.uint8), np.ones((3, 3), np.uint8)))
+        pointed = np.setdiff1d([pieces[at] for at in marks["point"]], 0)
         belongs = (near["point"] < reach) & (near["point"] <= near["not-point"])
+        belongs &= np.isin(pieces, pointed) | (near["point"] < 4)
         return np.asarray(np.where(belongs, np.maximum(mask, near["point"] < 4), 0), np.float32)
 
     def _distance(self, seeds: Sequence[tuple[int, int]], mask: Plane) -> Plane:

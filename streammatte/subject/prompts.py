@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,8 +44,8 @@ def resolved(asked: Iterable[Prompted], source: Clip, mark_in: str | None = None
 
 def _resolved(asked: Prompted, source: Clip, first: int, indices: range) -> Prompt:
     if asked.given is not None:
-        index, mask = asked.given.index, asked.given.mask
-        mask = None if mask is None else _sized(np.asarray(mask, np.float32), source, "the mask")
+        index = int(asked.given.index)
+        mask = _given(asked.given.mask, source) if asked.kind == "mask" else None
     else:
         index = first if asked.time is None else source.frame_at(asked.time, f'"{asked}":')
         mask = _painted(asked.mask, source) if asked.kind == "mask" else None
@@ -103,6 +103,17 @@ def check(prompts: Sequence[Prompt]) -> None:
 
 def _whom(name: str) -> str:
     return name or "the subject"
+
+
+def _given(mask: Any, source: Clip) -> Plane:
+    """A mask from Python, (H, W) in [0, 1], NaN where it says nothing."""
+    try:
+        values = np.asarray(mask, np.float32)
+    except (TypeError, ValueError) as exc:
+        raise InputError(f"a mask holds numbers: {exc}", hint="give an array of floats from 0 to 1") from exc
+    if not values.size or ((values < 0) | (values > 1)).any():
+        raise InputError("a mask holds values from 0 to 1, or NaN where it says nothing", hint="divide 8 bits by 255")
+    return _sized(values, source, "the mask")
 
 
 def _painted(path: str, source: Clip) -> Plane:

@@ -81,7 +81,8 @@ def _shifted(plane: Plane, x: float, y: float) -> Plane:
 
 def _fitting(shape: Plane, fits: Plane) -> tuple[float, float]:
     """By how many pixels, (x, y), at most 8, a shape should move to cover what it should."""
-    small = cv2.resize(shape, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    half = [max(1, round(side / 2)) for side in shape.shape[::-1]]
+    small = cv2.resize(shape, half, interpolation=cv2.INTER_AREA)
     wide = cv2.copyMakeBorder(
         cv2.resize(fits, small.shape[::-1], interpolation=cv2.INTER_AREA), 4, 4, 4, 4, cv2.BORDER_CONSTANT
     )

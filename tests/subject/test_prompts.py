@@ -54,7 +54,7 @@ def test_what_is_typed(typed: str, meant: object) -> None:
     [
         "", "anna", "anna:", "dot 1,2", "point", "point 1", "point 1,2,3", "point a,b", "point 1,2 @soon",
         "point nan,2", "box 1,2,3", "box 5,5,5,9", "box 9,5,5,9", ": point 1,2", "a/b: point 1,2", "..: point 1,2",
-        "all: point 1,2",        "a#b: point 1,2", f"{'x' * 61}: point 1,2", "a\nb: point 1,2",
+        "all: point 1,2",        "a#b: point 1,2", f"{'x' * 61}: point 1,2", "a\nb: point 1,2", "mask a\0b",
     ],
 )  # fmt: skip
 def test_what_is_not_a_prompt(typed: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,6 +98,10 @@ BROKEN = {
     '{"version": 1, "prompts": [{"point": [1, 2], "subject": ""}]}': "expected a name",
     '{"version": 1, "prompts": [{"point": [1, 2], "subject": "a/b"}]}': "file name",
     '{"version": 1, "prompts": [{"point": [1, 2], "time": 1.5}]}': "expected a frame number",
+    f'{{"version": 1, "prompts": [{{"point": [1{"0" * 400}, 2]}}]}}': "expected pixels",
+    '{"version": 1, "prompts": [{"point": [NaN, 2]}]}': "expected pixels",
+    '{"version": 1, "prompts": [{"point": [1, 2], "subject": "\\ud800"}]}': "file name",
+    '{"version": 1, "prompts": [{"mask": "a\\u0000b"}]}': "expected the path",
     "[]": "expected",
     "": "line 1, column 1",
 }
@@ -111,6 +115,30 @@ def test_a_broken_file_says_where(text: str, tmp_path: Path) -> None:
     assert path in str(refused.value) and BROKEN[text] in str(refused.value)
     with pytest.raises(InputError):
         prompts_in(str(tmp_path / "none.json"))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        sm.Prompt(None, "point", 0, (1, 2)),  # type: ignore[arg-type]  # here and below: on purpose
+        sm.Prompt("", "dot", 0, (1, 2)),  # type: ignore[arg-type]
+        sm.Prompt("", "point", 0, (None, 2)),  # type: ignore[arg-type]
+        sm.Prompt("", "point", 0, (10**400, 2)),
+        sm.Prompt("", "point", "0", (1, 2)),  # type: ignore[arg-type]
+        sm.Prompt("", "mask", 0, (), np.zeros((2, 2, 3))),
+        5,
+    ],
+)
+def test_what_is_not_a_prompt_in_python(given: object) -> None:
+    with pytest.raises(ValueError, match=r"expected|must be"):
+        prompt(given)
+
+
+@pytest.mark.parametrize("mask", [np.full((48, 64), 200), np.full((48, 64), np.inf), np.zeros((0, 0)), [["x"]]])
+def test_a_mask_from_python_is_checked(mask: object, clip: Path) -> None:
+    asked = prompt(sm.Prompt("", "mask", 0, mask=np.asarray(mask)))
+    with sm.open_video(clip) as source, pytest.raises(InputError, match="a mask holds"):
+        resolved([asked], source)  # type: ignore[list-item]  # it is not "all"
 
 
 def test_times_are_frames_of_the_clip(clip: Path) -> None:
@@ -175,6 +203,7 @@ REFUSED = {
     "a point beyond the frame": (["point 64,10"], "outside of the frame, which is 64×48"),
     "a box beyond it": (["box 10,10,65,20"], "outside of the frame"),
     "a frame beyond the clip": (["point 10,10 @50"], "frames are 0 to 49"),
+    "a frame of too many digits": ([f"point 10,10 @{'9' * 5000}"], "is not a frame number"),
     "a time beyond it": (["point 10,10 @2.1s"], "which has 50 frames"),
     "a point and not": (["point 10,10", "not-point 10,10"], "contradict"),
     "a point of two": (["a: point 10,10", "b: point 10,10"], "contradict"),

@@ -15,6 +15,7 @@ from streammatte.media.containers import indexed_packets, only, open_container, 
 from streammatte.media.read.damage import ONE_PICTURE_A_PACKET
 from streammatte.media.timecode import Timecode
 
+_LONGEST_MARK = 40  # characters
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
 _CLOCK = re.compile(r"(?:(\d+):(?=\d+:\d+$))?(\d+):([0-5]?\d(?:\.\d+)?)")  # with hours, SS.FF is timecode
 # Codecs that store both fields of an interlaced frame in one packet.
@@ -44,6 +45,11 @@ class Timeline:
 
 def frame_at(mark: str, option: str, clip: Timeline) -> int:
     """The index of the frame that a mark names: a number, a time, or timecode. Errors name ``option``."""
+    if len(mark) > _LONGEST_MARK:  # Python converts no number of thousands of digits
+        raise InputError(
+            f"{option} {mark[:12]}… is not a frame number, a time or timecode",
+            hint="write it as 75, 3s, 1:02.5 or 01:00:00:00",
+        )
     if mark.isdecimal():
         index = int(mark) - clip.first_number
         if not 0 <= index < clip.count:
