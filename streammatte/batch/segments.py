@@ -228,7 +228,8 @@ def _key(options: Options, model: BiRefNetModel, segments: Sequence[Segment]) ->
     from streammatte.media.read.guide import guide_path
 
     flat = {name: value for name, value in options.flat().items() if name not in _ELSEWHERE}
-    files = [options.reading.input, options.writing.background or ""]
+    over = options.writing.background
+    files = [options.reading.input, *([] if over is None else [over])]  # an empty name would be this folder
     files += [guide_path(spec) for specs in options.guides().values() for spec in specs]
     return {
         **flat,
