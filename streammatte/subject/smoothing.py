@@ -10,11 +10,14 @@ from streammatte.motion import Plane
 
 
 def spread(values: Plane, reach: float) -> Plane:
-    """Blurred widely, at a quarter of the size."""
+    """(h, w, labels), or (h, w): blurred widely, at a quarter of the size."""
     height, width = values.shape[:2]
-    small = cv2.resize(values, (max(1, width // 4), max(1, height // 4)), interpolation=cv2.INTER_AREA)
-    small = cv2.GaussianBlur(small, (0, 0), reach / 4)
-    return np.asarray(cv2.resize(small, (width, height)), np.float32).reshape(values.shape)
+    size = max(1, width // 4), max(1, height // 4)
+    wide = []
+    for plane in cv2.split(values):  # OpenCV scales no more than four at once
+        small = cv2.GaussianBlur(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), (0, 0), reach / 4)
+        wide.append(cv2.resize(small, (width, height)))
+    return np.dstack(wide).astype(np.float32).reshape(values.shape)
 
 
 def along_edges(labels: Plane, luma: NDArray[np.uint8], radius: int = 3, slack: float = 4e-4) -> Plane:

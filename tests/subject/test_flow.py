@@ -13,6 +13,7 @@ from support.subjects import overlap
 
 from streammatte.subject.contracts import OTHERS, Look, Prompt, Tracked
 from streammatte.subject.flow import FlowTracker
+from streammatte.subject.smoothing import spread
 
 pytestmark = pytest.mark.unit
 
@@ -218,3 +219,11 @@ def test_tiny_pictures(size: tuple[int, int]) -> None:
     found = dict(tracker(Tiny(), [Prompt("", "box", 0, box), Prompt("", "not-point", 1, (0.0, 0.0))]))
     assert [each[""].mask.shape for each in found.values()] == [size] * 3
     assert all(np.isfinite(each[""].mask).all() for each in found.values())
+
+
+def test_labels_of_any_number_are_spread_in_pictures_of_any_size() -> None:
+    labels = np.zeros((37, 51, 7), np.float32)
+    labels[10:20, 10:20, 5] = 1
+    wide = spread(labels, 8)
+    assert wide.shape == labels.shape and wide[..., 5].max() > wide[0, 50, 5] and not wide[..., :5].any()
+    assert np.array_equal(spread(labels[..., 5], 8), wide[..., 5])
