@@ -41,7 +41,7 @@ class Engine(Protocol):
 
 
 def engine_for(asked: Spreading, device: str | None, weights: int) -> Engine:
-    """The engine of several workers that is asked for.
+    """The engine that the options name, for several workers.
 
     Args:
         device: As it was asked for; all workers share one that is named by its number.

@@ -171,7 +171,7 @@ def run_batch(
         engine: Where the work is done instead.
 
     Raises:
-        StreammatteError: Before any work: what is asked cannot be done. Later: the manifest cannot be written, or the
+        StreammatteError: Before any work: the options cannot be met. Later: the manifest cannot be written, or the
             network that all share cannot be loaded.
     """
     if spreading is not None and spreading.address is not None and spreading.engine != "ray":

@@ -38,7 +38,7 @@ def kept_copy(place: Path | Remote) -> Iterator[tuple[Path, Callable[[object], o
 
 
 def local_copies(places: Sequence[Path | Remote]) -> Iterator[Path]:
-    """The same for each in order, a few of them fetched ahead; a copy is there until the next one is asked for."""
+    """The same for each in order, a few of them fetched ahead; a copy lasts until the next one is taken."""
     with temporary_folder() as folder, ThreadPoolExecutor(_AHEAD, thread_name_prefix="streammatte-fetch") as pool:
 
         def fetched(place: Path | Remote) -> Path:

@@ -63,7 +63,7 @@ def address_of(place: Path | Remote) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """An address, with what is asked of a path. As text it is without secrets.
+    """An address with the methods of a path. Printed, it shows no secrets.
 
     Every method raises ``SourceNotFound`` if there is no such object, or the store does not answer, and ``InputError``
     if the library of its protocol is missing.

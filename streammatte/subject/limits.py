@@ -16,7 +16,7 @@ HAIR = 0.05
 """Width of the margin in which the network is believed, beside the mask, as a share of the side of a square with the
 subject's area; within as much again it fades."""
 
-LEAST = 1.5  # pixels of a mask that it has at least: masks are no more exact
+LEAST = 1.5  # its least width, in pixels of a mask: masks are no more exact
 CORE = 0.035  # of that side: how deep within its mask a subject is certain
 SURE = (0.6, 0.9)  # confidence from which a lost part is filled, and from which it is filled entirely
 NEAR = 1.0  # pixels beside a mask that are never a stranger's

@@ -45,7 +45,7 @@ class ClipLooks:
     """A part of a clip. Keeps ``Looks``' contract.
 
     Args:
-        source: The clip, which is read again for every part that is asked for.
+        source: The clip. Every part is read from the file anew.
         network: The network, through the cache.
         indices: Of the frames that masks are wanted for.
         looked: Called with the index of each frame that is read.

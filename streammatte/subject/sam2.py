@@ -157,7 +157,7 @@ class Sam2Tracker:
             return self.looked_at(index, features, points=points, near=near)
         mask = resized(masks[-1], self.size)
         if np.isnan(mask).any():
-            # What it leaves as it is comes from the network, which is told what it says elsewhere.
+            # The pixels it leaves open come from the network, which is given the painted ones as a prompt.
             points = [*points, *points_in(mask)]
             own = NOWHERE.mask
             if near is not None or any(label for *_, label in points):
