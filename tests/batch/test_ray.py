@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
-import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
-from support.clips import write_clip
-from support.working import Counted, square
+from support.clips import even_pts, picture, write_clip
+from support.working import Counted
 
 from streammatte import Options
+from streammatte.batch.options import BatchOptions
+from streammatte.batch.ray_engine import RayEngine
+from streammatte.batch.running import run_batch
 from streammatte.batch.segments import run_in_segments
+from streammatte.cli.main import main
 from streammatte.run import run
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
@@ -30,6 +35,15 @@ class Silent:
     def started(self, info: Any, model: Any) -> None: ...
     def keyframe(self, index: int | None) -> None: ...
     def written(self, frames: int) -> None: ...
+
+
+class SilentBatch:
+    def notice(self, text: str) -> None: ...
+    def fetching(self, done: int, total: int | None) -> None: ...
+    def planned(self, steps: Any) -> None: ...
+    def started(self, number: int, info: Any) -> None: ...
+    def written(self, number: int, frames: int) -> None: ...
+    def ended(self, number: int, record: Any) -> None: ...
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +67,6 @@ def cluster() -> Iterator[Any]:
 
 
 def test_a_worker_is_lost_and_then_a_node(cluster: Any, tmp_path: Path) -> None:
-    from streammatte.batch.ray_engine import RayEngine
-
     class WithCount(RayEngine):
         """Its work notes every beginning, and one worker is killed."""
 
@@ -72,14 +84,31 @@ def test_a_worker_is_lost_and_then_a_node(cluster: Any, tmp_path: Path) -> None:
     beginnings = [path.stem for path in begun.iterdir()]
     assert sorted(beginnings.count(name) for name in set(beginnings)) == [1, 1, 1, 2]
 
-    work = Counted(square, tmp_path, seconds=0.5)
-    tasks = list(range(10))
-    results = RayEngine().run(work, tasks)
-    found = dict([next(results) for _ in range(2)])  # both nodes have workers by now
-    deadline = time.monotonic() + 100
-    while len(list(tmp_path.glob("[0-9].*"))) < 4 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    cluster.remove_node(cluster.lost, allow_graceful=False)
-    found.update(results)
-    assert found == {place: square(task) for place, task in enumerate(tasks)}
-    assert max(work.begun(task) for task in tasks) <= 2
+    loses_a_node(cluster, tmp_path / "batch")
+
+
+def loses_a_node(cluster: Any, folder: Path) -> None:
+    """A batch of clips and pictures, of which a worker is killed, and then a node is taken away."""
+    begun, shots, cut, expected = (folder / name for name in ("begun", "shots", "cut", "expected"))
+    for each in (begun, shots):
+        each.mkdir(parents=True)
+    for number in range(4):
+        write_clip(shots / f"clip{number}.mp4", pts=even_pts(3 + number))
+        cv2.imwrite(str(shots / f"picture{number}.png"), picture(number))
+    quick = ["--model", "birefnet-nano", "--size", "64x64", "--device", "cpu", "--smooth", "low", "--quiet"]
+    assert main([str(shots), "--to", str(expected), *quick]) == 0
+
+    class Losing(RayEngine):
+        def run(self, work: Any, tasks: Any) -> Iterator[Any]:
+            for place, result in enumerate(super().run(Counted(work, begun, {"1": 1}, seconds=0.3), tasks)):
+                if place == 2:  # both nodes have had work by now
+                    cluster.remove_node(cluster.lost, allow_graceful=False)
+                yield result
+
+    report = run_batch(BatchOptions(str(cut), (str(shots),)), QUICK, SilentBatch(), engine=Losing())
+    assert not report.failed and report.done == 8
+    for output in expected.iterdir():
+        if output.suffix != ".jsonl":
+            assert (cut / output.name).read_bytes() == output.read_bytes()
+    beginnings = Counter(path.stem for path in begun.iterdir())
+    assert len(beginnings) == 8 and beginnings["1"] == 2 and max(beginnings.values()) <= 2

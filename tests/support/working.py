@@ -16,7 +16,7 @@ class Counted:
     """Notes every beginning of a task in a folder.
 
     Args:
-        deadly: By task, how many times its worker is killed; tasks with a name go by it.
+        deadly: By task, how many times its worker is killed; tasks with a name or number go by it.
         seconds: How long each takes.
     """
 
@@ -40,7 +40,7 @@ class Counted:
 
 
 def _name(task: Any) -> str:
-    return str(getattr(task, "name", task))
+    return str(getattr(task, "name", getattr(task, "number", task)))
 
 
 def square(number: int) -> int:
