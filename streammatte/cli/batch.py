@@ -53,8 +53,9 @@ def main(arguments: Sequence[str]) -> int:
         if asked.dry_run:
             from streammatte.batch.estimate import forecast
 
-            display.forecast(forecast(asked, run, shown), as_json=terminal.json)
-            return 0
+            expected = forecast(asked, run, shown)
+            display.forecast(expected, as_json=terminal.json)
+            return 1 if expected.unreadable else 0
         report = run_batch(asked, run, display, instance(Spreading, given))
         display.reported(report, as_json=terminal.json)
     return 1 if report.failed or report.crossed else 0

@@ -251,9 +251,9 @@ def test_a_broken_model_ends_the_batch(photos: Path, tmp_path: Path, capsys: pyt
 def test_a_dry_run(footage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     command = ["batch", str(footage), "--to", str(out), *QUICK, "--dry-run", "--json"]
-    assert main(command) == 0
+    assert main(command) == 1
     said = json.loads(capsys.readouterr().out)
     assert not out.exists() and said["seconds"] > 0 and said["bytes"] > 5_000 and said["free"] > 0
     assert {Path(each["input"]).name for each in said["inputs"] if each["why"]} == DAMAGED
-    assert main(command[:-1]) == 0
+    assert main(command[:-1]) == 1
     assert "8 of 8 to do" in capsys.readouterr().out
