@@ -217,18 +217,26 @@ class Decoder(nn.Module):
         return p * attention, self.get_submodule(f"conv_ms_spvn_{level}")(p)
 
     def predict(self, image: Tensor, p1: Tensor) -> Tensor:
-        """``conv_out1(cat(resize(p1), ipt_blk1(image)))`` without its two wide full-size tensors.
+        """``conv_out1(cat(resize(p1), ipt_blk1(image)))`` without its wide full-size tensors.
 
         ``conv_out1`` is 1×1 and everything here is linear, so its half for ``p1`` commutes with the upsampling, and its
-        half for the image folds into ``ipt_blk1``'s last convolution.
+        half for the image is one 5×5 convolution of the image. That one sees ``conv1`` of what is around the image,
+        where ``conv_out`` has zeros, so the outermost pixels are computed step by step.
         """
         out, block = self.conv_out1.get_submodule("0"), self.ipt_blk1
-        assert isinstance(out, nn.Conv2d) and out.bias is not None and block.conv_out.bias is not None
+        assert isinstance(out, nn.Conv2d) and out.bias is not None
+        assert block.conv1.bias is not None and block.conv_out.bias is not None
         weight_p, weight_image = out.weight[:, : p1.shape[1]], out.weight[:, p1.shape[1] :]
-        weight = torch.einsum("oc,cikl->oikl", weight_image.flatten(1), block.conv_out.weight)
+        last = torch.einsum("oc,cikl->oikl", weight_image.flatten(1), block.conv_out.weight)
         bias = weight_image.flatten(1) @ block.conv_out.bias + out.bias
-        coarse = F.conv2d(p1, weight_p)
-        return resize(coarse, image.shape[-2:]) + F.conv2d(block.conv1(image), weight, bias, padding=1)
+        both = F.conv2d(block.conv1.weight.transpose(0, 1), last.flip(-1, -2), padding=2).transpose(0, 1)
+        fine = F.conv2d(image, both, bias + (last.sum((2, 3)) @ block.conv1.bias), padding=2)
+        for axis in (-2, -1):
+            for end in (0, image.shape[axis] - 1):
+                strip = image.narrow(axis, min(end, image.shape[axis] - 3), 3)
+                exact = F.conv2d(block.conv1(strip), last, bias, padding=1).narrow(axis, 2 * (end > 0), 1)
+                fine.narrow(axis, end, 1).copy_(exact)
+        return resize(F.conv2d(p1, weight_p), image.shape[-2:]) + fine
 
 
 class DecoderBlock(nn.Module):
