@@ -6,16 +6,20 @@ import gc
 import importlib.util
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from unittest.mock import patch
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
 from benchmarks.report import ROOT
-from streammatte.models.nets.birefnet import NANO, SWIN_L, SWIN_T, BiRefNet, load_birefnet
+from streammatte.models.nets.birefnet import NANO, SWIN_L, SWIN_T, BiRefNet, Decoder, load_birefnet, resize
+from streammatte.models.nets.deform import DeformableConv2d
 from streammatte.models.table import NANO_SIZE
 
 PARITY = ROOT / "tests" / "data" / "parity"
@@ -58,6 +62,39 @@ def network(name: str, folder: Path, device: str = "cpu", dtype: torch.dtype = t
 def picture(shape: tuple[int, ...], device: str = "cpu", dtype: torch.dtype = torch.float32) -> Tensor:
     """A smooth (B, 3, H, W) test picture in [-1, 1]."""
     return torch.from_numpy(fill.image("benchmark", shape)).to(device, dtype)
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Networks in their published form, to compare with: every tap at once, offsets and modulators apart,
+    full-size maps.
+
+    Only their products, which torch computes, are the same. Batch norms are not folded by ``load_birefnet``.
+    """
+
+    def deform(x: Tensor, offset: Tensor, modulator: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        B, C, H, W = x.shape
+        k = weight.shape[-1]
+        y, x_ = torch.meshgrid(torch.arange(H), torch.arange(W), indexing="ij")
+        tap_y, tap_x = torch.meshgrid(torch.arange(k) - k // 2, torch.arange(k) - k // 2, indexing="ij")
+        places = offset.view(B, k * k, 2, H, W).float()
+        row = places[:, :, 0] + y + tap_y.reshape(-1, 1, 1)
+        column = places[:, :, 1] + x_ + tap_x.reshape(-1, 1, 1)
+        grid = torch.stack((2 * column / (W - 1) - 1, 2 * row / (H - 1) - 1), -1).view(B, -1, W, 2)
+        taps = F.grid_sample(x.float(), grid, align_corners=True).view(B, C, k * k, H, W).to(x.dtype)
+        taps = (taps * modulator[:, None]).view(B, C * k * k, H, W)
+        return F.conv2d(taps, weight.reshape(len(weight), -1, 1, 1), bias)
+
+    def twice(conv: DeformableConv2d, x: Tensor) -> Tensor:
+        modulator = 2 * conv.modulator_conv(x).sigmoid()
+        return deform(x, conv.offset_conv(x), modulator, conv.regular_conv.weight)
+
+    def predict(decoder: Decoder, image: Tensor, p1: Tensor) -> Tensor:
+        wide = torch.cat((resize(p1, image.shape[-2:]), decoder.ipt_blk1(image)), dim=1)
+        return decoder.conv_out1(wide)  # type: ignore[no-any-return]
+
+    with patch.object(DeformableConv2d, "forward", twice), patch.object(Decoder, "predict", predict):
+        yield
 
 
 def strict_fp32(device: str, strict: bool = True) -> None:

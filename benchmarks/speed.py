@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,8 +14,10 @@ from pathlib import Path
 import torch
 
 from benchmarks.footage import figures, run_command, write_clip
-from benchmarks.networks import DTYPES, SIZES, checkpoint, median_seconds, picture
+from benchmarks.networks import SIZES, checkpoint, median_seconds, picture, plain
 from benchmarks.report import ROOT, Report, machine, require
+from streammatte.frame import Frame
+from streammatte.models.birefnet import load_model
 from streammatte.models.hub import locate
 from streammatte.models.nets.birefnet import load_birefnet
 from streammatte.models.table import BUNDLED, find
@@ -106,20 +110,30 @@ def command(run: Run, clip: Path, output: str) -> tuple[str, ...]:
 
 @torch.inference_mode()
 def network(run: Run, report: Report, name: str) -> None:
-    """One network at its own size, with one thread and with two."""
-    net = load_birefnet(run.weights(name))
+    """One network at its own size, with one thread and with two, in the published form and as the command runs it."""
     size = (64, 64) if run.small else SIZES[name]
     threads_before = torch.get_num_threads()
-    for dtype in ("fp32", "bf16"):
-        net = net.to(DTYPES[dtype])
-        image = picture((1, 3, *size), dtype=DTYPES[dtype])
+
+    def measure(form: str, call: Callable[[], object]) -> None:
         for threads in (1, 2):
-            with report.entry("network", f"{name} {dtype} {threads} threads") as entry:
+            with report.entry("network", f"{name} {form} {threads} threads") as entry:
                 torch.set_num_threads(threads)
+                os.environ["OMP_NUM_THREADS"] = str(threads)  # at most so many, says the command's form
                 # Large networks are timed three times; small ones until the figure is steady.
-                seconds = median_seconds(partial(net, image), "cpu", 0.01 if run.small else 5.0)
+                seconds = median_seconds(call, "cpu", 0.01 if run.small else 5.0)
                 entry.update(size=size, ms=1000 * seconds, fps=1 / seconds)
+
+    if name != "nano":
+        net, image = load_birefnet(run.weights(name)), picture((1, 3, *size))
+        with plain(), torch.inference_mode():
+            measure("plain fp32", partial(net, image))
+        del net
+    for precision in ("fp32", "bf16"):
+        model = load_model(weights=run.weights(name), device="cpu", precision=precision, size=size)
+        frame = Frame(torch.zeros(3, *size, dtype=torch.uint8), 0, 0)
+        measure(precision, partial(model, [frame]))
     torch.set_num_threads(threads_before)
+    os.environ.pop("OMP_NUM_THREADS")
 
 
 if __name__ == "__main__":

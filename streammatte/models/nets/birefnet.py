@@ -104,17 +104,19 @@ def infer_config(tensors: Mapping[str, Tensor]) -> BiRefNetConfig:
 def fold_batch_norms(net: Net) -> Net:
     """Fold, in place, every batch norm of a network in eval mode into the convolution before it: it then costs nothing.
 
-    An identity replaces each norm, so that ``forward`` need not change. Deformable convolutions keep theirs: they have
-    no bias to fold it into.
+    An identity replaces each norm, so that ``forward`` need not change.
     """
     for block in net.modules():
         pairs = [(conv, norm) for conv, norm in FOLDED if hasattr(block, conv) and hasattr(block, norm)]
         if isinstance(block, nn.Sequential):
             pairs += [(str(i), str(i + 1)) for i in range(len(block) - 1)]
         for conv_name, norm_name in pairs:
-            conv, norm = block.get_submodule(conv_name), block.get_submodule(norm_name)
+            owner, norm = block, block.get_submodule(norm_name)
+            if isinstance(inner := block.get_submodule(conv_name), DeformableConv2d):
+                owner, conv_name = inner, "regular_conv"
+            conv = owner.get_submodule(conv_name)
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                block.add_module(conv_name, fuse_conv_bn_eval(conv, norm))
+                owner.add_module(conv_name, fuse_conv_bn_eval(conv, norm))
                 block.add_module(norm_name, nn.Identity())
     return net
 

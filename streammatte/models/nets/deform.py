@@ -9,8 +9,8 @@ from torch import Tensor, nn
 ON_A_CPU, ON_A_GPU = 1 << 20, 1 << 26  # samples at a time
 
 
-def deform_conv2d(x: Tensor, offset: Tensor, modulator: Tensor, weight: Tensor) -> Tensor:
-    """Modulated deformable convolution, stride 1, "same" padding, odd square kernel, no bias.
+def deform_conv2d(x: Tensor, offset: Tensor, modulator: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Modulated deformable convolution, stride 1, "same" padding, odd square kernel.
 
     Zhu et al. 2019, "Deformable ConvNets v2". Each tap samples the input bilinearly at its own displaced position;
     outside the image each corner of the bilinear cell is zero, as in torchvision's operator.
@@ -23,6 +23,7 @@ def deform_conv2d(x: Tensor, offset: Tensor, modulator: Tensor, weight: Tensor) 
         offset: (B, 2·K, H, W), K = kernel side squared; (dy, dx) of each tap, in row order.
         modulator: (B, K, H, W), the weight of each tap.
         weight: (O, C, k, k).
+        bias: (O,), if any.
 
     Returns:
         (B, O, H, W), same dtype as ``x``.
@@ -52,7 +53,7 @@ def deform_conv2d(x: Tensor, offset: Tensor, modulator: Tensor, weight: Tensor) 
         sampled = F.grid_sample(data, places, mode="bilinear", padding_mode="zeros", align_corners=True).view(shape)
         sampled = sampled.mul_(modulator[:, None, :, part]).to(x.dtype)
         out[:, :, part] = (kernel @ sampled.view(B, C * k * k, -1)).view(B, -1, shape[3], W)
-    return out
+    return out if bias is None else out.add_(bias.view(-1, 1, 1))
 
 
 class DeformableConv2d(nn.Module):
@@ -79,5 +80,5 @@ class DeformableConv2d(nn.Module):
             torch.cat((self.offset_conv.bias, self.modulator_conv.bias)),
             padding=self.offset_conv.padding,
         )
-        taps = self.modulator_conv.out_channels
-        return deform_conv2d(x, both[:, : 2 * taps], 2 * both[:, 2 * taps :].sigmoid(), self.regular_conv.weight)
+        taps, conv = self.modulator_conv.out_channels, self.regular_conv
+        return deform_conv2d(x, both[:, : 2 * taps], 2 * both[:, 2 * taps :].sigmoid(), conv.weight, conv.bias)
