@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any, TypeVar
 
 import torch
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from streammatte.errors import ModelError, StreammatteError
 from streammatte.frame import Cutout, Frame, Model, Stage
-from streammatte.models.device import computed_on, cores, cores_for
+from streammatte.models.device import computed_on, cores, cores_for, workers
 from streammatte.stages import stages_for
 from streammatte.stages.detail import lifted
 from streammatte.stages.motion_links import Linker
@@ -23,7 +25,7 @@ from streammatte.stride import Stride
 
 T = TypeVar("T")
 
-_WORKER = "streammatte-prefetch"
+_WORKER, _STAGES = "streammatte-prefetch", "streammatte-stages"
 STEPS = 65535  # alphas are rounded to 16 bits, as the cache stores them, so that a second run equals the first
 
 
@@ -49,7 +51,8 @@ def matte(
         batch: Frames per call of the model.
         stride: Run the model on every n-th frame, and where motion does not predict its alpha; the others carry the
             alphas of their neighbours. See :mod:`streammatte.stride`.
-        ahead: Cut-outs that the model may be ahead of the stages, in its own thread; 0 starts none.
+        ahead: Cut-outs that the model may be ahead of the stages, in its own thread; 0 starts none. With more, stages
+            that look at each frame by itself work on several at a time, one on each core.
         floats: Foreground colours leave as floats in [0, 1]; otherwise in the frame's own type, as stages made them.
         wanted: Options of the default stages, as for :func:`streammatte.stages.stages_for`: ``smooth="off"``.
 
@@ -76,8 +79,12 @@ def matte(
     cutouts = _matted(source, _Asked(model, torch.get_num_threads()), batch, linker, strider)
     if ahead:
         cutouts = prefetch(computed_on(cores_for(), cutouts), ahead)
-    for stage in stages:
-        cutouts = _staged(cutouts, stage)
+    for ordered, alike in groupby(stages, lambda stage: bool(getattr(stage, "ordered", True))):
+        if ahead and not ordered and workers() > 1:
+            cutouts = _side_by_side(cutouts, list(alike), workers())
+        else:
+            for stage in alike:
+                cutouts = _staged(cutouts, stage)
     return computed_on(cores_for(), _leaving(cutouts, floats))
 
 
@@ -129,6 +136,33 @@ def _staged(cutouts: Iterator[Cutout], stage: Stage) -> Generator[Cutout]:
     with _ending(cutouts):
         for cutout in cutouts:
             yield from _given_back(stage, "push", stage.push(cutout))
+        yield from _given_back(stage, "flush", stage.flush())
+
+
+def _side_by_side(cutouts: Iterator[Cutout], stages: Sequence[Stage], count: int) -> Generator[Cutout]:
+    """As if each stage were passed in turn, but with ``count`` cut-outs at a time."""
+
+    def better(cutout: Cutout) -> list[Cutout]:
+        several = [cutout]
+        for stage in stages:
+            several = [each for one in several for each in _given_back(stage, "push", stage.push(one))]
+        return several
+
+    pool = ThreadPoolExecutor(count, _STAGES, torch.set_num_threads, (1,))
+    waiting: deque[Future[list[Cutout]]] = deque()
+    try:
+        with _ending(cutouts):
+            for cutout in cutouts:
+                waiting.append(pool.submit(better, cutout))
+                if len(waiting) > count:
+                    yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    finally:
+        # The garbage collector may run in any thread, even in one of these.
+        collected = threading.current_thread().name.startswith(_STAGES)
+        pool.shutdown(wait=not collected, cancel_futures=True)
+    for stage in stages:
         yield from _given_back(stage, "flush", stage.flush())
 
 

@@ -272,12 +272,15 @@ def chain_of(
 
 def overlapped(options: Options, source: Video, chain: Chain) -> Generator[Cutout]:
     """The cut-outs of all frames, computed in threads, which closing stops."""
+    from streammatte.models.device import workers
     from streammatte.pipeline import matte, prefetch
 
     def stopped() -> None:
         chain.seeing.stop()
         source.stop()
 
+    for stage in chain.stages:
+        stage.clock.beside = 1 if stage.ordered else workers()
     frames = prefetch(chain.decode.over(source))
     batch = options.network.batch
     cutouts = matte(frames, chain.model, chain.stages, batch=batch, stride=chain.stride, ahead=AHEAD, floats=False)

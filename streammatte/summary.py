@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -225,28 +226,35 @@ def write_note(
 
 @dataclass(slots=True)
 class Clock:
-    """Sums the time spent inside it.
+    """Sums the time spent inside it, by any thread.
 
     Attributes:
         wall, thread, process: Seconds: elapsed; of the calling thread on a core; of all threads on all cores, which is
             this part's share only if nothing runs beside it.
         settle: Called before the end is read: awaits a device that computes asynchronously.
+        beside: Threads that do this part at the same time; each second of one of them is that much less of ``wall``.
     """
 
     wall: float = 0.0
     thread: float = 0.0
     process: float = 0.0
     settle: Callable[[], None] | None = None
-    _since: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    beside: int = 1
+    _since: dict[int, tuple[float, float, float]] = field(default_factory=dict, repr=False)
+    _adding: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __enter__(self) -> None:
-        self._since = _now()
+        self._since[threading.get_ident()] = _now()
 
     def __exit__(self, *exc: object) -> None:
         if self.settle is not None:
             self.settle()
-        wall, thread, process = (now - then for now, then in zip(_now(), self._since, strict=True))
-        self.wall, self.thread, self.process = self.wall + wall, self.thread + thread, self.process + process
+        since = self._since.pop(threading.get_ident())
+        wall, thread, process = (now - then for now, then in zip(_now(), since, strict=True))
+        with self._adding:
+            self.wall += wall / self.beside
+            self.thread += thread
+            self.process += process
 
     def over(self, items: Iterable[T]) -> Iterator[T]:
         """``items``, with the time to get each of them summed."""
@@ -291,7 +299,7 @@ class Timed:
 
     def __init__(self, stage: Stage) -> None:
         self.stage, self.clock = stage, Clock()
-        self.behind, self.ahead = stage.behind, stage.ahead
+        self.behind, self.ahead, self.ordered = stage.behind, stage.ahead, getattr(stage, "ordered", True)
 
     @property
     def name(self) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -56,6 +59,52 @@ def test_every_frame_leaves_once_with_its_own_alpha() -> None:
         assert [cutout.frame for cutout in cutouts] == given
         for cutout in cutouts:
             assert torch.equal(cutout.alpha, cutout.frame.as_float()[0])
+
+
+class Halved:
+    """A stage that any thread may call; it takes longest for the first frames, so that later ones overtake them."""
+
+    behind = ahead = 0
+    ordered = False
+
+    def __init__(self, fails_at: int | None = None) -> None:
+        self.fails_at, self.together, self.most = fails_at, 0, 0
+        self.counting = threading.Lock()
+
+    def push(self, cutout: Cutout) -> Iterable[Cutout]:
+        with self.counting:
+            self.together += 1
+            self.most = max(self.most, self.together)
+        time.sleep(0.02 / (1 + cutout.frame.index))
+        with self.counting:
+            self.together -= 1
+        if cutout.frame.index == self.fails_at:
+            raise StreammatteError("this frame cannot be halved")
+        yield replace(cutout, alpha=cutout.alpha / 2)
+
+    def flush(self) -> Iterable[Cutout]:
+        return ()
+
+
+def test_stages_work_on_several_frames_at_a_time_and_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streammatte.models.device.MOST_WORKERS", 3)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for ahead, most in ((0, [1]), (1, [2, 3])):
+        halved, given = Halved(), frames(10)
+        cutouts = list(matte(given, brightness, [Delay(2), halved, Halved(), Delay(1)], ahead=ahead))
+        assert [cutout.frame for cutout in cutouts] == given
+        assert all(torch.equal(cutout.alpha, cutout.frame.as_float()[0] / 4) for cutout in cutouts)
+        assert halved.most in most
+
+    failing = matte(frames(10), brightness, [Halved(fails_at=4)], ahead=1)
+    assert [next(failing).frame.index for _ in range(4)] == [0, 1, 2, 3]
+    with pytest.raises(StreammatteError, match="cannot be halved"):
+        next(failing)
+    stopped = matte(frames(10), brightness, [Halved()], ahead=1)
+    next(stopped)
+    stopped.close()  # type: ignore[attr-defined]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("streammatte")]
 
 
 def test_no_frames_give_no_cutouts() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LINKS = {"decode": "reading", "network": "network", "encode": "writing", "check": "writing", "whole": "all"}
-"""The thread that each step runs in; all others are stages."""
+"""The thread that each step runs in; all others are stages. Those that several threads share finish the cut-outs."""
 WARM_UP = 2  # frames: memory is allocated and kernels are chosen
 HELD = 1 << 30  # bytes of cut-outs in memory between two steps
 PIXEL = 40  # bytes of a cut-out's: colours in bytes and as the foreground's floats, Y'CbCr, alpha and copies
@@ -190,7 +190,8 @@ def bench(options: Options, frames: int, display: Phases) -> Bench:
     turns = measured("each step alone", partial(_in_turn, model.device))[1]
     media = measured("without matting", _unmatted)[1]
     alone, beside = ({**each.clocks(), "whole": each.whole} for each in (turns, chain))
-    *steps, whole = (_step(name, alone[name], clock, summary.frames) for name, clock in beside.items())
+    links = {**LINKS, **dict.fromkeys((name for name, clock in beside.items() if clock.beside > 1), "finishing")}
+    *steps, whole = (_step(name, links, alone[name], clock, summary.frames) for name, clock in beside.items())
     # What the run itself takes is of the whole process; what a step takes in it, of one thread.
     whole = replace(whole, run_core=1000 * chain.whole.process / summary.frames)
     setup = Setup(
@@ -292,9 +293,9 @@ def _gathered(items: Iterator[T], count: int) -> Generator[T]:
             yield several.pop(0)
 
 
-def _step(name: str, alone: Clock, beside: Clock, frames: int) -> Step:
+def _step(name: str, links: Mapping[str, str], alone: Clock, beside: Clock, frames: int) -> Step:
     times = (alone.wall, alone.process, beside.wall, beside.thread)
-    return Step(name, LINKS.get(name, "stages"), *(1000 * each / frames for each in times))
+    return Step(name, links.get(name, "stages"), *(1000 * each / frames for each in times))
 
 
 def _named(device: Device) -> str:

@@ -18,6 +18,7 @@ T = TypeVar("T")
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 LARGE = 512  # input size in pixels from which a network on the CPU takes much longer than all else
 OTHERS = 2  # cores that a small network leaves to reading, stages, writing and other programs
+MOST_WORKERS = 8  # frames that stages work on at a time; a 4K frame takes some 300 MB meanwhile
 
 
 def available_devices() -> list[str]:
@@ -77,12 +78,21 @@ def cores_for(device: torch.device | None = None, size: tuple[int, int] = (0, 0)
     Args:
         device, size: Where a network computes, and (H, W) of its input; without them, the answer is for the stages.
     """
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    if wanted.isdecimal() and int(wanted) > 0:
-        available = min(available, int(wanted))
+    available = _available()
     large = device is not None and device.type == "cpu" and max(size) >= LARGE
     return available if large else max(1, available - OTHERS)
+
+
+def workers() -> int:
+    """How many frames stages may work on at a time: one for each core, up to as many as memory surely bears."""
+    return min(MOST_WORKERS, _available())
+
+
+def _available() -> int:
+    """The cores that this process may use; ``OMP_NUM_THREADS`` can only lower it."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return min(available, int(wanted)) if wanted.isdecimal() and int(wanted) > 0 else available
 
 
 @contextmanager

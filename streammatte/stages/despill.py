@@ -24,6 +24,8 @@ class Despill(FrameByFrame):
         ValueError: No channel of the colour dominates.
     """
 
+    ordered = False
+
     def __init__(self, color: tuple[float, float, float]) -> None:
         _leading(color)
         self._color = color

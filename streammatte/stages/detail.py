@@ -36,6 +36,8 @@ class DetailRefiner(FrameByFrame):
         device: Where to compute; by default on the alpha's device, where the result goes in any case.
     """
 
+    ordered = False
+
     def __init__(self, device: torch.device | str | None = None) -> None:
         self._device = device
 
@@ -49,6 +51,8 @@ class DetailRefiner(FrameByFrame):
 
 class Lift(FrameByFrame):
     """The stage that lifts without detail: alpha at the frame's size, scaled bilinearly."""
+
+    ordered = False
 
     def better(self, cutout: Cutout) -> Cutout:
         return lifted(cutout)

@@ -46,6 +46,8 @@ class ForegroundEstimator(FrameByFrame):
         device: Where to compute; by default on the frame's device, where the result goes in any case.
     """
 
+    ordered = False
+
     def __init__(self, device: torch.device | str | None = None) -> None:
         self._device = device
 

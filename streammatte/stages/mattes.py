@@ -44,12 +44,16 @@ class MatteLimits(FrameByFrame):
     Where both are white, garbage wins. It comes after the lift.
     """
 
+    ordered = False
+
     def better(self, cutout: Cutout) -> Cutout:
         return within_limits(cutout)
 
 
 class Holdout(FrameByFrame):
     """The last stage: removes from the alpha what is in front of the subject. Colours stay."""
+
+    ordered = False
 
     def better(self, cutout: Cutout) -> Cutout:
         return replace(cutout, alpha=_without(cutout.alpha, cutout.holdout))

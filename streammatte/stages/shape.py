@@ -30,6 +30,8 @@ class EdgeShaper(FrameByFrame):
         feather: See :func:`feather`.
     """
 
+    ordered = False
+
     def __init__(self, choke: float = 0.0, feather: float = 0.0) -> None:
         self._choke, self._feather = choke, feather
 
