@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from streammatte.errors import ModelError, refusing
+from streammatte.errors import ModelError, OutOfMemory, refusing
 from streammatte.frame import Frame
 from streammatte.models.device import (
     PRECISIONS,
@@ -69,6 +69,7 @@ class BiRefNetModel:
         self.precision = next(name for name, value in PRECISIONS.items() if value is dtype)
         self._dtype = dtype
         self._turn = threading.Lock()
+        self._most: int | None = None  # frames at a time, once more than that were too many
         # Channels last speeds up convolutions, but not the linear layers of attention.
         convolves = isinstance(net.config.backbone, EfficientNetConfig)
         self._layout = torch.channels_last if convolves else torch.contiguous_format
@@ -91,9 +92,23 @@ class BiRefNetModel:
     def __call__(self, frames: Sequence[Frame]) -> list[Tensor]:
         """Alphas of ``frames``: (H, W) float32 in [0, 1], each of ``size``, on ``device``.
 
+        Frames that do not fit the device's memory together are halved, for this call and later ones.
+
         Raises:
-            OutOfMemory: The batch does not fit the device at this size and precision.
+            OutOfMemory: Not even one frame fits the device at this size and precision.
         """
+        alphas: list[Tensor] = []
+        while left := frames[len(alphas) :]:
+            several = left if self._most is None else left[: self._most]
+            try:
+                alphas += self._together(several)
+            except OutOfMemory:
+                if len(several) == 1:
+                    raise
+                self._most = len(several) // 2
+        return alphas
+
+    def _together(self, frames: Sequence[Frame]) -> list[Tensor]:
         with self._turn, memory_of(self.device, _HINT), cores(cores_for(self.device, self.size)):
             batch = torch.stack([self._prepare(frame) for frame in frames])
             alphas = self._net(batch.contiguous(memory_format=self._layout)).float().sigmoid()

@@ -12,7 +12,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from streammatte.errors import WeightsMismatch, WeightsMissing
+from streammatte.errors import OutOfMemory, WeightsMismatch, WeightsMissing
+from streammatte.frame import Frame
+from streammatte.models.birefnet import BiRefNetModel
 from streammatte.models.nets.birefnet import (
     NANO,
     SWIN_B,
@@ -297,3 +299,37 @@ def test_the_network_compiles_without_a_graph_break() -> None:
     with torch.inference_mode():
         whole = torch.compile(net, fullgraph=True, backend="eager")
         torch.testing.assert_close(whole(image), net(image), atol=1e-5, rtol=0)
+
+
+class _Roomy(torch.nn.Module):
+    """A network on a device that has room for so many frames."""
+
+    config = NANO
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room, self.sizes = room, list[int]()
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        self.sizes.append(len(batch))
+        if len(batch) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return batch[:, :1]
+
+
+def test_a_batch_that_does_not_fit_is_halved_until_it_does() -> None:
+    frames = [Frame(torch.full((3, 64, 64), 20 * i, dtype=torch.uint8), i, i) for i in range(7)]
+
+    def of(room: int) -> tuple[_Roomy, BiRefNetModel]:
+        net = _Roomy(room)
+        kind = {"name": "roomy", "device": torch.device("cpu"), "dtype": torch.float32, "size": (64, 64)}
+        return net, BiRefNetModel(net, **kind)  # type: ignore[arg-type]
+
+    net, model = of(2)
+    alphas = model(frames)
+    assert net.sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1]
+    assert all(torch.equal(alpha, one) for alpha, one in zip(alphas, of(9)[1](frames), strict=True))
+    model(frames[:2])
+    assert net.sizes[-2:] == [1, 1], "it is not tried again"
+    with pytest.raises(OutOfMemory):
+        of(0)[1](frames)
