@@ -58,14 +58,20 @@ def items_of(words: Sequence[str], listed: str | None, ours: Iterable[str]) -> l
     written = {path if is_remote(path) else os.path.realpath(path) for path in ours}
     items: list[Item] = []
     for word in [*words, *([] if listed is None else [listed])]:
-        path = Path(word)
-        if word is listed or (path.suffix.lower() in LISTS and os.path.isfile(path)):  # noqa: PTH113 - see _found
-            items += read_list(path)
+        if word is listed or _is_list(word):
+            items += read_list(place_of(word))
         else:
             items += [Item(found) for found in _found(word, written)]
     if not items:
         raise InputError("no inputs given", hint="name clips, pictures, a folder, or a list: .csv or .json")
     return list(_sequences(_once(items)))
+
+
+def _is_list(word: str) -> bool:
+    """Whether its name is a list's. A file of this machine has to exist; at an address, reading it will tell."""
+    place = place_of(word)
+    there = isinstance(place, Remote) or os.path.isfile(place)  # noqa: PTH113 - Path raises on names too long
+    return there and place.suffix.lower() in LISTS
 
 
 def _found(word: str, written: set[str]) -> list[str]:
@@ -99,8 +105,6 @@ def _found(word: str, written: set[str]) -> list[str]:
 
 def _found_at(place: Remote) -> list[str]:
     """The files that an address means."""
-    if place.suffix.lower() in LISTS:
-        raise InputError(f"a list is read from this machine, not from {place}", hint="its inputs may be addresses")
     if glob.has_magic(without_secrets(place.url)):
         found = [each.url for each in place.glob()] or ([place.url] if place.exists() else [])
         if not found:

@@ -14,23 +14,24 @@ from streammatte.batch.inputs import Item
 from streammatte.batch.options import BatchedOptions
 from streammatte.errors import InputError, SourceNotFound
 from streammatte.media.read.numbered import NumberedName
+from streammatte.media.remote import Remote, address_of, open_remote
 from streammatte.options.field import Option, options_of
 
 _FILES = {"background", "weights", "sdmatte", "core_mattes", "garbage_mattes", "holdout_mattes", "transparent_masks"}
 """Options whose values may be files."""
 
 
-def read_list(path: Path) -> list[Item]:
+def read_list(path: Path | Remote) -> list[Item]:
     """The entries of a list: ``input``, ``output``, and any option by its flag without the dashes.
 
     Relative names of inputs and other files start at the list's folder.
 
     Raises:
-        SourceNotFound: There is no such list.
+        SourceNotFound: There is no such list, or its store does not answer.
         InputError: It is broken; the message has the line and, where there is one, the column.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = _bytes(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
         reason = getattr(exc, "strerror", None) or "it is not UTF-8"
         raise SourceNotFound(f"cannot read the list {path}: {reason.lower()}", hint="check its name") from exc
@@ -43,7 +44,14 @@ def read_list(path: Path) -> list[Item]:
     return items
 
 
-def _json(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _bytes(path: Path | Remote) -> bytes:
+    if isinstance(path, Path):
+        return path.read_bytes()
+    with open_remote(path) as file:
+        return bytes(file.read())
+
+
+def _json(path: Path | Remote, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         entries = json.loads(text)
     except json.JSONDecodeError as exc:
@@ -57,7 +65,7 @@ def _json(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{path}, entry {number}", entry
 
 
-def _csv(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _csv(path: Path | Remote, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
     head = text.partition("\n")[0]
     rows = csv.reader(
         text.splitlines(keepends=True), delimiter=";" if head.count(";") > head.count(",") else ",", strict=True
@@ -84,7 +92,7 @@ def _csv(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
         raise InputError(f"{path}, line {line}: {exc}", hint="close every quote that is opened") from exc
 
 
-def _item(entry: dict[str, Any], place: str, folder: Path, *, columns: bool) -> Item:
+def _item(entry: dict[str, Any], place: str, folder: Path | Remote, *, columns: bool) -> Item:
     known = options_of(BatchedOptions)
     flags = {flag.lstrip("-"): option for option in known.values() for flag in option.flags}
     given: dict[str, Any] = {}
@@ -110,7 +118,7 @@ def _item(entry: dict[str, Any], place: str, folder: Path, *, columns: bool) -> 
     return Item(_beside(folder, own["input"], always=True), own["output"], given, place)
 
 
-def _value(option: Option, value: Any, folder: Path) -> Any:
+def _value(option: Option, value: Any, folder: Path | Remote) -> Any:
     """What an entry says, as the option has it; a CSV's cell holds several values with ``;`` between them."""
     if option.switch:
         if str(value).lower() not in ("true", "yes", "on", "1", "false", "no", "off", "0"):
@@ -124,10 +132,15 @@ def _value(option: Option, value: Any, folder: Path) -> Any:
     return option.value(value if isinstance(value, str | list | dict) else str(value))
 
 
-def _beside(folder: Path, name: Any, *, always: bool = False) -> Any:
+def _beside(folder: Path | Remote, name: Any, *, always: bool = False) -> Any:
     """A relative file name from the list's folder on; what is not the name of a file there stays as it is."""
     before, name = ("invert:", name[7:]) if str(name).startswith("invert:") else ("", name)
-    if not isinstance(name, str) or "://" in name:
+    if not isinstance(name, str) or "://" in name or os.path.isabs(name):  # noqa: PTH117 - it stays as it is
         return before + name
-    path = folder / name  # an absolute name stays one
-    return before + (str(path) if always or os.path.lexists(path) or NumberedName.parse(path) else name)
+    path = folder / name
+    named = (
+        always
+        or NumberedName.parse(address_of(path))
+        or (path.exists() if isinstance(path, Remote) else os.path.lexists(path))
+    )
+    return before + (address_of(path) if named else name)

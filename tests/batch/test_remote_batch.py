@@ -121,6 +121,22 @@ def test_inputs_at_addresses(store: Any) -> None:
             names(word)
 
 
+def test_a_list_at_an_address(store: Any) -> None:
+    """Relative names start at the list's folder; absolute ones and other addresses stay as they are."""
+    rows = "input,core-matte,smooth\na.mp4,p0.png,high\nsh.####.png,,\n/plates/b.mov,,\nmemory://other/c.mov,,\n"
+    store.pipe("/shots/list.csv", rows.encode())
+    store.pipe("/shots/plain", b'["p1.png"]')
+    items = items_of(["memory://shots/list.csv"], "memory://shots/plain", ())
+    shots = "memory://shots/"
+    names = [shots + "a.mp4", shots + "sh.####.png", "/plates/b.mov", "memory://other/c.mov", shots + "p1.png"]
+    assert [item.input for item in items] == names
+    assert items[0].given == {"core_mattes": (shots + "p0.png",), "smooth": "high"}
+    store.pipe("/shots/list.csv", b'input,smooth\n"a.mp4')
+    with pytest.raises(InputError) as caught:
+        items_of(["memory://shots/list.csv"], None, ())
+    assert "memory://shots/list.csv" in str(caught.value) and "line 2" in str(caught.value)
+
+
 def test_from_and_to_addresses(store: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["batch", "memory://shots", "--to", "memory://cut", *QUICK, "--json"]
 
