@@ -112,6 +112,23 @@ def test_the_command_in_and_out(store: Any, tmp_path: Path, capsys: pytest.Captu
     )
 
 
+def test_all_options_of_a_writer_hold_at_an_address(store: Any, tmp_path: Path) -> None:
+    """EXR's compression, and where a moving background begins."""
+    clip = str(write_clip(tmp_path / "clip.mp4"))
+    for folder in (str(tmp_path), "memory://out"):
+        asked = [clip, "--in", "5", "--out", "7", *QUICK]
+        assert main([*asked, "-o", f"{folder}/comp.mkv", "--bg", clip]) == 0
+        assert main([*asked, "-o", f"{folder}/cut.####.exr", "--exr-compression", "piz"]) == 0
+    for name in ("comp.mkv", "cut.0006.exr", "cut.0008.exr"):
+        store.get(f"/out/{name}", str(tmp_path / f"there.{name}"))
+    with av.open(str(tmp_path / "comp.mkv")) as here, av.open(str(tmp_path / "there.comp.mkv")) as there:
+        pairs = list(zip(here.decode(video=0), there.decode(video=0), strict=True))
+        assert len(pairs) == 3
+        assert all((one.to_ndarray(format="rgb24") == other.to_ndarray(format="rgb24")).all() for one, other in pairs)
+    for name in ("cut.0006.exr", "cut.0008.exr"):
+        assert (tmp_path / name).read_bytes() == (tmp_path / f"there.{name}").read_bytes()
+
+
 def test_numbered_pictures(store: Any) -> None:
     put_pictures(store, "/in", range(8, 13))
     with streammatte.open_video("memory://in/plate.%04d.png") as video:

@@ -98,14 +98,11 @@ def open_writer(
 
     if is_remote(path):
         place = Remote(str(path))
-        asked: dict[str, Any] = {
-            "alpha": alpha,
-            "background": background,
-            "content": content,
-            "audio": audio,
-            "subtitles": subtitles,
+        asked = {
+            **{"alpha": alpha, "background": background, "content": content, "audio": audio, "subtitles": subtitles},
+            **{"bits": bits, "first_number": first_number, "codec": codec, "quality": quality},
+            **{"compression": compression, "begin": begin},
         }
-        asked |= {"bits": bits, "first_number": first_number, "codec": codec, "quality": quality}
         return _sent_to(place, info, asked, overwrite=overwrite)
     named = Path(str(path).removeprefix("file://"))
     contents = Contents(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import av
 import numpy as np
@@ -21,19 +19,15 @@ from streammatte.errors import WriteFailed
 from streammatte.frame import UNSPECIFIED, Cutout, StreamInfo
 from streammatte.media.containers import open_container
 from streammatte.media.lengths import Lengths, lengths_in
-from streammatte.media.write.audio import AudioTrack, Span, open_sounds
 from streammatte.media.write.composing import Contents, IntegerPictures
 from streammatte.media.write.encoding import Encoding
 from streammatte.media.write.output import write_failed
-from streammatte.media.write.packets import PacketFile, Restamped, packets_in
 from streammatte.media.write.painting import CutoutPainter
 from streammatte.media.write.partial_output import Part
-from streammatte.media.write.subtitles import SubtitleTrack, open_subtitles
 from streammatte.media.write.times import FileTimes
+from streammatte.media.write.video_file import IN_MILLISECONDS, Tracks, VideoFile
 
-_BUFFER = 1 << 20  # bytes
 _INTRA = ("prores_ks", "png")  # FFV1 has slices to share, and frame threads besides
-_IN_MILLISECONDS = ("webm", "matroska")
 _MILLISECOND = Fraction(1, 1000)  # the one time base of WebM and Matroska
 
 
@@ -79,38 +73,24 @@ class VideoWriter:
         self.path = path
         self.part = Part(path)
         self.temporary = self.part.folder / f"video.{encoding.container}"
-        self._info = info
-        self._encoding = encoding
         self._overwrite = overwrite
         self._contents = contents
         size = contents.size(info.width, info.height)
-        self._size = _encodable_size(encoding, size)
-        self.description = _described(encoding, info, size, self._size)
-        self._pictures = _pictures(encoding, info, self._size, contents)
-        self._times = FileTimes(info, _MILLISECOND if encoding.container in _IN_MILLISECONDS else info.time_base)
+        encoded = _encodable_size(encoding, size)
+        self.description = _described(encoding, info, size, encoded)
+        self._pictures = _pictures(encoding, info, encoded, contents)
+        self._times = FileTimes(info, _MILLISECOND if encoding.container in IN_MILLISECONDS else info.time_base)
         if begin is not None:
             self._times.begin(begin)
-        self._tracks = _Tracks(audio, subtitles)
-        self._contained = encoding.container in _IN_MILLISECONDS
-        self._keeps_packets = packets
-        self._discarded = packets and not self._contained  # the container, whose only use is to open the encoder
-        self._kept: PacketFile | None = None
-        self._restamped = Restamped()
-        self._container: av.container.OutputContainer | None = None
-        self._has_packets = True  # or does not need any
+        self._file = VideoFile(self.temporary, encoding, self._times, Tracks(audio, subtitles), keeps_packets=packets)
+        add = partial(_add_stream, encoding, info, encoded, self._pictures, self._times.clock)
+        self._open = partial(self._file.open, add, contents.says, info.span)
         self._written = False
 
     def __enter__(self) -> Self:
         try:
             self.part.begin()
-            out = self._container = self._open()
-            out.metadata["comment"] = self._contents.says  # the only place that all of the containers have
-            self._stream = self._add_video(out)
-            self.description += self._tracks.open(out, self._info.span)
-            out.start_encoding()
-            if self._keeps_packets:
-                self._kept = PacketFile(self.temporary if self._discarded else None)
-            self._has_packets = "hybrid" not in self._encoding.container_options.get("movflags", "")
+            self.description += self._open()
         except (av.FFmpegError, OSError) as exc:
             self._discard()
             raise write_failed(self.path, exc) from exc
@@ -125,17 +105,17 @@ class VideoWriter:
         Raises:
             WriteFailed: The disk or the encoder refused.
         """
-        self._out  # noqa: B018 - raises outside of the with statement
+        self._check_open()
         frame = self._pictures.paint(cutout)
         frame.pts = self._times.pts(cutout.frame)
         self._written = True
         frame.duration = self._times.duration(cutout.frame)
         frame.time_base = self._times.clock
-        context = self._stream.codec_context
+        context = self._file.stream.codec_context
         frame.color_range, frame.colorspace = self._pictures.range, context.colorspace
         frame.color_primaries, frame.color_trc = context.color_primaries, context.color_trc  # ProRes stores them
         try:
-            self._mux(self._stream.encode(frame))
+            self._file.encode(frame)
         except (av.FFmpegError, OSError) as exc:
             raise write_failed(self.path, exc) from exc
 
@@ -145,11 +125,9 @@ class VideoWriter:
         Raises:
             WriteFailed: The disk refused, or the part is damaged.
         """
+        self._check_open()
         try:
-            for packet in self._restamped(path, packets_in(path, self._times.clock, contained=self._contained)):
-                packet.stream = self._stream
-                self._mux([packet])
-                self._written = True
+            self._written |= self._file.append(path)
         except (av.FFmpegError, OSError) as exc:
             raise write_failed(self.path, exc) from exc
 
@@ -159,20 +137,14 @@ class VideoWriter:
         Raises:
             WriteFailed: The disk or the encoder refused, or there were no cut-outs.
         """
-        out = self._out
+        self._check_open()
         if not self._written:
             raise WriteFailed(f"{self.path} would have no frames", hint="no frames were written")
         try:
-            self._mux(self._stream.encode(None))
-            self._tracks.finish(self._times.moved)
-            if self._kept is not None:
-                self._kept.finish(self.path)
-            with contextlib.suppress(av.FFmpegError) if self._discarded else contextlib.nullcontext():
-                out.close()
+            self._file.finish(self.path)
         except (av.FFmpegError, OSError) as exc:
             raise write_failed(self.path, exc) from exc
-        self._container = None
-        self.description += self._tracks.lost() + self._contents.told
+        self.description += self._file.lost() + self._contents.told
 
     def lengths(self) -> Lengths:
         """The lengths of the streams, read from the finished file."""
@@ -184,129 +156,21 @@ class VideoWriter:
     ) -> None:
         try:
             if kind is None:
-                if self._container is not None:
+                if self._file.is_open:
                     self.finish()
                 self.part.publish(self.temporary, overwrite=self._overwrite)
         finally:
             self._discard()
 
-    @property
-    def _out(self) -> av.container.OutputContainer:
-        if self._container is None:
+    def _check_open(self) -> None:
+        if not self._file.is_open:
             raise RuntimeError("a writer takes cut-outs inside its with statement, and none once it is finished")
-        return self._container
-
-    def _open(self) -> av.container.OutputContainer:
-        # Timestamps are ours to move, and a second of ProRes is enough to hold back for missing sound.
-        options = {"avoid_negative_ts": "disabled", "max_interleave_delta": "1000000"}
-        return av.open(
-            io.BytesIO()
-            if self._discarded
-            else f"file:{self.temporary}",  # without the prefix, FFmpeg takes what is before a colon for a protocol
-            "w",
-            format=self._encoding.container,
-            container_options=options | self._encoding.container_options,
-            buffer_size=_BUFFER,
-        )
-
-    def _add_video(self, out: av.container.OutputContainer) -> av.VideoStream:
-        encoding, info = self._encoding, self._info
-        stream = out.add_stream(encoding.codec, rate=info.frame_rate, options=dict(encoding.options))
-        assert isinstance(stream, av.VideoStream)
-        stream.width, stream.height = self._size
-        stream.pix_fmt = encoding.pixels
-        context = stream.codec_context
-        stream.time_base = context.time_base = self._times.clock
-        context.sample_aspect_ratio = info.pixel_aspect
-        context.thread_type = "FRAME" if encoding.codec in _INTRA else "AUTO"
-        context.color_range, context.colorspace = self._pictures.range, self._pictures.matrix
-        context.color_primaries = info.color.primaries
-        context.color_trc = BT709 if is_light(info.color) else info.color.transfer
-        if encoding.quantiser is not None:
-            context.global_quality = encoding.quantiser  # in prores_ks that is the quantiser, without FFmpeg's lambda
-        context.flags |= Flags.frame_duration  # without it, FFmpeg has the last frame last as long as all do on average
-        if info.timecode is not None and encoding.container not in _IN_MILLISECONDS:
-            stream.metadata["timecode"] = info.timecode
-        return stream
-
-    def _mux(self, packets: Iterable[av.Packet[av.VideoStream]]) -> None:
-        """Mux packets, and the sound up to each one's time, whenever the encoder's threads return it."""
-        for packet in packets:
-            stamp = packet.pts if packet.dts is None else packet.dts
-            self._tracks.advance((stamp or 0) * packet.time_base, self._times.moved)
-            if self._kept is not None:
-                self._kept.add(packet)
-            if not self._discarded:
-                self._out.mux(packet)
-                self._has_packets = True
 
     def _discard(self) -> None:
         """Close everything, and remove the temporary file, unless it was published and has another name."""
-        self._tracks.close()
+        self._file.discard()
         self._contents.close()
-        if self._kept is not None:
-            self._kept.close()
-        if self._container is not None:
-            if not self._has_packets:
-                self._spare_the_muxer(self._container)
-            # A half-written file is thrown away, so an error from its end tells nothing new.
-            with contextlib.suppress(av.FFmpegError, OSError):
-                self._container.close()
-            self._container = None
         self.part.leave()
-
-    def _spare_the_muxer(self, out: av.container.OutputContainer) -> None:
-        """Give it a packet that goes nowhere: FFmpeg 8.1 crashes when it ends a hybrid MOV without any."""
-        packet: av.Packet[Any] = av.Packet(bytes(16))
-        packet.pts = packet.dts = 0
-        packet.time_base = self._times.clock
-        packet.is_keyframe = True
-        with contextlib.suppress(av.FFmpegError, OSError):
-            packet.stream = self._stream
-            out.mux(packet)
-
-
-class _Tracks:
-    """The sound and subtitle tracks of a file.
-
-    Args:
-        audio, subtitles: Media files.
-    """
-
-    def __init__(self, audio: str | None, subtitles: str | None) -> None:
-        self._audio, self._subtitles = audio, subtitles
-        self._sounds: list[AudioTrack] = []
-        self._all: list[AudioTrack | SubtitleTrack] = []
-
-    def open(self, out: av.container.OutputContainer, span: Span) -> str:
-        """Add the streams; says what is done with them."""
-        told = ""
-        if self._audio is not None:
-            self._sounds = open_sounds(self._audio, out, span)
-            self._all += self._sounds
-            for done, count in Counter(sound.says for sound in self._sounds).items():
-                told += f", {done}" if count == 1 else f", {count} × {done}"
-        if self._subtitles is not None:
-            length = None if span is None or span[1] is None else span[1] - span[0]
-            subtitles, kept = open_subtitles(self._subtitles, out, length)
-            self._all += subtitles
-            told += f", {kept}" if kept else ""
-        return told
-
-    def advance(self, seconds: Fraction, moved: Fraction) -> None:
-        for track in self._all:
-            track.advance(seconds, moved)
-
-    def finish(self, moved: Fraction) -> None:
-        for track in self._all:
-            track.finish(moved)
-
-    def lost(self) -> str:
-        return "".join(f" ({sound.lost} lost)" for sound in self._sounds if sound.lost)
-
-    def close(self) -> None:
-        for track in self._all:
-            track.close()
 
 
 class _Pictures(NamedTuple):
@@ -339,6 +203,33 @@ def _pictures(encoding: Encoding, info: StreamInfo, size: tuple[int, int], conte
     return _Pictures(paint, FULL, RGB_MATRIX if pixels.is_rgb else UNSPECIFIED)
 
 
+def _add_stream(
+    encoding: Encoding,
+    info: StreamInfo,
+    size: tuple[int, int],
+    pictures: _Pictures,
+    clock: Fraction,
+    out: av.container.OutputContainer,
+) -> av.VideoStream:
+    stream = out.add_stream(encoding.codec, rate=info.frame_rate, options=dict(encoding.options))
+    assert isinstance(stream, av.VideoStream)
+    stream.width, stream.height = size
+    stream.pix_fmt = encoding.pixels
+    context = stream.codec_context
+    stream.time_base = context.time_base = clock
+    context.sample_aspect_ratio = info.pixel_aspect
+    context.thread_type = "FRAME" if encoding.codec in _INTRA else "AUTO"
+    context.color_range, context.colorspace = pictures.range, pictures.matrix
+    context.color_primaries = info.color.primaries
+    context.color_trc = BT709 if is_light(info.color) else info.color.transfer
+    if encoding.quantiser is not None:
+        context.global_quality = encoding.quantiser  # in prores_ks that is the quantiser, without FFmpeg's lambda
+    context.flags |= Flags.frame_duration  # without it, FFmpeg has the last frame last as long as all do on average
+    if info.timecode is not None and encoding.container not in IN_MILLISECONDS:
+        stream.metadata["timecode"] = info.timecode
+    return stream
+
+
 def _encodable_size(encoding: Encoding, size: tuple[int, int]) -> tuple[int, int]:
     """x264 takes even sizes only in 4:2:0; an odd edge is padded, because cropping would lose pixels."""
     if encoding.codec != "libx264":
@@ -352,7 +243,7 @@ def _described(encoding: Encoding, info: StreamInfo, size: tuple[int, int], enco
     said = [encoding.says]
     if encoded != size:
         said.append(f"padded from {size[0]}×{size[1]} to {encoded[0]}×{encoded[1]}")
-    if encoding.container in _IN_MILLISECONDS:
+    if encoding.container in IN_MILLISECONDS:
         if info.pixel_aspect != 1:  # the container has DisplayWidth for it, but PyAV cannot set it
             said.append(f"pixel aspect {info.pixel_aspect.numerator}:{info.pixel_aspect.denominator} left out")
         if info.timecode is not None:
