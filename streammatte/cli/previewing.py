@@ -15,8 +15,10 @@ from streammatte.options import Options
 from streammatte.refusals import check_source, check_whom
 from streammatte.run import Display, cache_beside, chain_of, model_of
 from streammatte.stages.despill import screen_of
+from streammatte.stages.transparent.sdmatte_on_demand import Refiners
 from streammatte.subject.contracts import Tracked
 from streammatte.subject.following import Followed, follow
+from streammatte.subject.together import shared, together
 
 if TYPE_CHECKING:
     from streammatte.frame import Cutout, Model
@@ -57,16 +59,15 @@ def preview(options: Options, marks: Sequence[str], beside: str, display: Displa
         display.started(source.info, model)
         found: dict[tuple[int, str], Shown] = {}
         names = options.whom.written_apart()
-        for name in names:
-            asked = network if followed is None else followed.model(name, join=options.whom.join)
-            for part in parts:
-                for cutout in _cutouts(options, source, model, asked, part, display):
+        joined = options.whom.join
+        asked = [network if followed is None else followed.model(name, join=joined) for name in names]
+        for part in parts:
+            for cutouts in _cutouts(options, source, model, asked, part, display):
+                for name, cutout in zip(names, cutouts, strict=True):
                     index = cutout.frame.index
                     if index in indices:
                         seconds = float(cutout.frame.pts * source.info.time_base)
-                        found[index, name] = shown(
-                            cutout, seconds, name, *_said(followed, name, index, join=options.whom.join)
-                        )
+                        found[index, name] = shown(cutout, seconds, name, *_said(followed, name, index, join=joined))
         return [found[index, name] for index in indices for name in names if (index, name) in found]
 
 
@@ -102,16 +103,19 @@ def _parts(
 
 
 def _cutouts(
-    options: Options, source: Video, model: BiRefNetModel, asked: Model, part: range, display: Display
-) -> Iterator[Cutout]:
-    """The cut-outs of a part, through the run's own chain."""
+    options: Options, source: Video, model: BiRefNetModel, asked: Sequence[Model], part: range, display: Display
+) -> Iterator[list[Cutout]]:
+    """The cut-outs of a part, one for each model in every frame, through the run's own chain."""
     from streammatte.media.read.guide import guides_of
     from streammatte.pipeline import matte
 
     with ExitStack() as running:
-        chain = chain_of(options, model, asked, None, guides_of(options, source, display.notice, running), display)
-        frames = source.between(part.start, part.stop)
-        yield from matte(frames, chain.model, chain.stages, batch=options.network.batch, stride=chain.stride)
+        made, refiners = [], Refiners()
+        for each, frames in zip(asked, shared(source.between(part.start, part.stop), len(asked)), strict=True):
+            guides = guides_of(options, source, display.notice, running)
+            chain = chain_of(options, model, each, None, guides, display, refiners)
+            made.append(matte(frames, chain.model, chain.stages, batch=options.network.batch, stride=chain.stride))
+        yield from together(made)
 
 
 def _said(followed: Followed | None, name: str, index: int, *, join: bool) -> tuple[Sequence[Prompt], Tracked | None]:
