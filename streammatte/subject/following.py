@@ -210,7 +210,7 @@ def tracker_of(options: Options, display: Display, device: str, *, offline: bool
 
     from streammatte.subject.flow import FlowTracker
 
-    return "flow 2", FlowTracker()
+    return "flow 3", FlowTracker()
 
 
 def _frames(stretch: range) -> str:
