@@ -13,8 +13,9 @@ from streammatte.frame import Cutout, Footage, Frame, Model, StreamInfo, Writer
 from streammatte.options import Options
 from streammatte.refusals import check, check_source
 from streammatte.stages.despill import screen_of
+from streammatte.stages.mattes import Guide
 from streammatte.stages.transparent.sdmatte_on_demand import Refiners, Transparency, sdmatte_identity
-from streammatte.subject.following import Course, follow
+from streammatte.subject.following import Course, follow, follow_transparent
 from streammatte.subject.together import shared, together
 from streammatte.summary import (
     STAGES,
@@ -93,12 +94,13 @@ def run(
         cache = cache_beside(options, source, model, [target.path for target in targets], display, caching)
         network = Remembered(model, cache)
         followed = follow(options, source, network, model.size, cache, display, model=model)
+        region = follow_transparent(options, source, network, cache, display, model=model)
         summary = Summary(options.reading.input, model.name, str(model.device), model.precision, model.size)
 
         turns, refiners = [], refiners or Refiners()  # the chains share SDMatte
         for name in names:
             asked = network if followed is None else followed.model(name, join=options.whom.join)
-            chain = chain_of(options, model, asked, cache, guides[name], display, refiners)
+            chain = chain_of(options, model, asked, cache, guides[name], display, refiners, region)
             watchers = _watchers(options, source, chain, guided=bool(guides[name]) or followed is not None)
             own = [writer for target, writer in zip(targets, writers, strict=True) if target.subject == name]
             turns.append(Turn(name, chain, watchers, own))
@@ -116,6 +118,7 @@ def run(
             for turn in turns:
                 turn.courses = followed.courses(turn.subject, join=options.whom.join)
                 tell_of_subjects(summary, turn.courses)
+        summary.notes += [] if region is None else region.notes()
         tell_of_outputs(summary, options, targets, writers)
         _write_texts(texts, summary, options, source, targets, writers, turns)
         with uninterrupted():  # the outputs are complete; what is left is renaming
@@ -234,11 +237,13 @@ def chain_of(
     guides: Guides,
     display: Display,
     refiners: Refiners | None = None,
+    region: Guide | None = None,
 ) -> Chain:
     """The network and the stages after it.
 
     Args:
         asked: What gives the alphas: the network through the cache, or a subject's model.
+        region: Where something transparent is, if that was followed.
     """
     from streammatte.media.read.guide import GuideUnion
     from streammatte.stages import stages_for
@@ -254,7 +259,8 @@ def chain_of(
         answers.append(regions)
         return regions
 
-    seeing = Transparency(options, model.size, model.device, unions.get("transparent"), display, remember, refiners)
+    where = region or unions.get("transparent")
+    seeing = Transparency(options, model.size, model.device, where, display, remember, refiners)
     stages = stages_for(
         model.size,
         options.matting.colors,
@@ -330,7 +336,7 @@ def _watchers(options: Options, source: Footage, chain: Chain, *, guided: bool) 
     from streammatte.quality.plausible import Doubts
     from streammatte.stages import TemporalSmoother
 
-    guided = guided or options.transparency.transparent is not None
+    guided = guided or bool(options.transparency.transparent)
     doubts = Doubts(guided=guided, smoothed=options.matting.smooth == "high")
     if options.reporting.report is None and not options.reporting.limits:
         return _Watchers(doubts, None)
