@@ -134,7 +134,7 @@ class MatteCache:
             if tuple(found) == key and checksum(head, data) == stated:
                 steps = unpacked(data, (height, width))
         if steps is None:
-            del self._starts[key]
+            self._starts.pop(key, None)  # another thread may have found it damaged, too
             return None
         return torch.from_numpy(steps.astype(np.float32)) / STEPS
 
@@ -258,6 +258,8 @@ class MatteCache:
 class Remembered:
     """A model that runs the network only for what the cache lacks. It rounds answers as stored ones are.
 
+    Any thread may call it.
+
     Attributes:
         read, computed: Number of answers from the cache and from the network.
     """
@@ -265,6 +267,7 @@ class Remembered:
     def __init__(self, model: Model, cache: MatteCache | None) -> None:
         self._model, self._cache = model, cache
         self.read = self.computed = 0
+        self._counting = threading.Lock()
 
     def __call__(self, frames: Sequence[Frame]) -> list[Tensor]:
         return self.parts(frames, [""] * len(frames))
@@ -282,11 +285,13 @@ class Remembered:
             known = [cache.get(kind, frame) for kind, frame in zip(kinds, frames, strict=True)]
             found = [alpha for alpha in known if alpha is not None]
             if len(found) == len(frames):
-                self.read += len(found)
+                with self._counting:
+                    self.read += len(found)
                 return found
         # The whole batch, even if some of it is known: in another batch, bits may differ.
         answers = [rounded(alpha) for alpha in self._model(frames)]
-        self.computed += len(answers)
+        with self._counting:
+            self.computed += len(answers)
         if cache is not None:
             # As many as there are frames: matte() checks it.
             for kind, frame, answer in zip(kinds, frames, answers, strict=False):

@@ -37,9 +37,10 @@ def matte(
     batch: int = 1,
     stride: int | Stride = 1,
     ahead: int = 0,
+    chains: int = 1,
     floats: bool = True,
     **wanted: Any,
-) -> Iterator[Cutout]:
+) -> Generator[Cutout]:
     """Cut the subject out of frames: each gains an alpha, passes every stage in turn, and leaves at its own size.
 
     Lazy; holds no more frames than the batch, the stages and ``ahead`` need.
@@ -53,6 +54,7 @@ def matte(
             alphas of their neighbours. See :mod:`streammatte.stride`.
         ahead: Cut-outs that the model may be ahead of the stages, in its own thread; 0 starts none. With more, stages
             that look at each frame by itself work on several at a time, one on each core.
+        chains: How many such chains share the cores.
         floats: Foreground colours leave as floats in [0, 1]; otherwise in the frame's own type, as stages made them.
         wanted: Options of the default stages, as for :func:`streammatte.stages.stages_for`: ``smooth="off"``.
 
@@ -80,12 +82,17 @@ def matte(
     if ahead:
         cutouts = prefetch(computed_on(cores_for(), cutouts), ahead)
     for ordered, alike in groupby(stages, lambda stage: bool(getattr(stage, "ordered", True))):
-        if ahead and not ordered and workers() > 1:
-            cutouts = _side_by_side(cutouts, list(alike), workers())
+        if ahead and not ordered and finishers(chains) > 1:
+            cutouts = _side_by_side(cutouts, list(alike), finishers(chains))
         else:
             for stage in alike:
                 cutouts = _staged(cutouts, stage)
     return computed_on(cores_for(), _leaving(cutouts, floats))
+
+
+def finishers(chains: int = 1) -> int:
+    """How many frames a chain's last stages may work on at a time, if several chains share the cores."""
+    return max(1, workers() // chains)
 
 
 def _matted(

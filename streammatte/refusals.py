@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from streammatte.errors import InputError, OutputError, StreammatteError, UnsupportedOutput, WriteFailed, refusing
@@ -13,6 +13,7 @@ from streammatte.frame import Footage
 from streammatte.media.addresses import PIPE, without_secrets
 from streammatte.options import Options
 from streammatte.options.field import options_of
+from streammatte.options.prompts import Prompted
 from streammatte.options.values import written
 
 _LOGS = ("logc3", "slog3")
@@ -56,15 +57,15 @@ def check_source(options: Options, source: Footage) -> None:
             f"--input-alpha {reading.input_alpha} needs alpha, and {without_secrets(reading.input)} has none",
             hint="give a matte with --core-matte or --garbage-matte instead",
         )
-    if transparency.transparent is not None:
+    for box in transparency.boxes:
         from streammatte.stages.transparent.regions import checked_box
 
-        checked_box(transparency.transparent, source.info.width, source.info.height)
-    if asked := options.whom.asked():
+        checked_box(box, source.info.width, source.info.height)
+    for asked in (options.whom.asked(), transparency.asked()):
         from streammatte.models.table import check as check_checkpoint
         from streammatte.subject.prompts import resolved
 
-        if options.whom.tracker not in ("auto", "sam2", "flow"):
+        if asked and options.whom.tracker not in ("auto", "sam2", "flow"):
             check_checkpoint(options.whom.tracker, "sam2")
 
         resolved(asked, source, reading.mark_in)
@@ -217,10 +218,14 @@ def _matte(options: Options) -> Iterator[StreammatteError]:
         if matting.lookahead > (most := 2 * REACH[matting.smooth]):
             says = f"--lookahead can be at most {most} with --smooth {matting.smooth}"
             yield InputError(says, hint=line(options, lookahead=most))
-    if transparency.transparent is not None and transparency.transparent_masks:
+    if transparency.transparent and transparency.transparent_masks:
         yield InputError(
             "--transparent and --transparent-mask are mutually exclusive", hint=line(options, transparent=None)
         )
+    if transparency.boxes and len(transparency.transparent) > 1:
+        asked = [each if isinstance(each, Prompted) else f"box {written(each)}" for each in transparency.transparent]
+        says = "--transparent LEFT,TOP,RIGHT,BOTTOM cannot be combined with another --transparent"
+        yield InputError(says, hint=line(options, transparent=asked))
     if transparency.transparency == "off":
         for name, flag in (("transparent", "--transparent"), ("transparent_masks", "--transparent-mask")):
             if getattr(transparency, name):
@@ -232,6 +237,7 @@ def _matte(options: Options) -> Iterator[StreammatteError]:
 def _whom(options: Options) -> Iterator[StreammatteError]:
     """Prompts that cannot be meant together; reads the file of prompts."""
     whom, asked, names = options.whom, options.whom.asked(), options.whom.names()
+    transparent = options.transparency.asked()
     if asked and len(whom.typed) < len(whom.subject):
         yield InputError("--subject all cannot be combined with other prompts", hint=line(options, subject=whom.typed))
     if "" in names and len(names) > 1:
@@ -247,20 +253,26 @@ def _whom(options: Options) -> Iterator[StreammatteError]:
                 f"the subjects {alike[name.casefold()]} and {name} would share a file on some systems",
                 hint="choose names that differ in more than their case",
             )
+    yield from (refusal for each in (asked, transparent) for refusal in _unbegun(each))
+    if whom.join and len(names) < 2:
+        yield InputError("--join needs several named subjects", hint=line(options, join=False))
+    if len(whom.written_apart()) > 1 and PIPE in options.writing.files:
+        yield OutputError("several subjects cannot share the pipe -", hint=line(options, join=True))
+    if (asked or transparent) and options.reading.input == PIPE:
+        yield InputError(
+            "prompts need a file: a pipe can be read only once, and subjects are followed before they are matted",
+            hint="save the stream to a file first",
+        )
+
+
+def _unbegun(asked: Sequence[Prompted]) -> Iterator[StreammatteError]:
+    """Those of whom is only said where they are not."""
+    for name in dict.fromkeys(each.subject for each in asked):
         if all(each.kind == "not-point" for each in asked if each.subject == name):
             yield InputError(
                 f"{name or 'the subject'} has only prompts that say where it is not",
                 hint="add a point on it, a box around it, or its mask",
             )
-    if whom.join and len(names) < 2:
-        yield InputError("--join needs several named subjects", hint=line(options, join=False))
-    if len(whom.written_apart()) > 1 and PIPE in options.writing.files:
-        yield OutputError("several subjects cannot share the pipe -", hint=line(options, join=True))
-    if asked and options.reading.input == PIPE:
-        yield InputError(
-            "prompts need a file: a pipe can be read only once, and subjects are followed before they are matted",
-            hint="save the stream to a file first",
-        )
 
 
 def _limits(options: Options) -> Iterator[StreammatteError]:
@@ -306,7 +318,7 @@ def _segments(options: Options) -> Iterator[StreammatteError]:
         if path == PIPE or animated:
             name = "standard output" if path == PIPE else path
             yield OutputError(f"{given} cannot join segments in {name}", hint=line(options, **whole))
-    if options.transparency.transparent is not None:
+    if options.transparency.transparent:
         yield InputError(
             f"{given} cannot be combined with --transparent, which is followed from the first frame",
             hint="mark the area with --transparent-mask, or leave one of them out",
@@ -356,7 +368,8 @@ def _check_names(options: Options) -> None:
         read.append((options.writing.background, "the background"))
     for specs in options.guides().values():
         read += [(guide_path(spec), "a guide matte") for spec in specs]
-    read += [(each.mask, "a mask") for each in options.whom.asked() if each.mask and each.given is None]
+    prompts = options.whom.asked() + options.transparency.asked()
+    read += [(each.mask, "a mask") for each in prompts if each.mask and each.given is None]
     if options.whom.prompts is not None:
         read.append((options.whom.prompts, "the file of prompts"))
     check_apart([target for target in targets if target != PIPE], read)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of
-from streammatte.frame import Cutout, Footage, Model, StreamInfo, Writer
+from streammatte.frame import Cutout, Footage, Frame, Model, StreamInfo, Writer
 from streammatte.options import Options
 from streammatte.refusals import check, check_source
 from streammatte.stages.despill import screen_of
+from streammatte.stages.mattes import Guide
 from streammatte.stages.transparent.sdmatte_on_demand import Refiners, Transparency, sdmatte_identity
-from streammatte.subject.following import Course, follow
+from streammatte.subject.following import Course, follow, follow_transparent
+from streammatte.subject.together import shared, together
 from streammatte.summary import (
     STAGES,
     Clock,
@@ -91,18 +94,20 @@ def run(
         cache = cache_beside(options, source, model, [target.path for target in targets], display, caching)
         network = Remembered(model, cache)
         followed = follow(options, source, network, model.size, cache, display, model=model)
+        region = follow_transparent(options, source, network, cache, display, model=model)
         summary = Summary(options.reading.input, model.name, str(model.device), model.precision, model.size)
 
-        turns = []
-        for name in names:  # a pass for each subject: what it is followed in is decoded again
+        turns, refiners = [], refiners or Refiners()  # the chains share SDMatte
+        for name in names:
             asked = network if followed is None else followed.model(name, join=options.whom.join)
-            chain = chain_of(options, model, asked, cache, guides[name], display, refiners)
+            chain = chain_of(options, model, asked, cache, guides[name], display, refiners, region)
             watchers = _watchers(options, source, chain, guided=bool(guides[name]) or followed is not None)
             own = [writer for target, writer in zip(targets, writers, strict=True) if target.subject == name]
-            turns.append(turn := Turn(name, chain, watchers, own))
-            display.started(source.info, model)
-            with chain.whole:
-                summary.frames = _written(turn, (joined or overlapped)(options, source, chain), display)
+            turns.append(Turn(name, chain, watchers, own))
+        display.started(source.info, model)
+        with turns[0].chain.whole:
+            made = _side_by_side(options, source, [turn.chain for turn in turns], joined or overlapped)
+            summary.frames = _written(turns, made, display)
 
         tell_of_input(summary, options, source, next(iter(guides.values())))
         _tell_of_turns(summary, options, source, turns)
@@ -113,6 +118,7 @@ def run(
             for turn in turns:
                 turn.courses = followed.courses(turn.subject, join=options.whom.join)
                 tell_of_subjects(summary, turn.courses)
+        summary.notes += [] if region is None else region.notes()
         tell_of_outputs(summary, options, targets, writers)
         _write_texts(texts, summary, options, source, targets, writers, turns)
         with uninterrupted():  # the outputs are complete; what is left is renaming
@@ -132,21 +138,23 @@ class Turn:
     courses: Sequence[Course] = ()
 
 
-def _written(turn: Turn, made: Generator[Cutout], display: Display) -> int:
-    """Write the cut-outs, and complete their files; returns how many there were."""
+def _written(turns: Sequence[Turn], made: Generator[list[Cutout]], display: Display) -> int:
+    """Write the cut-outs of every frame, and complete their files; returns how many frames there were."""
     frames = 0
-    with closing(made) as cutouts:
-        for cutout in cutouts:
-            with turn.chain.encode:
-                for writer in turn.writers:
-                    writer.write(cutout)
-            with turn.chain.check:
-                turn.watchers.write(cutout)
+    with closing(made) as moments:
+        for cutouts in moments:
+            for turn, cutout in zip(turns, cutouts, strict=True):
+                with turn.chain.encode:
+                    for writer in turn.writers:
+                        writer.write(cutout)
+                with turn.chain.check:
+                    turn.watchers.write(cutout)
             frames += 1
             display.written(frames)
-    with turn.chain.encode:
-        for writer in turn.writers:
-            writer.finish()
+    for turn in turns:
+        with turn.chain.encode:
+            for writer in turn.writers:
+                writer.finish()
     return frames
 
 
@@ -229,11 +237,13 @@ def chain_of(
     guides: Guides,
     display: Display,
     refiners: Refiners | None = None,
+    region: Guide | None = None,
 ) -> Chain:
     """The network and the stages after it.
 
     Args:
         asked: What gives the alphas: the network through the cache, or a subject's model.
+        region: Where something transparent is, if that was followed.
     """
     from streammatte.media.read.guide import GuideUnion
     from streammatte.stages import stages_for
@@ -249,7 +259,8 @@ def chain_of(
         answers.append(regions)
         return regions
 
-    seeing = Transparency(options, model.size, model.device, unions.get("transparent"), display, remember, refiners)
+    where = region or unions.get("transparent")
+    seeing = Transparency(options, model.size, model.device, where, display, remember, refiners)
     stages = stages_for(
         model.size,
         options.matting.colors,
@@ -272,19 +283,40 @@ def chain_of(
 
 def overlapped(options: Options, source: Video, chain: Chain) -> Generator[Cutout]:
     """The cut-outs of all frames, computed in threads, which closing stops."""
-    from streammatte.models.device import workers
-    from streammatte.pipeline import matte, prefetch
+    from streammatte.pipeline import prefetch
 
-    def stopped() -> None:
-        chain.seeing.stop()
-        source.stop()
+    cutouts = _through(options, prefetch(chain.decode.over(source)), chain)
+    return prefetch(cutouts, stopped=partial(_stop, source, [chain]))
+
+
+def _side_by_side(options: Options, source: Video, chains: Sequence[Chain], joined: Joined) -> Generator[list[Cutout]]:
+    """The cut-outs of all chains, a frame at a time. Several share what is decoded, and the cores."""
+    from streammatte.pipeline import prefetch
+
+    if len(chains) == 1:
+        return together([joined(options, source, chains[0])])
+    frames = prefetch(chains[0].decode.over(source))
+    readers = zip(chains, shared(frames, len(chains)), strict=True)
+    made = [_through(options, own, chain, len(chains)) for chain, own in readers]
+    return prefetch(together(made, frames), 1, stopped=partial(_stop, source, chains))
+
+
+def _through(options: Options, frames: Iterable[Frame], chain: Chain, chains: int = 1) -> Generator[Cutout]:
+    """The cut-outs of a chain, one of several."""
+    from streammatte.pipeline import finishers, matte
 
     for stage in chain.stages:
-        stage.clock.beside = 1 if stage.ordered else workers()
-    frames = prefetch(chain.decode.over(source))
-    batch = options.network.batch
-    cutouts = matte(frames, chain.model, chain.stages, batch=batch, stride=chain.stride, ahead=AHEAD, floats=False)
-    return prefetch(cutouts, stopped=stopped)
+        stage.clock.beside = 1 if stage.ordered else finishers(chains)
+    batch, stride = options.network.batch, chain.stride
+    return matte(
+        frames, chain.model, chain.stages, batch=batch, stride=stride, ahead=AHEAD, chains=chains, floats=False
+    )
+
+
+def _stop(source: Video, chains: Sequence[Chain]) -> None:
+    for chain in chains:
+        chain.seeing.stop()
+    source.stop()
 
 
 @dataclass
@@ -304,7 +336,7 @@ def _watchers(options: Options, source: Footage, chain: Chain, *, guided: bool) 
     from streammatte.quality.plausible import Doubts
     from streammatte.stages import TemporalSmoother
 
-    guided = guided or options.transparency.transparent is not None
+    guided = guided or bool(options.transparency.transparent)
     doubts = Doubts(guided=guided, smoothed=options.matting.smooth == "high")
     if options.reporting.report is None and not options.reporting.limits:
         return _Watchers(doubts, None)
@@ -330,7 +362,7 @@ def tell_of_chain(summary: Summary, chain: Chain, whose: str = "") -> None:
 def _tell_of_turns(summary: Summary, options: Options, source: Video, turns: Sequence[Turn]) -> None:
     """What the chains did, all of them together, and how good each one's mattes are."""
     chains = [turn.chain for turn in turns]
-    summary.seconds = sum(chain.whole.wall for chain in chains)
+    summary.seconds = chains[0].whole.wall
     summary.timings = timings_of([chain.clocks() for chain in chains], summary.frames)
     doubts = []
     for turn in turns:

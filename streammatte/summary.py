@@ -272,7 +272,7 @@ class Clock:
 
 
 def timings_of(clocks: Sequence[Mapping[str, Clock]], frames: int) -> dict[str, float]:
-    """Frames per second of each part alone, all passes over the clip together."""
+    """Frames per second of each part alone, for all chains together."""
     walls = {name: sum(each[name].wall for each in clocks) for name in clocks[0]}
     return {name: frames / wall if wall else 0.0 for name, wall in walls.items()}
 

@@ -105,7 +105,7 @@ def _step(job: Job, manifest: Manifest, weights: dict[str, Any]) -> Step:
     was = known.get("read", {}) if known else {}
     read = {what: read_of(path, was.get(what)) for what, path in job.reads()} | {"weights": weights}
     asked = job.options.transparency
-    if asked.transparency == "on" or asked.transparent is not None or asked.transparent_masks:
+    if asked.transparency == "on" or asked.transparent or asked.transparent_masks:
         read["sdmatte"] = {"size": 0, "mtime": 0, "hash": weights_signature(asked.sdmatte, "sdmatte")}
     before = {manifest.name(output): stat_of(output) for output in job.outputs}
     state, why = _compared(job, known, read, before, manifest)

@@ -149,7 +149,7 @@ class SegmentWork:
             cache = self._cache(options, segment, running)
             network = Remembered(model, cache)
             chain = chain_of(options, model, network, cache, guides, display)
-            doubts = Doubts(guided=bool(guides) or options.transparency.transparent is not None)
+            doubts = Doubts(guided=bool(guides or options.transparency.transparent))
             frames = 0
             with chain.whole, closing(overlapped(options, source, chain)) as cutouts:
                 for cutout in cutouts:

@@ -15,14 +15,19 @@ from streammatte.options import Options
 from streammatte.refusals import check_source, check_whom
 from streammatte.run import Display, cache_beside, chain_of, model_of
 from streammatte.stages.despill import screen_of
+from streammatte.stages.transparent.sdmatte_on_demand import Refiners
 from streammatte.subject.contracts import Tracked
-from streammatte.subject.following import Followed, follow
+from streammatte.subject.following import Followed, follow, follow_transparent
+from streammatte.subject.together import shared, together
 
 if TYPE_CHECKING:
-    from streammatte.frame import Cutout, Model
+    from torch import Tensor
+
+    from streammatte.frame import Cutout, Frame, Model
     from streammatte.media.read.video import Video
     from streammatte.models.birefnet import BiRefNetModel
     from streammatte.quality.sheet import Shown
+    from streammatte.stages.mattes import Guide
     from streammatte.subject.contracts import Prompt
 
 
@@ -51,22 +56,23 @@ def preview(options: Options, marks: Sequence[str], beside: str, display: Displa
         model = model_of(options, display)
         cache = cache_beside(options, source, model, [beside], display, caching)
         network = Remembered(model, cache)
-        parts = _parts(options, source, model, network, indices, display)
+        refiners = Refiners()
+        parts = _parts(options, source, model, network, indices, display, refiners)
         wanted = [index for part in parts for index in part]
         followed = follow(options, source, network, model.size, cache, display, model=model, wanted=wanted)
+        region = follow_transparent(options, source, network, cache, display, model=model, wanted=wanted)
         display.started(source.info, model)
         found: dict[tuple[int, str], Shown] = {}
         names = options.whom.written_apart()
-        for name in names:
-            asked = network if followed is None else followed.model(name, join=options.whom.join)
-            for part in parts:
-                for cutout in _cutouts(options, source, model, asked, part, display):
+        joined = options.whom.join
+        asked = [network if followed is None else followed.model(name, join=joined) for name in names]
+        for part in parts:
+            for cutouts in _cutouts(options, source, model, asked, part, display, refiners, region):
+                for name, cutout in zip(names, cutouts, strict=True):
                     index = cutout.frame.index
                     if index in indices:
                         seconds = float(cutout.frame.pts * source.info.time_base)
-                        found[index, name] = shown(
-                            cutout, seconds, name, *_said(followed, name, index, join=options.whom.join)
-                        )
+                        found[index, name] = shown(cutout, seconds, name, *_said(followed, name, index, join=joined))
         return [found[index, name] for index in indices for name in names if (index, name) in found]
 
 
@@ -85,9 +91,12 @@ def _parts(
     network: Model,
     indices: Sequence[int],
     display: Display,
+    refiners: Refiners,
 ) -> list[range]:
     """The parts of the clip that these frames depend on; those that touch are one."""
-    stages = chain_of(options, model, network, None, {}, display).stages
+    asked = options.transparency
+    marked = _Anywhere() if asked.asked() or asked.transparent_masks else None
+    stages = chain_of(options, model, network, None, {}, display, refiners, marked).stages
     behind, ahead = (sum(getattr(stage, side) for stage in stages) for side in ("behind", "ahead"))
     if options.network.stride > 1:
         behind, ahead = behind + options.network.stride, ahead + options.network.stride
@@ -101,17 +110,34 @@ def _parts(
     return parts
 
 
+class _Anywhere:
+    """Stands in for a region that is not known yet, for the stage that looks there."""
+
+    def at(self, frame: Frame) -> Tensor:
+        raise NotImplementedError
+
+
 def _cutouts(
-    options: Options, source: Video, model: BiRefNetModel, asked: Model, part: range, display: Display
-) -> Iterator[Cutout]:
-    """The cut-outs of a part, through the run's own chain."""
+    options: Options,
+    source: Video,
+    model: BiRefNetModel,
+    asked: Sequence[Model],
+    part: range,
+    display: Display,
+    refiners: Refiners,
+    region: Guide | None,
+) -> Iterator[list[Cutout]]:
+    """The cut-outs of a part, one for each model in every frame, through the run's own chain."""
     from streammatte.media.read.guide import guides_of
     from streammatte.pipeline import matte
 
     with ExitStack() as running:
-        chain = chain_of(options, model, asked, None, guides_of(options, source, display.notice, running), display)
-        frames = source.between(part.start, part.stop)
-        yield from matte(frames, chain.model, chain.stages, batch=options.network.batch, stride=chain.stride)
+        made = []
+        for each, frames in zip(asked, shared(source.between(part.start, part.stop), len(asked)), strict=True):
+            guides = guides_of(options, source, display.notice, running)
+            chain = chain_of(options, model, each, None, guides, display, refiners, region)
+            made.append(matte(frames, chain.model, chain.stages, batch=options.network.batch, stride=chain.stride))
+        yield from together(made)
 
 
 def _said(followed: Followed | None, name: str, index: int, *, join: bool) -> tuple[Sequence[Prompt], Tracked | None]:

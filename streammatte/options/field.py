@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from fractions import Fraction
+from numbers import Real
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -78,7 +79,7 @@ class Option:
             return bool(given)
         if self.repeat == "join":
             several = given.items() if isinstance(given, Mapping) else given
-            if isinstance(given, str | os.PathLike):
+            if isinstance(given, str | os.PathLike) or _are_numbers(given):  # a single one, such as a box
                 several = (given,)
             return tuple(self._one(each) for each in several)
         return self._one(given)
@@ -226,6 +227,10 @@ def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
             "help": about["help"] + _stated(field.default, about["help"]),
         },
     )
+
+
+def _are_numbers(given: Any) -> bool:
+    return isinstance(given, Sequence) and bool(given) and all(isinstance(each, Real) for each in given)
 
 
 def _stated(default: Any, help: str) -> str:

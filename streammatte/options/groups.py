@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from streammatte.options import values
 from streammatte.options.field import option
-from streammatte.options.prompts import Prompted, prompt, prompts_in
+from streammatte.options.prompts import Prompted, prompt, prompts_in, transparent
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,11 +262,13 @@ class Transparency:
         help="auto uses SDMatte if it is installed, where the network is unsure or where you point; on makes its "
         "absence an error",
     )
-    transparent: tuple[int, int, int, int] | None = option(
-        None,
-        "--transparent BOX",
-        help="where something transparent is: LEFT,TOP,RIGHT,BOTTOM in pixels of the first frame; it is followed to "
-        "the end of the shot",
+    transparent: tuple[Any, ...] = option(
+        (),
+        "--transparent BOX|PROMPT",
+        parse=transparent,
+        example="320,80,480,300",
+        help="where something transparent is: LEFT,TOP,RIGHT,BOTTOM in pixels of the first frame, followed to the end "
+        'of the shot; or a prompt as of --subject, such as "point 640,200 @12", followed by the tracker',
     )
     transparent_masks: tuple[str, ...] = option(
         (),
@@ -292,6 +294,15 @@ class Transparency:
         parse=values.whole(256, 2048, step=64),
         help="side of SDMatte's input; smaller needs less memory and sees less",
     )
+
+    @property
+    def boxes(self) -> list[tuple[int, int, int, int]]:
+        """The plain boxes."""
+        return [each for each in self.transparent if not isinstance(each, Prompted)]
+
+    def asked(self) -> list[Prompted]:
+        """The prompts."""
+        return [each for each in self.transparent if isinstance(each, Prompted)]
 
 
 @dataclass(frozen=True, slots=True)

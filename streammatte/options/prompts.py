@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 from streammatte.errors import InputError
+from streammatte.options.values import box
 
 ALL = "all"
 """The prompt that names nobody: whatever stands out, as without prompts."""
@@ -20,6 +22,7 @@ VERSION = 1
 
 KINDS = ("point", "not-point", "box", "mask")
 _TYPED = re.compile(r"(?:(?P<name>[^:]*):\s*)?(?P<kind>not-point|point|box|mask)\s+(?P<rest>.+)", re.DOTALL)
+_PLAIN = re.compile(r"[-\d\s,.]*")
 _TIMED = re.compile(r"(?P<what>.*?)(?:\s*@\s*(?P<time>[\d.:;s]+))?\s*", re.DOTALL)
 _EXPECTED = 'expected "[NAME:]KIND PLACE [@TIME]" such as "point 640,200 @12" or "anna: box 100,50,400,700"'
 _UNFIT = re.compile(
@@ -84,6 +87,19 @@ def prompt(given: object) -> Prompted | str:
     except ValueError:
         raise ValueError(f"{_EXPECTED}, got {given!r}") from None
     return Prompted(name, found["kind"], checked_place(found["kind"], numbers, given), time=time)
+
+
+def transparent(given: object) -> tuple[int, int, int, int] | Prompted:
+    """Where something transparent is: a plain box in the first frame, or a prompt.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if isinstance(given, Sequence) and (not isinstance(given, str) or _PLAIN.fullmatch(given)):
+        return box(given)
+    if isinstance(asked := prompt(given), Prompted):
+        return asked
+    raise ValueError(f"expected a box as left,top,right,bottom, or a prompt, got {given!r}")
 
 
 def checked_name(name: object) -> str:

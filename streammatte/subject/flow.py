@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from streammatte.motion import Motion, Picture, Plane, same_shot
 from streammatte.subject.contracts import OTHERS, Look, Looks, Prompt, Tracked
-from streammatte.subject.named import Named, on_picture
+from streammatte.subject.named import Named, on_picture, seen_at
 from streammatte.subject.palette import Palette
 from streammatte.subject.region import MARGIN, Box, subject_box
 from streammatte.subject.smoothing import along_edges, spread
@@ -197,14 +197,10 @@ class _Walk:
         return {OTHERS: Tracked(others, 1.0), **{name: self._tracked(n, labels) for n, name in named.items()}}
 
     def _looked_at(self, look: Look, asked: Sequence[Prompt]) -> Plane:
-        """The network's matte, with a closer look at subjects in boxes, and at those that it hardly saw."""
+        """The network's matte, with a closer look at boxes, at points, and at subjects that it hardly saw."""
         matte = look.matte()
         height, width = matte.shape
-        boxes = []
-        for prompt in asked:
-            if prompt.kind == "box":
-                x0, y0, x1, y1 = on_picture(prompt, self._frame_size, matte.shape)
-                boxes.append(Box(x0, y0, x1, y1))
+        boxes = [Box(*on_picture(each, self._frame_size, matte.shape)) for each in asked if each.kind == "box"]
         for n in range(len(self._names) if self._labels is not None else 0):
             mask = np.ascontiguousarray(self._labels[..., n])  # type: ignore[index]
             found = subject_box(mask)
@@ -217,6 +213,9 @@ class _Walk:
             here = region.of(matte)
             if here.size:
                 here[:] = np.maximum(here, look.closer(region))
+        for prompt in asked:
+            if prompt.kind == "point":
+                matte = seen_at(prompt, look, matte, self._frame_size)
         return matte
 
     def _carried(self, picture: Picture, matte: Plane, rgb: NDArray[np.uint8]) -> Labels | None:

@@ -6,6 +6,9 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import cv2
+import numpy as np
+
 from streammatte.errors import InputError, WeightsMissing
 from streammatte.models.table import BUNDLED
 from streammatte.stages.order import sharpens
@@ -16,11 +19,14 @@ from streammatte.subject.tracks import Store, Tracks, track
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from streammatte.frame import Frame, StreamInfo
     from streammatte.options import Options
+    from streammatte.options.prompts import Prompted
     from streammatte.subject.contracts import Looks, Prompt, Tracker
 
+BESIDE = 2  # pixels of a mask beside which a transparent region goes on
 _TOLD = 3  # stretches without a subject that are told
 
 
@@ -100,18 +106,7 @@ class Followed:
 
     def notes(self) -> list[str]:
         """A line for each subject that is lost somewhere."""
-        notes = []
-        for name in self.tracks.names:
-            stretches = self.tracks.lost(name, self.indices)
-            told = [_frames(stretch) for stretch in stretches[:_TOLD]]
-            if len(stretches) > _TOLD:
-                told.append(f"in {len(stretches) - _TOLD} more stretches")
-            if told:
-                notes.append(
-                    f"lost {name or 'the subject'} {', '.join(told)}; where it is in the picture, another prompt "
-                    "there brings it back"
-                )
-        return notes
+        return _losses(self.tracks, self.indices, "the subject")
 
     def courses(self, name: str, *, join: bool) -> list[Course]:
         """How sure the tracker was of one subject, or of each of them."""
@@ -157,8 +152,75 @@ def follow(
     asked = options.whom.asked()
     if not asked:
         return None
+    tracks, prompts = _tracks(
+        asked, "the subject", options, source, network, store, display, tracker, model=model, wanted=wanted
+    )
+    sharpen = sharpens(options.matting.detail, size)
+    frame_size, indices = (source.info.height, source.info.width), source.indices
+
+    def model_for(names: Sequence[str]) -> SubjectModel:
+        return SubjectModel(network.parts, size, tracks, names, frame_size, indices, sharpen=sharpen)
+
+    return Followed(tracks, prompts, indices, model_for)
+
+
+class FollowedRegion:
+    """Where something transparent is, as the tracker says. Keeps ``Guide``'s contract.
+
+    Outside of a region SDMatte has no say, so it is a little wider than the tracker's mask.
+    """
+
+    def __init__(self, tracks: Tracks, indices: range) -> None:
+        self._tracks, self._indices = tracks, indices
+
+    def at(self, frame: Frame) -> Tensor:
+        """(H, W) float32 in [0, 1], of the frame's size."""
+        import torch
+
+        masks = [self._tracks.at(name, frame.index).mask for name in self._tracks.names]
+        wide = cv2.dilate(np.maximum.reduce(masks), np.ones((2 * BESIDE + 1, 2 * BESIDE + 1), np.uint8))
+        return torch.from_numpy(np.asarray(cv2.resize(wide, (frame.width, frame.height)), np.float32))
+
+    def notes(self) -> list[str]:
+        """A line for each region that is lost somewhere."""
+        return _losses(self._tracks, self._indices, "what is transparent")
+
+
+def follow_transparent(
+    options: Options,
+    source: Clip,
+    network: Network,
+    store: Store | None,
+    display: Display,
+    *,
+    model: Loaded | None = None,
+    wanted: Collection[int] | None = None,
+) -> FollowedRegion | None:
+    """Follow what the prompts of ``--transparent`` name, in a pass of its own; ``None`` without any."""
+    asked = options.transparency.asked()
+    if not asked or options.transparency.transparency == "off":
+        return None
+    nobody = "what is transparent"
+    tracks, _ = _tracks(asked, nobody, options, source, network, store, display, None, model=model, wanted=wanted)
+    return FollowedRegion(tracks, source.indices)
+
+
+def _tracks(
+    asked: Sequence[Prompted],
+    nobody: str,
+    options: Options,
+    source: Clip,
+    network: Network,
+    store: Store | None,
+    display: Display,
+    tracker: Tracker | None,
+    *,
+    model: Loaded | None,
+    wanted: Collection[int] | None,
+) -> tuple[Tracks, list[Prompt]]:
+    """Where the named are, and their prompts by frames; ``nobody`` is what one without a name is called."""
     prompts = resolved(asked, source, options.reading.mark_in)
-    whom = ", ".join(filter(None, options.whom.names())) or "the subject"
+    whom = ", ".join(dict.fromkeys(each.subject for each in asked if each.subject)) or nobody
     indices, frame_size, seen = source.indices, (source.info.height, source.info.width), set[int]()
 
     def looked(index: int) -> None:
@@ -175,13 +237,7 @@ def follow(
         name, used = tracker_of(options, display, device, offline=offline)
     else:
         name, used = type(tracker).__name__, tracker
-    tracks = track(used, name, looks, prompts, indices, frame_size, store, wanted)
-    sharpen = sharpens(options.matting.detail, size)
-
-    def model_for(names: Sequence[str]) -> SubjectModel:
-        return SubjectModel(network.parts, size, tracks, names, frame_size, indices, sharpen=sharpen)
-
-    return Followed(tracks, prompts, indices, model_for)
+    return track(used, name, looks, prompts, indices, frame_size, store, wanted), prompts
 
 
 def tracker_of(options: Options, display: Display, device: str, *, offline: bool) -> tuple[str, Tracker]:
@@ -210,7 +266,22 @@ def tracker_of(options: Options, display: Display, device: str, *, offline: bool
 
     from streammatte.subject.flow import FlowTracker
 
-    return "flow 2", FlowTracker()
+    return "flow 3", FlowTracker()
+
+
+def _losses(tracks: Tracks, indices: range, nobody: str) -> list[str]:
+    notes = []
+    for name in tracks.names:
+        stretches = tracks.lost(name, indices)
+        told = [_frames(stretch) for stretch in stretches[:_TOLD]]
+        if len(stretches) > _TOLD:
+            told.append(f"in {len(stretches) - _TOLD} more stretches")
+        if told:
+            notes.append(
+                f"lost {name or nobody} {', '.join(told)}; where it is in the picture, another prompt there brings it "
+                "back"
+            )
+    return notes
 
 
 def _frames(stretch: range) -> str:

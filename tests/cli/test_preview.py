@@ -76,7 +76,7 @@ def test_it_shows_what_a_run_writes(
     given = [part for each in subjects(mattes) for part in ("--subject", each)]
     previewed(path, tmp_path / "p.png", ["@7", "@0.08s", "@7"], *given, "--smooth", "low")
     sm.matte_video(path, tmp_path / "out.mkv", model=model, subject=subjects(mattes), smooth="low")
-    assert [(index, name) for index, name, _ in alphas] == [(2, "a"), (7, "a"), (2, "b"), (7, "b")]
+    assert [(index, name) for index, name, _ in alphas] == [(2, "a"), (2, "b"), (7, "a"), (7, "b")]
     for index, name, alpha in alphas:
         with open_video(tmp_path / f"out.{name}.mkv") as source:
             written = list(source.cutouts())[index].alpha.numpy()

@@ -59,3 +59,36 @@ def test_points_on_two_who_touch_divide_them() -> None:
     found = shares(TwoPeople(apart=False), Prompt("anna", "point", 0, AT_LEFT), Prompt("ben", "point", 0, AT_RIGHT))
     assert found["anna"][0] > 0.9 and found["anna"][1] < 0.05
     assert found["ben"][0] < 0.05 and found["ben"][1] > 0.9
+
+
+SMALL = slice(60, 72), slice(30, 36)
+
+
+@dataclass
+class OneFarAway:
+    """Somebody whom the network sees only in a part of the picture, and a thing beside him."""
+
+    frame_size: tuple[int, int] = (96, 144)
+    indices: range = range(1)
+
+    def between(self, start: int, stop: int) -> Iterator[Look]:
+        picture = np.full((*self.frame_size, 3), 128, np.uint8)
+        picture[SMALL] = (200, 60, 40)
+        near = np.zeros(self.frame_size, np.float32)
+        near[SMALL] = near[60:72, 40:46] = 1
+        nothing = np.zeros(self.frame_size, np.float32)
+        yield Look(0, picture, nothing.copy, lambda box: box.of(near).copy() if box.area < 2000 else box.of(nothing))
+
+
+def mask_of(point: tuple[float, float]) -> np.ndarray:
+    ((_, seen),) = FlowTracker()(OneFarAway(), [Prompt("", "point", 0, point)])
+    return seen[""].mask
+
+
+def test_around_a_point_where_the_network_sees_nothing_it_looks_closer() -> None:
+    mask = mask_of((33.0, 66.0))
+    assert mask[SMALL].mean() > 0.95 and mask.sum() < 1.1 * mask[SMALL].sum()
+
+
+def test_what_is_found_beside_the_point_is_not_taken() -> None:
+    assert mask_of((50.0, 66.0))[SMALL].max() < 0.1

@@ -74,7 +74,7 @@ class Transparency:
         check(_weights_of(options), "sdmatte")
         self.stage: TransparencyRefiner | None = None
         self._options, self._sdmatte = options, SDMatteOnDemand(options, device, display, refiners or Refiners())
-        where = asked.transparent if mask is None else mask
+        where = mask if mask is not None else next(iter(asked.boxes), None)
         if asked.transparency == "off":
             return
         if asked.transparency == "on":
