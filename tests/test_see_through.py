@@ -216,7 +216,7 @@ def test_too_little_memory_keeps_what_is_finished(folder: Path, tmp_path: Path) 
     mask = write_grey(tmp_path / "mask.mkv", [0] * 4 + [255] * 4, size=(320, 180))
     out = tmp_path / "out.mkv"
     command = [GLASS, "-o", str(out), "--out", "7", *QUICK, "--sdmatte", str(folder), "--transparent-mask", str(mask)]
-    starved = [sys.executable, "-c", LITTLE_MEMORY.format(room=1100), *command, "--sdmatte-size", "2048"]
+    starved = [sys.executable, "-c", LITTLE_MEMORY.format(room=1800), *command, "--sdmatte-size", "2048"]
     done = subprocess.run(starved, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     assert "--sdmatte-size" in done.stderr

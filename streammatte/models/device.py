@@ -147,12 +147,19 @@ def stop_at_a_layer(net: torch.nn.Module, stopping: threading.Event) -> None:
         module.register_forward_pre_hook(go_on)
 
 
+def is_out_of_memory(exc: BaseException) -> bool:
+    """Whether that is how torch says so: a GPU has a class for it, a CPU only messages, of torch or of oneDNN."""
+    said = "not enough memory|allocate memory|could not create a primitive$"
+    known = isinstance(exc, torch.OutOfMemoryError | MemoryError)
+    return known or (isinstance(exc, RuntimeError) and re.search(said, str(exc)) is not None)
+
+
 @contextmanager
 def memory_of(device: torch.device, hint: str, network: str = "this model") -> Iterator[None]:
     """Translate torch's out-of-memory errors; ``hint`` says what needs less."""
     try:
         yield
-    except RuntimeError as exc:  # there is a class for a GPU, and only a message for the CPU
-        if not isinstance(exc, torch.OutOfMemoryError) and not re.search("not enough memory|allocate memory", str(exc)):
+    except RuntimeError as exc:
+        if not is_out_of_memory(exc):
             raise
         raise OutOfMemory(f"not enough memory on {device} for {network} at this size", hint=hint) from exc

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -35,7 +34,7 @@ from streammatte.errors import (
 from streammatte.frame import Cutout, Frame
 from streammatte.media.write.output import check_target
 from streammatte.models.birefnet import BiRefNetModel, input_size
-from streammatte.models.device import choose_device, choose_precision
+from streammatte.models.device import choose_device, choose_precision, is_out_of_memory
 from streammatte.models.hub import resolve
 from streammatte.models.nets.birefnet import BiRefNet, DecoderBlock, load_birefnet
 from streammatte.models.nets.swin import SwinBlock
@@ -343,9 +342,8 @@ def _memory_of(device: torch.device) -> Iterator[None]:
     """Translate running out of memory, wherever torch notices it."""
     try:
         yield
-    except (RuntimeError, MemoryError, OutOfMemory) as exc:  # on a GPU it has a class of its own, on a CPU a message
-        known = isinstance(exc, torch.OutOfMemoryError | MemoryError | OutOfMemory)  # the last one while scoring
-        if not known and not re.search("not enough memory|allocate memory", str(exc)):
+    except (RuntimeError, MemoryError, OutOfMemory) as exc:  # the last one while scoring
+        if not isinstance(exc, OutOfMemory) and not is_out_of_memory(exc):
             raise
         raise OutOfMemory(
             f"not enough memory on {device} to train this network at this size",
