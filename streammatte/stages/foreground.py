@@ -286,7 +286,7 @@ def _between(codes: Tensor, least: int, most: int) -> Tensor:
 def _extended(x: Tensor, unit: int) -> Tensor:
     """(H, W, C) with the last row and column repeated up to a multiple of ``unit``."""
     down, right = (-side % unit for side in x.shape[:2])
-    if x.is_cpu and (down or right):  # in under half the time
+    if x.is_cpu and (down or right):  # in half the time
         wide = cv2.copyMakeBorder(x.contiguous().numpy(), 0, down, 0, right, cv2.BORDER_REPLICATE)
         return torch.from_numpy(wide).view(x.shape[0] + down, x.shape[1] + right, -1)
     for axis in (0, 1):
