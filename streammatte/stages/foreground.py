@@ -271,8 +271,9 @@ def _place(pixels: Tensor, picture: Tensor, tiles: tuple[Tensor, Tensor]) -> Non
 
 def _luma(tiles: Tensor) -> Tensor:
     """(N, SEEN, SEEN) of (N, SEEN, SEEN, 3)."""
-    if tiles.is_cpu:
-        return torch.from_numpy(cv2.cvtColor(tiles.reshape(-1, SEEN, 3).numpy(), cv2.COLOR_RGB2GRAY))
+    if tiles.is_cpu:  # a tile is one row, since OpenCV is slow with short ones
+        grey = cv2.cvtColor(tiles.flatten(1, 2).numpy(), cv2.COLOR_RGB2GRAY)
+        return torch.from_numpy(grey).view(tiles.shape[:3])
     return tiles.float() @ torch.tensor(LUMA, device=tiles.device)
 
 
