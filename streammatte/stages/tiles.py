@@ -74,10 +74,17 @@ def scaled(plane: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def window_sums(x: Tensor, radius: int) -> Tensor:
-    """(B, C, H, W): sums over each pixel's square window; the border is replicated.
+    """(B, C, H, W): sums over each pixel's square window; the border is replicated."""
+    if not x.is_cpu:
+        return sums_of_slices(x, radius)
+    sums, side = torch.empty(x.shape, dtype=x.dtype), 2 * radius + 1
+    for plane, place in zip(x.flatten(0, 1), sums.flatten(0, 1), strict=True):  # OpenCV takes two thirds of the time
+        cv2.boxFilter(plane.numpy(), -1, (side, side), place.numpy(), normalize=False, borderType=cv2.BORDER_REPLICATE)
+    return sums
 
-    By slices, since pooling takes a CPU five times as long.
-    """
+
+def sums_of_slices(x: Tensor, radius: int) -> Tensor:
+    """The same on any device, in a fifth of the time that pooling takes."""
     height, width = x.shape[-2:]
     x = F.pad(x, (radius,) * 4, mode="replicate")
     rows = x[..., :height, :] + x[..., 1 : height + 1, :]

@@ -19,7 +19,7 @@ from streammatte.cli.main import main
 from streammatte.frame import Cutout, Frame
 from streammatte.media import open_video, open_writer
 from streammatte.stages import ForegroundEstimator, estimate_foreground, foreground
-from streammatte.stages.tiles import window_sums
+from streammatte.stages.tiles import sums_of_slices, window_sums
 from training.backgrounds import drawn
 
 pytestmark = pytest.mark.unit
@@ -227,6 +227,13 @@ def test_pixels_of_a_picture_at_twice_its_size_are_those_of_the_whole(shape: tup
     planes = torch.rand(*shape, 4, generator=torch.Generator().manual_seed(5))
     whole = F.interpolate(planes.permute(2, 0, 1)[None], scale_factor=2, mode="bilinear")[0].permute(1, 2, 0)
     torch.testing.assert_close(foreground.doubled(planes), whole, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("shape", "radius"), [((1, 1, 1, 1), 1), ((2, 3, 7, 4), 2), ((1, 3, 40, 33), 5)])
+def test_sums_over_windows_are_the_same_by_every_method(shape: tuple[int, ...], radius: int) -> None:
+    """A CPU has its own; frames have their channels last."""
+    planes = torch.rand(shape, generator=torch.Generator().manual_seed(7)).contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(window_sums(planes, radius), sums_of_slices(planes, radius), atol=1e-4, rtol=0)
 
 
 def test_any_size_and_depth() -> None:
