@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from streammatte.errors import InputError
-from streammatte.models.nets.birefnet import BiRefNet, BiRefNetConfig
+from streammatte.models.nets.birefnet import BiRefNet, BiRefNetConfig, load_birefnet
 from streammatte.models.nets.swin import SwinConfig
 from streammatte.train.loop import Maker, Schedule, Trainer, train
 from streammatte.train.losses import bce, laplacian, matting_loss, soft_iou
@@ -119,4 +119,8 @@ def test_the_export_holds_the_averaged_weights(tmp_path: Path) -> None:
         assert torch.equal(tensors[name], value.half() if value.is_floating_point() else value), name
     with safe_open(path, "pt") as file:
         assert json.loads(file.metadata()["config"])["backbone"]["embed_dim"] == 8
+    large = next(name for name in trainer.average if name.endswith("running_var"))
+    trainer.average[large].fill_(70_000)  # fp16 ends at 65504
+    trainer.export(path)
+    assert (load_birefnet(path).state_dict()[large] == 70_000).all()
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name], "no temporary file is left"
