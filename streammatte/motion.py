@@ -160,13 +160,13 @@ class Motion:
 
     Args:
         fine: Pixels of the longer side up to which flow is computed at full size; beyond, at half.
-        quick: Without the last refinement, in two thirds of the time.
     """
 
-    def __init__(self, fine: int = FINE, *, quick: bool = False) -> None:
+    def __init__(self, fine: int = FINE) -> None:
         self._fine = fine
-        preset = cv2.DISOPTICAL_FLOW_PRESET_FAST if quick else cv2.DISOPTICAL_FLOW_PRESET_MEDIUM
-        self._dis = cv2.DISOpticalFlow.create(preset)
+        # More iterations take up to twice the time, and leave mattes no steadier.
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._dis.setVariationalRefinementIterations(1)
         self._places: Plane = np.zeros((0, 0, 2), np.float32)
 
     def between(self, earlier: View, later: View) -> tuple[Plane, Plane]:
@@ -261,9 +261,16 @@ def filled(values: Plane, belief: Plane) -> Plane:
     weight = belief + np.float32(1e-6)
     moments = []
     for own in (*(plane * weight for plane in cv2.split(values)), weight):
-        near, far = (cv2.GaussianBlur(own, (0, 0), sigma) for sigma in (NEAR, FAR))
+        near, far = cv2.GaussianBlur(own, (0, 0), NEAR), _far(own)
         moments.append(own + np.float32(0.05) * near + np.float32(0.005) * far)
     return _plane(np.dstack([moment / moments[-1] for moment in moments[:-1]]))
+
+
+def _far(values: Plane) -> Plane:
+    """(H, W): blurred by ``FAR`` at a quarter of the size, in a tenth of the time."""
+    height, width = values.shape
+    small = cv2.resize(values, (max(1, width // 4), max(1, height // 4)), interpolation=cv2.INTER_AREA)
+    return _plane(cv2.resize(cv2.GaussianBlur(small, (0, 0), FAR / 4), (width, height)))
 
 
 def _taken(values: NDArray[Any], at: Plane, order: int = cv2.INTER_LINEAR) -> NDArray[Any]:

@@ -61,7 +61,7 @@ class CarriedAlpha:
     """Remembers one picture and its alpha: ``look`` at each picture, then ``keep`` its alpha."""
 
     def __init__(self) -> None:
-        self._motion = Motion(0, quick=True)
+        self._motion = Motion(0)
         self._here: View | None = None
         self._carried: tuple[Plane, Plane] | None = None  # as the picture looked at has it
         self._last: _Kept | None = None

@@ -8,6 +8,7 @@ stays.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -32,6 +33,7 @@ ASTRAY = 0.6  # of alpha: values further from the middle belong to another state
 DIVIDED = 0.3  # share of votes: a smaller minority is outvoted
 AROUND = 25  # pixels of the neighbourhood that decides where votes are divided
 CROWD = 0.2  # of that neighbourhood: fewer divided pixels are a trembling edge, which the mean steadies
+LOW = 0 if sys.byteorder == "little" else 1  # place of the lower half in 64 bits
 MENDED = 0.01  # of a matte: steadying an edge changes less, filling a noticeable hole more
 
 
@@ -153,13 +155,21 @@ def heard(alpha: Plane, values: Plane, weights: Plane, where: NDArray[np.bool_])
     Returns:
         (N, P).
     """
-    agree = np.abs(values - alpha[where]) <= ASTRAY
-    share = (weights * agree).sum(0) / weights.sum(0)
+    agree: NDArray[np.bool_] = np.abs(values - alpha[where]) <= ASTRAY
+    divided = ~agree.all(axis=0)  # few pixels
+    if not divided.any():
+        return agree
+    own, weight = agree[:, divided], weights[:, divided]
+    share = (weight * own).sum(0) / weight.sum(0)
     torn = (share > DIVIDED) & (share < 1 - DIVIDED)
+    spread = where.copy()
+    spread[where] = divided
     planes = np.zeros((*alpha.shape, 2), np.float32)
-    planes[where] = np.stack([share * torn, torn], axis=1)
-    votes, voters = (plane[where] for plane in cv2.split(cv2.blur(planes, (AROUND, AROUND))))
-    return np.asarray(~(torn & (voters > CROWD)) | (agree == (votes >= voters / 2)))
+    planes[spread] = np.stack([share * torn, torn], axis=1)
+    votes, voters = (plane[spread] for plane in cv2.split(cv2.blur(planes, (AROUND, AROUND))))
+    counts = np.ones_like(agree)
+    counts[:, divided] = ~(torn & (voters > CROWD)) | (own == (votes >= voters / 2))
+    return counts
 
 
 def middle(values: Plane, weights: Plane) -> Plane:
@@ -176,13 +186,24 @@ def middle(values: Plane, weights: Plane) -> Plane:
     Returns:
         (P,).
     """
-    order = np.argsort(values, axis=0)
-    values, weights = np.take_along_axis(values, order, 0), np.take_along_axis(weights, order, 0)
+    values, weights = _sorted(values, weights)
     edges = np.cumsum(weights, axis=0)
     edges = edges / edges[-1]
     median = np.take_along_axis(values, (edges < 0.5).sum(axis=0)[None], 0)
     share = np.diff(edges.clip(0.25, 0.75), axis=0, prepend=np.float32(0.25)) * (np.abs(values - median) <= ASTRAY)
     return np.asarray((share * values).sum(0) / share.sum(0), np.float32)
+
+
+def _sorted(values: Plane, weights: Plane) -> tuple[Plane, Plane]:
+    """Both by ascending values, from 0, along the first axis.
+
+    The bits of such floats order as the floats do. So a value and its weight are sorted as one integer, in a third of
+    the time of ``argsort``.
+    """
+    pairs = np.empty((*values.shape, 2), np.float32)
+    pairs[..., LOW], pairs[..., 1 - LOW] = weights, values
+    pairs = np.sort(pairs.view(np.int64)[..., 0], axis=0).view(np.float32).reshape(pairs.shape)
+    return pairs[..., 1 - LOW], pairs[..., LOW]
 
 
 def _turned(before: Plane, after: Plane) -> float:
