@@ -259,16 +259,22 @@ def filled(values: Plane, belief: Plane) -> Plane:
         belief: (H, W), from 0.
     """
     weight = belief + np.float32(1e-6)
-    moments = []
-    for own in (*(plane * weight for plane in cv2.split(values)), weight):
-        near, far = (cv2.GaussianBlur(own, (0, 0), sigma) for sigma in (NEAR, FAR))
-        moments.append(own + np.float32(0.05) * near + np.float32(0.005) * far)
-    return _plane(np.dstack([moment / moments[-1] for moment in moments[:-1]]))
+    own = _plane(cv2.merge([*(cv2.multiply(plane, weight) for plane in cv2.split(values)), weight]))
+    spread = own + np.float32(0.05) * _widely(own, NEAR, 2) + np.float32(0.005) * _widely(own, FAR, 4)
+    *moments, total = cv2.split(spread)
+    return _plane(np.dstack([cv2.divide(moment, total) for moment in moments]))
 
 
 def _taken(values: NDArray[Any], at: Plane, order: int = cv2.INTER_LINEAR) -> NDArray[Any]:
     """``values`` at places (x, y), (H, W, 2), or the border's beyond it."""
     return np.asarray(cv2.remap(values, at, None, order, borderMode=cv2.BORDER_REPLICATE))  # type: ignore[call-overload]
+
+
+def _widely(values: Plane, sigma: float, step: int) -> Plane:
+    """(H, W, C): a wide Gaussian mean, made at a ``step``-th of the size."""
+    height, width = values.shape[:2]
+    small = cv2.resize(values, (-(-width // step), -(-height // step)), interpolation=cv2.INTER_AREA)
+    return _plane(cv2.resize(cv2.GaussianBlur(small, (0, 0), sigma / step), (width, height)))
 
 
 def _near(values: Plane) -> Plane:
