@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import cv2
@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 
 Plane = NDArray[np.float32]
 """(H, W), or (H, W, 2) for a flow: pixel p of one frame is at p + flow[p] in the other, in pixels (x, y)."""
+
+Part = tuple[slice, slice]
+"""Rows and columns of a frame, with both ends."""
 
 FINE = 400
 LEAST = 16  # pixels of height and width that DIS needs
@@ -93,6 +96,10 @@ class View(Picture):
     def of(cls, rgb: NDArray[np.uint8], alpha: Plane) -> View:
         """From (H, W, 3) and its alpha."""
         return Picture.of_rgb(rgb).with_alpha(alpha)
+
+    def part(self, part: Part) -> View:
+        """What is there."""
+        return View(*(getattr(self, each.name)[part] for each in fields(self)))
 
 
 class Link:
@@ -189,26 +196,32 @@ class Motion:
         pair = [cv2.copyMakeBorder(luma, *room, cv2.BORDER_REPLICATE) for luma in (here, there)]
         return _plane(self._dis.calc(*pair, None)[:height, :width])  # type: ignore[call-overload]
 
-    def moved(self, values: NDArray[Any], flow: Plane, *, sharp: bool = False) -> NDArray[Any]:
+    def moved(
+        self, values: NDArray[Any], flow: Plane, *, sharp: bool = False, part: Part | None = None
+    ) -> NDArray[Any]:
         """``values`` where ``flow`` leads, or the border's beyond it.
 
         ``sharp``: cubic interpolation, which keeps a strand one pixel wide but may overshoot.
+        ``part``: Where in the frame ``flow`` and the result are; by default they are the whole.
         """
-        return _taken(values, self._at(flow), cv2.INTER_CUBIC if sharp else cv2.INTER_LINEAR)
+        return _taken(values, self._at(flow, part), cv2.INTER_CUBIC if sharp else cv2.INTER_LINEAR)
 
-    def _at(self, flow: Plane) -> Plane:
+    def _at(self, flow: Plane, part: Part | None) -> Plane:
         """(H, W, 2): each pixel's place in the other frame, (x, y)."""
-        if self._places.shape != flow.shape:
-            y, x = np.mgrid[: flow.shape[0], : flow.shape[1]].astype(np.float32)
+        rows, columns = part or (slice(0, flow.shape[0]), slice(0, flow.shape[1]))
+        height, width = self._places.shape[:2]
+        if height < rows.stop or width < columns.stop:
+            y, x = np.mgrid[: max(height, rows.stop), : max(width, columns.stop)].astype(np.float32)
             self._places = np.dstack([x, y])
-        return _plane(cv2.add(self._places, flow))
+        return _plane(cv2.add(self._places[rows, columns], flow))
 
-    def trust(self, here: View, there: View, flow: Plane) -> Plane:
+    def trust(self, here: View, there: View, flow: Plane, part: Part | None = None) -> Plane:
         """(H, W) in [0, 1]: how well the other frame, moved here by ``flow``, explains this one.
 
         At an edge the subject decides, since the background may move differently; but only for what moves with it.
+        ``part``: Where in the frame ``here``, ``flow`` and the result are; ``there`` is whole.
         """
-        at = self._at(flow)
+        at = self._at(flow, part)
         difference = cv2.absdiff(relit(_taken(there.rgba, at), here.rgba), here.rgba)
         squares = cv2.multiply(difference, difference, dtype=cv2.CV_32F)
         excess = _plane(cv2.transform(squares, SQUARES)) / here.tolerance * here.weight
@@ -218,7 +231,7 @@ class Motion:
         excess = _plane(mean) / here.around
         for along, near in zip(cv2.split(flow), around, strict=True):
             excess += np.square((along - near / here.around) / np.float32(SLACK))
-        height, width = here.luma.shape
+        height, width = there.size
         within = cv2.inRange(at, (-0.5, -0.5), (width - 0.5, height - 0.5))
         return _plane(cv2.copyTo(cv2.exp(excess / np.float32(-2)), within))
 
@@ -259,23 +272,22 @@ def filled(values: Plane, belief: Plane) -> Plane:
         belief: (H, W), from 0.
     """
     weight = belief + np.float32(1e-6)
-    moments = []
-    for own in (*(plane * weight for plane in cv2.split(values)), weight):
-        near, far = cv2.GaussianBlur(own, (0, 0), NEAR), _far(own)
-        moments.append(own + np.float32(0.05) * near + np.float32(0.005) * far)
-    return _plane(np.dstack([moment / moments[-1] for moment in moments[:-1]]))
-
-
-def _far(values: Plane) -> Plane:
-    """(H, W): blurred by ``FAR`` at a quarter of the size, in a tenth of the time."""
-    height, width = values.shape
-    small = cv2.resize(values, (max(1, width // 4), max(1, height // 4)), interpolation=cv2.INTER_AREA)
-    return _plane(cv2.resize(cv2.GaussianBlur(small, (0, 0), FAR / 4), (width, height)))
+    own = _plane(cv2.merge([*(cv2.multiply(plane, weight) for plane in cv2.split(values)), weight]))
+    spread = own + np.float32(0.05) * _widely(own, NEAR, 2) + np.float32(0.005) * _widely(own, FAR, 4)
+    *moments, total = cv2.split(spread)
+    return _plane(np.dstack([cv2.divide(moment, total) for moment in moments]))
 
 
 def _taken(values: NDArray[Any], at: Plane, order: int = cv2.INTER_LINEAR) -> NDArray[Any]:
     """``values`` at places (x, y), (H, W, 2), or the border's beyond it."""
     return np.asarray(cv2.remap(values, at, None, order, borderMode=cv2.BORDER_REPLICATE))  # type: ignore[call-overload]
+
+
+def _widely(values: Plane, sigma: float, step: int) -> Plane:
+    """(H, W, C): a wide Gaussian mean, made at a ``step``-th of the size."""
+    height, width = values.shape[:2]
+    small = cv2.resize(values, (-(-width // step), -(-height // step)), interpolation=cv2.INTER_AREA)
+    return _plane(cv2.resize(cv2.GaussianBlur(small, (0, 0), sigma / step), (width, height)))
 
 
 def _near(values: Plane) -> Plane:

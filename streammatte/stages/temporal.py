@@ -9,7 +9,7 @@ stays.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from streammatte.frame import Cutout
-from streammatte.motion import Link, Motion, Plane, View, filled
+from streammatte.motion import Link, Motion, Part, Plane, View, filled
 from streammatte.stages.motion_links import Linker
 from streammatte.stages.tiles import scaled
 
@@ -29,6 +29,7 @@ REACH = {"low": 2, "medium": 4, "high": 8}
 """Frames compared in either direction."""
 
 AGREED = 1 / 512  # a spread of alphas below this is left as it is
+MARGIN = 16  # pixels around all that differs, from where filling in and votes may still reach it
 ASTRAY = 0.6  # of alpha: values further from the middle belong to another state of the matte
 DIVIDED = 0.3  # share of votes: a smaller minority is outvoted
 AROUND = 25  # pixels of the neighbourhood that decides where votes are divided
@@ -45,7 +46,6 @@ class _Seen:
     cutout: Cutout | None
     forward: Plane | None = None  # to the next frame
     backward: Plane | None = None  # to the one before
-    trust: Plane | None = None  # in the one before
 
 
 class TemporalSmoother:
@@ -98,7 +98,6 @@ class TemporalSmoother:
     def _join(self, last: _Seen, seen: _Seen, link: Link) -> None:
         """Estimate how the subject moves between two frames."""
         last.forward, seen.backward = self._motion.mended(last.view, seen.view, *link.flows)
-        seen.trust = self._motion.trust(seen.view, last.view, seen.backward)
 
     def _leaving(self) -> Cutout:
         place = len(self._window) - self._waiting
@@ -117,7 +116,12 @@ class TemporalSmoother:
 
     def _steadied(self, place: int) -> Plane:
         """The steadied alpha of one frame of the window, (H, W)."""
-        here, motion = self._window[place].view, self._motion
+        whole, motion = self._window[place].view, self._motion
+        seen = self._window[max(0, place - self.behind) :]
+        part = _differing([each.view.alpha for each in seen])
+        if part is None:
+            return whole.alpha
+        here = whole.part(part)
         alphas, weights = [here.alpha], [np.ones_like(here.alpha)]
         for onward in (False, True):
             flow: Plane | None = None
@@ -125,11 +129,10 @@ class TemporalSmoother:
             for other in range(place + 1, last) if onward else range(place - 1, last, -1):
                 link = self._window[other - 1].forward if onward else self._window[other + 1].backward
                 assert link is not None
-                flow = link if flow is None else flow + motion.moved(link, flow)
+                flow = link[part] if flow is None else flow + motion.moved(link, flow, part=part)
                 there = self._window[other].view
-                known = self._window[place].trust if other == place - 1 else None
-                alphas.append(motion.moved(there.alpha, flow, sharp=True).clip(0, 1))
-                weights.append(motion.trust(here, there, flow) if known is None else known)
+                alphas.append(motion.moved(there.alpha, flow, sharp=True, part=part).clip(0, 1))
+                weights.append(motion.trust(here, there, flow, part))
         values, counts = np.stack(alphas), np.stack(weights)
         open_ = np.ptp(values, axis=0) > AGREED
         change = np.zeros_like(here.alpha)
@@ -138,7 +141,19 @@ class TemporalSmoother:
             change[open_] = middle(said, weight * heard(here.alpha, said, weight, open_)) - here.alpha[open_]
         # Where hardly any neighbour matches, a pixel changes like those beside it: a lost frame comes back whole.
         change = filled(change[..., None], np.square(counts[1:].sum(0)))[..., 0]
-        return np.asarray((here.alpha + change).clip(0, 1), np.float32)
+        steadied = whole.alpha.copy()
+        steadied[part] = (here.alpha + change).clip(0, 1)
+        return steadied
+
+
+def _differing(alphas: Sequence[Plane]) -> Part | None:
+    """The smallest part of the frame beyond which mattes of (H, W) agree, with a margin; ``None`` if they all do."""
+    differ = np.max(alphas, axis=0) - np.min(alphas, axis=0) > AGREED
+    x, y, width, height = cv2.boundingRect(differ.view(np.uint8))
+    if not width:
+        return None
+    bottom, right = (min(a + MARGIN, b) for a, b in zip((y + height, x + width), differ.shape, strict=True))
+    return slice(max(0, y - MARGIN), bottom), slice(max(0, x - MARGIN), right)
 
 
 def heard(alpha: Plane, values: Plane, weights: Plane, where: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -410,3 +410,31 @@ def test_a_lookahead_that_cannot_be_is_refused(tmp_path: Path, capsys: pytest.Ca
         error = capsys.readouterr().err.splitlines()[0]
         assert "--lookahead" in error
     assert not (tmp_path / "out.mov").exists()
+
+
+def test_a_part_is_moved_and_trusted_as_in_the_whole() -> None:
+    first, second = (View.of(np.roll(texture(1), step, 1), disc(40 + step)) for step in (0, 2))
+    motion = Motion()
+    _, back = motion.between(first, second)
+    part = slice(10, 60), slice(15, 80)
+    moved = motion.moved(first.alpha, back[part], sharp=True, part=part)
+    np.testing.assert_allclose(moved, motion.moved(first.alpha, back, sharp=True)[part], atol=1e-6)
+    trust = motion.trust(second.part(part), first, back[part], part)
+    inner = slice(5, -5), slice(5, -5)  # a mean over the neighbourhood ends at the part's border
+    np.testing.assert_allclose(trust[inner], motion.trust(second, first, back)[part][inner], atol=1e-5)
+
+
+def test_what_differs_in_a_corner_is_steadied_there_and_nothing_elsewhere() -> None:
+    alpha = disc(20, 20, 10)
+    cutouts = [cutout(texture(1), alpha, index) for index in range(9)]
+    cutouts = spoilt(cutouts, 4, np.float32(0))
+    steadied = list(matte_of(cutouts))
+    assert np.abs(steadied[4] - alpha).max() < 0.05
+    assert not steadied[4][:, 60:].any()
+
+
+def matte_of(cutouts: Sequence[Cutout]) -> list[Planes]:
+    stage = TemporalSmoother()
+    return [each.alpha.numpy() for one in cutouts for each in stage.push(one)] + [
+        each.alpha.numpy() for each in stage.flush()
+    ]
