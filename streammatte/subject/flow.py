@@ -20,18 +20,16 @@ from numpy.typing import NDArray
 
 from streammatte.motion import Motion, Picture, Plane, same_shot
 from streammatte.subject.contracts import OTHERS, Look, Looks, Prompt, Tracked
+from streammatte.subject.labels import BACKGROUND, OTHER, Labels, absorbed, by_network, firm, found_again, touching
 from streammatte.subject.named import Named, on_picture, seen_at
 from streammatte.subject.palette import Palette
 from streammatte.subject.region import MARGIN, Box, subject_box
 from streammatte.subject.smoothing import along_edges, spread
 from streammatte.subject.thing import HIDDEN, Thing
 
-Labels = NDArray[np.float32]
-"""(h, w, subjects + 2), sums to 1: the subjects, other foreground, background."""
 Masks = dict[tuple[str, int], Plane]
 """(h, w) of a subject in a frame."""
 
-OTHER, BACKGROUND = -2, -1
 PART = 32  # frames read at once, backwards
 
 
@@ -72,11 +70,16 @@ class FlowTracker:
 
 
 def _corrections(prompts: Sequence[Prompt]) -> set[tuple[str, int]]:
-    """Subjects and frames where prompts only correct a mask: a point or something whole begins one anew."""
+    """Subjects and frames where prompts only correct a mask: a point or something whole begins one anew.
+
+    A box does so where it is the subject's first prompt.
+    """
     groups: dict[tuple[str, int], bool] = {}
+    first = {prompt.subject: prompt.index for prompt in sorted(prompts, key=lambda each: -each.index)}
     for prompt in prompts:
         key = prompt.subject, prompt.index
-        groups[key] = groups.get(key, True) and prompt.kind != "point" and not _is_whole(prompt)
+        begins = prompt.kind == "point" or (_is_whole(prompt) and (prompt.mask is not None or key in first.items()))
+        groups[key] = groups.get(key, True) and not begins
     return {key for key, partial in groups.items() if partial}
 
 
@@ -144,11 +147,9 @@ TRUSTED = 0.9  # most weight of what is carried
 STRANGE = 0.05  # likelihood of any colour, of something that is not known
 FLOOR = 0.004  # chance of every label everywhere
 REACH = 0.05  # of the picture's diagonal: how far a label spreads where motion cannot be trusted
-FIRM = 1.35  # exponent that keeps labels from blurring
 RIVALS = 4  # most other things that are followed, so that they are known when they come out from behind
 LARGE = 0.005  # of the picture: a smaller piece is not one of them
 LOOKED_FOR = 4  # frames between searches for new ones
-APART = 4  # pixels, at half size, between things that do not touch
 
 
 class _Walk:
@@ -233,22 +234,22 @@ class _Walk:
         trust = np.float32(TRUSTED) * trust[..., None]
         height, width = matte.shape
         near = spread(carried, REACH * float(np.hypot(height, width)))
-        _absorbed(carried, near)
+        absorbed(carried, near)
         self._expect(carried, near)
         colour = self._palette.likelihoods(rgb)
         colour[..., OTHER] = np.maximum(colour[..., OTHER], np.float32(STRANGE))
-        _found_again(carried, near, colour, matte)
+        found_again(carried, near, colour, matte)
         prior = trust * carried + (1 - trust) * near + self._floor()
         prior *= colour ** (1 - np.float32(0.75) * trust)
-        prior *= _by_network(matte, len(self._things))
-        labels = _firm(along_edges(prior / prior.sum(-1, keepdims=True), picture.luma))
+        prior *= by_network(matte, len(self._things))
+        labels = firm(along_edges(prior / prior.sum(-1, keepdims=True), picture.luma))
         sure = labels.max(-1) > 0.8
         self._palette.learn(rgb, _known(labels * sure[..., None]), 0.06)
-        touching = _touching(labels[..., :BACKGROUND])
+        close = touching(labels[..., :BACKGROUND])
         for n, thing in enumerate(self._things):
             if thing.shape is not None:
                 fits = labels[..., n] + labels[..., OTHER] - np.float32(0.7) * labels[..., BACKGROUND]
-                thing.follow(labels[..., n], flow, touching[n], fits)
+                thing.follow(labels[..., n], flow, close[n], fits)
         return labels
 
     def _floor(self) -> Plane:
@@ -306,7 +307,7 @@ class _Walk:
 
     def _named(self, asked: Sequence[Prompt], rgb: NDArray[np.uint8], matte: Plane, labels: Labels | None) -> Labels:
         """The labels, with the subjects named at this frame."""
-        anew = all(any(_is_whole(p) for p in asked if p.subject == name) for name in self._names)
+        anew = all(any(p.mask is not None and _is_whole(p) for p in asked if p.subject == n) for n in self._names)
         if labels is None or anew:
             self._start()
             labels = np.zeros((*matte.shape, len(self._names) + 2), np.float32)
@@ -325,7 +326,7 @@ class _Walk:
             free = matte
             if known is None and name not in whole:
                 free = matte * (1 - labels[..., : len(self._names)].sum(-1))
-            mask = Named(self._frame_size, rgb, free).mask(own, known)
+            mask = Named(self._frame_size, rgb, free).mask(own, known, self._strange(n, labels, rgb))
             rest = labels.copy()
             rest[..., n] = 0
             # What was the subject and is not any more goes back to where the network puts it.
@@ -338,6 +339,16 @@ class _Walk:
         self._palette.learn(rgb, _known(labels), 1.0)
         self._since = 0
         return labels
+
+    def _strange(self, n: int, labels: Labels, rgb: NDArray[np.uint8]) -> Plane | None:
+        """(h, w): how surely other foreground is not this subject's, by its colours; ``None`` before the first."""
+        if self._things[n].shape is None:
+            return None
+        colour = self._palette.likelihoods(rgb)
+        others = [m for m in range(len(self._things)) if m != n]
+        rival = np.maximum.reduce([colour[..., m] for m in others] + [np.full(labels.shape[:2], STRANGE, np.float32)])
+        other = labels[..., others].sum(-1) + labels[..., OTHER]
+        return np.asarray(other * rival / (rival + colour[..., n]), np.float32)
 
     def _tracked(self, n: int, labels: Labels) -> Tracked:
         mask, thing = labels[..., n], self._things[n]
@@ -356,45 +367,3 @@ def _known(labels: Labels) -> Labels:
 def _is_whole(prompt: Prompt) -> bool:
     """Whether it describes all of a subject."""
     return prompt.kind == "box" or (prompt.mask is not None and not np.isnan(prompt.mask).any())
-
-
-def _found_again(carried: Labels, near: Labels, colour: Labels, matte: Plane) -> None:
-    """Give back what was taken for background, and is surely foreground beside something that has its colours."""
-    found = np.clip(matte - np.float32(0.6), 0, np.float32(0.3)) * carried[..., BACKGROUND]
-    share = np.minimum(np.float32(1.0), np.float32(2.0) * near[..., :OTHER]) * (colour[..., :OTHER] > 0.5)
-    share *= (found / np.maximum(share.sum(-1), 1))[..., None]
-    carried[..., :OTHER] += share
-    carried[..., BACKGROUND] -= share.sum(-1)
-
-
-def _absorbed(carried: Labels, near: Labels) -> None:
-    """Move what is foreground and nobody's, bit by bit, to what it adjoins."""
-    share = np.minimum(np.float32(0.25), np.float32(0.5) * near[..., :OTHER]) * carried[..., OTHER, None]
-    share *= np.float32(0.25) / np.maximum(share.sum(-1, keepdims=True), np.float32(0.25))
-    carried[..., :OTHER] += share
-    carried[..., OTHER] -= share.sum(-1)
-
-
-def _touching(labels: Labels) -> list[bool]:
-    """For each but the last label, whether another is near it; (h, w, labels)."""
-    half = [np.ascontiguousarray(labels[::2, ::2, n] > 0.4).astype(np.uint8) for n in range(labels.shape[-1])]
-    largest = max((int(each.sum()) for each in half[:-1]), default=0)
-    if half[-1].sum() < 0.1 * largest:  # nothing that could hide it
-        half[-1][:] = 0
-    kernel = np.ones((2 * APART + 1, 2 * APART + 1), np.uint8)
-    wide = [np.asarray(cv2.dilate(each, kernel), np.uint8) for each in half]
-    return [
-        any(np.count_nonzero(wide[n] & other) > 3 for m, other in enumerate(half) if m != n)
-        for n in range(len(half) - 1)
-    ]
-
-
-def _by_network(matte: Plane, subjects: int) -> Plane:
-    """(h, w, subjects + 2): what the network's matte says of each label."""
-    ahead = np.float32(0.06) + np.float32(0.94) * matte
-    return np.dstack([*[ahead] * (subjects + 1), np.float32(1.0) - np.float32(0.94) * matte])
-
-
-def _firm(labels: Labels) -> Labels:
-    powers = np.power(labels, np.float32(FIRM))
-    return np.asarray(powers / (powers.sum(-1, keepdims=True) + np.float32(1e-9)), np.float32)

@@ -266,7 +266,7 @@ def tracker_of(options: Options, display: Display, device: str, *, offline: bool
 
     from streammatte.subject.flow import FlowTracker
 
-    return "flow 3", FlowTracker()
+    return "flow 4", FlowTracker()
 
 
 def _losses(tracks: Tracks, indices: range, nobody: str) -> list[str]:

@@ -16,6 +16,7 @@ from streammatte.subject.region import Box
 from streammatte.subject.smoothing import along_edges, spread
 
 SPILL = 0.12  # of the foreground in a box: with less outside of it, that is the subject's, too
+HERE = 0.4  # of a subject, inside of a later box: with less, it was lost
 FOUND = 0.3  # alpha that counts as found at a point
 CLOSE = 0.25  # of the picture's width and height: the part around a point that the network looks at by itself
 REACH = 120.0  # how far a point's correction goes: pixels, many times more across an edge
@@ -34,17 +35,21 @@ class Named:
         self._frame_size, self._rgb, self._matte = frame_size, rgb, matte
         self._scale = matte.shape[1] / frame_size[1], matte.shape[0] / frame_size[0]
 
-    def mask(self, prompts: Sequence[Prompt], known: Plane | None = None) -> Plane:
+    def mask(self, prompts: Sequence[Prompt], known: Plane | None = None, strange: Plane | None = None) -> Plane:
         """(h, w) in [0, 1].
 
         Args:
             prompts: All of one subject.
-            known: What it was taken for so far: points and open masks correct it.
+            known: What it was taken for so far: boxes, points and open masks correct it.
+            strange: (h, w), how surely a pixel was taken for something else, and has its colours; ``None`` if what is
+                known has been corrected by these prompts before.
         """
         painted = [prompt.mask for prompt in prompts if prompt.mask is not None]
         boxes = [prompt for prompt in prompts if prompt.kind == "box"]
         points = [prompt for prompt in prompts if prompt.kind in ("point", "not-point")]
         begun = self._in_box(boxes[-1]) if boxes else None
+        if begun is not None and known is not None:
+            begun = self._agreed(boxes[-1], begun, known, strange)
         if any(point.kind == "point" for point in points) and (boxes or known is None):
             mask = self._by_points(points, self._matte if begun is None else begun)
         else:
@@ -85,6 +90,16 @@ class Named:
             labels = np.dstack([found * part, rest + found * (1 - part), 1 - matte]).astype(np.float32)
         own = along_edges(labels, np.ascontiguousarray(self._rgb[..., 1]))[..., 0] * inside
         return np.where(_enclosed(found, own, rest), found, own).astype(np.float32)
+
+    def _agreed(self, box: Prompt, begun: Plane, known: Plane, strange: Plane | None) -> Plane:
+        """What a later box means: what was followed there so far, and the rest of the foreground that is not strange.
+
+        A box in which hardly anything of the subject is left begins it anew.
+        """
+        here = known * self._boxed(box)
+        if here.sum() < HERE * max(known.sum(), 0.5 * begun.sum()):
+            return begun
+        return np.asarray(here if strange is None else np.maximum(here, begun * (1 - strange)), np.float32)
 
     def _beside(self, inside: Plane) -> Plane:
         """The foreground outside of a box that goes on inside of it."""

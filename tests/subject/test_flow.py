@@ -201,7 +201,24 @@ def test_the_same_prompts_give_the_same_bits() -> None:
 def test_frames_are_read_once_each_way() -> None:
     scene = passing()
     followed(scene, scene.box("a", 0), scene.box("a", 16))
-    assert sorted(scene.read) == sorted([*range(17), *range(COUNT)])
+    assert sorted(scene.read) == sorted([*range(17), *range(COUNT), *range(17)]), "and once more up to a later box"
+
+
+def test_a_later_box_takes_nothing_that_was_known_to_be_somebody_else() -> None:
+    """A generous box around both, once they are close: the one who was followed so far is meant."""
+    scene = passing()
+    both = scene.box("a", 6), scene.box("b", 6)
+    around = tuple(pick(a, b) for pick, a, b in zip((min, min, max, max), *(each.at for each in both), strict=True))
+    found = followed(scene, scene.box("a", 0), Prompt("", "box", 6, around))
+    assert min(scene.scores(found, "a")[:7]) > 0.8
+    assert max(scene.scores(found, "b")) < 0.2
+
+
+def test_a_later_box_brings_back_who_was_lost() -> None:
+    """Behind a cut nothing is followed, and so the box begins anew."""
+    scene = passing(cut=8)
+    found = followed(scene, scene.box("a", 0), scene.box("a", 16))
+    assert follows(scene.scores(found, "a")[12:])
 
 
 @pytest.mark.parametrize("size", [(1, 1), (16, 16), (1, 200), (200, 3)])
