@@ -242,19 +242,26 @@ class Trainer:
     def export(self, path: Path, *, size: tuple[int, int] | None = None) -> None:
         """Write the averaged weights as fp16 safetensors, with the key names of the released checkpoints.
 
+        What fp16 cannot hold, such as a variance above 65504, stays in fp32.
+
         Args:
             path: Replaced if it exists.
             size: (H, W) to run the network at, stored for ``input_size``.
         """
-        weights = {
-            name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
-            for name, value in self.average.items()
-        }
+        weights = {name: _compact(value).cpu().contiguous() for name, value in self.average.items()}
         metadata = {"format": "pt", "config": json.dumps(asdict(self.net.config)), "steps": str(self.step)}
         if size is not None:
             metadata["size"] = f"{size[1]}x{size[0]}"
         # save_file would ignore the umask and make the file readable by its owner only.
         write_whole(path, lambda partial: partial.write_bytes(save(weights, metadata)))
+
+
+def _compact(value: Tensor) -> Tensor:
+    """In fp16, unless that overflows."""
+    if not value.is_floating_point():
+        return value
+    half = value.half()
+    return half if bool(torch.isfinite(half).all()) else value
 
 
 def twin(net: BiRefNet) -> BiRefNet:
