@@ -82,6 +82,28 @@ def shrunk(rgba: RGBA, longest: int) -> RGBA:
     return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
 
 
+def dark_cloth(rng: np.random.Generator, rgba: RGBA) -> RGBA:
+    """The same photograph with dark clothes, and sometimes a dark place: what is hard at a webcam in the evening.
+
+    Everything of the person below the chin is darkened and bleached. The head is about a seventh of a figure's height.
+    """
+    rows = np.flatnonzero((rgba[..., 3] > 128).any(1))
+    if not len(rows):
+        return rgba
+    height = rgba.shape[0]
+    chin = rows[0] + (rows[-1] - rows[0]) * rng.uniform(0.13, 0.17)
+    below = np.clip((np.arange(height, dtype=np.float32) - chin) / (0.015 * height), 0, 1)[:, None, None]
+    cloth = below * cv2.GaussianBlur(rgba[..., 3].astype(np.float32) / 255, (0, 0), 0.7)[..., None]
+    rgb = rgba[..., :3].astype(np.float32)
+    if rng.random() < 0.5:  # the place
+        rgb = rgb * (1 - (1 - cloth) * np.float32(rng.uniform(0.2, 0.75)))
+    gray = rgb.mean(2, keepdims=True)
+    dyed = (gray + (rgb - gray) * np.float32(rng.uniform(0.1, 0.8))) * np.float32(rng.uniform(0.1, 0.5))
+    dyed = dyed + rng.uniform(0, 16, 3).astype(np.float32)
+    rgb = rgb + cloth * (dyed - rgb)
+    return np.dstack([np.rint(np.clip(rgb, 0, 255)).astype(np.uint8), rgba[..., 3]])
+
+
 class AsTheyAre:
     """Photographs of people in their surroundings: whole, head and shoulders, or any part, in common aspect ratios.
 
@@ -101,13 +123,16 @@ class AsTheyAre:
         ys, xs = np.nonzero(rgba[..., 3] > 128)
         if not len(ys):
             ys, xs = np.array([H // 2]), np.array([W // 2])
+        if rng.random() < 0.12:
+            rgba = dark_cloth(rng, rgba)
         kind = rng.random()
-        if kind < 0.3:  # the whole picture, or nearly
+        if kind < 0.26:  # the whole picture, or nearly
             h, w = H * rng.uniform(0.8, 1.03), W * rng.uniform(0.8, 1.03)
             y, x = H / 2 + rng.normal(0, 0.04) * H, W / 2 + rng.normal(0, 0.05) * W
-        elif kind < 0.65:  # head and shoulders, down to the hips
+        elif kind < 0.68:  # head and shoulders: as at a webcam, or down to the hips
             aspect = float(rng.choice([16 / 9, 4 / 3, 1.0, 0.75, 0.5625], p=[0.6, 0.15, 0.1, 0.1, 0.05]))
-            w = W * np.exp(rng.uniform(np.log(0.4), np.log(1.02)))
+            near = kind < 0.34
+            w = W * np.exp(rng.uniform(np.log(0.3), np.log(0.6)) if near else rng.uniform(np.log(0.55), np.log(1.02)))
             h = w / aspect
             y, x = ys.min() + h * rng.uniform(0.3, 0.5), np.median(xs) + rng.normal(0, 0.12) * w
         else:  # any part

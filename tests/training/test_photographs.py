@@ -13,7 +13,7 @@ from streammatte.models.nets.efficientnet import EfficientNetConfig, EfficientNe
 from training import photographs
 from training.backbone import DEVIATION, EPSILON, MEAN, converted
 from training.backgrounds import VIEW_SIZE
-from training.photographs import AsTheyAre, shrunk
+from training.photographs import AsTheyAre, dark_cloth, shrunk
 from training.places import emptied, hung
 from training.scores import head_and_shoulders
 
@@ -84,7 +84,8 @@ def marked(height: int = 240, width: int = 160) -> np.ndarray:
 def test_a_photograph_and_its_mask_stay_together_in_every_crop(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = AsTheyAre([marked()], seed=0)
     graded = pictures(7, 64)
-    with monkeypatch.context() as patch:  # without a grade and noise, colours tell the mask
+    with monkeypatch.context() as patch:  # without a grade, noise and other clothes, colours tell the mask
+        patch.setattr(photographs, "dark_cloth", lambda rng, rgba: rgba)
         patch.setattr(photographs, "expose", lambda rng, rgb, alpha: (np.rint(rgb * 255).astype(np.uint8), alpha))
         for index in range(40):
             rgb, alpha = pictures(index, 64)
@@ -93,6 +94,25 @@ def test_a_photograph_and_its_mask_stay_together_in_every_crop(monkeypatch: pyte
             assert 0.02 < alpha.mean() < 0.98
     again = AsTheyAre([marked()], seed=0)
     assert np.array_equal(graded[0], again(7, 64)[0])
+
+
+def test_dark_clothes_leave_the_head_and_the_mask() -> None:
+    rgba = marked()
+    figure = rgba[..., 3] > 0
+    top, height = 40, 160
+    places = set()
+    for seed in range(8):
+        dark = dark_cloth(np.random.default_rng(seed), rgba)
+        assert np.array_equal(dark[..., 3], rgba[..., 3])
+        head, body = (figure.copy() for _ in range(2))
+        head[top + round(0.12 * height) :] = False
+        body[: top + round(0.25 * height)] = False
+        inside = cv2.erode(figure.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+        assert (dark[..., :3][head & inside] == 255).all()
+        assert dark[..., :3][body & inside].max() < 150
+        places.add(int(dark[0, 0, 0]) < 60)
+    assert places == {False, True}, "the place is dark at times"
+    assert np.array_equal(dark_cloth(np.random.default_rng(0), np.zeros((9, 9, 4), np.uint8)), np.zeros((9, 9, 4)))
 
 
 def test_shrinking_mixes_no_colour_of_what_is_clear() -> None:
