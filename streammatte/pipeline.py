@@ -166,11 +166,14 @@ def _side_by_side(cutouts: Iterator[Cutout], stages: Sequence[Stage], count: int
         while waiting:
             yield from waiting.popleft().result()
     finally:
-        # The garbage collector may run in any thread, even in one of these.
-        collected = threading.current_thread().name.startswith(_STAGES)
-        pool.shutdown(wait=not collected, cancel_futures=True)
+        pool.shutdown(wait=not _in_stages(), cancel_futures=True)
     for stage in stages:
         yield from _given_back(stage, "flush", stage.flush())
+
+
+def _in_stages() -> bool:
+    """Whether this is a thread of stages: only the garbage collector ends anything here, and must not wait for it."""
+    return threading.current_thread().name.startswith(_STAGES)
 
 
 def _given_back(stage: Stage, method: str, cutouts: object) -> Iterator[Cutout]:
@@ -266,6 +269,7 @@ def prefetch(items: Iterable[T], depth: int = 4, *, stopped: Callable[[], None] 
         if thread.ident is None:  # a signal interrupted start(), not the thread
             ended.wait(1)
         # The garbage collector may run in any thread, even in one that this one waits for.
-        collected = threading.current_thread() is not consumer and threading.current_thread().name == _WORKER
+        worker = threading.current_thread() is not consumer and threading.current_thread().name == _WORKER
+        collected = worker or _in_stages()
         if thread.ident is not None and not collected:
             thread.join()

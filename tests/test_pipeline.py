@@ -16,11 +16,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from streammatte import pipeline
 from streammatte.errors import ModelError, StreammatteError
 from streammatte.frame import Cutout, Frame
 from streammatte.models.device import cores
 from streammatte.pipeline import matte, prefetch
 from streammatte.stages import stages_for
+from streammatte.stages.frame_by_frame import FrameByFrame
 
 pytestmark = pytest.mark.unit
 
@@ -410,6 +412,34 @@ def test_the_garbage_collector_may_end_it_in_a_thread_that_it_waits_for() -> Non
     finally:
         gc.enable()
     assert len(workers) == 2 and not prefetching()
+
+
+def test_the_garbage_collector_may_end_it_in_a_thread_of_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "workers", lambda: 4)
+    dropped, collecting = threading.Event(), threading.Lock()
+
+    class Collecting(FrameByFrame):
+        ordered = False
+
+        def better(self, cutout: Cutout) -> Cutout:
+            if dropped.is_set() and collecting.acquire(blocking=False):
+                gc.collect()
+            return cutout
+
+    ahead: list[Any] = [prefetch(matte(frames(200), brightness, [Collecting()], ahead=2), depth=1)]
+    next(ahead[0])
+    ahead.append(ahead)  # only the collector finds it
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith("streammatte-")]
+    gc.disable()
+    try:
+        del ahead
+        dropped.set()
+        for thread in threads:
+            thread.join(10)
+    finally:
+        gc.enable()
+    assert len(threads) >= 3 and collecting.locked()
+    assert not any(thread.is_alive() for thread in threads)
 
 
 def test_no_stage_that_looks_around_no_motion() -> None:

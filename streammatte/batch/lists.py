@@ -32,9 +32,11 @@ def read_list(path: Path | Remote) -> list[Item]:
     """
     try:
         text = _bytes(path).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = getattr(exc, "strerror", None) or "it is not UTF-8"
-        raise SourceNotFound(f"cannot read the list {path}: {reason.lower()}", hint="check its name") from exc
+    except UnicodeDecodeError as exc:
+        raise InputError(f"the list {path} is not UTF-8", hint="save it as UTF-8") from exc
+    except OSError as exc:
+        reason = (exc.strerror or str(exc)).lower()
+        raise SourceNotFound(f"cannot read the list {path}: {reason}", hint="check its name") from exc
     # JSON is recognised by its beginning: `--list` takes a file of any name.
     columns = text.lstrip()[:1] not in ("[", "{")
     entries = _csv(path, text) if columns else _json(path, text)

@@ -268,7 +268,7 @@ class Transparency:
         parse=transparent,
         example="320,80,480,300",
         help="where something transparent is: LEFT,TOP,RIGHT,BOTTOM in pixels of the first frame, followed to the end "
-        'of the shot; or a prompt as of --subject, such as "point 640,200 @12", followed by the tracker',
+        'of the shot; or a prompt as for --subject, such as "point 640,200 @12", followed by the tracker',
     )
     transparent_masks: tuple[str, ...] = option(
         (),

@@ -183,7 +183,7 @@ class FollowedRegion:
 
     def notes(self) -> list[str]:
         """A line for each region that is lost somewhere."""
-        return _losses(self._tracks, self._indices, "what is transparent")
+        return _losses(self._tracks, self._indices, "the transparent region")
 
 
 def follow_transparent(
@@ -200,7 +200,7 @@ def follow_transparent(
     asked = options.transparency.asked()
     if not asked or options.transparency.transparency == "off":
         return None
-    nobody = "what is transparent"
+    nobody = "the transparent region"
     tracks, _ = _tracks(asked, nobody, options, source, network, store, display, None, model=model, wanted=wanted)
     return FollowedRegion(tracks, source.indices)
 

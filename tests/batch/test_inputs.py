@@ -60,6 +60,12 @@ def test_globs(shots: Path) -> None:
         names()
 
 
+def test_a_list_that_is_not_utf8(shots: Path) -> None:
+    (shots / "list.csv").write_text("input\na.mp4\n", encoding="utf-16")
+    with pytest.raises(InputError, match=r"list\.csv is not UTF-8"):
+        items_of(["shots/list.csv"], None, ())
+
+
 def test_lists(shots: Path) -> None:
     (shots / "list.csv").write_text(
         "input;output;smooth;in;no-audio;core-matte;bg\n"
