@@ -61,13 +61,12 @@ def check_source(options: Options, source: Footage) -> None:
         from streammatte.stages.transparent.regions import checked_box
 
         checked_box(box, source.info.width, source.info.height)
-    for asked in (options.whom.asked(), transparency.asked()):
+    for asked in filter(None, (options.whom.asked(), transparency.asked())):  # without any, the clip is not read for it
         from streammatte.models.table import check as check_checkpoint
         from streammatte.subject.prompts import resolved
 
-        if asked and options.whom.tracker not in ("auto", "sam2", "flow"):
+        if options.whom.tracker not in ("auto", "sam2", "flow"):
             check_checkpoint(options.whom.tracker, "sam2")
-
         resolved(asked, source, reading.mark_in)
     for target in options.writing.files:
         _check_single(target, source.info.frame_count)

@@ -83,7 +83,7 @@ def shrunk(rgba: RGBA, longest: int) -> RGBA:
 
 
 def dark_cloth(rng: np.random.Generator, rgba: RGBA) -> RGBA:
-    """The same photograph with dark clothes, and sometimes a dark place: what is hard at a webcam in the evening.
+    """The same photograph with dark clothes, and half of the time less light on all else: a webcam in the evening.
 
     Everything of the person below the chin is darkened and bleached. The head is about a seventh of a figure's height.
     """
@@ -95,7 +95,7 @@ def dark_cloth(rng: np.random.Generator, rgba: RGBA) -> RGBA:
     below = np.clip((np.arange(height, dtype=np.float32) - chin) / (0.015 * height), 0, 1)[:, None, None]
     cloth = below * cv2.GaussianBlur(rgba[..., 3].astype(np.float32) / 255, (0, 0), 0.7)[..., None]
     rgb = rgba[..., :3].astype(np.float32)
-    if rng.random() < 0.5:  # the place
+    if rng.random() < 0.5:  # the light
         rgb = rgb * (1 - (1 - cloth) * np.float32(rng.uniform(0.2, 0.75)))
     gray = rgb.mean(2, keepdims=True)
     dyed = (gray + (rgb - gray) * np.float32(rng.uniform(0.1, 0.8))) * np.float32(rng.uniform(0.1, 0.5))

@@ -108,10 +108,11 @@ def test_dark_clothes_leave_the_head_and_the_mask() -> None:
         head[top + round(0.12 * height) :] = False
         body[: top + round(0.25 * height)] = False
         inside = cv2.erode(figure.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
-        assert (dark[..., :3][head & inside] == 255).all()
+        light = float(dark[0, 0, 0]) / 60
+        assert np.abs(dark[..., :3][head & inside] - 255 * light).max() <= 2, "what the light leaves"
         assert dark[..., :3][body & inside].max() < 150
-        places.add(int(dark[0, 0, 0]) < 60)
-    assert places == {False, True}, "the place is dark at times"
+        places.add(light < 1)
+    assert places == {False, True}, "there is less light at times"
     assert np.array_equal(dark_cloth(np.random.default_rng(0), np.zeros((9, 9, 4), np.uint8)), np.zeros((9, 9, 4)))
 
 
