@@ -10,13 +10,17 @@ import signal
 import sys
 import threading
 import traceback
+from _thread import interrupt_main
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from types import TracebackType
 from typing import NoReturn
 
 from streammatte.cli import matte
 from streammatte.cli.matte import COMMANDS
 from streammatte.errors import StreammatteError
+
+_MOMENT = 0.05  # seconds until an interruption that native code swallowed comes again
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,6 +83,14 @@ def process() -> NoReturn:
     sys.exit(code)
 
 
+def _interrupt(number: int) -> None:
+    """Send the main thread a signal, from any thread; one that waits wakes up."""
+    if sys.platform == "win32":
+        interrupt_main(number)
+    else:
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+
+
 def _kept(exc: BaseException) -> str:
     """What a run kept, as it noted on the exception that ended it."""
     return "; ".join(getattr(exc, "__notes__", ()))
@@ -88,13 +100,31 @@ def _kept(exc: BaseException) -> str:
 def _signals() -> Iterator[list[int]]:
     """Clean up after a polite kill or a closed terminal as after Ctrl-C; yields the signals received.
 
-    A closed terminal stays ignored under ``nohup``.
+    A closed terminal stays ignored under ``nohup``. Native code that calls into Python, as FFmpeg does through PyAV,
+    cannot pass an interruption on: Python would print and forget it. It comes again a moment later instead.
     """
     received: list[int] = []
+    hooks = sys.excepthook, sys.unraisablehook
+    putting_off = threading.Event()
+
+    def uncaught(kind: type[BaseException], exc: BaseException, trace: TracebackType | None) -> None:
+        if kind is not KeyboardInterrupt:
+            hooks[0](kind, exc, trace)
+
+    def unraisable(failure: sys.UnraisableHookArgs) -> None:
+        if failure.exc_type is not KeyboardInterrupt:
+            hooks[1](failure)
+        elif received:
+            putting_off.set()
+            again = threading.Timer(_MOMENT, _interrupt, [received[-1]])
+            again.daemon = True
+            again.start()
+            putting_off.clear()
 
     def stop(number: int, frame: object) -> None:
         received.append(number)
-        raise KeyboardInterrupt
+        if not putting_off.is_set():
+            raise KeyboardInterrupt
 
     before = {}
     if threading.current_thread() is threading.main_thread():
@@ -102,8 +132,10 @@ def _signals() -> Iterator[list[int]]:
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # Windows has none
             numbers.append(signal.SIGHUP)
         before = {number: signal.signal(number, stop) for number in numbers}
+        sys.excepthook, sys.unraisablehook = uncaught, unraisable
     try:
         yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        sys.excepthook, sys.unraisablehook = hooks

@@ -399,6 +399,37 @@ def test_an_interruption_leaves_nothing(number: signal.Signals, sample: Path, tm
     assert all(path.match(".*.mattes") for path in tmp_path.iterdir()), "mattes may be kept for --resume"
 
 
+def test_an_interruption_in_a_callback_of_native_code_is_not_lost() -> None:
+    """FFmpeg calls ``read``, and cannot pass on what a signal's handler raises there."""
+    program = """
+import os, signal, sys, time
+import av
+from streammatte.cli import main
+
+class Pipe:
+    def __init__(self):
+        self.signals = [signal.SIGTERM]
+
+    def read(self, size):
+        while self.signals:
+            os.kill(os.getpid(), self.signals.pop())
+        return b""
+
+def run(arguments):
+    try:
+        av.open(Pipe(), "r", format="nut")
+    except av.FFmpegError:
+        pass
+    time.sleep(60)
+
+main.matte.main = run
+sys.exit(main.main([]))
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50)
+    assert run.returncode == 128 + signal.SIGTERM
+    assert run.stderr == "streammatte: interrupted; nothing was written\n"
+
+
 def test_debug_shows_the_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "none.mp4"), "-o", str(tmp_path / "out.mov"), "--debug"]) == 1
     assert "Traceback" in capsys.readouterr().err
