@@ -35,7 +35,7 @@ SLACK = 0.5  # pixels of error allowed in flow
 DARK, BRIGHT = 16, 250  # of 255: beyond these, samples may be clipped and say nothing about the light
 GLIMMER = 0.02  # smaller changes of light are left to the tolerance
 SAME_SHOT = 0.4  # of the texture, explained by the frame before: 0.57 and more in the samples, to 0.02 across a cut
-SQUARES = np.array([[1, 1, 1, 0]], np.float32) / 255**2  # sums the squared differences of red, green and blue
+NEARBY = cv2.getGaussianKernel(9, 1, cv2.CV_32F)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -223,14 +223,12 @@ class Motion:
         """
         at = self._at(flow, part)
         difference = cv2.absdiff(relit(_taken(there.rgba, at), here.rgba), here.rgba)
-        squares = cv2.multiply(difference, difference, dtype=cv2.CV_32F)
-        excess = _plane(cv2.transform(squares, SQUARES)) / here.tolerance * here.weight
-        # The excess and the flow's two axes, averaged around each pixel in one pass.
-        flowing = (_plane(along) * here.weight for along in cv2.split(flow))
-        mean, *around = cv2.split(_near(_plane(cv2.merge([excess, *flowing]))))
-        excess = _plane(mean) / here.around
-        for along, near in zip(cv2.split(flow), around, strict=True):
-            excess += np.square((along - near / here.around) / np.float32(SLACK))
+        excess = np.zeros(here.weight.shape, np.float32)
+        for channel in cv2.split(difference)[:3]:
+            cv2.accumulateSquare(channel, excess)
+        excess = _near(excess * (here.weight / (here.tolerance * np.float32(255**2)))) / here.around
+        for along in cv2.split(flow):
+            excess += np.square((along - _near(_plane(along) * here.weight) / here.around) / np.float32(SLACK))
         height, width = there.size
         within = cv2.inRange(at, (-0.5, -0.5), (width - 0.5, height - 0.5))
         return _plane(cv2.copyTo(cv2.exp(excess / np.float32(-2)), within))
@@ -292,7 +290,7 @@ def _widely(values: Plane, sigma: float, step: int) -> Plane:
 
 def _near(values: Plane) -> Plane:
     """(H, W): the mean around each pixel."""
-    return _plane(cv2.GaussianBlur(values, (0, 0), 1))
+    return _plane(cv2.sepFilter2D(values, -1, NEARBY, NEARBY))  # a third faster than GaussianBlur
 
 
 def _plane(values: Any) -> Plane:
