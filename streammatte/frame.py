@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 if TYPE_CHECKING:  # torch takes a second to import, and nothing here computes
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor
+    from torch import Tensor, device
 
     from streammatte.motion import Link
 
@@ -118,6 +118,7 @@ class Frame:
     samples: StoredSamples | None = field(default=None, repr=False)
     view: Callable[[Tensor], Tensor] | None = field(default=None, repr=False)
     _seen: dict[tuple[int, int], Tensor] = field(default_factory=dict, init=False, repr=False)
+    _copies: dict[device, Frame] = field(default_factory=dict, init=False, repr=False)
     _seeing: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def __repr__(self) -> str:
@@ -136,6 +137,20 @@ class Frame:
     def size(self) -> tuple[int, int]:
         """(H, W)."""
         return self.height, self.width
+
+    def on(self, device: device) -> Frame:
+        """This frame with its picture on a device: itself if it is there, or else a copy, made once and kept.
+
+        Any thread may call it. A copy has no ``samples``.
+        """
+        if self.rgb.device == device:
+            return self
+        with self._seeing:
+            if device not in self._copies:
+                pinned = device.type == "cuda" and self.rgb.is_cpu  # so that nobody waits for the transfer
+                rgb = (self.rgb.pin_memory() if pinned else self.rgb).to(device, non_blocking=pinned)
+                self._copies[device] = replace(self, rgb=rgb, samples=None)
+            return self._copies[device]
 
     def as_float(self) -> Tensor:
         """``rgb`` as float32 in [0, 1], on its device; a copy only where needed."""

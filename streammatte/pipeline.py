@@ -17,7 +17,7 @@ from torch import Tensor
 
 from streammatte.errors import ModelError, StreammatteError
 from streammatte.frame import Cutout, Frame, Model, Stage
-from streammatte.models.device import computed_on, cores, cores_for, workers
+from streammatte.models.device import computed_on, cores, cores_for, fetched, workers
 from streammatte.stages import stages_for
 from streammatte.stages.detail import lifted
 from streammatte.stages.motion_links import Linker
@@ -153,7 +153,7 @@ def _side_by_side(cutouts: Iterator[Cutout], stages: Sequence[Stage], count: int
         several = [cutout]
         for stage in stages:
             several = [each for one in several for each in _given_back(stage, "push", stage.push(one))]
-        return several
+        return [_home(each) for each in several]  # here, since it waits for the device
 
     pool = ThreadPoolExecutor(count, _STAGES, torch.set_num_threads, (1,))
     waiting: deque[Future[list[Cutout]]] = deque()
@@ -197,10 +197,19 @@ def _leaving(cutouts: Iterator[Cutout], floats: bool) -> Generator[Cutout]:
     """At the frame's size."""
     with _ending(cutouts):
         for cutout in cutouts:
-            cutout = cutout if cutout.alpha.shape == cutout.frame.size else lifted(cutout)
+            cutout = _home(cutout if cutout.alpha.shape == cutout.frame.size else lifted(cutout))
             if floats and cutout.foreground is not None:
                 cutout = replace(cutout, foreground=cutout.as_float())
             yield cutout
+
+
+def _home(cutout: Cutout) -> Cutout:
+    """With its results on its frame's device, where whoever asked for them expects them."""
+    there = cutout.frame.rgb.device
+    if cutout.alpha.device == there and (cutout.foreground is None or cutout.foreground.device == there):
+        return cutout
+    alpha, *foreground = fetched([cutout.alpha, *([] if cutout.foreground is None else [cutout.foreground])], there)
+    return replace(cutout, alpha=alpha, foreground=foreground[0] if foreground else None)
 
 
 @contextmanager

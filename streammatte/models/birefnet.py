@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
@@ -115,9 +114,8 @@ class BiRefNetModel:
             return list(alphas[:, 0])
 
     def _prepare(self, frame: Frame) -> Tensor:
-        if frame.rgb.device != self.device:  # a GPU scales a frame faster than a CPU, upload included
-            frame = replace(frame, rgb=frame.rgb.to(self.device))
-        return ((frame.seen(self.size) - self._mean) / self._std).to(self._dtype)
+        seen = frame.on(self.device).seen(self.size)  # a GPU scales a frame faster than a CPU, upload included
+        return ((seen - self._mean) / self._std).to(self._dtype)
 
 
 def load_model(

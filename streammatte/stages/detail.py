@@ -33,29 +33,35 @@ class DetailRefiner(FrameByFrame):
     """The stage that lifts: alpha at the frame's size, with the picture's own edge.
 
     Args:
-        device: Where to compute; by default on the alpha's device, where the result goes in any case.
+        device: Where to compute, and where the result stays; by default the frame's device.
     """
 
     ordered = False
 
     def __init__(self, device: torch.device | str | None = None) -> None:
-        self._device = device
+        self._device = None if device is None else torch.device(device)
 
     def better(self, cutout: Cutout) -> Cutout:
         if cutout.alpha.shape == cutout.frame.size:
             return cutout
-        device = self._device or cutout.alpha.device
-        alpha = refine_alpha(cutout.frame.shown().to(device), cutout.alpha.to(device))
-        return replace(cutout, alpha=alpha.to(cutout.alpha.device))
+        shown = cutout.frame.on(self._device or cutout.frame.rgb.device).shown()
+        return replace(cutout, alpha=refine_alpha(shown, cutout.alpha.to(shown.device)))
 
 
 class Lift(FrameByFrame):
-    """The stage that lifts without detail: alpha at the frame's size, scaled bilinearly."""
+    """The stage that lifts without detail: alpha at the frame's size, scaled bilinearly.
+
+    Args:
+        device: As for :class:`DetailRefiner`; by default the alpha's.
+    """
 
     ordered = False
 
+    def __init__(self, device: torch.device | str | None = None) -> None:
+        self._device = None if device is None else torch.device(device)
+
     def better(self, cutout: Cutout) -> Cutout:
-        return lifted(cutout)
+        return lifted(replace(cutout, alpha=cutout.alpha.to(self._device or cutout.alpha.device)))
 
 
 def lifted(cutout: Cutout) -> Cutout:

@@ -42,18 +42,17 @@ class ForegroundEstimator(FrameByFrame):
     """The stage: fills ``Cutout.foreground``.
 
     Args:
-        device: Where to compute; by default on the frame's device, where the result goes in any case.
+        device: Where to compute, and where the result stays; by default the frame's device.
     """
 
     ordered = False
 
     def __init__(self, device: torch.device | str | None = None) -> None:
-        self._device = device
+        self._device = None if device is None else torch.device(device)
 
     def better(self, cutout: Cutout) -> Cutout:
-        rgb, device = cutout.frame.rgb, self._device or cutout.frame.rgb.device
-        foreground = _estimated(rgb.to(device), cutout.alpha.to(device), LEVELS)
-        return replace(cutout, foreground=foreground.to(rgb.device))
+        rgb = cutout.frame.on(self._device or cutout.frame.rgb.device).rgb
+        return replace(cutout, foreground=_estimated(rgb, cutout.alpha.to(rgb.device), LEVELS))
 
 
 def estimate_foreground(rgb: Tensor, alpha: Tensor, *, levels: int = LEVELS) -> Tensor:
@@ -99,8 +98,8 @@ def _estimated(rgb: Tensor, alpha: Tensor, levels: int) -> Tensor:
             colors = [as_type(side, rgb.dtype) for side in colors]
         colors = [doubled(side)[: len(matte), : matte.shape[1]] for side in colors]
         edge = _between(_in_bytes(matte), 1, 254)  # no picture of 8 bits shows the other side elsewhere
-        if edge.any():
-            refine = partial(_refined, kept=2 if level else 1) if level < large else _spread
+        if not edge.is_cpu or edge.any():  # a GPU would have to be waited for
+            refine = _spread if level >= large else partial(_refined, kept=2 if level else 1)
             colors = refine(picture, matte, edge, colors)
     foreground = colors[0] * largest if largest > 1 else as_type(colors[0], rgb.dtype)
     return _pasted(foreground[:height, :width], own, _between(_in_bytes(alpha), 255, 255)).permute(2, 0, 1)
@@ -151,6 +150,8 @@ def _refined(picture: Tensor, matte: Tensor, edge: Tensor, colors: list[Tensor],
     some = occupied(edge, TILE)
     steep = occupied(_between(_steepness(matte), round(255 * STEEP), 255), TILE)
     steep[[0, -1]], steep[:, [0, -1]] = False, False
+    if not picture.is_cpu:
+        return refined_whole(picture, matte, colors, kept, some, steep)
     for wanted, side in ((steep, SEEN), (some & ~steep, TILE)):
         rows, columns = wanted.nonzero(as_tuple=True)
         made = []  # placed in the end, since tiles look at each other
@@ -170,6 +171,36 @@ def _refined(picture: Tensor, matte: Tensor, edge: Tensor, colors: list[Tensor],
         for found, color, tiles in made:
             _place(found, color, tiles)
     return colors
+
+
+def refined_whole(
+    picture: Tensor, matte: Tensor, colors: list[Tensor], kept: int, some: Tensor, steep: Tensor
+) -> list[Tensor]:
+    """The same of the whole picture at once: a GPU computes that sooner than it tells which tiles are needed.
+
+    Args:
+        some, steep: (h / TILE, w / TILE) booleans: tiles with an edge, and with a steep one.
+    """
+    white = largest_of(picture.dtype)
+    own, *before = (each.float() for each in (picture, *colors))
+    alpha, lumas = matte, [_luma(each[None])[0].float() for each in (picture, *colors)]
+    shares, inverse = torch.stack([alpha, 1 - alpha]), _inverse(alpha)
+    weights, now = shares.square().add_(LEAST), torch.stack(lumas[1:])
+    total = window_sums(weights[None], 1)[0]
+    for _ in range(ROUNDS):
+        missing = (lumas[0] - torch.lerp(now[1], now[0], alpha)).mul_(inverse)
+        now = window_sums(now.addcmul(shares, missing).clamp_(0, white).mul_(weights)[None], 1)[0].div_(total)
+    wide, steps = _pixelwise(steep)[..., None], now - torch.stack(lumas[1:])
+    before = [(each + step[..., None] * wide).clamp_(0, white) for each, step in zip(before, steps, strict=True)]
+    better = list(_explaining(own[None], alpha[None], [each[None] for each in before]))[:kept]
+    wide = _pixelwise(some | steep)[..., None]
+    better = [torch.where(wide, _stored(each[0], old.dtype), old) for each, old in zip(better, colors, strict=False)]
+    return better + colors[kept:]
+
+
+def _pixelwise(tiles: Tensor) -> Tensor:
+    """(H, W) of (H / TILE, W / TILE)."""
+    return tiles.repeat_interleave(TILE, 0).repeat_interleave(TILE, 1)
 
 
 def _explaining(own: Tensor, alpha: Tensor, before: list[Tensor]) -> Iterator[Tensor]:

@@ -63,7 +63,7 @@ def stages_for(
         stages.append(transparency)
     if smooth != "off":
         stages.append(TemporalSmoother(smooth, lookahead))
-    stages.append(DetailRefiner(device) if sharpens(detail, size) else Lift())
+    stages.append(DetailRefiner(device) if sharpens(detail, size) else Lift(device))
     if core is not None or garbage is not None:
         stages.append(MatteLimits())
     if decontaminate:

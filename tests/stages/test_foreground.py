@@ -307,13 +307,42 @@ def test_the_command_decontaminates_unless_told_not_to(tmp_path: Path, capsys: p
     assert np.array_equal(stored[1], picture) and not np.array_equal(stored[0], picture)
 
 
+@pytest.mark.parametrize("kept", [1, 2])
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
+def test_a_picture_refined_at_once_is_the_one_refined_by_tiles(kept: int, kind: torch.dtype) -> None:
+    """A GPU does the former."""
+    side, generator = 320, torch.Generator().manual_seed(3)
+    alpha = torch.maximum(disc(side, 3), disc(side, 60).roll(40, 0) * 0.7)
+    picture, *colors = (torch.rand(side, side, 3, generator=generator) for _ in range(3))
+    if not kind.is_floating_point:
+        picture, *colors = ((255 * each).to(kind) for each in (picture, *colors))
+    codes = (255 * alpha).round().byte()
+    edge = ((codes > 0) & (codes < 255)).byte()
+    tiled = foreground._refined(picture, alpha, edge, [each.clone() for each in colors], kept)
+    some = foreground.occupied(edge, foreground.TILE)
+    steep = foreground.occupied((foreground._steepness(alpha) >= 128).byte(), foreground.TILE)
+    steep[[0, -1]], steep[:, [0, -1]] = False, False
+    assert steep.any() and (some & ~steep).any() and not some.all()
+    whole = foreground.refined_whole(picture, alpha, colors, kept, some, steep)
+    tolerance = 1 if kind == torch.uint8 else 1e-4
+    for one, other in zip(tiled, whole, strict=True):
+        assert one.dtype == other.dtype == kind
+        torch.testing.assert_close(one.float(), other.float(), atol=tolerance, rtol=0)
+
+
+DEVICES = (None, "cuda")
+
+
 @pytest.mark.gpu
 def test_a_gpu_gives_the_same() -> None:
     rgb, alpha = torch.rand(3, 200, 300), disc(300, 20)[:200]
     there = estimate_foreground(rgb.cuda(), alpha.cuda()).cpu()
     torch.testing.assert_close(there, estimate_foreground(rgb, alpha), atol=1e-4, rtol=0)
-    (cutout,) = ForegroundEstimator("cuda").push(Cutout(Frame(rgb, 0, 0), alpha))
-    assert cutout.foreground is not None and cutout.foreground.device == rgb.device
+    picture = (255 * torch.rand(3, 1080, 1920)).byte()
+    both = [ForegroundEstimator(each).better(Cutout(Frame(picture, 0, 0), disc(1920, 9)[:1080])) for each in DEVICES]
+    here, there = (each.foreground for each in both)
+    assert here is not None and there is not None and there.is_cuda
+    assert (there.cpu().int() - here.int()).abs().max() <= 1
 
 
 def test_a_matte_alone_takes_no_time_for_colours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
