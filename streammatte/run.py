@@ -246,6 +246,7 @@ def chain_of(
         region: Where something transparent is, if that was followed.
     """
     from streammatte.media.read.guide import GuideUnion
+    from streammatte.models.device import workers
     from streammatte.stages import stages_for
     from streammatte.stride import Stride
 
@@ -276,6 +277,7 @@ def chain_of(
         decontaminate=options.edges.decontaminate == "on" and colors,
         screen=screen_of(options.edges.despill) if colors and options.edges.despill is not None else None,
         device=model.device,
+        hands=max(1, workers() - 1),  # the motion of the next frames takes a core, too
     )
     stride = Stride(options.network.stride)
     return Chain(TimedModel(asked, model.size), answers, seeing, [Timed(stage) for stage in stages], stride)

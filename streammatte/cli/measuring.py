@@ -262,7 +262,11 @@ def _shortened(options: Options, info: StreamInfo, frames: int) -> Options:
 def _in_turn(device: Device, options: Options, source: Video, chain: Chain) -> Generator[Cutout]:
     """One step at a time. Decoder and encoder, which have threads of their own, get all frames at once."""
     from streammatte.pipeline import matte
+    from streammatte.stages import TemporalSmoother
 
+    for timed in chain.stages:
+        if isinstance(timed.stage, TemporalSmoother):
+            timed.stage.hands = 1
     for clock in chain.clocks().values():
         clock.settle = partial(_settle, device)
     held = max(1, HELD // (PIXEL * source.info.width * source.info.height))

@@ -37,6 +37,7 @@ def stages_for(
     decontaminate: bool = True,
     screen: tuple[float, float, float] | None = None,
     device: torch.device | None = None,
+    hands: int = 1,
 ) -> list[Stage]:
     """The stages of a run, in order: the command's own by default.
 
@@ -52,6 +53,7 @@ def stages_for(
         decontaminate: Whether to estimate the foreground's own colours.
         screen: (R, G, B) in [0, 1] of a screen whose spill is removed.
         device: Where detail and foreground are computed.
+        hands: Frames that are smoothed at a time; see :class:`TemporalSmoother`.
     """
     small = size is not None and max(size) < SURE_OF_ITSELF
     stages: list[Stage] = []
@@ -62,7 +64,7 @@ def stages_for(
     if transparency is not None:  # before smoothing, so that the join is steadied, too
         stages.append(transparency)
     if smooth != "off":
-        stages.append(TemporalSmoother(smooth, lookahead))
+        stages.append(TemporalSmoother(smooth, lookahead, hands))
     stages.append(DetailRefiner(device) if sharpens(detail, size) else Lift(device))
     if core is not None or garbage is not None:
         stages.append(MatteLimits())

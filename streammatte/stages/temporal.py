@@ -8,7 +8,9 @@ stays.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, TypeVar
@@ -56,6 +58,7 @@ class TemporalSmoother:
     Args:
         strength: Over 5, 9 or 17 frames.
         lookahead: How many of them may lie ahead; the rest lie behind. By default half of them.
+        hands: Frames that are steadied at a time, in threads; so many more cut-outs are held back if it is above 1.
 
     Raises:
         ValueError: ``lookahead`` is out of range.
@@ -65,7 +68,7 @@ class TemporalSmoother:
             Only shares of ``MENDED`` or more.
     """
 
-    def __init__(self, strength: Strength = "medium", lookahead: int | None = None) -> None:
+    def __init__(self, strength: Strength = "medium", lookahead: int | None = None, hands: int = 1) -> None:
         reach = REACH[strength]
         self.ahead = reach if lookahead is None else lookahead
         if not 0 <= self.ahead <= 2 * reach:
@@ -76,6 +79,9 @@ class TemporalSmoother:
         self._waiting = 0
         self._motion = Motion()
         self._linker = Linker()
+        self.hands = hands
+        self._pool: ThreadPoolExecutor | None = None
+        self._making: deque[Future[tuple[Cutout, float]]] = deque()
 
     def push(self, cutout: Cutout) -> Iterator[Cutout]:
         """The cut-out ``ahead`` frames earlier, steadied; all that wait if this one begins a shot."""
@@ -89,50 +95,68 @@ class TemporalSmoother:
         self._window.append(seen)
         self._waiting += 1
         if self._waiting > self.ahead:
-            yield self._leaving()
+            yield from self._leaving()
 
     def flush(self) -> Iterator[Cutout]:
         """The cut-outs that still wait."""
         while self._waiting:
-            yield self._leaving()
+            yield from self._leaving()
+        while self._making:
+            yield self._finished(*self._making.popleft().result())
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
         self._window.clear()
 
     def _join(self, last: _Seen, seen: _Seen, link: Link) -> None:
         """Estimate how the subject moves between two frames."""
         last.forward, seen.backward = self._motion.mended(last.view, seen.view, *link.flows)
 
-    def _leaving(self) -> Cutout:
+    def _leaving(self) -> Iterator[Cutout]:
+        """Begin with the next cut-out; those that are ready, in order."""
         place = len(self._window) - self._waiting
         cutout = self._window[place].cutout
         assert cutout is not None
-        before = self._window[place].view.alpha
-        after = self._steadied(place)
-        if (share := _turned(before, after)) >= MENDED:
-            self.mended[cutout.frame.index] = share
-        height, width = cutout.alpha.shape
-        change = scaled(torch.from_numpy(after - before), (height, width)).to(cutout.alpha)
         self._window[place].cutout = None
         self._waiting -= 1
+        first = max(0, place - self.behind)
+        window = self._window[first:]
         del self._window[: max(0, place + 1 - self.behind)]
-        return replace(cutout, alpha=(cutout.alpha + change).clamp(0, 1))
+        if self.hands == 1:
+            yield self._finished(*self._better(cutout, window, place - first))
+            return
+        self._pool = self._pool or ThreadPoolExecutor(self.hands, "streammatte-stages", torch.set_num_threads, (1,))
+        self._making.append(self._pool.submit(self._better, cutout, window, place - first))
+        if len(self._making) > self.hands:
+            yield self._finished(*self._making.popleft().result())
 
-    def _steadied(self, place: int) -> Plane:
+    def _finished(self, cutout: Cutout, share: float) -> Cutout:
+        if share >= MENDED:
+            self.mended[cutout.frame.index] = share
+        return cutout
+
+    def _better(self, cutout: Cutout, window: Sequence[_Seen], place: int) -> tuple[Cutout, float]:
+        """The cut-out at a place of the window, steadied, and the share of it that was turned over; in any thread."""
+        before, after = window[place].view.alpha, self._steadied(window, place)
+        height, width = cutout.alpha.shape
+        change = scaled(torch.from_numpy(after - before), (height, width)).to(cutout.alpha)
+        return replace(cutout, alpha=(cutout.alpha + change).clamp(0, 1)), _turned(before, after)
+
+    def _steadied(self, window: Sequence[_Seen], place: int) -> Plane:
         """The steadied alpha of one frame of the window, (H, W)."""
-        whole, motion = self._window[place].view, self._motion
-        seen = self._window[max(0, place - self.behind) :]
-        part = _differing([each.view.alpha for each in seen])
+        whole, motion = window[place].view, self._motion
+        part = _differing([each.view.alpha for each in window])
         if part is None:
             return whole.alpha
         here = whole.part(part)
         alphas, weights = [here.alpha], [np.ones_like(here.alpha)]
         for onward in (False, True):
             flow: Plane | None = None
-            last = len(self._window) if onward else max(-1, place - self.behind - 1)
-            for other in range(place + 1, last) if onward else range(place - 1, last, -1):
-                link = self._window[other - 1].forward if onward else self._window[other + 1].backward
+            for other in range(place + 1, len(window)) if onward else range(place - 1, -1, -1):
+                link = window[other - 1].forward if onward else window[other + 1].backward
                 assert link is not None
                 flow = link[part] if flow is None else flow + motion.moved(link, flow, part=part)
-                there = self._window[other].view
+                there = window[other].view
                 alphas.append(motion.moved(there.alpha, flow, sharp=True, part=part).clip(0, 1))
                 weights.append(motion.trust(here, there, flow, part))
         values, counts = np.stack(alphas), np.stack(weights)

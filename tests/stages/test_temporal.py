@@ -102,6 +102,16 @@ def test_no_more_cutouts_wait_than_it_looks_ahead(lookahead: int) -> None:
     assert len(list(stage.flush())) == lookahead
 
 
+def test_several_frames_at_a_time_are_steadied_as_one_after_the_other() -> None:
+    """Also across a cut."""
+    cutouts = [*spoilt(moving(14), 5, 1 - disc(45, radius=8)), *still(7, 9)]
+    alone, beside = TemporalSmoother(), TemporalSmoother(hands=3)
+    expected, found = through(alone, cutouts), through(beside, cutouts)
+    assert [each.frame for each in found] == [each.frame for each in cutouts]
+    assert np.array_equal(alphas(found), alphas(expected))
+    assert beside.mended == alone.mended and alone.mended
+
+
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
 def test_a_constant_matte_stays_as_it_is(value: float) -> None:
     alpha = torch.full((HEIGHT, WIDTH), value)
