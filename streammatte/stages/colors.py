@@ -38,6 +38,8 @@ LEAST_ODDS = 1e-3  # from 0 or 1, where log odds end
 class ClipColors(FrameByFrame):
     """The stage. It keeps the matte's size."""
 
+    ordered = False
+
     def better(self, cutout: Cutout) -> Cutout:
         alpha = cutout.alpha.float()
         height, width = alpha.shape

@@ -373,7 +373,7 @@ def _halved(x: Tensor) -> Tensor:
         return torch.from_numpy(half).reshape((height + 1) // 2, (width + 1) // 2, -1)
     planes = as_floats(x).permute(2, 0, 1)[None]
     planes = F.pad(planes, (0, width % 2, 0, height % 2), mode="replicate")
-    return F.avg_pool2d(planes, 2)[0].permute(1, 2, 0)
+    return as_type(F.avg_pool2d(planes, 2)[0].permute(1, 2, 0), x.dtype)
 
 
 def doubled(x: Tensor) -> Tensor:

@@ -330,6 +330,26 @@ def test_a_picture_refined_at_once_is_the_one_refined_by_tiles(kept: int, kind: 
         torch.testing.assert_close(one.float(), other.float(), atol=tolerance, rtol=0)
 
 
+@pytest.mark.parametrize("kind", [torch.uint8, torch.uint16, torch.float32])
+@pytest.mark.parametrize("size", [(90, 130), (750, 1401)])
+def test_a_gpus_operations_give_the_same_here(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], kind: torch.dtype
+) -> None:
+    """Tensors that do not say that they are a CPU's take the way of a GPU's."""
+    height, width = size
+    colors = cv2.resize(drawn(np.random.default_rng(3), 256), (width, height)).astype(np.float32)
+    rgb = torch.from_numpy(colors).clamp(0, 1).permute(2, 0, 1)
+    if not kind.is_floating_point:
+        rgb = (rgb * (2 ** (8 * kind.itemsize) - 1)).round().to(kind)
+    cutout = Cutout(Frame(rgb, 0, 0), F.pad(disc(min(size), 12), (0, width - min(size), 0, height - min(size))))
+    expected = ForegroundEstimator().better(cutout).as_float()
+    monkeypatch.setattr(torch.Tensor, "is_cpu", False)
+    found = ForegroundEstimator().better(cutout)
+    assert found.foreground is not None and found.foreground.dtype == kind
+    difference = 255 * (found.as_float() - expected).abs()
+    assert difference.max() < 4 and (difference > 1.5).float().mean() < 1e-3
+
+
 DEVICES = (None, "cuda")
 
 
