@@ -179,7 +179,8 @@ class WindowAttention(nn.Module):
         """(windows of an image, or 1 if all are alike; heads; n²; n²), of ``like``'s type."""
         windows = (rows, columns) if self.shift else (1, 1)
         key = (*windows, like.device, like.dtype)
-        if key in self._biases and torch.is_inference_mode_enabled():
+        keep = not (torch.is_grad_enabled() or self.training)
+        if keep and key in self._biases:
             return self._biases[key]
         N = self.window**2
         index = self.get_buffer("relative_position_index").flatten()
@@ -187,7 +188,7 @@ class WindowAttention(nn.Module):
         if self.shift:
             bias = bias + self._mask(rows, columns, bias)[:, None]
         bias = bias.to(like.dtype)
-        if torch.is_inference_mode_enabled() and not self.training:
+        if keep:
             across = N + -N % 8  # CUDA's kernel copies rows that begin elsewhere, at every call
             if sum(each.nbytes for each in self._biases.values()) + bias.nbytes * across // N <= KEPT:
                 self._biases[key] = bias.new_empty(*bias.shape[:-1], across)[..., :N].copy_(bias)
