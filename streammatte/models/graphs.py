@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -83,6 +85,8 @@ class CudaGraphs:
     All share one pool of memory: they never run at the same time, and an answer is copied before the next replay.
     """
 
+    _turn = threading.Lock()  # a process can record one at a time
+
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -91,7 +95,7 @@ class CudaGraphs:
 
     def __call__(self, net: nn.Module, batch: Tensor) -> Recording | None:
         given = batch.clone()
-        with torch.cuda.device(self._device):
+        with self._turn, torch.cuda.device(self._device):
             outside = torch.cuda.current_stream()
             self._stream.wait_stream(outside)
             try:
@@ -104,6 +108,10 @@ class CudaGraphs:
                     # Reader, stages and writer may use the device meanwhile.
                     with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
                         answer = net(given)
+            except RuntimeError:
+                with suppress(RuntimeError):  # before 2.12, torch would believe for good that it records
+                    torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), self._pool)
+                raise
             finally:
                 outside.wait_stream(self._stream)
         return Recording(given, answer, graph.replay)

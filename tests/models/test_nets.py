@@ -159,21 +159,23 @@ def test_kept_biases_change_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     net = SwinTransformer(SHIFTED).eval()
     images = torch.randn(3, 3, 96, 160)
-    built = [deep.detach() for deep in net(images)]
-    assert not kept(net), "a backbone that may be trained keeps none"
     with torch.inference_mode():
+        monkeypatch.setattr("streammatte.models.nets.swin.KEPT", 0)
+        built = net(images)
+        assert not kept(net)
+        monkeypatch.setattr("streammatte.models.nets.swin.KEPT", 20_000)
+        assert all(map(torch.equal, net(images), built))
+        assert 0 < len(kept(net)) < 8, "only those that are small enough"
+        monkeypatch.undo()
         for _ in range(2):
             assert all(map(torch.equal, net(images), built))
-        alone = net(images[1:2])
-        for deep, one in zip(built, alone, strict=True):
-            torch.testing.assert_close(deep[1:2], one, atol=1e-5, rtol=0)
         assert len(kept(net)) == 8
         assert all(stride % 8 == 0 for bias in kept(net) for stride in bias.stride()[:-1])
-
-        monkeypatch.setattr("streammatte.models.nets.swin.KEPT", 20_000)
-        net.train().eval()
-        assert all(map(torch.equal, net(images), built))
-        assert 0 < len(kept(net)) < 8, "not those that are too large"
+        for deep, alone in zip(built, net(images[1:2]), strict=True):
+            torch.testing.assert_close(deep[1:2], alone, atol=1e-5, rtol=0)
+    net.eval()
+    net(images)
+    assert not kept(net), "a backbone that may be trained keeps none"
 
 
 def test_new_weights_drop_the_kept_biases() -> None:
