@@ -111,7 +111,8 @@ def _matted(
 
 
 def _grouped(frames: Iterator[Frame], batch: Batch) -> Iterator[list[Frame]]:
-    if not isinstance(batch, int):  # not for a single picture, and while a reader in another thread goes on
+    """``batch`` frames at a time; it is found out only if there are two, while a reader in another thread goes on."""
+    if not isinstance(batch, int):
         first = list(islice(frames, 2))
         frames, batch = chain(first, frames), batch() if len(first) == 2 else 1
     while group := list(islice(frames, batch)):

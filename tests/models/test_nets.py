@@ -338,9 +338,10 @@ def test_no_code_from_a_checkpoint_runs(tmp_path: Path) -> None:
         load_birefnet(tmp_path / "evil.pth")
 
 
-def test_the_network_compiles_without_a_graph_break() -> None:
-    net = BiRefNet(NANO).eval()
-    net.load_state_dict(filled(NANO))
+@pytest.mark.parametrize("config", [NANO, SMALL], ids=["nano", "small"])
+def test_the_network_compiles_without_a_graph_break(config: BiRefNetConfig) -> None:
+    net = BiRefNet(config).eval()
+    net.load_state_dict(filled(config))
     image = torch.from_numpy(fill.image("compile", (1, 3, 64, 64), 0))
     with torch.inference_mode():
         whole = torch.compile(net, fullgraph=True, backend="eager")
