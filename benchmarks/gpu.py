@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.footage import figures, run_command, write_clip
 from benchmarks.networks import (
@@ -32,6 +32,8 @@ from benchmarks.networks import (
     strict_fp32,
 )
 from benchmarks.report import CheckFailed, Report, machine, output_of, require
+from streammatte.models.birefnet import AT_ONCE, BiRefNetModel
+from streammatte.models.graphs import CudaGraphs, Recording
 from streammatte.models.nets.birefnet import BiRefNet
 from streammatte.models.nets.deform import deform_conv2d
 
@@ -82,6 +84,7 @@ def main() -> int:
     sections: dict[str, Callable[[Run, Report], None]] = {
         "correctness": correctness,
         "speed": speed,
+        "graphs": graphs,
         "compiled": compiled,
         "sdmatte": sdmatte,
         "footage": footage,
@@ -253,6 +256,69 @@ def speed(run: Run, report: Report) -> None:
 
 
 @torch.inference_mode()
+def graphs(run: Run, report: Report) -> None:
+    """CUDA graphs against eager: equality of outputs, time of recording, speed and memory, at growing batches."""
+    strict_fp32(run.device)
+    for name in run.names:
+        for dtype, batches in (("fp16", (1, 4, AT_ONCE)), ("fp32", (1,))):
+            net = network(name, run.folder, run.device, DTYPES[dtype])
+            for batch in batches:
+                with report.entry("graphs", f"{name} {dtype} batch {batch}") as entry:
+                    if run.left < 10 * run.seconds:
+                        entry["skipped"] = "out of time"
+                        continue
+                    image = picture(run.shape(name, batch), run.device, DTYPES[dtype])
+                    graph_one(run, entry, net, image, exact=dtype == "fp32")
+        with report.entry("graphs", f"{name} at once") as entry:
+            at_once(run, entry, name)
+
+
+def graph_one(run: Run, entry: dict[str, Any], net: BiRefNet, image: Tensor, *, exact: bool) -> None:
+    """Fill the entry for one shape."""
+    forget_peak(run.device)
+    expected = net(image)
+    entry["eager_mib"] = peak_mib(run.device)
+    seconds = median_seconds(partial(net, image), run.device, run.seconds)
+    entry.update(eager_ms=1000 * seconds, eager_fps=len(image) / seconds)
+    forget_peak(run.device)
+    start = time.perf_counter()
+    recorded = CudaGraphs(torch.device(run.device))(net, image) if run.device != "cpu" else stand_in(net, image)
+    if recorded is None:
+        entry["skipped"] = "a graph would keep too much memory"
+        return
+    entry.update(record_seconds=time.perf_counter() - start, reserved_mib=reserved_mib(run.device))
+    other = image.flip(-1)
+    for given, answer in ((image, expected), (other, net(other)), (image, expected)):
+        entry["max_to_eager"], entry["mean_to_eager"] = largest, mean = distance(recorded(given), answer)
+        if exact:
+            require(largest, LIMIT_FP32, "|Δ sigmoid| to eager")
+        require(mean, LIMIT_HALF * answer.float().sigmoid().std().item(), "mean |Δ sigmoid| to eager")
+    seconds = median_seconds(partial(recorded, image), run.device, run.seconds)
+    entry.update(ms=1000 * seconds, fps=len(image) / seconds)
+
+
+def stand_in(net: nn.Module, batch: Tensor) -> Recording:
+    """What a CPU can do instead, to test the section."""
+    given, answer = batch.clone(), net(batch)
+    return Recording(given, answer, lambda: answer.copy_(net(given)))
+
+
+def at_once(run: Run, entry: dict[str, Any], name: str) -> None:
+    """The batch that the command would choose, and how long finding it out takes."""
+    height, width = run.shape(name)[2:]
+    net, device = network(name, run.folder), torch.device(run.device)
+    model = BiRefNetModel(net, name=name, device=device, dtype=torch.float16, size=(height, width))
+    start = time.perf_counter()
+    entry["frames"] = model.at_once()
+    entry["seconds"] = time.perf_counter() - start
+
+
+def reserved_mib(device: str) -> float | None:
+    """Device memory that torch holds, including what a graph keeps; ``None`` on a CPU."""
+    return round(torch.cuda.memory_reserved() / 2**20, 1) if device != "cpu" else None
+
+
+@torch.inference_mode()
 def compiled(run: Run, report: Report) -> None:
     """``torch.compile``: equality of outputs, graph breaks, compile time and speed.
 
@@ -365,7 +431,7 @@ def footage(run: Run, report: Report) -> None:
         large = weights(run, "swin_l")
         plans += [
             ("swin_l, .mov", large, "large.mov", ()),
-            ("swin_l, .mov, batch 4", large, "batch.mov", ("--batch", "4")),
+            ("swin_l, .mov, batch 1", large, "single.mov", ("--batch", "1")),
             ("swin_t, .mov", weights(run, "swin_t"), "lite.mov", ()),
         ]
     for name, model, output, more in plans:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from typing import Any, TypeVar
 
 import torch
@@ -26,6 +26,8 @@ from streammatte.stride import Stride
 T = TypeVar("T")
 
 _WORKER, _STAGES = "streammatte-prefetch", "streammatte-stages"
+Batch = int | Callable[[], int]
+"""Frames per call of a model, or what finds it out."""
 STEPS = 65535  # alphas are rounded to 16 bits, as the cache stores them, so that a second run equals the first
 
 
@@ -34,7 +36,7 @@ def matte(
     model: Model,
     stages: Iterable[Stage] | None = None,
     *,
-    batch: int = 1,
+    batch: Batch = 1,
     stride: int | Stride = 1,
     ahead: int = 0,
     chains: int = 1,
@@ -49,7 +51,7 @@ def matte(
         source: Any iterable of frames.
         model: A loaded model, or any callable from a list of frames to their alphas, of any size.
         stages: Applied in order; fresh ones for every run, since they hold frames. By default the command's own.
-        batch: Frames per call of the model.
+        batch: Frames per call of the model; a function is called for it once two frames were read.
         stride: Run the model on every n-th frame, and where motion does not predict its alpha; the others carry the
             alphas of their neighbours. See :mod:`streammatte.stride`.
         ahead: Cut-outs that the model may be ahead of the stages, in its own thread; 0 starts none. With more, stages
@@ -72,7 +74,7 @@ def matte(
         stages = stages_for(size, **wanted)
     elif wanted:
         raise TypeError(f"{', '.join(wanted)}: options of the default stages, but stages are given")
-    if batch < 1:
+    if isinstance(batch, int) and batch < 1:
         raise ValueError(f"batch={batch}: must be 1 or more")
     strider = stride if isinstance(stride, Stride) else Stride(stride)
     stages = list(stages)
@@ -96,16 +98,25 @@ def finishers(chains: int = 1) -> int:
 
 
 def _matted(
-    source: Iterable[Frame], asked: _Asked, batch: int, linker: Linker | None, strider: Stride
+    source: Iterable[Frame], asked: _Asked, batch: Batch, linker: Linker | None, strider: Stride
 ) -> Generator[Cutout]:
     with _ending(iter(source)) as frames:
         if strider.every > 1 and linker is not None:
             for frame, link, alpha in strider(((frame, linker(frame)) for frame in frames), asked.one):
                 yield Cutout(frame, alpha, link=link)
             return
-        while group := list(islice(frames, batch)):
+        for group in _grouped(frames, batch):
             for frame, alpha in zip(group, asked(group), strict=True):
                 yield Cutout(frame, alpha, link=None if linker is None else linker(frame))
+
+
+def _grouped(frames: Iterator[Frame], batch: Batch) -> Iterator[list[Frame]]:
+    """``batch`` frames at a time; it is found out only if there are two, while a reader in another thread goes on."""
+    if not isinstance(batch, int):
+        first = list(islice(frames, 2))
+        frames, batch = chain(first, frames), batch() if len(first) == 2 else 1
+    while group := list(islice(frames, batch)):
+        yield group
 
 
 @dataclass(frozen=True, slots=True)

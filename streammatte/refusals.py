@@ -207,7 +207,7 @@ def _matte(options: Options) -> Iterator[StreammatteError]:
     reading, matting, transparency = options.reading, options.matting, options.transparency
     if reading.handles and reading.mark_in is None and reading.mark_out is None:
         yield InputError("--handles needs --in or --out", hint=line(options, mark_in="3s"))
-    if options.network.batch > 1 and options.network.stride > 1:
+    if (options.network.batch or 1) > 1 and options.network.stride > 1:
         yield InputError("--batch cannot be combined with --stride", hint=line(options, batch=1))
     if matting.lookahead is not None and matting.smooth == "off":
         yield InputError("--lookahead cannot be combined with --smooth off", hint=line(options, lookahead=None))

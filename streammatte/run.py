@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from streammatte.media.write.delivery import Target
     from streammatte.media.write.output import TextFile
     from streammatte.models.birefnet import BiRefNetModel
+    from streammatte.pipeline import Batch
     from streammatte.quality.observer import Findings, Observer
     from streammatte.quality.plausible import Doubts
     from streammatte.stages.transparent.keyframes import KeyframeModel
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 Guides = dict[str, "list[GuideMatte]"]
 
 AHEAD = 2  # cut-outs between the model and the stages
+READ = 4  # frames between the reader and the model
 
 
 class Display(Protocol):
@@ -213,10 +215,17 @@ class Chain:
     seeing: Transparency
     stages: list[Timed]
     stride: Stride
+    batch: Batch = 1
     decode: Clock = field(default_factory=Clock)
     encode: Clock = field(default_factory=Clock)
     check: Clock = field(default_factory=Clock)
     whole: Clock = field(default_factory=Clock)
+
+    def held(self, least: int) -> int:
+        """Frames that wait on either side of the model: a batch, so that others work while the model does."""
+        from streammatte.models.birefnet import AT_ONCE
+
+        return max(least, self.batch if isinstance(self.batch, int) else AT_ONCE)
 
     def clocks(self) -> dict[str, Clock]:
         """Every step's by its name, in order."""
@@ -280,14 +289,17 @@ def chain_of(
         hands=max(1, workers() - 1),  # the motion of the next frames takes a core, too
     )
     stride = Stride(options.network.stride)
-    return Chain(TimedModel(asked, model.size), answers, seeing, [Timed(stage) for stage in stages], stride)
+    batch: Batch = options.network.batch or 1
+    if options.network.batch is None and model.device.type == "cuda" and stride.every == 1:
+        batch = model.at_once
+    return Chain(TimedModel(asked, model.size), answers, seeing, [Timed(stage) for stage in stages], stride, batch)
 
 
 def overlapped(options: Options, source: Video, chain: Chain) -> Generator[Cutout]:
     """The cut-outs of all frames, computed in threads, which closing stops."""
     from streammatte.pipeline import prefetch
 
-    cutouts = _through(options, prefetch(chain.decode.over(source)), chain)
+    cutouts = _through(prefetch(chain.decode.over(source), chain.held(READ)), chain)
     return prefetch(cutouts, stopped=partial(_stop, source, [chain]))
 
 
@@ -297,21 +309,21 @@ def _side_by_side(options: Options, source: Video, chains: Sequence[Chain], join
 
     if len(chains) == 1:
         return together([joined(options, source, chains[0])])
-    frames = prefetch(chains[0].decode.over(source))
+    frames = prefetch(chains[0].decode.over(source), chains[0].held(READ))
     readers = zip(chains, shared(frames, len(chains)), strict=True)
-    made = [_through(options, own, chain, len(chains)) for chain, own in readers]
+    made = [_through(own, chain, len(chains)) for chain, own in readers]
     return prefetch(together(made, frames), 1, stopped=partial(_stop, source, chains))
 
 
-def _through(options: Options, frames: Iterable[Frame], chain: Chain, chains: int = 1) -> Generator[Cutout]:
+def _through(frames: Iterable[Frame], chain: Chain, chains: int = 1) -> Generator[Cutout]:
     """The cut-outs of a chain, one of several."""
     from streammatte.pipeline import finishers, matte
 
     for stage in chain.stages:
         stage.clock.beside = 1 if stage.ordered else finishers(chains)
-    batch, stride = options.network.batch, chain.stride
+    batch, stride, ahead = chain.batch, chain.stride, chain.held(AHEAD)
     return matte(
-        frames, chain.model, chain.stages, batch=batch, stride=stride, ahead=AHEAD, chains=chains, floats=False
+        frames, chain.model, chain.stages, batch=batch, stride=stride, ahead=ahead, chains=chains, floats=False
     )
 
 

@@ -124,6 +124,32 @@ def test_the_batch_is_what_the_model_sees() -> None:
     assert sizes == [3, 3, 1]
 
 
+def test_a_batch_to_be_found_out_is_asked_for_once_two_frames_were_read() -> None:
+    read: list[int] = []
+    asked: list[int] = []
+    sizes: list[int] = []
+
+    def reading(count: int) -> Iterator[Frame]:
+        for frame in frames(count):
+            read.append(frame.index)
+            yield frame
+
+    def find_out() -> int:
+        asked.append(len(read))
+        return 3
+
+    def counting(batch: Sequence[Frame]) -> list[Tensor]:
+        sizes.append(len(batch))
+        return brightness(batch)
+
+    for count, batches in ((0, []), (1, [1]), (2, [2]), (7, [3, 3, 1])):
+        read.clear(), asked.clear(), sizes.clear()
+        cutouts = list(matte(reading(count), counting, [], batch=find_out))
+        assert [cutout.frame.index for cutout in cutouts] == list(range(count))
+        assert sizes == batches
+        assert asked == ([2] if count > 1 else []), "a single picture needs no batch"
+
+
 def test_nothing_is_computed_before_it_is_asked_for() -> None:
     taken: list[int] = []
 

@@ -125,7 +125,7 @@ def plan(options: Options, frames: range, first_number: int, size: tuple[int, in
         near = cuts_near(options, border, reach, first_number, size) if reach else []
         cuts.update(near)
         borders.append(min(near, key=lambda cut: abs(cut - border), default=border))
-    batch = options.network.batch
+    batch = options.network.batch or 1
     segments = []
     for start, stop in zip(borders, [*borders[1:], frames.stop], strict=True):
         # One frame before a cut: what is said of jumps compares two.
@@ -244,7 +244,8 @@ def _key(options: Options, model: BiRefNetModel, segments: Sequence[Segment]) ->
 def _settled(options: Options, model: BiRefNetModel) -> Options:
     """The options with what was chosen for ``auto``, so that all workers use the same."""
     name = options.network.model if options.network.weights is not None else model.name
-    return Options.of(**{**options.flat(), "model": name, "precision": model.precision, "size": model.size})
+    chosen = {"model": name, "precision": model.precision, "size": model.size, "batch": options.network.batch or 1}
+    return Options.of(**{**options.flat(), **chosen})
 
 
 def _computed(engine: Engine, work: SegmentWork, segments: Sequence[Segment], display: Display) -> list[Done]:

@@ -271,7 +271,7 @@ def _in_turn(device: Device, options: Options, source: Video, chain: Chain) -> G
         clock.settle = partial(_settle, device)
     held = max(1, HELD // (PIXEL * source.info.width * source.info.height))
     frames = _gathered(chain.decode.over(source), held)
-    batch, stride = options.network.batch, chain.stride
+    batch, stride = chain.batch, chain.stride
     return _gathered(matte(frames, chain.model, chain.stages, batch=batch, stride=stride, floats=False), held)
 
 

@@ -136,7 +136,7 @@ def _cutouts(
         for each, frames in zip(asked, shared(source.between(part.start, part.stop), len(asked)), strict=True):
             guides = guides_of(options, source, display.notice, running)
             chain = chain_of(options, model, each, None, guides, display, refiners, region)
-            made.append(matte(frames, chain.model, chain.stages, batch=options.network.batch, stride=chain.stride))
+            made.append(matte(frames, chain.model, chain.stages, batch=options.network.batch or 1, stride=chain.stride))
         yield from together(made)
 
 

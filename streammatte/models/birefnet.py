@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
@@ -19,9 +20,13 @@ from streammatte.models.device import (
     choose_precision,
     cores,
     cores_for,
+    frames_at_once,
+    free_memory,
     memory_of,
+    peak_of,
     stop_at_a_layer,
 )
+from streammatte.models.graphs import CudaGraphs, Replayed
 from streammatte.models.hub import resolve
 from streammatte.models.nets.birefnet import (
     IMAGENET_MEAN,
@@ -39,6 +44,7 @@ from streammatte.models.table import NANO_SIZE, Checkpoint, find
 RELEASED_SIZE = (1024, 1024)  # of most checkpoints
 MULTIPLE = 32  # the network's deepest features are at this stride
 LARGEST = 4096  # the family was trained at up to 2560; a typing error would use up all memory
+AT_ONCE = 8  # frames in one call, unless more are asked for; each of them is held, at its own size, too
 _HINT = "try a smaller --size, --precision fp16, --batch 1, or --model birefnet-lite"
 
 
@@ -73,9 +79,10 @@ class BiRefNetModel:
         convolves = isinstance(net.config.backbone, EfficientNetConfig)
         self._layout = torch.channels_last if convolves else torch.contiguous_format
         with memory_of(device, _HINT):
-            self._net = net.to(device, dtype).to(memory_format=self._layout)  # type: ignore[call-overload]  # torch's stub lacks it
+            net = net.to(device, dtype).to(memory_format=self._layout)  # type: ignore[call-overload]  # torch's stub lacks it
             if device.type == "cpu" and convolves:
-                pack(self._net)
+                pack(net)
+            self._net = Replayed(net, CudaGraphs(device) if device.type == "cuda" else None)
         self._mean = torch.tensor(IMAGENET_MEAN, device=device).view(3, 1, 1)
         self._std = torch.tensor(IMAGENET_STD, device=device).view(3, 1, 1)
 
@@ -106,6 +113,24 @@ class BiRefNetModel:
                     raise
                 self._most = len(several) // 2
         return alphas
+
+    @torch.inference_mode()
+    def at_once(self) -> int:
+        """Frames to hand over in one call: as many as a CUDA device's free memory holds, up to ``AT_ONCE``; else 1.
+
+        It measures a blank frame there, which also loads CUDA's libraries.
+
+        Raises:
+            OutOfMemory: Not even one frame fits the device at this size and precision.
+        """
+        if self.device.type != "cuda":
+            return 1
+        with self._turn, memory_of(self.device, _HINT):
+            blank = torch.zeros(1, 3, *self.size, device=self.device, dtype=self._dtype)
+            blank = blank.contiguous(memory_format=self._layout)
+            _, per_frame = peak_of(self.device, partial(self._net.net, blank))  # a replay would hide what it takes
+            count = frames_at_once(free_memory(self.device), per_frame, AT_ONCE)
+        return count if self._most is None else min(count, self._most)
 
     def _together(self, frames: Sequence[Frame]) -> list[Tensor]:
         with self._turn, memory_of(self.device, _HINT), cores(cores_for(self.device, self.size)):

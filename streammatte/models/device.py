@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ T = TypeVar("T")
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 LARGE = 512  # input size in pixels from which a network on the CPU takes much longer than all else
 OTHERS = 2  # cores that a small network leaves to reading, stages, writing and other programs
+SHARE = 4  # a network keeps or plans with 1 / SHARE of free memory; stages, SDMatte and other programs need theirs
 MOST_WORKERS = 8  # frames that stages work on at a time; a 4K frame takes some 300 MB meanwhile
 
 
@@ -93,6 +94,33 @@ def _available() -> int:
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     return min(available, int(wanted)) if wanted.isdecimal() and int(wanted) > 0 else available
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes on a CUDA device that nobody uses; torch holds some of them to use again."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def peak_of(device: torch.device, call: Callable[[], T]) -> tuple[T, int]:
+    """The result of a call, and the most bytes of a CUDA device that it took at a time."""
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    result = call()
+    return result, torch.cuda.max_memory_allocated(device) - before
+
+
+def frames_at_once(free: int, per_frame: int, most: int) -> int:
+    """How many frames a network should get in one call: a power of two, at least 1 and at most ``most``.
+
+    Batches change the last bits of answers. With powers of two, a little more or less memory rarely changes the batch.
+
+    Args:
+        free: Bytes that nobody uses.
+        per_frame: Bytes that the network takes for one frame.
+    """
+    fitting = max(1, min(most, free // SHARE // max(1, per_frame)))
+    return 1 << (fitting.bit_length() - 1)
 
 
 @contextmanager

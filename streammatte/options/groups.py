@@ -152,7 +152,13 @@ class Network:
     precision: Literal["auto", "fp32", "fp16", "bf16"] = option(
         "auto", "--precision", help="number format on the device; auto: the fastest safe one"
     )
-    batch: int = option(1, "--batch", parse=values.whole(1), help="frames in one pass of the network")
+    batch: int | None = option(
+        None,
+        "--batch N",
+        parse=values.whole(1),
+        example="4",
+        help="frames in one pass of the network (default: 1; on CUDA up to 8, as memory allows, except in segments)",
+    )
     stride: int = option(
         1,
         "--stride",

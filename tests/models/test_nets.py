@@ -31,7 +31,7 @@ from streammatte.models.nets.birefnet import (
 from streammatte.models.nets.deform import DeformableConv2d, deform_conv2d
 from streammatte.models.nets.efficientnet import EfficientNetConfig
 from streammatte.models.nets.packed import PackedConv2d, pack
-from streammatte.models.nets.swin import SwinConfig
+from streammatte.models.nets.swin import SwinConfig, SwinTransformer, WindowAttention
 
 pytestmark = pytest.mark.media
 
@@ -145,6 +145,52 @@ def test_deformable_coordinates_are_fp32_whatever_the_data() -> None:
     scaled = (ramp % 2).bfloat16()  # 0 1 0 1 …: half a pixel on, exactly a half everywhere
     out = deform_conv2d(scaled, offset.bfloat16(), one.bfloat16(), weight.bfloat16())
     torch.testing.assert_close(out[..., :-1].float(), torch.full((1, 1, 4, 599), 0.5), atol=1e-2, rtol=0)
+
+
+SHIFTED = SwinConfig(32, (2, 2, 2, 2), (1, 2, 4, 8), 7)
+
+
+def kept(net: torch.nn.Module) -> list[torch.Tensor]:
+    """The biases that a backbone keeps."""
+    return [bias for part in net.modules() if isinstance(part, WindowAttention) for bias in part._biases.values()]
+
+
+def test_kept_biases_change_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    net = SwinTransformer(SHIFTED).eval()
+    images = torch.randn(3, 3, 96, 160)
+    with torch.inference_mode():
+        monkeypatch.setattr("streammatte.models.nets.swin.KEPT", 0)
+        built = net(images)
+        assert not kept(net)
+        monkeypatch.setattr("streammatte.models.nets.swin.KEPT", 20_000)
+        assert all(map(torch.equal, net(images), built))
+        assert 0 < len(kept(net)) < 8, "only those that are small enough"
+        monkeypatch.undo()
+        for _ in range(2):
+            assert all(map(torch.equal, net(images), built))
+        assert len(kept(net)) == 8
+        assert all(stride % 8 == 0 for bias in kept(net) for stride in bias.stride()[:-1])
+        for deep, alone in zip(built, net(images[1:2]), strict=True):
+            torch.testing.assert_close(deep[1:2], alone, atol=1e-5, rtol=0)
+    net.eval()
+    net(images)
+    assert not kept(net), "a backbone that may be trained keeps none"
+
+
+def test_new_weights_drop_the_kept_biases() -> None:
+    torch.manual_seed(0)
+    net, other = SwinTransformer(SHIFTED).eval(), SwinTransformer(SHIFTED).eval()
+    image = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        net(image)
+        net.load_state_dict(other.state_dict())
+        assert all(map(torch.equal, net(image), other(image)))
+    net.train()
+    assert not kept(net)
+    with torch.inference_mode():
+        net(image)
+    assert not kept(net), "nor are any kept while they may change"
 
 
 @pytest.mark.parametrize(
@@ -292,9 +338,10 @@ def test_no_code_from_a_checkpoint_runs(tmp_path: Path) -> None:
         load_birefnet(tmp_path / "evil.pth")
 
 
-def test_the_network_compiles_without_a_graph_break() -> None:
-    net = BiRefNet(NANO).eval()
-    net.load_state_dict(filled(NANO))
+@pytest.mark.parametrize("config", [NANO, SMALL], ids=["nano", "small"])
+def test_the_network_compiles_without_a_graph_break(config: BiRefNetConfig) -> None:
+    net = BiRefNet(config).eval()
+    net.load_state_dict(filled(config))
     image = torch.from_numpy(fill.image("compile", (1, 3, 64, 64), 0))
     with torch.inference_mode():
         whole = torch.compile(net, fullgraph=True, backend="eager")

@@ -32,15 +32,15 @@ def deform_conv2d(x: Tensor, offset: Tensor, modulator: Tensor, weight: Tensor, 
     k = weight.shape[-1]
     rows = torch.arange(H, device=x.device, dtype=torch.float32).view(H, 1)
     columns = torch.arange(W, device=x.device, dtype=torch.float32)
-    tap = torch.arange(k, device=x.device, dtype=torch.float32) - k // 2
+    tap = torch.arange(k * k, device=x.device).view(-1, 1, 1)
     # grid_sample's range is [-1, 1] between the centres of the outermost pixels. An axis of one pixel has no such
     # range; padding it to two keeps pixel 0 at -1 and everything outside zero.
     data = x.float()  # grid_sample needs data and coordinates of one dtype
     if H == 1 or W == 1:
         data = F.pad(data, (0, int(W == 1), 0, int(H == 1)))
     scale_y, scale_x = 2 / (data.shape[-2] - 1), 2 / (data.shape[-1] - 1)
-    y = (offset[:, 0::2].float() + tap.repeat_interleave(k).view(-1, 1, 1) + rows) * scale_y - 1
-    x_ = (offset[:, 1::2].float() + tap.repeat(k).view(-1, 1, 1) + columns) * scale_x - 1
+    y = (offset[:, 0::2].float() + (tap // k - k // 2) + rows) * scale_y - 1
+    x_ = (offset[:, 1::2].float() + (tap % k - k // 2) + columns) * scale_x - 1
     grid = torch.stack((x_, y), dim=-1)
 
     kernel = weight.reshape(len(weight), -1)

@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+KEPT = 48 * 2**20  # bytes of biases that a block keeps: most of those of Swin-L in fp16 at 1024²
 
 
 @dataclass(frozen=True)
@@ -118,10 +121,9 @@ class SwinBlock(nn.Module):
         super().__init__()
         self.window, self.shift = window, shift
         self.norm1 = nn.LayerNorm(dim)
-        self.attn = WindowAttention(dim, heads, window)
+        self.attn = WindowAttention(dim, heads, window, shift)
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = Mlp(dim)
-        self._masks: dict[tuple[int, int, torch.device, torch.dtype], Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
         B, H, W, C = x.shape
@@ -131,37 +133,25 @@ class SwinBlock(nn.Module):
             padded = padded.roll((-self.shift, -self.shift), dims=(1, 2))
         Hp, Wp = padded.shape[1:3]
         windows = padded.view(B, Hp // n, n, Wp // n, n, C).transpose(2, 3).reshape(-1, n * n, C)
-        windows = self.attn(windows, self._mask(Hp, Wp, x) if self.shift else None)
+        windows = self.attn(windows, Hp // n, Wp // n)
         padded = windows.view(B, Hp // n, Wp // n, n, n, C).transpose(2, 3).reshape(B, Hp, Wp, C)
         if self.shift:
             padded = padded.roll((self.shift, self.shift), dims=(1, 2))
         x = x + padded[:, :H, :W]
         return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
 
-    def _mask(self, H: int, W: int, like: Tensor) -> Tensor:
-        """(windows, n², n²): 0 between tokens that were neighbours before the shift, -100 between others.
-
-        It depends only on the resolution, so it is kept.
-        """
-        key = (H, W, like.device, like.dtype)
-        if key not in self._masks:
-            n, s = self.window, self.shift
-            region = torch.zeros(H, W)
-            for i, rows in enumerate((slice(-n), slice(-n, -s), slice(-s, None))):
-                for j, columns in enumerate((slice(-n), slice(-n, -s), slice(-s, None))):
-                    region[rows, columns] = 3 * i + j
-            region = region.view(H // n, n, W // n, n).transpose(1, 2).reshape(-1, n * n)
-            apart = region[:, None, :] != region[:, :, None]
-            self._masks[key] = (apart.float() * -100.0).to(like)
-        return self._masks[key]
-
 
 class WindowAttention(nn.Module):
-    """Multi-head self-attention in a window, with a learned bias for each relative position."""
+    """Multi-head self-attention in a window, with a learned bias for each relative position.
 
-    def __init__(self, dim: int, heads: int, window: int) -> None:
+    After a shift, windows of the last row and column hold tokens that were not neighbours, and a mask keeps them apart.
+    What depends on the resolution alone is kept, bounded by ``KEPT``. It is dropped with the weights that made it, and
+    never for room: a captured CUDA graph reads it.
+    """
+
+    def __init__(self, dim: int, heads: int, window: int, shift: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.window, self.shift = heads, window, shift
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
         place = torch.stack(torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")).flatten(1)
@@ -169,17 +159,63 @@ class WindowAttention(nn.Module):
         self.register_buffer("relative_position_index", dy * (2 * window - 1) + dx)
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
+        self._masks: dict[tuple[int, int, torch.device, torch.dtype], Tensor] = {}
+        self._biases: dict[tuple[int, int, torch.device, torch.dtype], Tensor] = {}
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """``x``: (B · windows, n², C); ``mask``: (windows, n², n²) or None."""
+    def forward(self, x: Tensor, rows: int, columns: int) -> Tensor:
+        """``x``: (B · rows · columns, n², C), the windows of each image in row order."""
         Bw, N, C = x.shape
         q, k, v = self.qkv(x).view(Bw, N, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
+        bias = self._bias(rows, columns, q)
+        # Biases of an image's windows are shared by the batch. CUDA's memory-efficient kernel has no dimension for that
+        # (it takes four), and repeating them would cost more memory than all else here: images take turns.
+        turn = Bw if len(bias) == 1 else len(bias)
+        turns = zip(q.split(turn), k.split(turn), v.split(turn), strict=True)
+        parts = [F.scaled_dot_product_attention(*one, attn_mask=bias).transpose(1, 2) for one in turns]
+        out = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return self.proj(out.reshape(Bw, N, C))  # type: ignore[no-any-return]
+
+    def _bias(self, rows: int, columns: int, like: Tensor) -> Tensor:
+        """(windows of an image, or 1 if all are alike; heads; n²; n²), of ``like``'s type."""
+        windows = (rows, columns) if self.shift else (1, 1)
+        key = (*windows, like.device, like.dtype)
+        keep = not (torch.is_grad_enabled() or self.training)
+        if keep and key in self._biases:
+            return self._biases[key]
+        N = self.window**2
         index = self.get_buffer("relative_position_index").flatten()
         bias = self.relative_position_bias_table[index].view(N, N, -1).permute(2, 0, 1)[None]
-        if mask is not None:
-            bias = (bias + mask[:, None]).repeat(Bw // len(mask), 1, 1, 1)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
-        return self.proj(out.transpose(1, 2).reshape(Bw, N, C))  # type: ignore[no-any-return]
+        if self.shift:
+            bias = bias + self._mask(rows, columns, bias)[:, None]
+        bias = bias.to(like.dtype)
+        if keep:
+            across = N + -N % 8  # CUDA's kernel copies rows that begin elsewhere, at every call
+            if sum(each.nbytes for each in self._biases.values()) + bias.nbytes * across // N <= KEPT:
+                self._biases[key] = bias.new_empty(*bias.shape[:-1], across)[..., :N].copy_(bias)
+                return self._biases[key]
+        return bias
+
+    def _mask(self, rows: int, columns: int, like: Tensor) -> Tensor:
+        """(windows, n², n²): 0 between tokens that were neighbours before the shift, -100 between others."""
+        key = (rows, columns, like.device, like.dtype)
+        if key not in self._masks:
+            n, s = self.window, self.shift
+            region = torch.zeros(rows * n, columns * n)
+            for i, high in enumerate((slice(-n), slice(-n, -s), slice(-s, None))):
+                for j, wide in enumerate((slice(-n), slice(-n, -s), slice(-s, None))):
+                    region[high, wide] = 3 * i + j
+            region = region.view(rows, n, columns, n).transpose(1, 2).reshape(-1, n * n)
+            apart = region[:, None, :] != region[:, :, None]
+            self._masks[key] = (apart.float() * -100.0).to(like)
+        return self._masks[key]
+
+    def train(self, mode: bool = True) -> WindowAttention:
+        self._biases.clear()
+        return super().train(mode)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._biases.clear()
+        super()._load_from_state_dict(*args, **kwargs)
 
 
 class Mlp(nn.Module):
