@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from streammatte.cache import MatteCache, Remembered, RememberedRegions, cache_of
-from streammatte.frame import Cutout, Footage, Frame, Model, StreamInfo, Writer
+from streammatte.frame import Cutout, Footage, Frame, Model, Source, StreamInfo, Writer
 from streammatte.options import Options
 from streammatte.refusals import check, check_source
 from streammatte.stages.despill import screen_of
@@ -33,6 +33,8 @@ from streammatte.summary import (
 )
 
 if TYPE_CHECKING:
+    from torch import device
+
     from streammatte.media.read.guide import GuideMatte
     from streammatte.media.read.video import Video
     from streammatte.media.write.delivery import Target
@@ -80,6 +82,7 @@ def run(
     from streammatte.media.read.video import opened
     from streammatte.media.write.delivery import targets_of, writer_of
     from streammatte.media.write.output import uninterrupted
+    from streammatte.models.device import memory_of
 
     check(options)
     targets, names = targets_of(options), options.whom.written_apart()
@@ -107,7 +110,7 @@ def run(
             own = [writer for target, writer in zip(targets, writers, strict=True) if target.subject == name]
             turns.append(Turn(name, chain, watchers, own))
         display.started(source.info, model)
-        with turns[0].chain.whole:
+        with turns[0].chain.whole, memory_of(model.device, "try --decontaminate off", "the stages"):
             made = _side_by_side(options, source, [turn.chain for turn in turns], joined or overlapped)
             summary.frames = _written(turns, made, display)
 
@@ -215,7 +218,8 @@ class Chain:
     seeing: Transparency
     stages: list[Timed]
     stride: Stride
-    batch: Batch = 1
+    batch: Batch
+    device: device
     decode: Clock = field(default_factory=Clock)
     encode: Clock = field(default_factory=Clock)
     check: Clock = field(default_factory=Clock)
@@ -226,6 +230,12 @@ class Chain:
         from streammatte.models.birefnet import AT_ONCE
 
         return max(least, self.batch if isinstance(self.batch, int) else AT_ONCE)
+
+    def frames(self, source: Source) -> Generator[Frame]:
+        """The source's, already on their way to the device: the reader's thread copies them, not the model's."""
+        for frame in self.decode.over(source):
+            frame.on(self.device)
+            yield frame
 
     def clocks(self) -> dict[str, Clock]:
         """Every step's by its name, in order."""
@@ -292,14 +302,15 @@ def chain_of(
     batch: Batch = options.network.batch or 1
     if options.network.batch is None and model.device.type == "cuda" and stride.every == 1:
         batch = model.at_once
-    return Chain(TimedModel(asked, model.size), answers, seeing, [Timed(stage) for stage in stages], stride, batch)
+    timed = [Timed(stage) for stage in stages]
+    return Chain(TimedModel(asked, model.size), answers, seeing, timed, stride, batch, model.device)
 
 
 def overlapped(options: Options, source: Video, chain: Chain) -> Generator[Cutout]:
     """The cut-outs of all frames, computed in threads, which closing stops."""
     from streammatte.pipeline import prefetch
 
-    cutouts = _through(prefetch(chain.decode.over(source), chain.held(READ)), chain)
+    cutouts = _through(prefetch(chain.frames(source), chain.held(READ)), chain)
     return prefetch(cutouts, stopped=partial(_stop, source, [chain]))
 
 
@@ -309,7 +320,7 @@ def _side_by_side(options: Options, source: Video, chains: Sequence[Chain], join
 
     if len(chains) == 1:
         return together([joined(options, source, chains[0])])
-    frames = prefetch(chains[0].decode.over(source), chains[0].held(READ))
+    frames = prefetch(chains[0].frames(source), chains[0].held(READ))
     readers = zip(chains, shared(frames, len(chains)), strict=True)
     made = [_through(own, chain, len(chains)) for chain, own in readers]
     return prefetch(together(made, frames), 1, stopped=partial(_stop, source, chains))

@@ -45,7 +45,7 @@ RELEASED_SIZE = (1024, 1024)  # of most checkpoints
 MULTIPLE = 32  # the network's deepest features are at this stride
 LARGEST = 4096  # the family was trained at up to 2560; a typing error would use up all memory
 AT_ONCE = 8  # frames in one call, unless more are asked for; each of them is held, at its own size, too
-_HINT = "try a smaller --size, --precision fp16, --batch 1, or --model birefnet-lite"
+_HINT = "try a smaller --size, --precision fp16 or --batch 1"
 
 
 class BiRefNetModel:
@@ -78,7 +78,8 @@ class BiRefNetModel:
         # Channels last speeds up convolutions, but not the linear layers of attention.
         convolves = isinstance(net.config.backbone, EfficientNetConfig)
         self._layout = torch.channels_last if convolves else torch.contiguous_format
-        with memory_of(device, _HINT):
+        self._hint = _HINT if net.config == NANO else f"{_HINT}, or a smaller --model"
+        with memory_of(device, self._hint):
             net = net.to(device, dtype).to(memory_format=self._layout)  # type: ignore[call-overload]  # torch's stub lacks it
             if device.type == "cpu" and convolves:
                 pack(net)
@@ -125,7 +126,7 @@ class BiRefNetModel:
         """
         if self.device.type != "cuda":
             return 1
-        with self._turn, memory_of(self.device, _HINT):
+        with self._turn, memory_of(self.device, self._hint):
             blank = torch.zeros(1, 3, *self.size, device=self.device, dtype=self._dtype)
             blank = blank.contiguous(memory_format=self._layout)
             _, per_frame = peak_of(self.device, partial(self._net.net, blank))  # a replay would hide what it takes
@@ -133,7 +134,7 @@ class BiRefNetModel:
         return count if self._most is None else min(count, self._most)
 
     def _together(self, frames: Sequence[Frame]) -> list[Tensor]:
-        with self._turn, memory_of(self.device, _HINT), cores(cores_for(self.device, self.size)):
+        with self._turn, memory_of(self.device, self._hint), cores(cores_for(self.device, self.size)):
             batch = torch.stack([self._prepare(frame) for frame in frames])
             alphas = self._net(batch.contiguous(memory_format=self._layout)).float().sigmoid()
             return list(alphas[:, 0])
