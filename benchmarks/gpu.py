@@ -88,6 +88,7 @@ def main() -> int:
         "compiled": compiled,
         "sdmatte": sdmatte,
         "footage": footage,
+        "trace": trace,
         "live": live,
     }
     parser = argparse.ArgumentParser(prog="benchmarks.gpu", description=__doc__)
@@ -444,6 +445,26 @@ def footage(run: Run, report: Report) -> None:
                 str(clip), "-o", target, "--overwrite", "--device", run.device, *model, *more, timeout=run.left
             )
             entry.update(figures(done))
+
+
+# --- trace -----------------------------------------------------------------------------------------------------------
+
+
+def trace(run: Run, report: Report) -> None:
+    """What crosses the bus, and who waits for the GPU, on the clip of ``footage``."""
+    from streammatte.models.birefnet import load_model
+
+    clip = run.folder / "clip.mp4"
+    for name in run.names:
+        with report.entry("trace", name) as entry:
+            if run.left < 10 * run.seconds or not clip.exists():
+                entry["skipped"] = "out of time" if clip.exists() else "no clip: footage makes it"
+                continue
+            from benchmarks.gpu_trace import traced
+
+            height, width = run.shape(name)[2:]
+            model = load_model(weights=checkpoint(name, run.folder), device=run.device, size=(height, width))
+            entry.update(traced(clip, model, 4 if run.small else 48, run.folder))
 
 
 # --- live ------------------------------------------------------------------------------------------------------------

@@ -61,10 +61,11 @@ everything() {
     [ $status -ne 2 ] || return 2
     section speed 80 "$@" || status=1
     section graphs 70 "$@" || status=1
-    section compiled 90 "$@" || status=1
+    section compiled 70 "$@" || status=1
     section sdmatte 80 "$@" || status=1
     section footage 60 "$@" || status=1
-    section live 60 "$@" || status=1
+    section trace 30 "$@" || status=1
+    section live 50 "$@" || status=1
     case " $* " in
         *" cpu "*) ;;
         *) gpu_tests || status=1 ;;
