@@ -35,6 +35,7 @@ TILE = 16  # pixels
 SEEN = TILE + 2 * ROUNDS  # pixels of a tile and of what its result depends on
 STEEP = 0.5  # change of alpha within ``ROUNDS`` pixels, from which an edge gains from its neighbours
 BATCH = 192  # tiles at a time, so that intermediate results stay in the processor's cache
+STRIP = 16384  # pixels
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, as OpenCV weights them
 
 
@@ -99,10 +100,22 @@ def _estimated(rgb: Tensor, alpha: Tensor, levels: int) -> Tensor:
         colors = [doubled(side)[: len(matte), : matte.shape[1]] for side in colors]
         edge = _between(_in_bytes(matte), 1, 254)  # no picture of 8 bits shows the other side elsewhere
         if not edge.is_cpu or edge.any():  # a GPU would have to be waited for
-            refine = _spread if level >= large else partial(_refined, kept=2 if level else 1)
+            refine = _spread_in_strips if level >= large else partial(_refined, kept=2 if level else 1)
             colors = refine(picture, matte, edge, colors)
     foreground = colors[0] * largest if largest > 1 else as_type(colors[0], rgb.dtype)
     return _pasted(foreground[:height, :width], own, _between(_in_bytes(alpha), 255, 255)).permute(2, 0, 1)
+
+
+def _spread_in_strips(picture: Tensor, matte: Tensor, edge: Tensor, colors: list[Tensor]) -> list[Tensor]:
+    """:func:`_spread` of a few rows at a time, whose intermediate results stay in the processor's cache."""
+    height, width = matte.shape
+    step = max(1, STRIP // width) if picture.is_cpu else height
+    parts = []
+    for top in range(0, height, step):
+        first, last = max(0, top - ROUNDS), min(height, top + step + ROUNDS)
+        sides = _spread(picture[first:last], matte[first:last], edge, [side[first:last] for side in colors])
+        parts.append([side[top - first :][:step] for side in sides])
+    return parts[0] if len(parts) == 1 else [torch.cat(side) for side in zip(*parts, strict=True)]
 
 
 def _spread(picture: Tensor, matte: Tensor, edge: Tensor, colors: list[Tensor]) -> list[Tensor]:
