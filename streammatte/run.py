@@ -82,7 +82,7 @@ def run(
     from streammatte.media.read.video import opened
     from streammatte.media.write.delivery import targets_of, writer_of
     from streammatte.media.write.output import uninterrupted
-    from streammatte.models.device import memory_of
+    from streammatte.models.device import cores_for, memory_of, opencv_cores
 
     check(options)
     targets, names = targets_of(options), options.whom.written_apart()
@@ -110,7 +110,8 @@ def run(
             own = [writer for target, writer in zip(targets, writers, strict=True) if target.subject == name]
             turns.append(Turn(name, chain, watchers, own))
         display.started(source.info, model)
-        with turns[0].chain.whole, memory_of(model.device, "try --decontaminate off", "the stages"):
+        hint = "try --decontaminate off"
+        with turns[0].chain.whole, memory_of(model.device, hint, "the stages"), opencv_cores(cores_for()):
             made = _side_by_side(options, source, [turn.chain for turn in turns], joined or overlapped)
             summary.frames = _written(turns, made, display)
 

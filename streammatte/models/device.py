@@ -140,6 +140,19 @@ def cores(count: int, before: int | None = None) -> Iterator[None]:
 
 
 @contextmanager
+def opencv_cores(count: int) -> Iterator[None]:
+    """Let OpenCV use that many cores, in the whole process: its threads yield in a loop while they wait for work."""
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(count)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+@contextmanager
 def cores_left_to(others: int) -> Iterator[None]:
     """Let torch use all cores but ``others``, one at least, in this thread and in threads that start within."""
     with cores(max(1, torch.get_num_threads() - others)):
