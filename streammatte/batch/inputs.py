@@ -55,6 +55,8 @@ def items_of(words: Sequence[str], listed: str | None, ours: Iterable[str]) -> l
     """
     from streammatte.batch.lists import read_list
 
+    if listed is not None and "://" in listed and not is_remote(listed):
+        raise InputError(f"cannot read a list at {without_secrets(listed)}", hint="download it, and name the file")
     written = {path if is_remote(path) else os.path.realpath(path) for path in ours}
     items: list[Item] = []
     for word in [*words, *([] if listed is None else [listed])]:

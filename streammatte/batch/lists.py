@@ -139,6 +139,8 @@ def _beside(folder: Path | Remote, name: Any, *, always: bool = False) -> Any:
     before, name = ("invert:", name[7:]) if str(name).startswith("invert:") else ("", name)
     if not isinstance(name, str) or "://" in name or os.path.isabs(name):  # noqa: PTH117 - it stays as it is
         return before + name
+    while isinstance(folder, Remote) and name.startswith("../") and folder.parent.name:
+        folder, name = folder.parent, name[3:]
     path = folder / name
     named = (
         always

@@ -131,10 +131,19 @@ def test_a_list_at_an_address(store: Any) -> None:
     names = [shots + "a.mp4", shots + "sh.####.png", "/plates/b.mov", "memory://other/c.mov", shots + "p1.png"]
     assert [item.input for item in items] == names
     assert items[0].given == {"core_mattes": (shots + "p0.png",), "smooth": "high"}
+    store.pipe("/shots/day/list.csv", b"input,core-matte\n../a.mp4,../p0.png\n../../other/c.mov,\n")
+    items = items_of(["memory://shots/day/list.csv"], None, ())
+    assert [item.input for item in items] == [shots + "a.mp4", shots + "../other/c.mov"], "a bucket has no parent"
+    assert items[0].given == {"core_mattes": (shots + "p0.png",)}
     store.pipe("/shots/list.csv", b'input,smooth\n"a.mp4')
     with pytest.raises(InputError) as caught:
         items_of(["memory://shots/list.csv"], None, ())
     assert "memory://shots/list.csv" in str(caught.value) and "line 2" in str(caught.value)
+
+
+def test_a_list_where_only_ffmpeg_reads_is_refused() -> None:
+    with pytest.raises(InputError, match=r"https://host/list\.csv"):
+        items_of([], "https://host/list.csv", ())
 
 
 def test_from_and_to_addresses(store: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
