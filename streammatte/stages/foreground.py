@@ -81,10 +81,18 @@ def estimate_foreground(rgb: Tensor, alpha: Tensor, *, levels: int = LEVELS) -> 
 
 
 @torch.no_grad()
-def _estimated(rgb: Tensor, alpha: Tensor, levels: int) -> Tensor:
-    """The same, also for integers of the full range; the result has rgb's type."""
+def _estimated(rgb: Tensor, alpha: Tensor, levels: int, largest: float | None = None) -> Tensor:
+    """The same, also for integers of the full range; the result has rgb's type.
+
+    Args:
+        largest: Of rgb's values, at least 1; found out by default.
+    """
+    if not rgb.is_cpu and not rgb.is_floating_point():
+        # A GPU computes floats as fast, and lacks many operations for integers of 16 bits.
+        return as_type(_estimated(as_floats(rgb), alpha, levels, 1.0), rgb.dtype)
     own, alpha = rgb.permute(1, 2, 0), alpha.float()  # frames have their channels last
-    largest = max(1.0, float(rgb.max())) if rgb.is_floating_point() else 1.0  # the equation is linear in the colours
+    if largest is None:  # the equation is linear in the colours
+        largest = max(1.0, float(rgb.max())) if rgb.is_floating_point() else 1.0
     height, width = alpha.shape
     large = sum(max(height, width) > LARGE << level for level in range(levels))
     unit = TILE << large - 1 if large else 1  # of levels that are computed in tiles, each has whole ones

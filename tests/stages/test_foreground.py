@@ -19,6 +19,7 @@ from streammatte.cli.main import main
 from streammatte.frame import Cutout, Frame
 from streammatte.media import open_video, open_writer
 from streammatte.stages import ForegroundEstimator, estimate_foreground, foreground
+from streammatte.stages.detail import Lift
 from streammatte.stages.tiles import sums_of_slices, window_sums
 from training.backgrounds import drawn
 
@@ -348,6 +349,17 @@ def test_a_gpus_operations_give_the_same_here(
     assert found.foreground is not None and found.foreground.dtype == kind
     difference = 255 * (found.as_float() - expected).abs()
     assert difference.max() < 4 and (difference > 1.5).float().mean() < 1e-3
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.uint16])
+def test_a_gpu_is_never_waited_for(kind: torch.dtype) -> None:
+    """On the device that only knows shapes, whatever asks for a value fails, and so does what mixes devices."""
+    picture = torch.empty(1080, 1920, 3, dtype=kind, device="meta").permute(2, 0, 1)
+    cutout = Cutout(Frame(picture, 0, 0), torch.empty(320, 320, device="meta"))
+    for stage in (Lift(), ForegroundEstimator()):
+        cutout = stage.better(cutout)
+    assert cutout.foreground is not None and cutout.alpha.shape == cutout.foreground.shape[1:] == (1080, 1920)
+    assert cutout.foreground.device.type == "meta" and cutout.foreground.dtype == kind
 
 
 DEVICES = (None, "cuda")
