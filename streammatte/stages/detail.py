@@ -96,7 +96,9 @@ def refine_alpha(rgb: Tensor, matte: Tensor) -> Tensor:
     subject, behind = least > 1 - SOLID, most < SOLID
     unsure = ~(subject | behind)[0, 0]
     edge = unsure[_cells(height, small[0], alpha)][:, _cells(width, small[1], alpha)]
-    tiles = [tile.own for tile in tiles_with(edge, TILE)]
+    # A GPU computes the whole frame sooner than it tells which tiles have an edge.
+    whole: Window = (..., slice(0, height), slice(0, width))
+    tiles = [tile.own for tile in tiles_with(edge, TILE)] if edge.is_cpu else [whole]
     if not tiles:
         return alpha
     image = shrunk(rgb, small)
@@ -131,15 +133,30 @@ def _slope(image: Tensor, matte: Tensor, wanted: Tensor) -> Tensor:
         (1, 3, h, w); zero elsewhere.
     """
     products = [image * plane for plane in (image[:, :1], image[:, 1:2], image[:, 2:], matte)] + [matte * matte]
-    means = _mean(torch.cat([image, matte, *products], 1))[0, :, wanted].T  # (N, 3 + 1 + 9 + 3 + 1)
-    colors, level, square = means[:, :3], means[:, 3:4], means[:, 16:]
-    covariance = means[:, 4:13].reshape(-1, 3, 3) - colors[:, :, None] * colors[:, None]
-    shared = means[:, 13:16] - colors * level
-    found = torch.linalg.solve(covariance + SMOOTHNESS * torch.eye(3).to(image), shared)
-    explained = (found * shared).sum(1, keepdim=True) / (square - level * level + FAINT)
+    means = _mean(torch.cat([image, matte, *products], 1))[0]  # 3 + 1 + 9 + 3 + 1 of them
+    means = means[:, wanted] if image.is_cpu else means.flatten(1)  # (17, N); a GPU would have to be waited for
+    colors, level, square = means[:3], means[3], means[16]
+    covariance = means[4:13].view(3, 3, -1) - colors[:, None] * colors
+    for channel in range(3):
+        covariance[channel, channel] += SMOOTHNESS
+    shared = means[13:16] - colors * level
+    found = _solved(covariance, shared)
+    explained = (found * shared).sum(0) / (square - level * level + FAINT)
+    found *= explained.clamp(0, 1).square()
+    if not image.is_cpu:
+        return found.view(image.shape) * wanted
     slope = torch.zeros_like(image)
-    slope[0, :, wanted] = (found * explained.clamp(0, 1).square()).T
+    slope[0, :, wanted] = found
     return slope
+
+
+def _solved(matrices: Tensor, right: Tensor) -> Tensor:
+    """(3, N): the solutions of N systems with symmetric matrices, (3, 3, N), and right sides, (3, N), by cofactors."""
+    first, second, third = matrices
+    cofactors = torch.stack(
+        [torch.linalg.cross(*pair, dim=0) for pair in ((second, third), (third, first), (first, second))]
+    )
+    return torch.sum(cofactors * right, 1).div_(torch.sum(first * cofactors[0], 0))
 
 
 def _gain(rgb: Tensor, image: Tensor, matte: Tensor, subject: Tensor, behind: Tensor) -> Tensor:

@@ -184,4 +184,13 @@ def test_a_gpu_gives_the_same() -> None:
     there = refine_alpha(rgb.cuda(), matte.cuda()).cpu()
     torch.testing.assert_close(there, refine_alpha(rgb, matte), atol=1e-3, rtol=0)
     (cutout,) = DetailRefiner("cuda").push(Cutout(Frame(rgb, 0, 0), matte))
-    assert cutout.alpha.device == matte.device
+    assert cutout.alpha.is_cuda
+
+
+def test_a_gpus_operations_give_the_same_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors that do not say that they are a CPU's take the way of a GPU's."""
+    truth = strands()
+    rgb, matte = shot(truth), small(truth)
+    expected = refine_alpha(rgb, matte)
+    monkeypatch.setattr(torch.Tensor, "is_cpu", False)
+    torch.testing.assert_close(refine_alpha(rgb, matte), expected, atol=1e-3, rtol=0)

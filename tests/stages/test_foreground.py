@@ -19,7 +19,7 @@ from streammatte.cli.main import main
 from streammatte.frame import Cutout, Frame
 from streammatte.media import open_video, open_writer
 from streammatte.stages import ForegroundEstimator, estimate_foreground, foreground
-from streammatte.stages.detail import Lift
+from streammatte.stages.detail import DetailRefiner, Lift
 from streammatte.stages.tiles import sums_of_slices, window_sums
 from training.backgrounds import drawn
 
@@ -355,9 +355,10 @@ def test_a_gpus_operations_give_the_same_here(
 def test_a_gpu_is_never_waited_for(kind: torch.dtype) -> None:
     """On the device that only knows shapes, whatever asks for a value fails, and so does what mixes devices."""
     picture = torch.empty(1080, 1920, 3, dtype=kind, device="meta").permute(2, 0, 1)
-    cutout = Cutout(Frame(picture, 0, 0), torch.empty(320, 320, device="meta"))
-    for stage in (Lift(), ForegroundEstimator()):
-        cutout = stage.better(cutout)
+    for lift in (Lift(), DetailRefiner()):
+        cutout = Cutout(Frame(picture, 0, 0), torch.empty(320, 320, device="meta"))
+        for stage in (lift, ForegroundEstimator()):
+            cutout = stage.better(cutout)
     assert cutout.foreground is not None and cutout.alpha.shape == cutout.foreground.shape[1:] == (1080, 1920)
     assert cutout.foreground.device.type == "meta" and cutout.foreground.dtype == kind
 
