@@ -35,13 +35,14 @@ from benchmarks.report import CheckFailed, Report, machine, output_of, require
 from streammatte.models.birefnet import AT_ONCE, BiRefNetModel
 from streammatte.models.graphs import CudaGraphs, Recording
 from streammatte.models.nets.birefnet import BiRefNet
-from streammatte.models.nets.deform import deform_conv2d
+from streammatte.models.nets.deform import deform_conv2d, kernel_may_run, plain_deform_conv2d
 
 GOLDENS = (("swin_t", "a", (1, 3, 256, 256)), ("swin_t", "b", (2, 3, 192, 320)), ("swin_l", "a", (1, 3, 256, 256)))
 LIMIT_FP32 = 1e-4  # largest |Δ sigmoid|
 LIMIT_HALF = 0.05  # mean |Δ sigmoid| / the matte's standard deviation; on a CPU bf16 gives 0.011, fp16 0.0015
 LIMIT_MIB = 11_000  # device memory of SDMatte at 1024²: a 12 GB card reserves some
 LIMIT_DEFORM = 1e-3  # largest |Δ| / largest |value|, in fp32
+LIMIT_KERNEL = {"fp32": 1e-4, "fp16": 2e-3, "bf16": 1.6e-2}  # the same; in 16 bits both round
 FILLED = "filled from names, not trained: the matte is noise, the work is the same"
 
 
@@ -132,7 +133,7 @@ def gpu(device: str) -> dict[str, object]:
 
 @torch.inference_mode()
 def correctness(run: Run, report: Report) -> None:
-    """Networks against goldens, CPU and lower precision; deformable convolution against torchvision."""
+    """Networks against goldens, CPU and lower precision; deformable convolution against torchvision and plain form."""
     strict_fp32(run.device)
     for name, golden, shape in GOLDENS:
         with report.entry("fp32", f"{name} {golden}") as entry:
@@ -170,7 +171,10 @@ def precision(run: Run, report: Report, name: str) -> None:
 
 
 def deformable(run: Run, report: Report, kernel: int) -> None:
-    """Our deformable convolution against torchvision's, at the size and widths of the decoder's last block."""
+    """Our deformable convolution against torchvision's, and its kernel against its plain form.
+
+    At the size and widths of the decoder's last block.
+    """
     side = 24 if run.small else 256
     draw = torch.Generator().manual_seed(kernel)
     x = torch.randn(1, 64, side, side, generator=draw)
@@ -196,6 +200,16 @@ def deformable(run: Run, report: Report, kernel: int) -> None:
             if dtype == "fp32":
                 require(entry["max_to_cpu"], LIMIT_DEFORM, "relative |Δ| to the CPU")
                 require(entry.get("max_to_torchvision", 0), LIMIT_DEFORM, "relative |Δ| to torchvision")
+        with report.entry("deform_kernel", f"{kernel}x{kernel} {dtype}") as entry:
+            if not kernel_may_run(*rounded):
+                entry["skipped"] = "needs an NVIDIA GPU of compute capability 8.0"
+                continue
+            from streammatte.models.nets.deform_triton import fused_deform_conv2d  # a CPU may lack Triton
+
+            plain = measure(run, entry, "plain", partial(plain_deform_conv2d, *rounded))
+            fused = measure(run, entry, "fused", partial(fused_deform_conv2d, *rounded))
+            entry["max_to_plain"] = relative(fused, plain)
+            require(entry["max_to_plain"], LIMIT_KERNEL[dtype], "relative |Δ| of the kernel to the plain form")
 
 
 def measure(run: Run, entry: dict[str, Any], whose: str, call: Callable[[], Tensor]) -> Tensor:

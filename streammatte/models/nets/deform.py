@@ -1,6 +1,8 @@
-"""Modulated deformable convolution from torch operations alone."""
+"""Modulated deformable convolution: one Triton kernel where it runs, elsewhere torch operations."""
 
 from __future__ import annotations
+
+import logging
 
 import torch
 import torch.nn.functional as F
@@ -8,15 +10,16 @@ from torch import Tensor, nn
 
 ON_A_CPU, ON_A_GPU = 1 << 20, 1 << 26  # samples at a time
 
+logger = logging.getLogger("streammatte")
+_kernel_runs = True  # until it is missing, or has failed to compile
+
 
 def deform_conv2d(x: Tensor, offset: Tensor, modulator: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Modulated deformable convolution, stride 1, "same" padding, odd square kernel.
 
     Zhu et al. 2019, "Deformable ConvNets v2". Each tap samples the input bilinearly at its own displaced position;
-    outside the image each corner of the bilinear cell is zero, as in torchvision's operator.
-
-    Coordinates are float32 whatever the data's type: in float16 they would step by 1/8 pixel beyond x = 128. A few rows
-    are computed at a time, so that the samples of a 7×7 kernel are never all in memory, and on a CPU stay in its cache.
+    outside the image each corner of the bilinear cell is zero, as in torchvision's operator. Coordinates are float32
+    whatever the data's type: in float16 they would step by 1/8 pixel beyond x = 128.
 
     Args:
         x: (B, C, H, W).
@@ -27,6 +30,54 @@ def deform_conv2d(x: Tensor, offset: Tensor, modulator: Tensor, weight: Tensor, 
 
     Returns:
         (B, O, H, W), same dtype as ``x``.
+    """
+    arguments = x, offset, modulator, weight, bias
+    fused = fused_or_none(*arguments) if kernel_may_run(*arguments) else None
+    return plain_deform_conv2d(*arguments) if fused is None else fused
+
+
+def kernel_may_run(x: Tensor, *others: Tensor | None) -> bool:
+    """Whether a GPU with bf16 tensor cores computes these without gradients.
+
+    The kernel has no derivative, and neither torch.compile nor autocast sees into it.
+    """
+    return (
+        x.is_cuda
+        and torch.version.hip is None
+        and torch.cuda.get_device_capability(x.device) >= (8, 0)
+        and not torch.compiler.is_compiling()
+        and not torch.is_autocast_enabled("cuda")
+        and not (torch.is_grad_enabled() and any(t.requires_grad for t in (x, *others) if t is not None))
+    )
+
+
+def fused_or_none(
+    x: Tensor, offset: Tensor, modulator: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> Tensor | None:
+    """The kernel's result, or None if it does not fit these shapes or does not run here."""
+    global _kernel_runs
+    if not _kernel_runs:
+        return None
+    try:
+        from streammatte.models.nets.deform_triton import fits, fused_deform_conv2d  # imports Triton: half a second
+
+        arguments = x, offset, modulator, weight, bias
+        return fused_deform_conv2d(*arguments) if fits(*arguments) else None
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as exc:  # no Triton, no C compiler, too little shared memory: Triton has an exception for each
+        _kernel_runs = False
+        logger.info("deformable convolutions run as torch operations: %s", exc)
+        return None
+
+
+def plain_deform_conv2d(
+    x: Tensor, offset: Tensor, modulator: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """``deform_conv2d`` from torch operations alone: the kernel's reference, and what runs where it does not.
+
+    A few rows are computed at a time, so that the samples of a 7×7 kernel are never all in memory, and on a CPU stay in
+    its cache.
     """
     B, C, H, W = x.shape
     k = weight.shape[-1]
