@@ -52,8 +52,8 @@ def choose_device(name: str | torch.device | None = None) -> torch.device:
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """The type to compute in.
 
-    ``auto`` is fp16 on CUDA, bf16 on a CPU with AMX, else fp32. With AVX-512 alone bf16 is slower: Swin-T takes 1.35
-    times as long on a Xeon. On MPS, Swin and SDMatte return NaN in fp16.
+    ``auto`` is fp16 on CUDA, bf16 on a CPU that multiplies it (AMX or AVX-512 BF16), else fp32. With AVX-512 alone bf16
+    is slower: Swin-T takes 1.35 times as long on a Xeon. On MPS, Swin and SDMatte return NaN in fp16.
 
     Raises:
         ModelError: An unknown name.
@@ -66,7 +66,8 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
         return torch.float32
     if device.type != "cpu":
         return torch.float16
-    return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32
+    multiplied = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if multiplied else torch.float32
 
 
 def cores_for(device: torch.device | None = None, size: tuple[int, int] = (0, 0)) -> int:
