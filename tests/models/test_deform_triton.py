@@ -128,14 +128,13 @@ def test_kernel_compiles_and_fits_the_shared_memory(
             assert compiled.metadata.shared <= SHARED, (dtype, pixels)
 
 
-def test_only_the_plain_form_runs_on_a_cpu() -> None:
-    given = arguments(3, 1, 64, 64, 8, 8, torch.float32)
-    assert not deform.kernel_may_run(*given)
-    assert torch.equal(deform_conv2d(*given), plain_deform_conv2d(*given))
+def test_the_kernel_does_not_run_on_a_cpu() -> None:
+    assert not deform.kernel_may_run(*arguments(3, 1, 64, 64, 8, 8, torch.float32))
 
 
 def test_a_kernel_that_fails_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a GPU, Triton finds no driver; where Triton is missing, the import fails."""
+    monkeypatch.setattr(deform, "bags_may_run", lambda *args: False)
     monkeypatch.setattr(deform, "kernel_may_run", lambda *args: True)
     monkeypatch.setattr(deform, "_kernel_runs", True)
     given = arguments(3, 1, 64, 64, 8, 8, torch.float32)

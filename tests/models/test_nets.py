@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from streammatte.errors import OutOfMemory, WeightsMismatch, WeightsMissing
 from streammatte.frame import Frame
 from streammatte.models.birefnet import BiRefNetModel
+from streammatte.models.nets import deform
 from streammatte.models.nets.birefnet import (
     NANO,
     SWIN_B,
@@ -125,8 +126,33 @@ def test_deformable_convolution_is_its_definition() -> None:
         offset = 4 * torch.randn(2, 2 * kernel**2, *size, generator=g)
         modulator = 2 * torch.rand(2, kernel**2, *size, generator=g)
         weight = torch.randn(3, 5, kernel, kernel, generator=g)
-        ours = deform_conv2d(x, offset, modulator, weight)
-        torch.testing.assert_close(ours.double(), plain_deform_conv2d(x, offset, modulator, weight), atol=2e-4, rtol=0)
+        expected = plain_deform_conv2d(x, offset, modulator, weight)
+        for form in (deform_conv2d, deform.plain_deform_conv2d, deform.bagged_deform_conv2d):
+            torch.testing.assert_close(form(x, offset, modulator, weight).double(), expected, atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+def test_bags_of_pixels_are_the_plain_form(dtype: torch.dtype, tolerance: float) -> None:
+    """Offsets and modulators are views of one convolution's output, and some lead far outside."""
+    g = torch.Generator().manual_seed(2)
+    x = torch.randn(2, 16, 40, 33, generator=g)
+    both = 6 * torch.randn(2, 27, 40, 33, generator=g)
+    both[0, 0, 3, 4], both[0, 1, 3, 5] = 3e9, -3e9
+    weight, bias = torch.randn(8, 16, 3, 3, generator=g), torch.randn(8, generator=g)
+    both = both.to(dtype).contiguous(memory_format=torch.channels_last)
+    given = x.to(dtype), both[:, :18], 2 * both[:, 18:].sigmoid(), weight.to(dtype), bias.to(dtype)
+    expected = deform.plain_deform_conv2d(*(each.float() for each in given))
+    found = deform.bagged_deform_conv2d(*given)
+    assert found.dtype == dtype
+    assert (found.float() - expected).abs().max() <= tolerance * expected.abs().max()
+    both[1, 5, 7, 7] = torch.nan
+    assert deform.bagged_deform_conv2d(*given)[1, :, 7, 7].isnan().all(), "as the plain form has it"
+
+
+def test_bags_have_no_gradients() -> None:
+    layer = DeformableConv2d(4, 6, 3)
+    layer(torch.randn(1, 4, 8, 8)).sum().backward()
+    assert layer.regular_conv.weight.grad is not None and layer.offset_conv.weight.grad is not None
 
 
 def test_undisplaced_deformable_convolution_is_a_convolution() -> None:
