@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streammatte.motion import Motion, Picture, Plane, same_shot
+from streammatte.subject.claims import settled
 from streammatte.subject.contracts import OTHERS, Look, Looks, Prompt, Tracked
 from streammatte.subject.labels import BACKGROUND, OTHER, Labels, absorbed, by_network, firm, found_again, touching
 from streammatte.subject.named import Named, on_picture, seen_at
@@ -66,7 +67,8 @@ class FlowTracker:
                 seen[name] = _joined(
                     onward.get(name), later.take((name, look.index)), *_between(prompted[name], look.index)
                 )
-            yield look.index, seen
+            away = {name: min(abs(at - look.index) for at in prompted[name]) for name in names}
+            yield look.index, settled(seen, away)
 
 
 def _corrections(prompts: Sequence[Prompt]) -> set[tuple[str, int]]:

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from support.subjects import overlap
 
+from streammatte.subject.claims import settled
 from streammatte.subject.contracts import OTHERS, Look, Prompt, Tracked
 from streammatte.subject.flow import FlowTracker
 from streammatte.subject.smoothing import spread
@@ -124,6 +125,30 @@ def test_both_at_once_share_no_pixel() -> None:
     for each in found:
         assert (each["anna"].mask + each["ben"].mask + each[OTHERS].mask).max() <= 1.001
     assert follows(scene.scores(found, "a", "anna")) and follows(scene.scores(found, "b", "ben"))
+
+
+@pytest.mark.parametrize("again", ["a", "b"])
+def test_a_later_box_of_one_takes_nothing_from_the_other(again: str) -> None:
+    """On the way back from there, the other one is somebody who was not named."""
+    scene, names = passing(), {"a": "anna", "b": "ben"}
+    found = followed(
+        scene, scene.box("a", 0, "anna"), scene.box("b", 0, "ben"), scene.box(again, COUNT - 1, names[again])
+    )
+    for each in found:
+        assert (each["anna"].mask + each["ben"].mask + each[OTHERS].mask).max() <= 1.001
+    assert follows(scene.scores(found, "a", "anna")) and follows(scene.scores(found, "b", "ben"))
+
+
+def test_who_was_named_here_gives_up_least() -> None:
+    mask = np.ones((4, 6), np.float32)
+    found = {name: Tracked(mask, 0.9) for name in ("anna", "ben", OTHERS)}
+    told = settled(found, {"anna": 0, "ben": 24})
+    assert told["anna"].mask.min() > 0.99 and told["ben"].mask.max() < 0.01 and not told[OTHERS].mask.any()
+    assert [each.confidence for each in told.values()] == [0.9] * 3
+    halves = settled({"anna": found["anna"], "ben": found["ben"]}, {"anna": 7, "ben": 7})
+    assert np.allclose(halves["anna"].mask, 0.5) and np.allclose(halves["ben"].mask, 0.5)
+    apart = {"anna": Tracked(mask * 0.4, 1), "ben": Tracked(mask * 0.5, 1)}
+    assert all(np.array_equal(settled(apart, {"anna": 0, "ben": 9})[name].mask, apart[name].mask) for name in apart)
 
 
 def test_what_is_hidden_is_less_sure() -> None:
