@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -181,9 +182,11 @@ def matte(
     Raises:
         ModelError, StreammatteError: The model or a stage broke its contract.
         InputError: An option has a wrong value.
-        TypeError: An option is unknown, or stages are given, too.
+        TypeError: An option is unknown, stages are given, too, or the source is a path.
         ValueError: ``batch`` or ``stride`` is below 1.
     """
+    if isinstance(source, str | PathLike):
+        raise TypeError(f"matte() takes frames, not a path; use open_video({os.fspath(source)!r})")
     model = _loaded_model(model)
     if stages is None:
         stages = _own_stages(model, options)

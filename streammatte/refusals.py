@@ -379,9 +379,12 @@ def _check_names(options: Options) -> None:
             raise UnsupportedOutput(f"{output} is a folder", hint=hint)
     for output in (named(output, name) for output in outputs for name in apart):
         if os.path.isfile(output) and not options.writing.overwrite:  # noqa: PTH113 - Path raises on names too long
-            replacing = line(options, overwrite=True)
-            both = command_line("streammatte batch", [source, output, "--to", "cutouts"])
-            raise WriteFailed(f"{output} exists", hint=f"to replace it: {replacing}; if both are inputs: {both}")
+            hints = [f"to replace it: {line(options, overwrite=True)}"]
+            if Path(output).suffix.lower() == Path(source).suffix.lower():  # two photographs, perhaps
+                hints.insert(
+                    0, f"if both are inputs: {command_line('streammatte batch', [source, output, '--to', 'cutouts'])}"
+                )
+            raise WriteFailed(f"{output} exists", hint="; ".join(hints))
 
 
 def _check_single(target: str, frames: int | None) -> None:

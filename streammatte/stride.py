@@ -84,7 +84,7 @@ class Stride:
         mean, worst = 255 * np.mean(self.differences), 255 * max(self.differences)
         return (
             f"the network ran on {computed} of {frames} frames; "
-            f"carried mattes differ from its own by {mean:.1f}/255 in the mean, {worst:.1f} at worst"
+            f"mattes carried to the others differ by {mean:.1f}/255 on average, {worst:.1f} at most, from its own"
         )
 
     def _through(self, shot: Sequence[_Waiting], ask: Ask) -> Iterator[tuple[Frame, Link, Tensor]]:

@@ -108,6 +108,7 @@ def _item(entry: dict[str, Any], place: str, folder: Path | Remote, *, columns: 
         if option is None:
             near = difflib.get_close_matches(name, ["input", "output", *flags], n=1)
             hint = f"did you mean {near[0]}?" if near else "columns are input, output and options: smooth, bg, in, …"
+            where = f"{place.rpartition(', line ')[0]}, first line, column {column}" if columns else place
             raise InputError(f"{where}: unknown option {name!r}", hint=hint)
         if value in ("", None):
             continue

@@ -212,7 +212,7 @@ def run_batch(
                     display.ended(number, record)
         except KeyboardInterrupt as exc:
             left = len(tasks) - report.done
-            exc.__notes__ = [f"{len(steps) - left} of {len(steps)} are done; the same command goes on"]
+            exc.__notes__ = [f"{len(steps) - left} of {len(steps)} are done; run the same command to continue"]
             raise
     return report
 

@@ -245,7 +245,8 @@ def _settled(options: Options, model: BiRefNetModel) -> Options:
     """The options with what was chosen for ``auto``, so that all workers use the same."""
     name = options.network.model if options.network.weights is not None else model.name
     chosen = {"model": name, "precision": model.precision, "size": model.size, "batch": options.network.batch or 1}
-    return Options.of(**{**options.flat(), **chosen})
+    # A segment's own run always reads the mattes that are there; whether any were is not for it to say.
+    return Options.of(**{**options.flat(), **chosen, "resume": False})
 
 
 def _computed(engine: Engine, work: SegmentWork, segments: Sequence[Segment], display: Display) -> list[Done]:

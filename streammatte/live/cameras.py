@@ -35,7 +35,7 @@ _ADDRESS_OPTIONS = {
 _REAL_TIME = ("rtsp", "rtsps", "rtp", "udp", "srt", "tcp", "rtmp", "rtmps")
 
 HOW_TO_LOOK = {
-    "linux": "plug one in and check `ls /dev/video*`; reading it takes membership of the group `video`",
+    "linux": "plug one in and check `ls /dev/video*`; you must be in the group `video` to read it",
     "darwin": "allow the terminal in System Settings, Privacy & Security, Camera",
     "win32": "allow desktop apps in Settings, Privacy & security, Camera",
 }.get(sys.platform, "give a file, an address or lavfi:PATTERN")

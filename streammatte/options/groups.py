@@ -103,7 +103,7 @@ class Writing:
         None,
         "--start-number",
         example="1001",
-        help="number of the first picture of a numbered output (default: the input's own, or 1)",
+        help="number of the first picture of a numbered output (default: the input's own; for clips, the frame plus 1)",
     )
     no_audio: bool = option(False, "--no-audio", help="write no sound")
     overwrite: bool = option(False, "--overwrite", common=True, help="replace outputs that exist")

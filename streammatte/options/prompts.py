@@ -144,7 +144,7 @@ def prompts_in(path: str) -> list[Prompted]:
         return _of_file(json.loads(text, object_pairs_hook=_once), Path(path).parent)
     except json.JSONDecodeError as exc:
         where = f"line {exc.lineno}, column {exc.colno}"
-        raise InputError(f"{path} is not JSON: {exc.msg.lower()} at {where}", hint="mend it there") from exc
+        raise InputError(f"{path} is not JSON: {exc.msg.lower()} at {where}", hint="correct the file there") from exc
     except (ValueError, RecursionError) as exc:
         raise InputError(f"{path}: {exc}", hint="docs/subjects.md describes the file") from exc
 

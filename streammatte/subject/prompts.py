@@ -97,7 +97,7 @@ def check(prompts: Sequence[Prompt]) -> None:
             if not (left <= x < right and top <= y < bottom):
                 raise InputError(
                     f"a point of {_whom(prompt.subject)} lies outside of its box at frame {prompt.index}",
-                    hint="give another subject another name",
+                    hint="if that is somebody else, give them a name: 'ben: point …'",
                 )
 
 

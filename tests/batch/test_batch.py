@@ -114,7 +114,7 @@ def test_killed_and_run_again(footage: Path, forked: Forks, tmp_path: Path) -> N
         size = int(more) + (manifest.stat().st_size if manifest.exists() else 0)
         end = forked.run(Job([*command, str(broken)], when=str(manifest), size=size, signal=number))
         assert end.code == (130 if number == signal.SIGINT else -number)
-        assert end.code != 130 or "the same command goes on" in end.err
+        assert end.code != 130 or "run the same command to continue" in end.err
         kept = {path.name: path.stat().st_mtime_ns for path in broken.glob("[!.m]*")}
         assert before.items() <= kept.items(), "what was done stays as it is"
         before = {name: time for name, time in kept.items() if "sh." not in name}

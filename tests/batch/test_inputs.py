@@ -94,7 +94,7 @@ def test_lists(shots: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "where"),
     [
-        ("l.csv", "input,smoth\na.mp4,high\n", "line 2, column 2: unknown option 'smoth'"),
+        ("l.csv", "input,smoth\na.mp4,high\n", "l.csv, first line, column 2: unknown option 'smoth'"),
         ("l.csv", "input,smooth\na.mp4,high\nb.mp4,highest\n", "line 3, column 2: smooth: "),
         ("l.csv", 'input,smooth\n"a.mp4,high\n', "line 2: "),
         ("l.csv", "input,smooth\na.mp4,high,low\n", "line 2, column 3: 'low'"),

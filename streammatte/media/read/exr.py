@@ -41,7 +41,7 @@ def read_exr(path: Path, layer: str | None = None) -> Picture:
     says_straight = "straight alpha" in str(header.get("comments", ""))
     if alpha is not None and not says_straight and ((alpha > FAINT) & (alpha < 1)).any():
         rgb = straight(rgb, alpha)
-        notes.append("premultiplied colours, divided by alpha")
+        notes.append("its premultiplied colours were divided by alpha")
     rate = Fraction(header["framesPerSecond"]).limit_denominator(1001) if "framesPerSecond" in header else None
     deep = any(plane.dtype != np.float16 for plane in colors)
     return Picture(
