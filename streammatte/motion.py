@@ -210,11 +210,12 @@ class Motion:
     def _at(self, flow: Plane, part: Part | None) -> Plane:
         """(H, W, 2): each pixel's place in the other frame, (x, y)."""
         rows, columns = part or (slice(0, flow.shape[0]), slice(0, flow.shape[1]))
-        height, width = self._places.shape[:2]
+        places = self._places  # another thread may make others meanwhile
+        height, width = places.shape[:2]
         if height < rows.stop or width < columns.stop:
             y, x = np.mgrid[: max(height, rows.stop), : max(width, columns.stop)].astype(np.float32)
-            self._places = np.dstack([x, y])
-        return _plane(cv2.add(self._places[rows, columns], flow))
+            places = self._places = np.dstack([x, y])
+        return _plane(cv2.add(places[rows, columns], flow))
 
     def trust(self, here: View, there: View, flow: Plane, part: Part | None = None) -> Plane:
         """(H, W) in [0, 1]: how well the other frame, moved here by ``flow``, explains this one.
