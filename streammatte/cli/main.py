@@ -105,7 +105,7 @@ def _signals() -> Iterator[list[int]]:
     """
     received: list[int] = []
     hooks = sys.excepthook, sys.unraisablehook
-    putting_off = threading.Event()
+    putting_off, put_off = threading.Event(), list[threading.Timer]()
 
     def uncaught(kind: type[BaseException], exc: BaseException, trace: TracebackType | None) -> None:
         if kind is not KeyboardInterrupt:
@@ -118,6 +118,7 @@ def _signals() -> Iterator[list[int]]:
             putting_off.set()
             again = threading.Timer(_MOMENT, _interrupt, [received[-1]])
             again.daemon = True
+            put_off.append(again)
             again.start()
             putting_off.clear()
 
@@ -136,6 +137,8 @@ def _signals() -> Iterator[list[int]]:
     try:
         yield received
     finally:
+        for again in put_off:
+            again.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
         sys.excepthook, sys.unraisablehook = hooks
