@@ -315,7 +315,7 @@ def graph_one(run: Run, entry: dict[str, Any], net: BiRefNet, image: Tensor, *, 
 def stand_in(net: nn.Module, batch: Tensor) -> Recording:
     """What a CPU can do instead, to test the section."""
     given, answer = batch.clone(), net(batch)
-    return Recording(given, answer, lambda: answer.copy_(net(given)))
+    return Recording((given,), answer, lambda: answer.copy_(net(given)))
 
 
 def at_once(run: Run, entry: dict[str, Any], name: str) -> None:

@@ -1,5 +1,4 @@
-"""What crosses the bus for a frame, and how often somebody waits for the GPU: a trace of the chain between frames in
-memory."""
+"""A trace of the chain from frames in memory to the planes of ProRes 4444: what crosses the bus, and who waits."""
 
 from __future__ import annotations
 
@@ -13,6 +12,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from streammatte import open_video
 from streammatte.frame import Frame
+from streammatte.media.write.composing import Contents
+from streammatte.media.write.encoding import encoding_for
+from streammatte.media.write.painting import CutoutPainter
 from streammatte.models.birefnet import AT_ONCE, BiRefNetModel
 from streammatte.models.device import workers
 from streammatte.pipeline import matte, prefetch
@@ -24,34 +26,37 @@ WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize
 def traced(clip: Path, model: BiRefNetModel, frames: int, folder: Path) -> dict[str, float]:
     """Figures of a frame: MiB that crossed either way, waits, launches; and the share of the time the GPU computed.
 
-    Both the upload and the smoothing are as in the command. The first frames warm up, untraced.
+    Upload, smoothing and packing are as in the command. The first frames warm up, untraced.
     """
     with open_video(clip) as video:
         decoded = [frame for _, frame in zip(range(frames), video, strict=False)]
-    through(decoded, model)
+        contents = Contents()
+        encoding = encoding_for(Path("out.mov"), video.info, contents)
+        painter = CutoutPainter(encoding, video.info, (video.info.width, video.info.height), contents)
+    through(decoded, model, painter)
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (model.device.type == "cuda")
     with profile(activities=activities) as profiler:
-        seconds = through(decoded, model)
+        seconds = through(decoded, model, painter)
     trace = folder / "trace.json"
     profiler.export_chrome_trace(str(trace))
     events = json.loads(trace.read_text())["traceEvents"]
     return {"fps": len(decoded) / seconds, **figures(events, len(decoded), seconds)}
 
 
-def through(decoded: Iterable[Frame], model: BiRefNetModel) -> float:
+def through(decoded: Iterable[Frame], model: BiRefNetModel, painter: CutoutPainter) -> float:
     """Seconds that the chain takes with the command's stages."""
 
     def uploading() -> Iterator[Frame]:
         for frame in decoded:
-            fresh = Frame(frame.rgb, frame.pts, frame.index, frame.duration)
-            fresh.on(model.device)
+            fresh = Frame(frame.rgb, frame.pts, frame.index, frame.duration, frame.samples)
+            fresh.on(model.device, as_planes=True)
             yield fresh
 
     stages = stages_for(model.size, device=model.device, hands=max(1, workers() - 1))
     start = time.perf_counter()
     frames = prefetch(uploading(), AT_ONCE)
-    for _ in matte(frames, model, stages, batch=model.at_once, ahead=AT_ONCE, floats=False):
-        pass
+    for cutout in matte(frames, model, stages, batch=model.at_once, ahead=AT_ONCE, floats=False, fetch=False):
+        painter(cutout)
     return time.perf_counter() - start
 
 

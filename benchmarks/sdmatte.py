@@ -26,7 +26,7 @@ from torch import Tensor
 from benchmarks.networks import DTYPES, fill, forget_peak, peak_mib
 from benchmarks.report import Report, machine, require
 from streammatte.frame import Frame
-from streammatte.models.nets.sdmatte import SDMatte, _named, load_sdmatte
+from streammatte.models.nets.sdmatte import SDMatte, load_sdmatte, published_name
 from streammatte.models.nets.sdmatte_config import SDMATTE, SDMatteConfig, read_config
 from streammatte.models.sdmatte import SDMatteRefiner
 
@@ -66,7 +66,7 @@ def checkpoint(folder: Path, config: SDMatteConfig = SDMATTE, name: str = "sdmat
     path = folder / f"{name}.safetensors"
     if not path.is_file():
         with torch.device("meta"):
-            shapes = {_named(key): tuple(value.shape) for key, value in SDMatte(config).state_dict().items()}
+            shapes = {published_name(key): tuple(value.shape) for key, value in SDMatte(config).state_dict().items()}
         part = path.with_suffix(".part")
         save_file({key: torch.from_numpy(fill.tensor(key, shape)) for key, shape in shapes.items()}, part)
         part.replace(path)

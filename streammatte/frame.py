@@ -85,6 +85,8 @@ class StoredSamples:
         centred: Chroma lies midway between the luma columns that share it, as in JPEG, not on the first of them.
         upright: Turns a plane as ``Frame.rgb`` was turned; ``None`` if it was not. No codec stores chroma where turned
             chroma lies, so it must be interpolated first.
+        rgb_of: Converts copies of the planes, and this description of them, to what ``Frame.rgb`` holds before it is
+            turned, on the copies' device.
     """
 
     planes: tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]
@@ -93,6 +95,7 @@ class StoredSamples:
     matrix: int
     centred: bool
     upright: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+    rgb_of: Callable[[Sequence[Tensor], StoredSamples], Tensor] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,6 +112,7 @@ class Frame:
             the frame's colour. Drop them when you change ``rgb``.
         view: Converts ``rgb`` to what a screen shows, in the same type, for log, linear and HDR footage and ICC
             profiles; ``None`` if they are the same.
+        planes: The planes of ``samples`` on the device of ``rgb``, in a copy that :meth:`on` made of them.
     """
 
     rgb: Tensor
@@ -117,6 +121,7 @@ class Frame:
     duration: int = 0
     samples: StoredSamples | None = field(default=None, repr=False)
     view: Callable[[Tensor], Tensor] | None = field(default=None, repr=False)
+    planes: tuple[Tensor, ...] = field(default=(), repr=False)
     _seen: dict[tuple[int, int], Tensor] = field(default_factory=dict, init=False, repr=False)
     _copies: dict[device, Frame] = field(default_factory=dict, init=False, repr=False)
     _seeing: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
@@ -138,18 +143,26 @@ class Frame:
         """(H, W)."""
         return self.height, self.width
 
-    def on(self, device: device) -> Frame:
+    def on(self, device: device, *, as_planes: bool = False) -> Frame:
         """This frame with its picture on a device: itself if it is there, or else a copy, made once and kept.
 
         Any thread may call it. A copy has no ``samples``.
+
+        Args:
+            as_planes: If the copy is not made yet, the planes of ``samples`` cross, which are smaller, and are
+                converted there; ``rgb`` may then differ by a step.
         """
         if self.rgb.device == device:
             return self
         with self._seeing:
             if device not in self._copies:
-                pinned = device.type == "cuda" and self.rgb.is_cpu  # so that nobody waits for the transfer
-                rgb = (self.rgb.pin_memory() if pinned else self.rgb).to(device, non_blocking=pinned)
-                self._copies[device] = replace(self, rgb=rgb, samples=None)
+                stored = self.samples
+                if as_planes and stored is not None and stored.rgb_of is not None and stored.upright is None:
+                    planes = tuple(_sent(plane, device) for plane in stored.planes)
+                    copy = replace(self, rgb=stored.rgb_of(planes, stored), planes=planes, samples=None)
+                else:
+                    copy = replace(self, rgb=_sent(self.rgb, device), samples=None)
+                self._copies[device] = copy
             return self._copies[device]
 
     def as_float(self) -> Tensor:
@@ -183,6 +196,33 @@ class Frame:
         if shown.dtype is not uint8 or not shown.is_cpu:  # torch scales bytes twenty times as fast, on a CPU only
             shown = _as_float(shown)
         return _as_float(interpolate(shown[None], size, mode="bilinear", align_corners=False, antialias=True)[0])
+
+
+def _sent(samples: Tensor | NDArray[np.integer], device: device) -> Tensor:
+    """A copy on a device; on its way to a GPU, so that nobody waits for it."""
+    import torch
+
+    pinned = device.type == "cuda"
+    if isinstance(samples, torch.Tensor):
+        pinned &= samples.is_cpu
+        return (samples.pin_memory() if pinned else samples).to(device, non_blocking=pinned)
+    kind = torch.uint8 if samples.itemsize == 1 else torch.uint16
+    copy = torch.empty(samples.shape, dtype=kind, pin_memory=pinned)
+    copy.numpy()[...] = samples  # which may be read-only, as no tensor is
+    return copy.to(device, non_blocking=pinned)
+
+
+def fetched(tensors: Sequence[Tensor], device: device) -> list[Tensor]:
+    """Copies on another device, made together: from a GPU to the CPU with one wait for all of them."""
+    import torch
+
+    if device.type != "cpu" or not tensors or not all(tensor.is_cuda for tensor in tensors):
+        return [tensor.to(device) for tensor in tensors]
+    copies = [torch.empty_like(tensor, device=device, pin_memory=True) for tensor in tensors]
+    for copy, tensor in zip(copies, tensors, strict=True):
+        copy.copy_(tensor, non_blocking=True)
+    torch.cuda.current_stream(tensors[0].device).synchronize()
+    return copies
 
 
 def _as_float(rgb: Tensor) -> Tensor:
@@ -221,6 +261,14 @@ class Cutout:
     def as_float(self) -> Tensor:
         """(3, H, W) float32 in [0, 1]: the foreground or, if there is none, the frame's own colours."""
         return _as_float(self.frame.rgb if self.foreground is None else self.foreground)
+
+    def home(self) -> Cutout:
+        """This cut-out with its alpha and foreground on its frame's device; itself if they are there."""
+        there = self.frame.rgb.device
+        if self.alpha.device == there and (self.foreground is None or self.foreground.device == there):
+            return self
+        alpha, *foreground = fetched([self.alpha, *([] if self.foreground is None else [self.foreground])], there)
+        return replace(self, alpha=alpha, foreground=foreground[0] if foreground else None)
 
 
 class Source(Protocol):

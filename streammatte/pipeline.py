@@ -17,7 +17,7 @@ from torch import Tensor
 
 from streammatte.errors import ModelError, StreammatteError
 from streammatte.frame import Cutout, Frame, Model, Stage
-from streammatte.models.device import computed_on, cores, cores_for, fetched, workers
+from streammatte.models.device import computed_on, cores, cores_for, workers
 from streammatte.stages import stages_for
 from streammatte.stages.detail import lifted
 from streammatte.stages.motion_links import Linker
@@ -41,6 +41,7 @@ def matte(
     ahead: int = 0,
     chains: int = 1,
     floats: bool = True,
+    fetch: bool = True,
     **wanted: Any,
 ) -> Generator[Cutout]:
     """Cut the subject out of frames: each gains an alpha, passes every stage in turn, and leaves at its own size.
@@ -58,6 +59,7 @@ def matte(
             that look at each frame by itself work on several at a time, one on each core.
         chains: How many such chains share the cores.
         floats: Foreground colours leave as floats in [0, 1]; otherwise in the frame's own type, as stages made them.
+        fetch: Alphas and colours leave on their frame's device, wherever stages computed them.
         wanted: Options of the default stages, as for :func:`streammatte.stages.stages_for`: ``smooth="off"``.
 
     Yields:
@@ -85,11 +87,11 @@ def matte(
         cutouts = prefetch(computed_on(cores_for(), cutouts), ahead)
     for ordered, alike in groupby(stages, lambda stage: bool(getattr(stage, "ordered", True))):
         if ahead and not ordered and finishers(chains) > 1:
-            cutouts = _side_by_side(cutouts, list(alike), finishers(chains))
+            cutouts = _side_by_side(cutouts, list(alike), finishers(chains), fetch)
         else:
             for stage in alike:
                 cutouts = _staged(cutouts, stage)
-    return computed_on(cores_for(), _leaving(cutouts, floats))
+    return computed_on(cores_for(), _leaving(cutouts, floats, fetch))
 
 
 def finishers(chains: int = 1) -> int:
@@ -157,14 +159,14 @@ def _staged(cutouts: Iterator[Cutout], stage: Stage) -> Generator[Cutout]:
         yield from _given_back(stage, "flush", stage.flush())
 
 
-def _side_by_side(cutouts: Iterator[Cutout], stages: Sequence[Stage], count: int) -> Generator[Cutout]:
+def _side_by_side(cutouts: Iterator[Cutout], stages: Sequence[Stage], count: int, fetch: bool) -> Generator[Cutout]:
     """As if each stage were passed in turn, but with ``count`` cut-outs at a time."""
 
     def better(cutout: Cutout) -> list[Cutout]:
         several = [cutout]
         for stage in stages:
             several = [each for one in several for each in _given_back(stage, "push", stage.push(one))]
-        return [_home(each) for each in several]  # here, since it waits for the device
+        return [each.home() if fetch else each for each in several]  # here, since it waits for the device
 
     pool = ThreadPoolExecutor(count, _STAGES, torch.set_num_threads, (1,))
     waiting: deque[Future[list[Cutout]]] = deque()
@@ -204,23 +206,15 @@ def _given_back(stage: Stage, method: str, cutouts: object) -> Iterator[Cutout]:
     )
 
 
-def _leaving(cutouts: Iterator[Cutout], floats: bool) -> Generator[Cutout]:
+def _leaving(cutouts: Iterator[Cutout], floats: bool, fetch: bool) -> Generator[Cutout]:
     """At the frame's size."""
     with _ending(cutouts):
         for cutout in cutouts:
-            cutout = _home(cutout if cutout.alpha.shape == cutout.frame.size else lifted(cutout))
+            cutout = cutout if cutout.alpha.shape == cutout.frame.size else lifted(cutout)
+            cutout = cutout.home() if fetch else cutout
             if floats and cutout.foreground is not None:
                 cutout = replace(cutout, foreground=cutout.as_float())
             yield cutout
-
-
-def _home(cutout: Cutout) -> Cutout:
-    """With its results on its frame's device, where whoever asked for them expects them."""
-    there = cutout.frame.rgb.device
-    if cutout.alpha.device == there and (cutout.foreground is None or cutout.foreground.device == there):
-        return cutout
-    alpha, *foreground = fetched([cutout.alpha, *([] if cutout.foreground is None else [cutout.foreground])], there)
-    return replace(cutout, alpha=alpha, foreground=foreground[0] if foreground else None)
 
 
 @contextmanager

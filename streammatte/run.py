@@ -109,6 +109,8 @@ def run(
             watchers = _watchers(options, source, chain, guided=bool(guides[name]) or followed is not None)
             own = [writer for target, writer in zip(targets, writers, strict=True) if target.subject == name]
             turns.append(Turn(name, chain, watchers, own))
+        for turn in turns:
+            turn.chain.fetch = not all(each.takes_device for each in turns)
         display.started(source.info, model)
         hint = "try --decontaminate off"
         with turns[0].chain.whole, memory_of(model.device, hint, "the stages"), opencv_cores(cores_for()):
@@ -142,6 +144,11 @@ class Turn:
     writers: list[Writer]
     findings: Findings | None = None
     courses: Sequence[Course] = ()
+
+    @property
+    def takes_device(self) -> bool:
+        """Whether all of its results may stay on a GPU until they are written."""
+        return self.watchers.observer is None and all(getattr(writer, "packs", False) for writer in self.writers)
 
 
 def _written(turns: Sequence[Turn], made: Generator[list[Cutout]], display: Display) -> int:
@@ -212,7 +219,7 @@ def cache_beside(
 
 @dataclass
 class Chain:
-    """What frames pass between source and writers, timed."""
+    """What frames pass between source and writers, timed; ``fetch`` brings results from a GPU to the CPU."""
 
     model: TimedModel
     answers: list[RememberedRegions]
@@ -221,6 +228,7 @@ class Chain:
     stride: Stride
     batch: Batch
     device: device
+    fetch: bool = True
     decode: Clock = field(default_factory=Clock)
     encode: Clock = field(default_factory=Clock)
     check: Clock = field(default_factory=Clock)
@@ -235,7 +243,7 @@ class Chain:
     def frames(self, source: Source) -> Generator[Frame]:
         """The source's, already on their way to the device: the reader's thread copies them, not the model's."""
         for frame in self.decode.over(source):
-            frame.on(self.device)
+            frame.on(self.device, as_planes=not self.fetch)
             yield frame
 
     def clocks(self) -> dict[str, Clock]:
@@ -333,9 +341,16 @@ def _through(frames: Iterable[Frame], chain: Chain, chains: int = 1) -> Generato
 
     for stage in chain.stages:
         stage.clock.beside = 1 if stage.ordered else finishers(chains)
-    batch, stride, ahead = chain.batch, chain.stride, chain.held(AHEAD)
     return matte(
-        frames, chain.model, chain.stages, batch=batch, stride=stride, ahead=ahead, chains=chains, floats=False
+        frames,
+        chain.model,
+        chain.stages,
+        batch=chain.batch,
+        stride=chain.stride,
+        ahead=chain.held(AHEAD),
+        chains=chains,
+        floats=False,
+        fetch=chain.fetch,
     )
 
 

@@ -91,3 +91,12 @@ def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "examples:" in done.stdout
+
+
+def test_benchmarks_can_be_imported() -> None:
+    """They are run by hand, rarely, and some on machines that are lent by the minute."""
+    root = PACKAGE.parent
+    names = [f"benchmarks.{path.stem}" for path in sorted((root / "benchmarks").glob("*.py"))]
+    assert names
+    done = subprocess.run([sys.executable, "-c", f"import {', '.join(names)}"], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

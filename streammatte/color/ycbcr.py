@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import Any
 
 import av
@@ -30,6 +29,8 @@ from streammatte.color.codes import (
     STUDIO,
     matrix_for,
 )
+from streammatte.color.matrices import rgb_to_ycbcr, share_of, ycbcr_to_rgb
+from streammatte.color.planes import rgb_of
 from streammatte.errors import DecodeFailed
 from streammatte.frame import UNSPECIFIED, ColorSpec, StoredSamples
 
@@ -43,36 +44,6 @@ _CENTRED = ("mjpeg", "mpeg1video", "webp")
 
 Samples = NDArray[Any]
 """(H, W) or (H, W, 3) of uint8 or uint16 that span their type; OpenCV's and PyAV's stubs are no more precise."""
-
-
-@lru_cache(maxsize=32)
-def rgb_to_ycbcr(matrix: int, bits: int, *, full_range: bool, peak: int) -> NDArray[np.float64]:
-    """(3, 4) affine matrix from R'G'B' in [0, ``peak``] to Y'CbCr code values of ``bits`` bits (ITU-T H.273, 8.3)."""
-    kr, kb = LUMA[matrix]
-    kg = 1 - kr - kb
-    forward = np.array(
-        [
-            [kr, kg, kb],
-            [-kr / (2 * (1 - kb)), -kg / (2 * (1 - kb)), 0.5],
-            [0.5, -kg / (2 * (1 - kr)), -kb / (2 * (1 - kr))],
-        ]
-    )
-    if full_range:
-        scale = np.full(3, 2.0**bits - 1)
-        black = 0.0
-    else:
-        scale = np.array([219.0, 224.0, 224.0]) * 2 ** (bits - 8)
-        black = 16.0 * 2 ** (bits - 8)
-    offset = np.array([black, 2.0 ** (bits - 1), 2.0 ** (bits - 1)])
-    return np.column_stack([forward * scale[:, None] / peak, offset])
-
-
-@lru_cache(maxsize=32)
-def ycbcr_to_rgb(matrix: int, bits: int, *, full_range: bool, peak: int) -> NDArray[np.float64]:
-    """(3, 4) affine matrix, the inverse of :func:`rgb_to_ycbcr`."""
-    forward = rgb_to_ycbcr(matrix, bits, full_range=full_range, peak=peak)
-    inverse = np.linalg.inv(forward[:, :3])
-    return np.column_stack([inverse, -inverse @ forward[:, 3]])
 
 
 def color_of(frame: av.VideoFrame) -> ColorSpec:
@@ -143,7 +114,7 @@ class RgbReader:
         for plane in (luma, blue, red):
             plane.flags.writeable = False  # decoders predict other frames from it
         centred = frame.format.name.startswith("yuvj") if self._codec is None else self._codec in _CENTRED
-        return StoredSamples((luma, blue, red), bits, color.full_range, matrix, centred)
+        return StoredSamples((luma, blue, red), bits, color.full_range, matrix, centred, rgb_of=rgb_of)
 
     def _from_grey(self, frame: av.VideoFrame, color: ColorSpec) -> Samples:
         bits = working_bits(color.bit_depth)
@@ -240,7 +211,7 @@ def upsampled_rows(plane: Samples, rows: slice, width: int, height: int, *, cent
     """Some rows of what :func:`upsampled` returns."""
     if plane.shape == (height, width):
         return plane[rows]
-    across, down = _share(width, plane.shape[1]), _share(height, plane.shape[0])
+    across, down = share_of(width, plane.shape[1]), share_of(height, plane.shape[0])
     # Between rows, the nearest chroma sample on either side has a weight.
     first = max(0, rows.start // down - 1)
     part = plane[first : -(-rows.stop // down) + 1]
@@ -279,7 +250,7 @@ def subsampled(plane: Samples, width: int, height: int) -> Samples:
 
     Columns are weighted 1 : 2 : 1 about the one that stays, so that nothing moves; rows are averaged in pairs.
     """
-    across, down = _share(plane.shape[1], width), _share(plane.shape[0], height)
+    across, down = share_of(plane.shape[1], width), share_of(plane.shape[0], height)
     if across == down == 1:
         return plane
     if plane.shape[0] % down:
@@ -287,11 +258,6 @@ def subsampled(plane: Samples, width: int, height: int) -> Samples:
     beside, below = (np.array([0.25, 0.5, 0.25]) if across == 2 else np.ones(1)), np.full(down, 1 / down)
     smooth = cv2.sepFilter2D(plane, -1, beside, below, anchor=(across // 2, 0), borderType=cv2.BORDER_REPLICATE)
     return smooth[::down, ::across]
-
-
-def _share(luma: int, chroma: int) -> int:
-    """How many luma samples share a chroma sample: 1, 2 or 4; the last may have fewer."""
-    return next(share for share in (1, 2, 4) if -(-luma // share) == chroma)
 
 
 def _between(share: int) -> NDArray[np.float64]:

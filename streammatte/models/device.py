@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from typing import TypeVar
 
@@ -176,17 +176,6 @@ def computed_on(count: int, items: Generator[T]) -> Generator[T]:
                 yield item
 
     return work()
-
-
-def fetched(tensors: Sequence[torch.Tensor], device: torch.device) -> list[torch.Tensor]:
-    """Copies on another device, made together: from a GPU to the CPU with one wait for all of them."""
-    if device.type != "cpu" or not all(tensor.is_cuda for tensor in tensors):
-        return [tensor.to(device) for tensor in tensors]
-    copies = [torch.empty_like(tensor, device=device, pin_memory=True) for tensor in tensors]
-    for copy, tensor in zip(copies, tensors, strict=True):
-        copy.copy_(tensor, non_blocking=True)
-    torch.cuda.current_stream(tensors[0].device).synchronize()
-    return copies
 
 
 def stop_at_a_layer(net: torch.nn.Module, stopping: threading.Event) -> None:

@@ -18,25 +18,26 @@ SHAPES = 4  # whole batches, a clip's last one, and those of subjects that are f
 
 @dataclass(frozen=True)
 class Recording:
-    """``replay`` computes ``output`` from ``input``, each always in the same memory."""
+    """``replay`` computes ``output`` from ``inputs``, each always in the same memory."""
 
-    input: Tensor
+    inputs: tuple[Tensor, ...]
     output: Tensor
     replay: Callable[[], None]
 
-    def __call__(self, batch: Tensor) -> Tensor:
+    def __call__(self, *inputs: Tensor) -> Tensor:
         """The network's answer, in memory of its own."""
-        self.input.copy_(batch)
+        for place, given in zip(self.inputs, inputs, strict=True):
+            place.copy_(given)
         self.replay()
         return self.output.clone()
 
 
-Record = Callable[[nn.Module, Tensor], Recording | None]
-"""Records a network for inputs like this one; ``None`` if that would keep too much memory."""
+Record = Callable[..., Recording | None]
+"""Records a network, its first argument, for inputs like the others; ``None`` if that would keep too much memory."""
 
 
 class Replayed(nn.Module):
-    """A network in eval mode, without gradients, that replays each shape of input that comes a second time.
+    """A network in eval mode, without gradients, that replays each shape of its inputs that comes a second time.
 
     The first call of a shape computes as usual, since recording would not pay for a single picture. If recording fails,
     nothing is recorded from then on. One thread at a time may call it.
@@ -50,30 +51,30 @@ class Replayed(nn.Module):
         self.net = net
         self._record = record
         # What computes each of the last shapes, the latest at the end; None for a shape that came once.
-        self._known: dict[object, Callable[[Tensor], Tensor] | None] = {}
+        self._known: dict[object, Callable[..., Tensor] | None] = {}
 
-    def forward(self, batch: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor:
         if self._record is None:
-            return self.net(batch)  # type: ignore[no-any-return]
-        shape = (batch.shape, batch.stride(), batch.dtype)
+            return self.net(*inputs)  # type: ignore[no-any-return]
+        shape = tuple((each.shape, each.stride(), each.dtype) for each in inputs)
         if shape not in self._known:
-            answer: Tensor = self.net(batch)
+            answer: Tensor = self.net(*inputs)
             self._remember(shape, None)
             return answer
-        compute = self._known.pop(shape) or self._recorded(batch)
+        compute = self._known.pop(shape) or self._recorded(*inputs)
         self._remember(shape, compute)
-        return compute(batch)
+        return compute(*inputs)
 
-    def _recorded(self, batch: Tensor) -> Callable[[Tensor], Tensor]:
+    def _recorded(self, *inputs: Tensor) -> Callable[..., Tensor]:
         assert self._record is not None
         try:
-            return self._record(self.net, batch) or self.net
+            return self._record(self.net, *inputs) or self.net
         except RuntimeError:  # an operation that cannot be recorded, or too little memory
             self._record = None
             self._known.clear()
             return self.net
 
-    def _remember(self, shape: object, compute: Callable[[Tensor], Tensor] | None) -> None:
+    def _remember(self, shape: object, compute: Callable[..., Tensor] | None) -> None:
         self._known[shape] = compute
         while len(self._known) > SHAPES:
             self._known.pop(next(iter(self._known)))
@@ -93,21 +94,21 @@ class CudaGraphs:
         with torch.cuda.device(device):
             self._pool = torch.cuda.graph_pool_handle()
 
-    def __call__(self, net: nn.Module, batch: Tensor) -> Recording | None:
-        given = batch.clone()
+    def __call__(self, net: nn.Module, *inputs: Tensor) -> Recording | None:
+        given = tuple(each.clone() for each in inputs)
         with self._turn, torch.cuda.device(self._device):
             outside = torch.cuda.current_stream()
             self._stream.wait_stream(outside)
             try:
                 with torch.cuda.stream(self._stream):
                     # CUDA's libraries allocate at their first call on a stream, which cannot be recorded.
-                    _, size = peak_of(self._device, partial(net, given))
+                    _, size = peak_of(self._device, partial(net, *given))
                     if size * SHARE > free_memory(self._device):
                         return None
                     graph = torch.cuda.CUDAGraph()
                     # Reader, stages and writer may use the device meanwhile.
                     with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
-                        answer = net(given)
+                        answer = net(*given)
             except RuntimeError:
                 with suppress(RuntimeError):  # before 2.12, torch would believe for good that it records
                     torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), self._pool)

@@ -11,7 +11,8 @@ import torch
 
 from streammatte.color.codes import TRANSFERS
 from streammatte.color.linear import from_linear, to_linear
-from streammatte.color.ycbcr import RgbReader, plane_view, rgb_to_ycbcr, subsampled, upsampled
+from streammatte.color.matrices import rgb_to_ycbcr
+from streammatte.color.ycbcr import RgbReader, plane_view, subsampled, upsampled
 from streammatte.frame import ColorSpec, Cutout, Frame, StreamInfo
 from streammatte.media import open_video, open_writer
 

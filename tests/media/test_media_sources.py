@@ -15,7 +15,7 @@ import pytest
 import torch
 from support import clips
 
-from streammatte.color.ycbcr import rgb_to_ycbcr
+from streammatte.color.matrices import rgb_to_ycbcr
 from streammatte.errors import DecodeFailed, InputError, NoVideoStream, SourceNotFound
 from streammatte.media import open_video
 from streammatte.media.read.numbered import NumberedName

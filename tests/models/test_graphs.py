@@ -47,7 +47,7 @@ class InPlace:
             self.replayed.append(len(given))
             answer.copy_(2 * given)
 
-        return Recording(given, answer, replay)
+        return Recording((given,), answer, replay)
 
 
 def batch(size: int, value: float = 1) -> Tensor:

@@ -12,13 +12,24 @@ from functools import partial
 import av
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from streammatte.color.codes import BT709, is_light, matrix_for, spans_whole_range
-from streammatte.color.ycbcr import Samples, plane_view, planes_from_rgb, strips, subsampled, upsampled, upsampled_rows
-from streammatte.frame import Cutout, StoredSamples, StreamInfo
+from streammatte.color.matrices import code_range
+from streammatte.color.ycbcr import (
+    Samples,
+    plane_view,
+    planes_from_rgb,
+    strips,
+    subsampled,
+    upsampled,
+    upsampled_rows,
+)
+from streammatte.frame import Cutout, StoredSamples, StreamInfo, fetched
 from streammatte.media.write.composing import Contents, opacity, picture, quantised, stepped
 from streammatte.media.write.encoding import Encoding
+from streammatte.media.write.packing import Layout, packed_alpha, packed_colors, packed_matte
 
 _EIGHT_IN_SIXTEEN = np.uint16(257)  # white stays white
 
@@ -55,8 +66,20 @@ class CutoutPainter:
         self._stores_own_colours = contents.background is None and (straight or contents.part == "foreground")
         self._in_strips = contents.background is None and contents.part in ("plate", "foreground")
         self._curve = BT709 if is_light(info.color) else None  # video is not stored in linear light
+        rows, columns = self._pixels.chroma_height(self._height), self._pixels.chroma_width(self._width)
+        self._layout = Layout((self._height, self._width), (rows, columns), self._bits, self._matrix, self.full_range)
+        self._sent: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    @property
+    def packs(self) -> bool:
+        """Whether cut-outs may come with alpha and colours on a GPU, and are packed there; all others go home first."""
+        return self._contents.part in ("plate", "foreground", "matte") and self._curve is None
 
     def __call__(self, cutout: Cutout) -> av.VideoFrame:
+        if not cutout.alpha.is_cpu:
+            if self.packs and (frame := self.packed(cutout)) is not None:
+                return frame
+            cutout = cutout.home()
         if self._contents.part == "matte":
             return self._matte(cutout)
         frame = self._colors(cutout)
@@ -66,6 +89,36 @@ class CutoutPainter:
                 (place,) = self._places([target], rows, height)
                 place[:] = _padded(coverage(cutout, rows, self._bits), place)
         return frame
+
+    def packed(self, cutout: Cutout) -> av.VideoFrame | None:
+        """The same, computed where alpha and colours are; ``None`` if the source's samples are needed and not there."""
+        layout, matte = self._layout, self._contents.part == "matte"
+        stored = None if matte else self._stored(cutout)
+        untouched = cutout.foreground is None and stored is not None
+        if stored is not None and not untouched and not cutout.frame.on(cutout.alpha.device).planes:
+            return None
+        if matte:
+            frame, planes = self._grey(), packed_matte(cutout, layout)
+        elif untouched:
+            frame, planes = self._colors(cutout), []
+        else:
+            frame = av.VideoFrame(self._width, self._height, self._pixels.name)
+            planes = packed_colors(cutout, self._contents, layout, stored, self._behind(cutout))
+        if self._has_alpha:
+            planes += packed_alpha(cutout, layout)
+        targets = frame.planes if not untouched else frame.planes[3:]
+        for target, plane in zip(targets, fetched(planes, torch.device("cpu")), strict=False):
+            plane_view(target, self._bits)[:] = plane.numpy()
+        return frame
+
+    def _behind(self, cutout: Cutout) -> torch.Tensor | None:
+        """The background on the cut-out's device; one that lasts is sent once."""
+        if self._contents.background is None:
+            return None
+        picture = self._contents.background.frame(cutout)
+        if self._sent is None or self._sent[0] is not picture:
+            self._sent = picture, picture.to(cutout.alpha.device)
+        return self._sent[1]
 
     def _colors(self, cutout: Cutout) -> av.VideoFrame:
         frame = av.VideoFrame(self._width, self._height, self._pixels.name)
@@ -109,13 +162,18 @@ class CutoutPainter:
 
     def _matte(self, cutout: Cutout) -> av.VideoFrame:
         """Luma is alpha over the whole studio swing, so that white is white; chroma is neutral."""
-        frame = av.VideoFrame(self._width, self._height, self._pixels.name)
+        frame = self._grey()
         unit = 2 ** (self._bits - 8)
         luma = stepped(opacity(cutout), 219 * unit) + np.float32(16 * unit)
         target = plane_view(frame.planes[0], self._bits)
         target[:] = _padded(luma, target)
+        return frame
+
+    def _grey(self) -> av.VideoFrame:
+        """Neutral chroma, and luma to be filled."""
+        frame = av.VideoFrame(self._width, self._height, self._pixels.name)
         for plane in frame.planes[1:3]:
-            plane_view(plane, self._bits)[:] = 128 * unit
+            plane_view(plane, self._bits)[:] = 2 ** (self._bits - 1)
         return frame
 
 
@@ -201,8 +259,8 @@ def _scaled(plane: Samples, stored: StoredSamples, bits: int, *, full_range: boo
     """The plane's code values at another depth and range (ITU-T H.273, 8.3)."""
     if (stored.bits, stored.full_range) == (bits, full_range):
         return plane
-    zero, span = _swing(stored.bits, full_range=stored.full_range, chroma=chroma)
-    new_zero, new_span = _swing(bits, full_range=full_range, chroma=chroma)
+    zero, span = code_range(stored.bits, full_range=stored.full_range, chroma=chroma)
+    new_zero, new_span = code_range(bits, full_range=full_range, chroma=chroma)
     gain = new_span / span
     if gain in (4, 16, 64, 256) and not full_range:
         return np.left_shift(plane, bits - stored.bits, dtype=np.uint16)
@@ -211,11 +269,3 @@ def _scaled(plane: Samples, stored: StoredSamples, bits: int, *, full_range: boo
     if gain < 1 or full_range:
         np.minimum(scaled, 2**bits - 1, out=scaled)
     return scaled
-
-
-def _swing(bits: int, *, full_range: bool, chroma: bool) -> tuple[float, float]:
-    """The code value of black or neutral, and the number of steps to white or between the extremes."""
-    unit = 2 ** (bits - 8)
-    span = 2**bits - 1 if full_range else (224 if chroma else 219) * unit
-    zero = 128 * unit if chroma else 0 if full_range else 16 * unit
-    return zero, span

@@ -14,7 +14,7 @@ import numpy as np
 from av.codec.context import Flags
 
 from streammatte.color.codes import BT709, FULL, RGB_MATRIX, STUDIO, is_light, matrix_for, spans_whole_range
-from streammatte.color.profiles import in_srgb
+from streammatte.color.profiles import in_srgb, is_srgb
 from streammatte.errors import WriteFailed
 from streammatte.frame import UNSPECIFIED, Cutout, StreamInfo
 from streammatte.media.containers import open_container
@@ -99,6 +99,11 @@ class VideoWriter:
             raise
         return self
 
+    @property
+    def packs(self) -> bool:
+        """Whether it wants cut-outs with alpha and colours where they were computed, even if that is a GPU."""
+        return self._pictures.packs
+
     def write(self, cutout: Cutout) -> None:
         """Append a cut-out.
 
@@ -174,11 +179,15 @@ class VideoWriter:
 
 
 class _Pictures(NamedTuple):
-    """How cut-outs become the encoder's frames, and the range and matrix of their colours."""
+    """How cut-outs become the encoder's frames, and the range and matrix of their colours.
+
+    ``packs``: Alpha and colours may be on a GPU.
+    """
 
     paint: Callable[[Cutout], av.VideoFrame]
     range: int
     matrix: int
+    packs: bool = False
 
 
 def _pictures(encoding: Encoding, info: StreamInfo, size: tuple[int, int], contents: Contents) -> _Pictures:
@@ -188,7 +197,9 @@ def _pictures(encoding: Encoding, info: StreamInfo, size: tuple[int, int], conte
         painter = CutoutPainter(encoding, info, size, contents)
         matrix = matrix_for(info.color, info.width, info.height)
         swing = FULL if painter.full_range else STUDIO
-        return _Pictures(lambda cutout: painter(in_srgb(cutout, profile)), swing, matrix)
+        if profile is None or is_srgb(profile):
+            return _Pictures(painter, swing, matrix, painter.packs)
+        return _Pictures(lambda cutout: painter(in_srgb(cutout.home(), profile)), swing, matrix)
     samples = IntegerPictures(
         info,
         contents,
