@@ -86,6 +86,11 @@ def run(
 
     check(options)
     targets, names = targets_of(options), options.whom.written_apart()
+    if options.reading.hwaccel == "cuda":
+        from streammatte.media.nvidia import missing
+
+        for line in missing():
+            display.notice(line)
     with opened(options.reading) as source, ExitStack() as caching, ExitStack() as writing:
         check_source(options, source)
         # Entered first, the texts are left last: after the outputs that they describe are in place.

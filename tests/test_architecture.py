@@ -98,5 +98,7 @@ def test_benchmarks_can_be_imported() -> None:
     root = PACKAGE.parent
     names = [f"benchmarks.{path.stem}" for path in sorted((root / "benchmarks").glob("*.py"))]
     assert names
-    done = subprocess.run([sys.executable, "-c", f"import {', '.join(names)}"], cwd=root, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {', '.join(names)}"], cwd=root, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr

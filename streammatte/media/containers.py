@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import av
+from av.codec.hwaccel import HWAccel
 
 from streammatte.errors import DecodeFailed, SourceNotFound
 from streammatte.media.addresses import PIPE, without_secrets
@@ -22,11 +23,14 @@ INDEX_HINT = "an .mp4 or .mov may have its index at the end: give the file, or p
 _INDEX_THEIR_PACKETS = ("mov", "avi")
 
 
-def open_container(url: str) -> av.container.InputContainer:
+def open_container(url: str, hwaccel: HWAccel | None = None) -> av.container.InputContainer:
     """``av.open`` for reading, its errors translated.
 
     A name without ``://``, and that of an existing file, is a file's, whatever colons it has: ``take:3.mov`` does not
     ask for a protocol ``take``.
+
+    Args:
+        hwaccel: What decodes, where it can.
 
     Raises:
         SourceNotFound: There is no such file or address, or it may not be read.
@@ -35,7 +39,7 @@ def open_container(url: str) -> av.container.InputContainer:
     if not url:
         raise SourceNotFound("the input's name is empty", hint="is a shell variable unset?")
     if is_remote(url):
-        return _open_remote(Remote(url))
+        return _open_remote(Remote(url), hwaccel)
     shown = without_secrets(url)
     local = "://" not in url or os.path.exists(url)  # noqa: PTH110 - Path.exists raises on names that are too long
     try:
@@ -48,10 +52,10 @@ def open_container(url: str) -> av.container.InputContainer:
         # Numbered pictures were recognised before, so no name is a pattern here.
         options = {"pattern_type": "none"}
         if local:
-            return av.open(f"file:{url}", options=options, metadata_errors=TAG_ERRORS)
+            return av.open(f"file:{url}", options=options, metadata_errors=TAG_ERRORS, hwaccel=hwaccel)
         # Without this, FFmpeg cannot seek on web servers that keep connections open.
         options["multiple_requests"] = "1"
-        return av.open(url, options=options, timeout=_PATIENCE, metadata_errors=TAG_ERRORS)
+        return av.open(url, options=options, timeout=_PATIENCE, metadata_errors=TAG_ERRORS, hwaccel=hwaccel)
     except (FileNotFoundError, NotADirectoryError) as exc:
         hint = "check the path; names are case-sensitive"
         if "#" in Path(url).name:
@@ -74,11 +78,11 @@ def open_container(url: str) -> av.container.InputContainer:
         raise SourceNotFound(f"cannot open {shown}: {reason}", hint=hint) from exc
 
 
-def _open_remote(place: Remote) -> av.container.InputContainer:
+def _open_remote(place: Remote, hwaccel: HWAccel | None) -> av.container.InputContainer:
     file = open_remote(place)
     options = {"pattern_type": "none"}
     try:
-        return av.open(file, "r", options=options, buffer_size=_BUFFER, metadata_errors=TAG_ERRORS)
+        return av.open(file, "r", options=options, buffer_size=_BUFFER, metadata_errors=TAG_ERRORS, hwaccel=hwaccel)
     except (av.FFmpegError, OSError, ValueError) as exc:
         if file.seek(0, os.SEEK_END) == 0:
             raise DecodeFailed(f"{place} is empty", hint="the recording or the upload did not finish") from exc

@@ -41,6 +41,12 @@ class Reading:
     interlaced: Literal["refuse", "deinterlace", "as-is"] = option(
         "refuse", "--interlaced", help="what to do with interlaced footage"
     )
+    hwaccel: Literal["off", "cuda"] = option(
+        "off",
+        "--hwaccel",
+        help="cuda: decode on NVDEC and encode .mp4 on NVENC, where the GPU can; damage inside frames then goes "
+        "unnoticed, and .mp4 needs more bits",
+    )
     strict: bool = option(False, "--strict", help="refuse damaged footage; without it the intact frames are matted")
 
 

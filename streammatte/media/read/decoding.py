@@ -11,6 +11,7 @@ import av
 from streammatte.errors import DecodeFailed, NoVideoStream
 from streammatte.media.addresses import PIPE, without_secrets
 from streammatte.media.containers import RAW_HINT, open_container
+from streammatte.media.nvidia import nvdec
 from streammatte.media.pipes import PipeReader, open_pipe
 from streammatte.media.read.alpha import decoder_for
 from streammatte.media.read.choosing import is_attached, picture_of
@@ -25,28 +26,38 @@ class Decoding:
     Args:
         wanted: First and last pts wanted, if not all; the others are decoded, too, but not missed.
         key: pts of a key frame to begin at.
+        on_gpu: Decode on NVDEC what it can decode.
 
     Attributes:
         stated_size: Width and height, as the file states them.
         bytes_read: Size of the stream's packets so far.
+        on_gpu: Whether NVDEC decodes what it can.
         frames: Every frame that can be decoded, in the order they are shown.
         ledger: What was due and what came.
     """
 
     def __init__(
-        self, url: str, *, strict: bool, wanted: tuple[int, int] | None = None, key: int | None = None
+        self,
+        url: str,
+        *,
+        strict: bool,
+        wanted: tuple[int, int] | None = None,
+        key: int | None = None,
+        on_gpu: bool = False,
     ) -> None:
         self.closed = False
         self._url = url
+        self.on_gpu = on_gpu
         self._pipe = PipeReader() if url == PIPE else None
-        self.container = open_container(url) if self._pipe is None else open_pipe(self._pipe)
+        hwaccel = nvdec() if on_gpu else None
+        self.container = open_container(url, hwaccel) if self._pipe is None else open_pipe(self._pipe)
         try:
             self.stream = stream = _picture_in(self.container, url)
             self.stated_size = stream.codec_context.width, stream.codec_context.height
             if key is not None:
                 self.container.seek(key, stream=stream)
             self._decoder = decoder_for(stream)
-            self._decoder.thread_type = "AUTO"
+            self._decoder.thread_type = "NONE" if self._decoder.is_hwaccel else "AUTO"  # there, threads only wait
             self.ledger = Ledger(url, self.container, stream, strict=strict, span=wanted)
             self.bytes_read = 0
             self._times = _TimesOfDecoding()

@@ -51,15 +51,20 @@ class FileSource:
     first_number = 1
 
     def __init__(
-        self, url: str, *, strict: bool = False, marks: Marks | None = None, interlaced: Interlaced = "as-is"
+        self,
+        url: str,
+        *,
+        strict: bool = False,
+        marks: Marks | None = None,
+        interlaced: Interlaced = "as-is",
+        on_gpu: bool = False,
     ) -> None:
         if marks and url == PIPE:
             raise InputError("--in and --out need a file: a pipe can be read only once", hint="save the input first")
         self._key: int | None = None
         self._sought: dict[int, bool] = {}  # key frames, and whether seeking to them works
-        decoding = Decoding(url, strict=strict)
+        decoding, early = _begun(url, strict=strict, on_gpu=on_gpu and url != PIPE)
         try:
-            early = [_first_of(decoding, url)]
             if interlaced == "refuse":
                 early += _refuse_interlaced(decoding, early[0], url)
             first = early[0]
@@ -72,7 +77,7 @@ class FileSource:
             begin = presentation_time(first, None, info)
             self.begins = begin * info.time_base
             self.lengths = lengths_in(decoding.container)
-            self._manner = Manner(url, info, upright, strict, interlaced)
+            self._manner = Manner(url, info, upright, strict, interlaced, on_gpu=decoding.on_gpu)
             self._reading = Reading(decoding, self._manner, early)
             self._first = begin, first.interlaced_frame
             self._stream = decoding.stream.index
@@ -146,7 +151,7 @@ class FileSource:
         around = _FILTERED if manner.interlaced == "deinterlace" else 0
         span = span_of(range(max(0, start - around), min(len(times), stop + around)), times, keys)
         key = span.key if self._leads_to(span.key) else None
-        decoding = Decoding(manner.url, strict=False, wanted=(span.begin, span.last), key=key)
+        decoding = Decoding(manner.url, strict=False, wanted=(span.begin, span.last), key=key, on_gpu=manner.on_gpu)
         for frame, _ in Reading(decoding, replace(manner, span=span, strict=False)).pictures():
             if start <= frame.index < stop:
                 yield frame
@@ -158,7 +163,7 @@ class FileSource:
             if manner.url == PIPE:
                 raise DecodeFailed("standard input can be read only once", hint="save it to a file first")
             wanted = None if span is None else (span.begin, span.last)
-            decoding = Decoding(manner.url, strict=manner.strict, wanted=wanted, key=self._key)
+            decoding = Decoding(manner.url, strict=manner.strict, wanted=wanted, key=self._key, on_gpu=manner.on_gpu)
             self._reading = Reading(decoding, manner)
         self._reading.begun = True
         return self._reading
@@ -207,6 +212,21 @@ class FileSource:
         """The pts of all frames, where only decoding tells them; none of the frames can be sought."""
         with closing(Decoding(self._manner.url, strict=False)) as decoding:
             return [pts for _, pts, _ in Reading(decoding, replace(self._manner, interlaced="as-is")).timed()], []
+
+
+def _begun(url: str, *, strict: bool, on_gpu: bool) -> tuple[Decoding, list[av.VideoFrame]]:
+    """An open file and its first frame; what NVDEC cannot decode after all is decoded on the CPU."""
+    try:
+        decoding = Decoding(url, strict=strict, on_gpu=on_gpu)
+        try:
+            return decoding, [_first_of(decoding, url)]
+        except BaseException:
+            decoding.close()
+            raise
+    except InputError:
+        if not on_gpu:
+            raise
+    return _begun(url, strict=strict, on_gpu=False)
 
 
 def _first_of(decoding: Decoding, url: str) -> av.VideoFrame:

@@ -10,6 +10,7 @@ from streammatte.errors import InputError
 from streammatte.frame import Footage
 from streammatte.media.addresses import without_secrets
 from streammatte.media.copies import kept_copy
+from streammatte.media.nvidia import has_nvdec
 from streammatte.media.read.deinterlace import Interlaced
 from streammatte.media.read.kinds import WITH_FRAMES, picture_kind
 from streammatte.media.read.numbered import NumberedName
@@ -28,6 +29,7 @@ def open_video(
     handles: int = 0,
     interlaced: Interlaced = "as-is",
     layer: str | None = None,
+    hwaccel: bool = False,
 ) -> Footage:
     """Open footage: any file FFmpeg reads, a picture, an animated picture, or numbered pictures.
 
@@ -49,6 +51,7 @@ def open_video(
         handles: Extra frames on both sides, where there are any.
         interlaced: Refuse interlaced footage, deinterlace it, or take it as it is.
         layer: EXR layer or part to read instead of the main one.
+        hwaccel: Decode on NVDEC what it can decode: pixels are the same, but damage inside a frame goes unnoticed.
 
     Raises:
         InputError: There are no such frames or no such layer, a clip is given a rate, or interlaced footage is refused.
@@ -76,7 +79,7 @@ def open_video(
 
         if layer is not None:
             raise InputError(f"{without_secrets(str(url))} has no layers", hint="leave out --layer: it is for OpenEXR")
-        source = FileSource(str(url), strict=strict, marks=marks, interlaced=interlaced)
+        source = FileSource(str(url), strict=strict, marks=marks, interlaced=interlaced, on_gpu=hwaccel and has_nvdec())
     if frame_rate is not None and source.info.frame_rate != frame_rate:
         source.__exit__(None, None, None)
         raise InputError(

@@ -23,7 +23,8 @@ from streammatte.media.read.span import Span
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a file's frames are read, the same in every pass; ``upright`` turns them, ``span`` is the part to read."""
+    """How a file's frames are read, the same in every pass; ``upright`` turns them, ``span`` is the part to read, and
+    ``on_gpu`` where they are decoded."""
 
     url: str
     info: StreamInfo
@@ -31,6 +32,7 @@ class Manner:
     strict: bool
     interlaced: Interlaced
     span: Span | None = None
+    on_gpu: bool = False
 
 
 class Reading:

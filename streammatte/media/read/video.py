@@ -36,6 +36,7 @@ def opened(reading: Reading) -> Video:
         handles=reading.handles,
         interlaced=reading.interlaced,
         layer=reading.layer,
+        hwaccel=reading.hwaccel == "cuda",
     )
     transfer = transfer_for(reading.input_transfer, source.info.color)
     return Video(reading.input, source, view_of(transfer, source.info.profile))

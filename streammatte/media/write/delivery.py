@@ -126,6 +126,7 @@ def writer_of(
         compression=asked.exr_compression,
         begin=begin,
         packets=part,
+        hwaccel=options.reading.hwaccel == "cuda",
     )
 
 

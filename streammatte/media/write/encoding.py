@@ -9,6 +9,8 @@ from typing import Literal
 from streammatte.color.codes import RGB_MATRIX
 from streammatte.errors import UnsupportedOutput
 from streammatte.frame import StreamInfo
+from streammatte.media.nvidia import ENCODER as NVENC
+from streammatte.media.nvidia import has_nvenc
 from streammatte.media.write.composing import Contents
 
 Quality = Literal["draft", "standard", "best"]
@@ -59,12 +61,14 @@ def encoding_for(
     codec: Codec = "prores4444",
     quality: Quality = "standard",
     bits: int | None = None,
+    hwaccel: bool = False,
 ) -> Encoding:
     """The encoding for a file name.
 
     Args:
         codec: For ``.mov``.
         quality: For lossy codecs.
+        hwaccel: Encode ``.mp4`` on NVENC if it is here.
         bits: FFV1 8, 10, 12 or 16, PNG in ``.mov`` 8 or 16; by default the source's, but at least 10 for FFV1.
 
     Raises:
@@ -86,6 +90,19 @@ def encoding_for(
             raise UnsupportedOutput(
                 f"{path} cannot hold alpha: H.264 has none",
                 hint="write .mov or .webm, or use --bg or --pair",
+            )
+        if hwaccel and has_nvenc():
+            # Frames that are predicted from later ones would begin before 0.
+            options = {"preset": "p5", "tune": "hq", "rc": "vbr", "cq": _H264_CRF[quality], "b": "0", "bf": "0"}
+            says = f"H.264 by NVENC, {what}"
+            return Encoding(
+                "mp4",
+                NVENC,
+                "yuv420p",
+                says,
+                options=options,
+                container_options={"movflags": "+faststart"},
+                says_range=True,
             )
         return Encoding(
             "mp4",

@@ -65,6 +65,7 @@ def open_writer(
     compression: str = "zip",
     begin: int | None = None,
     packets: bool = False,
+    hwaccel: bool = False,
 ) -> Writer:
     """Open the writer for a name. Enter it, ``write`` cut-outs in order, leave it.
 
@@ -87,6 +88,7 @@ def open_writer(
         first_number: Number of the first picture.
         begin: pts of the whole clip's first frame, if the first cut-out is a later one.
         packets: Write a part of a clip, for ``append`` of another writer of that name.
+        hwaccel: Encode ``.mp4`` on NVENC if it is here.
         codec, quality, compression: For ``.mov``; for lossy formats; for EXR (``zip``, ``piz``, ``dwaa``, ``dwab``).
 
     Raises:
@@ -101,14 +103,14 @@ def open_writer(
         asked = {
             **{"alpha": alpha, "background": background, "content": content, "audio": audio, "subtitles": subtitles},
             **{"bits": bits, "first_number": first_number, "codec": codec, "quality": quality},
-            **{"compression": compression, "begin": begin},
+            **{"compression": compression, "begin": begin, "hwaccel": hwaccel},
         }
         return _sent_to(place, info, asked, overwrite=overwrite)
     named = Path(str(path).removeprefix("file://"))
     contents = Contents(
         content, alpha or default_alpha(named.suffix), composite=background is not None and content != "matte"
     )
-    encoding = _checked(named, info, contents, bits, codec, quality)
+    encoding = _checked(named, info, contents, bits, codec, quality, hwaccel=hwaccel)
     target = through_links(named)
     if str(path) != PIPE:
         check_target(target, overwrite=overwrite)
@@ -145,7 +147,14 @@ def _sent_to(place: Remote, info: StreamInfo, asked: dict[str, Any], *, overwrit
 
 
 def _checked(
-    path: Path, info: StreamInfo, contents: Contents, bits: int | None, codec: Codec, quality: Quality
+    path: Path,
+    info: StreamInfo,
+    contents: Contents,
+    bits: int | None,
+    codec: Codec,
+    quality: Quality,
+    *,
+    hwaccel: bool,
 ) -> Encoding | None:
     """The encoding of a video; ``None`` for pictures and the pipe. Refuses what the format cannot hold."""
     from streammatte.media.write.encoding import encoding_for
@@ -160,7 +169,7 @@ def _checked(
     if path.suffix.lower() in _DEPTHS:
         _check_picture(path, info, contents, bits)
         return None
-    return encoding_for(path, info, contents, codec=codec, quality=quality, bits=bits)
+    return encoding_for(path, info, contents, codec=codec, quality=quality, bits=bits, hwaccel=hwaccel)
 
 
 _DEPTHS = {

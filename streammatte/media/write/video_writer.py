@@ -242,8 +242,8 @@ def _add_stream(
 
 
 def _encodable_size(encoding: Encoding, size: tuple[int, int]) -> tuple[int, int]:
-    """x264 takes even sizes only in 4:2:0; an odd edge is padded, because cropping would lose pixels."""
-    if encoding.codec != "libx264":
+    """H.264 takes even sizes only in 4:2:0; an odd edge is padded, because cropping would lose pixels."""
+    if encoding.container != "mp4":
         return size
     width, height = size
     return width + width % 2, height + height % 2
