@@ -165,6 +165,11 @@ class Frame:
                 self._copies[device] = copy
             return self._copies[device]
 
+    def forget(self) -> None:
+        """Let go of the copies on other devices, which live as long as the frame; who needs one again makes it."""
+        with self._seeing:
+            self._copies.clear()
+
     def as_float(self) -> Tensor:
         """``rgb`` as float32 in [0, 1], on its device; a copy only where needed."""
         return _as_float(self.rgb)
@@ -172,6 +177,20 @@ class Frame:
     def shown(self) -> Tensor:
         """(3, H, W) float32 in [0, 1] on its device: what a screen shows. Not kept."""
         return _as_float(self._view())
+
+    def shown_on(self, device: device) -> Tensor:
+        """:meth:`shown` on a device."""
+        if self.view is None or self.rgb.device == device:
+            return self.on(device).shown()
+        return _sent(self.shown(), device)  # views compute on the CPU
+
+    def seen_on(self, device: device, size: tuple[int, int]) -> Tensor:
+        """:meth:`seen` on a device; not kept there, unless the frame is."""
+        if self.rgb.device == device:
+            return self.seen(size)
+        if self.view is not None:
+            return _sent(self.seen(size), device)
+        return self.on(device)._scaled(size)
 
     def _view(self) -> Tensor:
         return self.rgb if self.view is None else self.view(self.rgb)
@@ -267,7 +286,10 @@ class Cutout:
         there = self.frame.rgb.device
         if self.alpha.device == there and (self.foreground is None or self.foreground.device == there):
             return self
-        alpha, *foreground = fetched([self.alpha, *([] if self.foreground is None else [self.foreground])], there)
+        results = [self.alpha, *([] if self.foreground is None else [self.foreground])]
+        alpha, *foreground = fetched(results, there)
+        if self.alpha.is_cuda:  # whoever keeps cut-outs shall not keep memory that cannot be paged out
+            alpha, foreground = alpha.clone(), [each.clone() for each in foreground]
         return replace(self, alpha=alpha, foreground=foreground[0] if foreground else None)
 
 

@@ -117,6 +117,8 @@ def _grouped(frames: Iterator[Frame], batch: Batch) -> Iterator[list[Frame]]:
     if not isinstance(batch, int):
         first = list(islice(frames, 2))
         frames, batch = chain(first, frames), batch() if len(first) == 2 else 1
+        if batch < 1:
+            raise ValueError(f"batch: {batch} frames: must be 1 or more")
     while group := list(islice(frames, batch)):
         yield group
 
@@ -153,10 +155,15 @@ def _checked(alpha: Tensor, frame: Frame) -> Tensor:
 
 
 def _staged(cutouts: Iterator[Cutout], stage: Stage) -> Generator[Cutout]:
-    with _ending(cutouts):
-        for cutout in cutouts:
-            yield from _given_back(stage, "push", stage.push(cutout))
-        yield from _given_back(stage, "flush", stage.flush())
+    try:
+        with _ending(cutouts):
+            for cutout in cutouts:
+                yield from _given_back(stage, "push", stage.push(cutout))
+            yield from _given_back(stage, "flush", stage.flush())
+    finally:
+        close = getattr(stage, "close", None)  # of threads, where they end early
+        if close is not None:
+            close()
 
 
 def _side_by_side(cutouts: Iterator[Cutout], stages: Sequence[Stage], count: int, fetch: bool) -> Generator[Cutout]:
@@ -211,7 +218,9 @@ def _leaving(cutouts: Iterator[Cutout], floats: bool, fetch: bool) -> Generator[
     with _ending(cutouts):
         for cutout in cutouts:
             cutout = cutout if cutout.alpha.shape == cutout.frame.size else lifted(cutout)
-            cutout = cutout.home() if fetch else cutout
+            if fetch:
+                cutout = cutout.home()
+                cutout.frame.forget()
             if floats and cutout.foreground is not None:
                 cutout = replace(cutout, foreground=cutout.as_float())
             yield cutout

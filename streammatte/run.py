@@ -110,14 +110,14 @@ def run(
         turns, refiners = [], refiners or Refiners()  # the chains share SDMatte
         for name in names:
             asked = network if followed is None else followed.model(name, join=options.whom.join)
-            chain = chain_of(options, model, asked, cache, guides[name], display, refiners, region)
+            chain = chain_of(options, model, asked, cache, guides[name], display, refiners, region, len(names))
             watchers = _watchers(options, source, chain, guided=bool(guides[name]) or followed is not None)
             own = [writer for target, writer in zip(targets, writers, strict=True) if target.subject == name]
             turns.append(Turn(name, chain, watchers, own))
         for turn in turns:
             turn.chain.fetch = not all(each.takes_device for each in turns)
         display.started(source.info, model)
-        hint = "try --decontaminate off"
+        hint = "close other programs, or try --detail off, --decontaminate off or --smooth off"
         with turns[0].chain.whole, memory_of(model.device, hint, "the stages"), opencv_cores(cores_for()):
             made = _side_by_side(options, source, [turn.chain for turn in turns], joined or overlapped)
             summary.frames = _written(turns, made, display)
@@ -240,16 +240,19 @@ class Chain:
     whole: Clock = field(default_factory=Clock)
 
     def held(self, least: int) -> int:
-        """Frames that wait on either side of the model: a batch, so that others work while the model does."""
+        """Frames that wait on either side of the model: on a GPU a batch, so that others work while it does."""
         from streammatte.models.birefnet import AT_ONCE
 
+        if self.device.type == "cpu":
+            return least
         return max(least, self.batch if isinstance(self.batch, int) else AT_ONCE)
 
     def frames(self, source: Source) -> Generator[Frame]:
         """The source's, already on their way to the device: the reader's thread copies them, not the model's."""
-        for frame in self.decode.over(source):
-            frame.on(self.device, as_planes=not self.fetch)
-            yield frame
+        with closing(self.decode.over(source)) as frames:
+            for frame in frames:
+                frame.on(self.device, as_planes=not self.fetch)
+                yield frame
 
     def clocks(self) -> dict[str, Clock]:
         """Every step's by its name, in order."""
@@ -271,12 +274,14 @@ def chain_of(
     display: Display,
     refiners: Refiners | None = None,
     region: Guide | None = None,
+    chains: int = 1,
 ) -> Chain:
     """The network and the stages after it.
 
     Args:
         asked: What gives the alphas: the network through the cache, or a subject's model.
         region: Where something transparent is, if that was followed.
+        chains: How many share the cores.
     """
     from streammatte.media.read.guide import GuideUnion
     from streammatte.models.device import workers
@@ -310,7 +315,7 @@ def chain_of(
         decontaminate=options.edges.decontaminate == "on" and colors,
         screen=screen_of(options.edges.despill) if colors and options.edges.despill is not None else None,
         device=model.device,
-        hands=max(1, workers() - 1),  # the motion of the next frames takes a core, too
+        hands=max(1, workers() // chains - 1),  # the motion of the next frames takes a core, too
     )
     stride = Stride(options.network.stride)
     batch: Batch = options.network.batch or 1

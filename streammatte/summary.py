@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -256,7 +256,7 @@ class Clock:
             self.thread += thread
             self.process += process
 
-    def over(self, items: Iterable[T]) -> Iterator[T]:
+    def over(self, items: Iterable[T]) -> Generator[T]:
         """``items``, with the time to get each of them summed."""
         iterator = iter(items)
         while True:
@@ -312,3 +312,8 @@ class Timed:
     def flush(self) -> Iterable[Cutout]:
         with self.clock:
             return list(self.stage.flush())
+
+    def close(self) -> None:
+        close = getattr(self.stage, "close", None)
+        if close is not None:
+            close()

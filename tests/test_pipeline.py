@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
+import cv2
 import pytest
 import torch
 from torch import Tensor
@@ -19,9 +20,9 @@ from torch import Tensor
 from streammatte import pipeline
 from streammatte.errors import ModelError, StreammatteError
 from streammatte.frame import Cutout, Frame
-from streammatte.models.device import cores
+from streammatte.models.device import cores, opencv_cores
 from streammatte.pipeline import matte, prefetch
-from streammatte.stages import stages_for
+from streammatte.stages import TemporalSmoother, stages_for
 from streammatte.stages.frame_by_frame import FrameByFrame
 
 pytestmark = pytest.mark.unit
@@ -508,3 +509,52 @@ def test_values_read_well_in_a_terminal() -> None:
     assert (
         repr(Cutout(frame, torch.zeros(2, 3), foreground=frame.as_float())) == "Cutout(frame 7, alpha 3×2, foreground)"
     )
+
+
+@pytest.mark.parametrize("wrong", [0, -1])
+def test_a_batch_that_is_found_out_is_checked(wrong: int) -> None:
+    with pytest.raises(ValueError, match="must be 1 or more"):
+        list(matte(frames(3), brightness, [], batch=lambda: wrong))
+
+
+def test_a_frame_keeps_nothing_elsewhere_once_its_cutout_has_left() -> None:
+    """Whoever keeps cut-outs would fill a GPU; here the device that only knows shapes."""
+    there = torch.device("meta")
+
+    def elsewhere(batch: Sequence[Frame]) -> list[Tensor]:
+        assert all(frame.seen_on(there, (2, 3)).is_meta for frame in batch)
+        return brightness(batch)
+
+    for cutout in matte(frames(3), elsewhere, []):
+        assert not cutout.frame._copies
+
+
+def test_what_a_screen_shows_is_sent_if_only_a_cpu_computes_it() -> None:
+    seen: list[torch.device] = []
+
+    def view(rgb: Tensor) -> Tensor:
+        seen.append(rgb.device)
+        return rgb
+
+    frame = replace(frames(1)[0], view=view)
+    assert frame.shown_on(torch.device("meta")).is_meta and frame.seen_on(torch.device("meta"), (2, 3)).is_meta
+    assert {device.type for device in seen} == {"cpu"}
+
+
+def test_runs_beside_each_other_leave_opencv_as_it_was() -> None:
+    before = cv2.getNumThreads()
+    first, second = opencv_cores(1), opencv_cores(1)
+    first.__enter__(), second.__enter__()
+    first.__exit__(None, None, None)
+    assert cv2.getNumThreads() == 1
+    second.__exit__(None, None, None)
+    assert cv2.getNumThreads() == before
+
+
+def test_a_stage_ends_its_threads_when_nobody_wants_more() -> None:
+    smoother = TemporalSmoother(hands=3)
+    cutouts = matte(frames(30), brightness, [smoother])
+    next(cutouts)
+    assert smoother._pool is not None
+    cutouts.close()
+    assert smoother._pool is None

@@ -119,8 +119,10 @@ def _signals() -> Iterator[list[int]]:
             again = threading.Timer(_MOMENT, _interrupt, [received[-1]])
             again.daemon = True
             put_off.append(again)
-            again.start()
-            putting_off.clear()
+            try:
+                again.start()
+            finally:
+                putting_off.clear()
 
     def stop(number: int, frame: object) -> None:
         received.append(number)
@@ -137,8 +139,11 @@ def _signals() -> Iterator[list[int]]:
     try:
         yield received
     finally:
+        putting_off.set()  # nothing may interrupt what follows
         for again in put_off:
             again.cancel()
+            if again.ident is not None:
+                again.join()
         for number, handler in before.items():
             signal.signal(number, handler)
         sys.excepthook, sys.unraisablehook = hooks

@@ -74,7 +74,7 @@ class BiRefNetModel:
         self.precision = next(name for name, value in PRECISIONS.items() if value is dtype)
         self._dtype = dtype
         self._turn = threading.Lock()
-        self._most: int | None = None  # frames at a time, once more than that were too many
+        self._most: int | None = None  # frames at a time, once it is known that more are too many
         # Channels last speeds up convolutions, but not the linear layers of attention.
         convolves = isinstance(net.config.backbone, EfficientNetConfig)
         self._layout = torch.channels_last if convolves else torch.contiguous_format
@@ -131,7 +131,9 @@ class BiRefNetModel:
             blank = blank.contiguous(memory_format=self._layout)
             _, per_frame = peak_of(self.device, partial(self._net.net, blank))  # a replay would hide what it takes
             count = frames_at_once(free_memory(self.device), per_frame, AT_ONCE)
-        return count if self._most is None else min(count, self._most)
+            # Subjects that are followed ask for several crops of each frame.
+            self._most = count if self._most is None else min(count, self._most)
+        return self._most
 
     def _together(self, frames: Sequence[Frame]) -> list[Tensor]:
         with self._turn, memory_of(self.device, self._hint), cores(cores_for(self.device, self.size)):
@@ -140,7 +142,7 @@ class BiRefNetModel:
             return list(alphas[:, 0])
 
     def _prepare(self, frame: Frame) -> Tensor:
-        seen = frame.on(self.device).seen(self.size)  # a GPU scales a frame faster than a CPU, upload included
+        seen = frame.seen_on(self.device, self.size)  # a GPU scales a frame faster than a CPU, upload included
         return ((seen - self._mean) / self._std).to(self._dtype)
 
 

@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from typing import TypeVar
 
 import torch
@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 LARGE = 512  # input size in pixels from which a network on the CPU takes much longer than all else
+TURNS = threading.BoundedSemaphore(2)
+"""Whole frames that stages compute on a GPU at a time: one in 4K takes 1.5 GB meanwhile, and two keep a GPU busy."""
 OTHERS = 2  # cores that a small network leaves to reading, stages, writing and other programs
 SHARE = 4  # a network keeps or plans with 1 / SHARE of free memory; stages, SDMatte and other programs need theirs
 MOST_WORKERS = 8  # frames that stages work on at a time; a 4K frame takes some 300 MB meanwhile
@@ -141,16 +143,34 @@ def cores(count: int, before: int | None = None) -> Iterator[None]:
 
 
 @contextmanager
+def turn_on(device: torch.device) -> Iterator[None]:
+    """Wait until a GPU may compute another whole frame for the stages; a CPU may always."""
+    with nullcontext() if device.type == "cpu" else TURNS:
+        yield
+
+
+_OPENCV, _FOUND = threading.Lock(), list[int]()  # the numbers that those within opencv_cores found
+
+
+@contextmanager
 def opencv_cores(count: int) -> Iterator[None]:
-    """Let OpenCV use that many cores, in the whole process: its threads yield in a loop while they wait for work."""
+    """Let OpenCV use that many cores, in the whole process: its threads yield in a loop while they wait for work.
+
+    Of several at a time the first one decides, and the last one to leave restores what the first one found.
+    """
     import cv2
 
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(count)
+    with _OPENCV:
+        _FOUND.append(cv2.getNumThreads())
+        if len(_FOUND) == 1:
+            cv2.setNumThreads(count)
     try:
         yield
     finally:
-        cv2.setNumThreads(before)
+        with _OPENCV:
+            found = _FOUND.pop()
+            if not _FOUND:
+                cv2.setNumThreads(found)
 
 
 @contextmanager
@@ -191,7 +211,7 @@ def stop_at_a_layer(net: torch.nn.Module, stopping: threading.Event) -> None:
 
 def is_out_of_memory(exc: BaseException) -> bool:
     """Whether that is how torch says so: a GPU has a class for it, a CPU only messages, of torch or of oneDNN."""
-    said = "not enough memory|allocate memory|could not create a primitive$"
+    said = "not enough memory|allocate memory|CUDA error: out of memory|could not create a primitive$"
     known = isinstance(exc, torch.OutOfMemoryError | MemoryError)
     return known or (isinstance(exc, RuntimeError) and re.search(said, str(exc)) is not None)
 

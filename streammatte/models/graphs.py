@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -40,7 +41,8 @@ class Replayed(nn.Module):
     """A network in eval mode, without gradients, that replays each shape of its inputs that comes a second time.
 
     The first call of a shape computes as usual, since recording would not pay for a single picture. If recording fails,
-    nothing is recorded from then on. One thread at a time may call it.
+    nothing is recorded from then on. One thread at a time may call it, always on the
+    same stream.
 
     Args:
         record: How to record on the network's device; ``None`` if it cannot be done there.
@@ -52,11 +54,14 @@ class Replayed(nn.Module):
         self._record = record
         # What computes each of the last shapes, the latest at the end; None for a shape that came once.
         self._known: dict[object, Callable[..., Tensor] | None] = {}
+        self._given_up: set[object] = set()  # recordings that were dropped: shapes change too often
 
     def forward(self, *inputs: Tensor) -> Tensor:
         if self._record is None:
             return self.net(*inputs)  # type: ignore[no-any-return]
         shape = tuple((each.shape, each.stride(), each.dtype) for each in inputs)
+        if shape in self._given_up:
+            return self.net(*inputs)  # type: ignore[no-any-return]
         if shape not in self._known:
             answer: Tensor = self.net(*inputs)
             self._remember(shape, None)
@@ -69,7 +74,8 @@ class Replayed(nn.Module):
         assert self._record is not None
         try:
             return self._record(self.net, *inputs) or self.net
-        except RuntimeError:  # an operation that cannot be recorded, or too little memory
+        except RuntimeError as exc:  # an operation that cannot be recorded, or too little memory
+            logging.getLogger(__name__).info("computing without CUDA graphs: %s", exc)
             self._record = None
             self._known.clear()
             return self.net
@@ -77,7 +83,9 @@ class Replayed(nn.Module):
     def _remember(self, shape: object, compute: Callable[..., Tensor] | None) -> None:
         self._known[shape] = compute
         while len(self._known) > SHAPES:
-            self._known.pop(next(iter(self._known)))
+            oldest = next(iter(self._known))
+            if self._known.pop(oldest) is not None:
+                self._given_up.add(oldest)
 
 
 class CudaGraphs:
@@ -110,7 +118,8 @@ class CudaGraphs:
                     with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
                         answer = net(*given)
             except RuntimeError:
-                with suppress(RuntimeError):  # before 2.12, torch would believe for good that it records
+                # Before 2.12, torch would believe for good that it records; a later one may not have this.
+                with suppress(RuntimeError, AttributeError):
                     torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), self._pool)
                 raise
             finally:

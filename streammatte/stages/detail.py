@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from streammatte.frame import Cutout
+from streammatte.models.device import turn_on
 from streammatte.stages.frame_by_frame import FrameByFrame
 from streammatte.stages.tiles import Window, scaled, shrunk, tiles_with, window_sums
 
@@ -44,8 +45,10 @@ class DetailRefiner(FrameByFrame):
     def better(self, cutout: Cutout) -> Cutout:
         if cutout.alpha.shape == cutout.frame.size:
             return cutout
-        shown = cutout.frame.on(self._device or cutout.frame.rgb.device).shown()
-        return replace(cutout, alpha=refine_alpha(shown, cutout.alpha.to(shown.device)))
+        device = self._device or cutout.frame.rgb.device
+        with turn_on(device):
+            shown = cutout.frame.shown_on(device)
+            return replace(cutout, alpha=refine_alpha(shown, cutout.alpha.to(device)))
 
 
 class Lift(FrameByFrame):
@@ -151,12 +154,20 @@ def _slope(image: Tensor, matte: Tensor, wanted: Tensor) -> Tensor:
 
 
 def _solved(matrices: Tensor, right: Tensor) -> Tensor:
-    """(3, N): the solutions of N systems with symmetric matrices, (3, 3, N), and right sides, (3, N), by cofactors."""
-    first, second, third = matrices
-    cofactors = torch.stack(
-        [torch.linalg.cross(*pair, dim=0) for pair in ((second, third), (third, first), (first, second))]
-    )
-    return torch.sum(cofactors * right, 1).div_(torch.sum(first * cofactors[0], 0))
+    """(3, N): the solutions of N systems with positive definite matrices, (3, 3, N), and right sides, (3, N).
+
+    By their LDLᵀ decomposition: cofactors lose half the digits, and all of them beside bright highlights.
+    """
+    (a, b, c), (_, d, e), (_, _, f) = matrices
+    p, q = b / a, c / a
+    d, e = d - p * b, e - q * b
+    r = e / d
+    f = f - q * c - r * e
+    x, y, z = right
+    y = y - p * x
+    z = (z - q * x - r * y) / f
+    y = y / d - r * z
+    return torch.stack([x / a - p * y - q * z, y, z])
 
 
 def _gain(rgb: Tensor, image: Tensor, matte: Tensor, subject: Tensor, behind: Tensor) -> Tensor:

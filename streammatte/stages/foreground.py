@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from streammatte.frame import Cutout
+from streammatte.models.device import turn_on
 from streammatte.stages.frame_by_frame import FrameByFrame
 from streammatte.stages.tiles import occupied, window_sums
 
@@ -52,8 +53,10 @@ class ForegroundEstimator(FrameByFrame):
         self._device = None if device is None else torch.device(device)
 
     def better(self, cutout: Cutout) -> Cutout:
-        rgb = cutout.frame.on(self._device or cutout.frame.rgb.device).rgb
-        return replace(cutout, foreground=_estimated(rgb, cutout.alpha.to(rgb.device), LEVELS))
+        device = self._device or cutout.frame.rgb.device
+        with turn_on(device):
+            rgb = cutout.frame.on(device).rgb
+            return replace(cutout, foreground=_estimated(rgb, cutout.alpha.to(device), LEVELS))
 
 
 def estimate_foreground(rgb: Tensor, alpha: Tensor, *, levels: int = LEVELS) -> Tensor:

@@ -108,6 +108,13 @@ class TemporalSmoother:
             self._pool = None
         self._window.clear()
 
+    def close(self) -> None:
+        """End its threads, whatever they have begun."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+        self._making.clear()
+
     def _join(self, last: _Seen, seen: _Seen, link: Link) -> None:
         """Estimate how the subject moves between two frames."""
         last.forward, seen.backward = self._motion.mended(last.view, seen.view, *link.flows)

@@ -22,8 +22,10 @@ def settled(found: Mapping[str, Tracked], away: Mapping[str, int]) -> dict[str, 
     """
     size = max((each.mask.shape for each in found.values()), key=lambda shape: shape[0] * shape[1])
     named = {name: each.mask for name, each in found.items() if name != OTHERS and each.mask.shape == size}
-    excess = np.maximum(sum(named.values(), np.zeros(size, np.float32)) - 1, 0)
-    if excess.any():
+    for _ in named:  # whoever has nothing left to give up leaves the rest to others
+        excess = np.maximum(sum(named.values(), np.zeros(size, np.float32)) - 1, 0)
+        if not (excess > 1e-6).any():
+            break
         yielding = {name: mask * np.float32((1 + away[name]) ** 2) for name, mask in named.items()}
         total = sum(yielding.values(), np.full(size, 1e-6, np.float32))
         named = {name: np.maximum(mask - excess * yielding[name] / total, 0) for name, mask in named.items()}

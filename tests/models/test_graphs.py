@@ -186,3 +186,13 @@ def test_a_gpu_takes_several_frames_at_a_time() -> None:
     model(frames(2)), model(frames(2))
     assert 1 < model.at_once() <= AT_ONCE
     assert model.at_once() == model.at_once()
+
+
+def test_shapes_that_change_too_often_are_not_recorded_again() -> None:
+    """Recording takes far longer than computing."""
+    record = InPlace()
+    replayed = Replayed(Doubling(), record)
+    for size in (*range(1, 2 * SHAPES + 1),) * 6:
+        for _ in range(2):
+            assert torch.equal(replayed(batch(size)), 2 * batch(size))
+    assert len(record.recorded) == len(set(record.recorded))

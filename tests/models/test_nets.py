@@ -212,6 +212,14 @@ def test_new_weights_drop_the_kept_biases() -> None:
         net(image)
         net.load_state_dict(other.state_dict())
         assert all(map(torch.equal, net(image), other(image)))
+    with torch.no_grad():
+        for part in net.modules():
+            if isinstance(part, WindowAttention):
+                part.relative_position_bias_table.mul_(5)
+        net(image)
+        fresh = SwinTransformer(SHIFTED).eval()
+        fresh.load_state_dict(net.state_dict())
+        assert all(map(torch.equal, net(image), fresh(image))), "a change in place is seen"
     net.train()
     assert not kept(net)
     with torch.inference_mode():

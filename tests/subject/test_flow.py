@@ -147,6 +147,9 @@ def test_who_was_named_here_gives_up_least() -> None:
     assert [each.confidence for each in told.values()] == [0.9] * 3
     halves = settled({"anna": found["anna"], "ben": found["ben"]}, {"anna": 7, "ben": 7})
     assert np.allclose(halves["anna"].mask, 0.5) and np.allclose(halves["ben"].mask, 0.5)
+    three = {name: Tracked(mask, 1) for name in ("anna", "ben", "carl")}
+    claims = settled(three, {"anna": 0, "ben": 0, "carl": 9}).values()
+    assert np.sum([each.mask for each in claims], axis=0).max() < 1.01, "whoever has nothing left gives no more"
     apart = {"anna": Tracked(mask * 0.4, 1), "ben": Tracked(mask * 0.5, 1)}
     assert all(np.array_equal(settled(apart, {"anna": 0, "ben": 9})[name].mask, apart[name].mask) for name in apart)
 
