@@ -21,6 +21,7 @@ import argparse
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,7 @@ from streammatte.motion import Plane
 from streammatte.subject.contracts import Look, Prompt
 from streammatte.subject.flow import FlowTracker
 from streammatte.subject.region import Box
+from streammatte.subject.tracks import track
 from training.photographs import cut_out, held_out, read
 
 SIZE = 360, 640
@@ -194,6 +196,12 @@ class SceneLooks:
         self.mattes = [cv2.resize(matte, self.size, interpolation=cv2.INTER_AREA) for matte in mattes]
         self.frame_size, self.indices = SIZE, range(len(scene.frames))
 
+    def part(self, indices: range) -> SceneLooks:
+        """The same, of some frames."""
+        part = copy(self)
+        part.indices = indices
+        return part
+
     def between(self, start: int, stop: int) -> Iterable[Look]:
         for n in range(start, stop):
             yield Look(n, self.pictures[n], partial(np.copy, self.mattes[n]), partial(self._closer, n))
@@ -269,8 +277,9 @@ def mattes_at(mattes: Sequence[Plane]) -> list[Plane]:
 
 
 def followed(looks: SceneLooks, prompts: Sequence[Prompt]) -> list[Plane]:
-    """The tracker's masks of one subject, at the frames' size."""
-    return [cv2.resize(tracked[""].mask, SIZE[::-1]) for _, tracked in FlowTracker()(looks, prompts)]
+    """The tracker's masks of one subject, span by span as in a run, at the frames' size."""
+    tracks = track(FlowTracker(), "flow", looks.part, prompts, looks.indices, SIZE, None)
+    return [cv2.resize(tracks.at("", n).mask, SIZE[::-1]) for n in looks.indices]
 
 
 def cut_out_by_command(scene: Scene, prompts: Sequence[Prompt]) -> list[Plane]:
