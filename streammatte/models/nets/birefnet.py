@@ -273,9 +273,12 @@ class DeformablePyramid(nn.Module):
         self.dropout = nn.Dropout(0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        mean = self.global_avg_pool(x).expand(-1, -1, *x.shape[-2:])
-        branches = torch.cat((self.aspp1(x), *(branch(x) for branch in self.aspp_deforms), mean), dim=1)
-        return self.dropout(F.relu(self.bn1(self.conv1(branches))))  # type: ignore[no-any-return]
+        branches = torch.cat((self.aspp1(x), *(branch(x) for branch in self.aspp_deforms)), dim=1)
+        # The mean is the same everywhere: its part of the convolution is a constant.
+        weight, mean = self.conv1.weight, self.global_avg_pool(x)
+        both = F.conv2d(branches, weight[:, : branches.shape[1]])
+        constant = F.conv2d(mean, weight[:, branches.shape[1] :], self.conv1.bias)
+        return self.dropout(F.relu(self.bn1(both + constant)))  # type: ignore[no-any-return]
 
 
 class DeformableBranch(nn.Module):

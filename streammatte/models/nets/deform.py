@@ -70,7 +70,7 @@ def bagged_deform_conv2d(
     rows = torch.arange(1, H + 1).view(H, 1, 1) + tap.repeat_interleave(k)
     columns = torch.arange(1, W + 1).view(W, 1) + tap.repeat(k)
     kernel = weight.permute(2, 3, 1, 0).reshape(-1, len(weight))
-    out = x.new_empty(B, len(weight), H, W)
+    out = x.new_empty(B, H, W, len(weight))  # as matrices are multiplied
     step = max(1, BAGS // (k * k * W))
     for image, top in product(range(B), range(0, H, step)):
         part = slice(top, min(H, top + step))
@@ -85,8 +85,9 @@ def bagged_deform_conv2d(
         first = above.mul_(wide).add_(left).to(torch.int32).clamp_(0, pixels.shape[1] - wide - 2)  # NaN is anywhere
         bags = (first[..., None] + corners).view(-1, 4)
         samples = F.embedding_bag(bags, pixels[image], mode="sum", per_sample_weights=weights.view(-1, 4).to(x.dtype))
-        out[image, :, part] = (samples.view(-1, k * k * C) @ kernel).T.view(-1, part.stop - top, W)
-    return out if bias is None else out.add_(bias.view(-1, 1, 1))
+        torch.mm(samples.view(-1, k * k * C), kernel, out=out[image, part].view(-1, len(weight)))
+    out = out if bias is None else out.add_(bias)
+    return out.permute(0, 3, 1, 2)
 
 
 def kernel_may_run(x: Tensor, *others: Tensor | None) -> bool:

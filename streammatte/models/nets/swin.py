@@ -161,7 +161,7 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         self._masks: dict[tuple[int, int, torch.device, torch.dtype], Tensor] = {}
         self._biases: dict[tuple[int, int, torch.device, torch.dtype], Tensor] = {}
-        self._version = self.relative_position_bias_table._version
+        self._table_version = -1
 
     def forward(self, x: Tensor, rows: int, columns: int) -> Tensor:
         """``x``: (B · rows · columns, n², C), the windows of each image in row order."""
@@ -180,9 +180,9 @@ class WindowAttention(nn.Module):
         """(windows of an image, or 1 if all are alike; heads; n²; n²), of ``like``'s type."""
         windows = (rows, columns) if self.shift else (1, 1)
         table = self.relative_position_bias_table
-        if not (torch.compiler.is_compiling() or table.is_inference() or table._version == self._version):
+        if not (torch.compiler.is_compiling() or table.is_inference() or table._version == self._table_version):
             self._biases.clear()  # it was changed in place
-            self._version = table._version
+            self._table_version = table._version
         key = (*windows, like.device, like.dtype)
         keep = not (torch.is_grad_enabled() or self.training)
         if keep and key in self._biases:
