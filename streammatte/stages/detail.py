@@ -28,6 +28,7 @@ EXCESS = 1.5  # detail at an edge counts beyond this multiple of that in the sol
 FILLED = 5  # halvings, by which those extend into the edge
 ROUNDS = 3  # of back-projection
 TILE = 256  # pixels of the frame
+SMALL_TILE = 128  # pixels of the matte
 
 
 class DetailRefiner(FrameByFrame):
@@ -105,7 +106,8 @@ def refine_alpha(rgb: Tensor, matte: Tensor) -> Tensor:
     if not tiles:
         return alpha
     image = shrunk(rgb, small)
-    trusted = _slope(image, matte, unsure) * _gain(rgb, image, matte, subject, behind)
+    slope = _slope_in_tiles(image, matte, unsure) if edge.is_cpu else _slope(image, matte, unsure)
+    trusted = slope * _gain(rgb, image, matte, subject, behind)
     relation = torch.cat([_mean(trusted, 1), image], 1)
     refined = alpha.clone()
 
@@ -120,6 +122,15 @@ def refine_alpha(rgb: Tensor, matte: Tensor) -> Tensor:
         for own in tiles:
             add(_stretched(missing, alpha.shape, own)[0], own)
     return refined
+
+
+def _slope_in_tiles(image: Tensor, matte: Tensor, wanted: Tensor) -> Tensor:
+    """:func:`_slope` of the tiles in which it is wanted, few of a large matte's."""
+    slope = torch.zeros_like(image)
+    for tile in tiles_with(wanted, SMALL_TILE, RADIUS):
+        part = _slope(image[tile.seen], matte[tile.seen], wanted[tile.seen])
+        slope[tile.own] = part[tile.inner]
+    return slope
 
 
 def _slope(image: Tensor, matte: Tensor, wanted: Tensor) -> Tensor:
