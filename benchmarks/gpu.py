@@ -441,7 +441,9 @@ def footage(run: Run, report: Report) -> None:
             return
         entry.update(size=size, frames=frames, weights=FILLED)
     nano = ("--model", BUNDLED, "--offline") if locate(find(BUNDLED)) else weights(run, "nano")
-    plans = [("nano, .mov", nano, "nano.mov", ()), ("nano, .mp4 on green", nano, "nano.mp4", ("--bg", "green"))]
+    green = ("--bg", "green")
+    plans = [("nano, .mov", nano, "nano.mov", ()), ("nano, .mp4 on green", nano, "nano.mp4", green)]
+    plans += [("nano, .mp4 on green, NVDEC and NVENC", nano, "own.mp4", (*green, "--hwaccel", "cuda"))]
     if not run.small:
         large = weights(run, "swin_l")
         plans += [
