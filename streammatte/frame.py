@@ -166,7 +166,7 @@ class Frame:
             return self._copies[device]
 
     def forget(self) -> None:
-        """Let go of the copies on other devices, which live as long as the frame; who needs one again makes it."""
+        """Let go of the copies on other devices, which live as long as the frame; :meth:`on` makes them again."""
         with self._seeing:
             self._copies.clear()
 
@@ -288,7 +288,7 @@ class Cutout:
             return self
         results = [self.alpha, *([] if self.foreground is None else [self.foreground])]
         alpha, *foreground = fetched(results, there)
-        if self.alpha.is_cuda:  # whoever keeps cut-outs shall not keep memory that cannot be paged out
+        if self.alpha.is_cuda:  # cut-outs may be kept, and pinned memory should not be
             alpha, foreground = alpha.clone(), [each.clone() for each in foreground]
         return replace(self, alpha=alpha, foreground=foreground[0] if foreground else None)
 
@@ -371,7 +371,8 @@ class Model(Protocol):
 class Stage(Protocol):
     """Improves cut-outs. May hold some back to look ahead; never drops or reorders them.
 
-    A result depends on at most ``behind`` frames before and ``ahead`` frames after it, not on where the run began.
+    A result depends on at most ``behind`` frames before and ``ahead`` frames after it, not on where the run began. A
+    method ``close``, if it has one, is called at the end, however the run ends.
     """
 
     @property

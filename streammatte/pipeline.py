@@ -91,7 +91,7 @@ def matte(
         else:
             for stage in alike:
                 cutouts = _staged(cutouts, stage)
-    return computed_on(cores_for(), _leaving(cutouts, floats, fetch))
+    return computed_on(cores_for(), _leaving(cutouts, floats, fetch, alone=chains == 1))
 
 
 def finishers(chains: int = 1) -> int:
@@ -161,9 +161,7 @@ def _staged(cutouts: Iterator[Cutout], stage: Stage) -> Generator[Cutout]:
                 yield from _given_back(stage, "push", stage.push(cutout))
             yield from _given_back(stage, "flush", stage.flush())
     finally:
-        close = getattr(stage, "close", None)  # of threads, where they end early
-        if close is not None:
-            close()
+        _close(stage)
 
 
 def _side_by_side(cutouts: Iterator[Cutout], stages: Sequence[Stage], count: int, fetch: bool) -> Generator[Cutout]:
@@ -185,10 +183,18 @@ def _side_by_side(cutouts: Iterator[Cutout], stages: Sequence[Stage], count: int
                     yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
+        for stage in stages:
+            yield from _given_back(stage, "flush", stage.flush())
     finally:
         pool.shutdown(wait=not _in_stages(), cancel_futures=True)
-    for stage in stages:
-        yield from _given_back(stage, "flush", stage.flush())
+        for stage in stages:
+            _close(stage)
+
+
+def _close(stage: Stage) -> None:
+    close = getattr(stage, "close", None)
+    if close is not None:
+        close()
 
 
 def _in_stages() -> bool:
@@ -213,14 +219,15 @@ def _given_back(stage: Stage, method: str, cutouts: object) -> Iterator[Cutout]:
     )
 
 
-def _leaving(cutouts: Iterator[Cutout], floats: bool, fetch: bool) -> Generator[Cutout]:
+def _leaving(cutouts: Iterator[Cutout], floats: bool, fetch: bool, *, alone: bool) -> Generator[Cutout]:
     """At the frame's size."""
     with _ending(cutouts):
         for cutout in cutouts:
             cutout = cutout if cutout.alpha.shape == cutout.frame.size else lifted(cutout)
             if fetch:
                 cutout = cutout.home()
-                cutout.frame.forget()
+                if alone:  # other chains may still need the copies
+                    cutout.frame.forget()
             if floats and cutout.foreground is not None:
                 cutout = replace(cutout, foreground=cutout.as_float())
             yield cutout

@@ -86,11 +86,6 @@ def run(
 
     check(options)
     targets, names = targets_of(options), options.whom.written_apart()
-    if options.reading.hwaccel == "cuda":
-        from streammatte.media.nvidia import missing
-
-        for line in missing():
-            display.notice(line)
     with opened(options.reading) as source, ExitStack() as caching, ExitStack() as writing:
         check_source(options, source)
         # Entered first, the texts are left last: after the outputs that they describe are in place.
@@ -153,7 +148,12 @@ class Turn:
     @property
     def takes_device(self) -> bool:
         """Whether all of its results may stay on a GPU until they are written."""
-        return self.watchers.observer is None and all(getattr(writer, "packs", False) for writer in self.writers)
+        return self.watchers.observer is None and all(map(packs, self.writers))
+
+
+def packs(writer: Writer) -> bool:
+    """Whether a writer takes alpha and colours from a GPU."""
+    return bool(getattr(writer, "packs", False))
 
 
 def _written(turns: Sequence[Turn], made: Generator[list[Cutout]], display: Display) -> int:

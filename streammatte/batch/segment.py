@@ -14,7 +14,7 @@ from streammatte.cache import MatteCache, Remembered, cache_of
 from streammatte.frame import StreamInfo, Writer
 from streammatte.media.write.output import write_failed
 from streammatte.options import Options
-from streammatte.run import chain_of, model_of, overlapped, tell_of_chain
+from streammatte.run import chain_of, model_of, overlapped, packs, tell_of_chain
 from streammatte.summary import Summary, tell_of_input
 
 if TYPE_CHECKING:
@@ -149,6 +149,7 @@ class SegmentWork:
             cache = self._cache(options, segment, running)
             network = Remembered(model, cache)
             chain = chain_of(options, model, network, cache, guides, display)
+            chain.fetch = not all(map(packs, writers))
             doubts = Doubts(guided=bool(guides or options.transparency.transparent))
             frames = 0
             with chain.whole, closing(overlapped(options, source, chain)) as cutouts:

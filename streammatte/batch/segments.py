@@ -64,6 +64,9 @@ def run_in_segments(options: Options, display: Display, engine: Engine | None = 
     from streammatte.media.write.video_writer import VideoWriter
 
     check(options)
+    if options.reading.hwaccel != "off":  # parts by other encoders could not be joined
+        display.notice("segments are decoded and encoded on the CPU: their machines may differ")
+        options = replace(options, reading=replace(options.reading, hwaccel="off"))
     targets = targets_of(options)
     clock = Clock()
     with opened(options.reading) as source, ExitStack() as writing, ExitStack() as computing:

@@ -270,9 +270,10 @@ def _in_turn(device: Device, options: Options, source: Video, chain: Chain) -> G
     for clock in chain.clocks().values():
         clock.settle = partial(_settle, device)
     held = max(1, HELD // (PIXEL * source.info.width * source.info.height))
-    frames = _gathered(chain.decode.over(source), held)
-    batch, stride = chain.batch, chain.stride
-    return _gathered(matte(frames, chain.model, chain.stages, batch=batch, stride=stride, floats=False), held)
+    frames = _gathered(chain.frames(source), held)
+    batch, stride, fetch = chain.batch, chain.stride, chain.fetch
+    cutouts = matte(frames, chain.model, chain.stages, batch=batch, stride=stride, floats=False, fetch=fetch)
+    return _gathered(cutouts, held)
 
 
 def _unmatted(options: Options, source: Video, chain: Chain) -> Generator[Cutout]:

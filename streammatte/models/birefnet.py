@@ -74,7 +74,8 @@ class BiRefNetModel:
         self.precision = next(name for name, value in PRECISIONS.items() if value is dtype)
         self._dtype = dtype
         self._turn = threading.Lock()
-        self._most: int | None = None  # frames at a time, once it is known that more are too many
+        self._most: int | None = None  # frames at a time, once more than that were too many
+        self._measured: tuple[tuple[int, int], int] | None = None  # as many as memory has room for, at that size
         # Channels last speeds up convolutions, but not the linear layers of attention.
         convolves = isinstance(net.config.backbone, EfficientNetConfig)
         self._layout = torch.channels_last if convolves else torch.contiguous_format
@@ -106,7 +107,10 @@ class BiRefNetModel:
         """
         alphas: list[Tensor] = []
         while left := frames[len(alphas) :]:
-            several = left if self._most is None else left[: self._most]
+            most = self._most or len(left)
+            if self._measured is not None and self._measured[0] == self.size:
+                most = min(most, self._measured[1])
+            several = left[:most]
             try:
                 alphas += self._together(several)
             except OutOfMemory:
@@ -132,8 +136,8 @@ class BiRefNetModel:
             _, per_frame = peak_of(self.device, partial(self._net.net, blank))  # a replay would hide what it takes
             count = frames_at_once(free_memory(self.device), per_frame, AT_ONCE)
             # Subjects that are followed ask for several crops of each frame.
-            self._most = count if self._most is None else min(count, self._most)
-        return self._most
+            self._measured = self.size, count
+        return count if self._most is None else min(count, self._most)
 
     def _together(self, frames: Sequence[Frame]) -> list[Tensor]:
         with self._turn, memory_of(self.device, self._hint), cores(cores_for(self.device, self.size)):

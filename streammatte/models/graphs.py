@@ -41,8 +41,8 @@ class Replayed(nn.Module):
     """A network in eval mode, without gradients, that replays each shape of its inputs that comes a second time.
 
     The first call of a shape computes as usual, since recording would not pay for a single picture. If recording fails,
-    nothing is recorded from then on. One thread at a time may call it, always on the
-    same stream.
+    nothing is recorded from then on. One thread at a time may call it, always on
+    the same stream.
 
     Args:
         record: How to record on the network's device; ``None`` if it cannot be done there.

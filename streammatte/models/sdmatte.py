@@ -76,7 +76,8 @@ class SDMatteRefiner:
         self._stopping = threading.Event()
         with memory_of(device, _HINT, "SDMatte"):
             # Channels last speeds up its convolutions, but copies weights, which in fp32 are the file itself on a CPU.
-            layout = torch.contiguous_format if device.type == "cpu" and dtype is torch.float32 else torch.channels_last
+            quick = device.type == "cuda" or (device.type == "cpu" and dtype is not torch.float32)
+            layout = torch.channels_last if quick else torch.contiguous_format
             net = net.cast(dtype).to(device).to(memory_format=layout)  # type: ignore[call-overload]  # torch's stub lacks it
             self._net = Replayed(net, CudaGraphs(device) if device.type == "cuda" else None)
         stop_at_a_layer(self._net, self._stopping)

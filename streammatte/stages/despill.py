@@ -31,7 +31,8 @@ class Despill(FrameByFrame):
         self._color = color
 
     def better(self, cutout: Cutout) -> Cutout:
-        return replace(cutout, foreground=despill(cutout.as_float(), self._color))
+        there = replace(cutout, frame=cutout.frame.on(cutout.alpha.device))  # alpha and colours stay together
+        return replace(cutout, foreground=despill(there.as_float(), self._color))
 
 
 def despill(rgb: Tensor, color: tuple[float, float, float]) -> Tensor:

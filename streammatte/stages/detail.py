@@ -44,9 +44,9 @@ class DetailRefiner(FrameByFrame):
         self._device = None if device is None else torch.device(device)
 
     def better(self, cutout: Cutout) -> Cutout:
-        if cutout.alpha.shape == cutout.frame.size:
-            return cutout
         device = self._device or cutout.frame.rgb.device
+        if cutout.alpha.shape == cutout.frame.size:
+            return cutout if cutout.alpha.device == device else replace(cutout, alpha=cutout.alpha.to(device))
         with turn_on(device):
             shown = cutout.frame.shown_on(device)
             return replace(cutout, alpha=refine_alpha(shown, cutout.alpha.to(device)))
@@ -158,22 +158,24 @@ def _slope(image: Tensor, matte: Tensor, wanted: Tensor) -> Tensor:
     explained = (found * shared).sum(0) / (square - level * level + FAINT)
     found *= explained.clamp(0, 1).square()
     if not image.is_cpu:
-        return found.view(image.shape) * wanted
+        return torch.where(wanted, found.view(image.shape), 0)
     slope = torch.zeros_like(image)
     slope[0, :, wanted] = found
     return slope
 
 
 def _solved(matrices: Tensor, right: Tensor) -> Tensor:
-    """(3, N): the solutions of N systems with positive definite matrices, (3, 3, N), and right sides, (3, N).
+    """(3, N): the solutions of N systems with symmetric matrices, (3, 3, N), and right sides, (3, N).
 
-    By their LDLᵀ decomposition: cofactors lose half the digits, and all of them beside bright highlights.
+    By their LDLᵀ decomposition, since cofactors lose half the digits, and all of them beside bright highlights. The
+    matrices are covariances plus ``SMOOTHNESS``: no pivot is smaller, but for what rounding takes away.
     """
     (a, b, c), (_, d, e), (_, _, f) = matrices
+    a = a.clamp_min(SMOOTHNESS)
     p, q = b / a, c / a
-    d, e = d - p * b, e - q * b
+    d, e = (d - p * b).clamp_min(SMOOTHNESS), e - q * b
     r = e / d
-    f = f - q * c - r * e
+    f = (f - q * c - r * e).clamp_min(SMOOTHNESS)
     x, y, z = right
     y = y - p * x
     z = (z - q * x - r * y) / f

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import av
 import cv2
@@ -23,6 +24,8 @@ from streammatte.media.write.composing import Contents
 from streammatte.media.write.encoding import encoding_for
 from streammatte.media.write.packing import Layout, packed_alpha, packed_colors
 from streammatte.media.write.painting import CutoutPainter
+from streammatte.pipeline import matte
+from streammatte.stages import stages_for
 
 pytestmark = pytest.mark.unit
 
@@ -161,6 +164,27 @@ def test_planes_cross_alone_where_they_may() -> None:
     layout = Layout((48, 64), (48, 64), 10, 1, False)
     planes = [*packed_colors(cutout, Contents(), layout, again.samples, None), *packed_alpha(cutout, layout)]
     assert [(tuple(plane.shape), plane.dtype) for plane in planes] == [((48, 64), torch.uint16)] * 4
+
+
+@pytest.mark.parametrize("screen", [None, (0.0, 1.0, 0.0)], ids=["", "despill"])
+@pytest.mark.parametrize("decontaminate", [True, False], ids=["decontaminate", ""])
+@pytest.mark.parametrize("detail", ["off", "on"])
+@pytest.mark.parametrize("size", [(20, 20), (48, 64)], ids=["small", "whole"])
+def test_alpha_and_colours_leave_the_stages_on_one_device(
+    size: tuple[int, int], detail: Literal["off", "on"], decontaminate: bool, screen: tuple[float, float, float] | None
+) -> None:
+    """Whatever is asked for, they can be packed there."""
+    frame, _ = read("yuv420p", 1, (64, 48), "h264")
+    frame, there = replace(frame, planes=()), torch.device("meta")
+    frame.on(there, as_planes=True)
+    stages = stages_for(
+        size, "off", "off", detail=detail, decontaminate=decontaminate, screen=screen, device=there, choke=0.0
+    )
+    (cutout,) = matte([frame], lambda frames: [torch.rand(size)], stages, floats=False, fetch=False)
+    assert cutout.alpha.is_meta and cutout.alpha.shape == frame.size
+    assert cutout.foreground is None or cutout.foreground.is_meta
+    layout = Layout((48, 64), (48, 64), 10, 1, False)
+    assert len(packed_colors(cutout, Contents(), layout, frame.samples, None)) == 3
 
 
 @pytest.mark.gpu

@@ -149,6 +149,15 @@ def test_bags_of_pixels_are_the_plain_form(dtype: torch.dtype, tolerance: float)
     assert deform.bagged_deform_conv2d(*given)[1, :, 7, 7].isnan().all(), "as the plain form has it"
 
 
+def test_bags_compute_under_autocast() -> None:
+    torch.manual_seed(0)
+    layer, x = DeformableConv2d(8, 4, 3), torch.randn(1, 8, 6, 7)
+    with torch.no_grad():
+        expected = layer(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            torch.testing.assert_close(layer(x).float(), expected, atol=0.05, rtol=0)
+
+
 def test_bags_have_no_gradients() -> None:
     layer = DeformableConv2d(4, 6, 3)
     layer(torch.randn(1, 4, 8, 8)).sum().backward()

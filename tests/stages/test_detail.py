@@ -196,10 +196,12 @@ def test_a_gpus_operations_give_the_same_here(monkeypatch: pytest.MonkeyPatch) -
     torch.testing.assert_close(refine_alpha(rgb, matte), expected, atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("white", [1.0, 3.0, 10.0, 100.0])
-def test_highlights_beyond_white_keep_their_edge(white: float) -> None:
+@pytest.mark.parametrize("tint", [(1.0, 0.9, 0.8), (1.0, 1.0, 1.0)], ids=["tinted", "grey"])
+@pytest.mark.parametrize("white", [1.0, 3.0, 10.0, 100.0, 300.0])
+def test_highlights_beyond_white_keep_their_edge(white: float, tint: tuple[float, float, float]) -> None:
     """Footage in linear light, that nothing converts for a screen."""
     y, x = torch.meshgrid(torch.arange(256.0), torch.arange(256.0), indexing="ij")
     alpha = ((80 - torch.hypot(y - 128, x - 128)) / 3 + 0.5).clamp(0, 1)
-    bright = white * alpha * torch.tensor([1.0, 0.9, 0.8])[:, None, None] + 0.01
+    grain = 1e-3 * torch.rand(3, 256, 256, generator=torch.Generator().manual_seed(0))
+    bright = white * alpha * torch.tensor(tint)[:, None, None] + 0.01 + grain
     assert (refine_alpha(bright, small(alpha, (64, 64))) - alpha).abs().max() < 0.03

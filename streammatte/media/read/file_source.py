@@ -20,6 +20,7 @@ from streammatte.frame import Cutout, Frame, StreamInfo
 from streammatte.media.addresses import PIPE, without_secrets
 from streammatte.media.containers import INDEX_HINT
 from streammatte.media.lengths import lengths_in
+from streammatte.media.nvidia import has_nvdec, is_from_nvdec
 from streammatte.media.read.alpha import NOT_A_MATTE, AlphaReader, has_alpha, is_grey
 from streammatte.media.read.choosing import choice_told, left_out
 from streammatte.media.read.decoding import Decoding
@@ -63,7 +64,7 @@ class FileSource:
             raise InputError("--in and --out need a file: a pipe can be read only once", hint="save the input first")
         self._key: int | None = None
         self._sought: dict[int, bool] = {}  # key frames, and whether seeking to them works
-        decoding, early = _begun(url, strict=strict, on_gpu=on_gpu and url != PIPE)
+        decoding, early = _begun(url, strict=strict, on_gpu=on_gpu and url != PIPE and has_nvdec())
         try:
             if interlaced == "refuse":
                 early += _refuse_interlaced(decoding, early[0], url)
@@ -72,6 +73,8 @@ class FileSource:
             upright = Orientation.of(first, display_matrix(decoding.stream))
             info, doubts = _described(decoding, first, upright, url)
             self._notes = [*_left_out(decoding, info, url), *doubts]
+            if on_gpu and not decoding.on_gpu:
+                self._notes.append("decoded on the CPU: " + ("NVDEC cannot" if has_nvdec() else "there is no NVDEC"))
             if upright.says:
                 self._notes.append(f"{upright.says}, as the file asks for")
             begin = presentation_time(first, None, info)
@@ -215,14 +218,17 @@ class FileSource:
 
 
 def _begun(url: str, *, strict: bool, on_gpu: bool) -> tuple[Decoding, list[av.VideoFrame]]:
-    """An open file and its first frame; what NVDEC cannot decode after all is decoded on the CPU."""
+    """An open file and its first frame; what NVDEC cannot decode is decoded on the CPU, with all its threads."""
     try:
         decoding = Decoding(url, strict=strict, on_gpu=on_gpu)
         try:
-            return decoding, [_first_of(decoding, url)]
+            first = _first_of(decoding, url)
         except BaseException:
             decoding.close()
             raise
+        if not on_gpu or is_from_nvdec(first):
+            return decoding, [first]
+        decoding.close()
     except InputError:
         if not on_gpu:
             raise

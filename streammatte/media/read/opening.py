@@ -10,7 +10,6 @@ from streammatte.errors import InputError
 from streammatte.frame import Footage
 from streammatte.media.addresses import without_secrets
 from streammatte.media.copies import kept_copy
-from streammatte.media.nvidia import has_nvdec
 from streammatte.media.read.deinterlace import Interlaced
 from streammatte.media.read.kinds import WITH_FRAMES, picture_kind
 from streammatte.media.read.numbered import NumberedName
@@ -79,7 +78,7 @@ def open_video(
 
         if layer is not None:
             raise InputError(f"{without_secrets(str(url))} has no layers", hint="leave out --layer: it is for OpenEXR")
-        source = FileSource(str(url), strict=strict, marks=marks, interlaced=interlaced, on_gpu=hwaccel and has_nvdec())
+        source = FileSource(str(url), strict=strict, marks=marks, interlaced=interlaced, on_gpu=hwaccel)
     if frame_rate is not None and source.info.frame_rate != frame_rate:
         source.__exit__(None, None, None)
         raise InputError(

@@ -10,7 +10,7 @@ from streammatte.color.codes import RGB_MATRIX
 from streammatte.errors import UnsupportedOutput
 from streammatte.frame import StreamInfo
 from streammatte.media.nvidia import ENCODER as NVENC
-from streammatte.media.nvidia import has_nvenc
+from streammatte.media.nvidia import encodes
 from streammatte.media.write.composing import Contents
 
 Quality = Literal["draft", "standard", "best"]
@@ -91,32 +91,32 @@ def encoding_for(
                 f"{path} cannot hold alpha: H.264 has none",
                 hint="write .mov or .webm, or use --bg or --pair",
             )
-        if hwaccel and has_nvenc():
+        says, flags = f"H.264, {what}", {"movflags": "+faststart"}
+        if hwaccel:
             # Frames that are predicted from later ones would begin before 0.
             options = {"preset": "p5", "tune": "hq", "rc": "vbr", "cq": _H264_CRF[quality], "b": "0", "bf": "0"}
-            says = f"H.264 by NVENC, {what}"
-            return Encoding(
-                "mp4",
-                NVENC,
-                "yuv420p",
-                says,
-                options=options,
-                container_options={"movflags": "+faststart"},
-                says_range=True,
-            )
+            if encodes(even(contents.size(info.width, info.height)), options):
+                says = f"H.264 by NVENC, {what}"
+                return Encoding("mp4", NVENC, "yuv420p", says, options, container_options=flags, says_range=True)
+            says += ", encoded on the CPU: NVENC is not here or cannot"
         return Encoding(
             "mp4",
             "libx264",
             "yuv420p",
-            f"H.264, {what}",
+            says,
             options={"crf": _H264_CRF[quality], "preset": "medium"},
-            container_options={"movflags": "+faststart"},
+            container_options=flags,
             says_range=True,
         )
     raise UnsupportedOutput(
         f"cannot write {path}: {f'{suffix} is not supported' if suffix else 'its name has no suffix'}",
         hint=_instead_of(suffix),
     )
+
+
+def even(size: tuple[int, int]) -> tuple[int, int]:
+    """4:2:0 in H.264 takes even sizes only; an odd edge is padded, because cropping would lose pixels."""
+    return size[0] + size[0] % 2, size[1] + size[1] % 2
 
 
 _OTHER_PICTURES = (".heic", ".heif", ".avif", ".jxl", ".psd", ".bmp", ".tga", ".dpx", ".jp2", ".apng")

@@ -52,7 +52,7 @@ def packed_colors(
     """
     frame = cutout.frame.on(cutout.alpha.device)
     cutout = replace(cutout, frame=frame)
-    rgb = cutout.as_float()
+    rgb = cutout.as_float().clamp(0, 1)
     if behind is not None:
         rgb = (rgb - behind) * _opacity(cutout) + behind
     elif contents.part == "plate" and contents.alpha == "premultiplied":

@@ -77,6 +77,8 @@ class CutoutPainter:
 
     def __call__(self, cutout: Cutout) -> av.VideoFrame:
         if not cutout.alpha.is_cpu:
+            if cutout.foreground is not None:
+                cutout = replace(cutout, foreground=cutout.foreground.to(cutout.alpha.device))
             if self.packs and (frame := self.packed(cutout)) is not None:
                 return frame
             cutout = cutout.home()

@@ -20,7 +20,7 @@ from streammatte.frame import UNSPECIFIED, Cutout, StreamInfo
 from streammatte.media.containers import open_container
 from streammatte.media.lengths import Lengths, lengths_in
 from streammatte.media.write.composing import Contents, IntegerPictures
-from streammatte.media.write.encoding import Encoding
+from streammatte.media.write.encoding import Encoding, even
 from streammatte.media.write.output import write_failed
 from streammatte.media.write.painting import CutoutPainter
 from streammatte.media.write.partial_output import Part
@@ -76,7 +76,7 @@ class VideoWriter:
         self._overwrite = overwrite
         self._contents = contents
         size = contents.size(info.width, info.height)
-        encoded = _encodable_size(encoding, size)
+        encoded = even(size) if encoding.container == "mp4" else size
         self.description = _described(encoding, info, size, encoded)
         self._pictures = _pictures(encoding, info, encoded, contents)
         self._times = FileTimes(info, _MILLISECOND if encoding.container in IN_MILLISECONDS else info.time_base)
@@ -239,14 +239,6 @@ def _add_stream(
     if info.timecode is not None and encoding.container not in IN_MILLISECONDS:
         stream.metadata["timecode"] = info.timecode
     return stream
-
-
-def _encodable_size(encoding: Encoding, size: tuple[int, int]) -> tuple[int, int]:
-    """H.264 takes even sizes only in 4:2:0; an odd edge is padded, because cropping would lose pixels."""
-    if encoding.container != "mp4":
-        return size
-    width, height = size
-    return width + width % 2, height + height % 2
 
 
 def _described(encoding: Encoding, info: StreamInfo, size: tuple[int, int], encoded: tuple[int, int]) -> str:

@@ -69,7 +69,7 @@ def bagged_deform_conv2d(
     tap = torch.arange(k, dtype=torch.float32) - k // 2
     rows = torch.arange(1, H + 1).view(H, 1, 1) + tap.repeat_interleave(k)
     columns = torch.arange(1, W + 1).view(W, 1) + tap.repeat(k)
-    kernel = weight.permute(2, 3, 1, 0).reshape(-1, len(weight))
+    kernel = weight.to(x.dtype).permute(2, 3, 1, 0).reshape(-1, len(weight))  # under autocast they differ
     out = x.new_empty(B, H, W, len(weight))  # as matrices are multiplied
     step = max(1, BAGS // (k * k * W))
     for image, top in product(range(B), range(0, H, step)):
