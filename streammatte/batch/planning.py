@@ -67,12 +67,13 @@ def planned(jobs: Sequence[Job], manifest: Manifest, notices: Notices) -> list[S
         if asked not in found:
             found[asked] = _weights(asked, notices)
         network, weights = found[asked]
+        named = replace(job.options.network, model=network.model)
+        job = replace(job, options=replace(job.options, network=named))  # as it is recorded
         step = _step(job, manifest, weights)
         if not job.options.writing.overwrite:
             strange += [output for output in job.outputs if _strange(output, step, manifest)]
-        named = replace(job.options.network, model=network.model)
         writing = replace(job.options.writing, overwrite=True)
-        options = replace(job.options, network=named, writing=writing if step.known else job.options.writing)
+        options = replace(job.options, writing=writing if step.known else job.options.writing)
         steps.append(replace(step, job=replace(job, options=options)))
     if strange:
         others = f", and {len(strange) - 1} more," if len(strange) > 1 else ""

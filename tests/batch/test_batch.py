@@ -133,6 +133,15 @@ def test_killed_and_run_again(footage: Path, forked: Forks, tmp_path: Path) -> N
     assert {path.name for path in broken.glob("*")} == {path.name for path in whole.glob("*")}
 
 
+def test_what_auto_stood_for_is_not_a_change(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As most people type it, without a model."""
+    out = tmp_path / "out"
+    command = [str(photos), "--to", str(out), "--device", "cpu", "--offline"]
+    assert done_by(command, out) == {"p0.png", "p1.png"}
+    assert done_by(command, out) == set()
+    assert done_by([*command, "--model", "birefnet-nano"], out) == set(), "the same network by its name"
+
+
 def test_only_what_changed(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     command = ["batch", str(photos), "--to", str(out), *QUICK]
