@@ -44,7 +44,7 @@ class RayEngine:
         try:
             shared = ray.put(work)  # once in the object store, and from there once to each node
             make = self._actor_class()
-            waiting, begun = deque(range(len(tasks))), [0] * len(tasks)
+            waiting, begun, unreached = deque(range(len(tasks))), [0] * len(tasks), [0] * len(tasks)
             actors = [make.remote(shared, str(Path.cwd())) for _ in range(min(self.workers, len(tasks)))]
             # An actor gets a task once Ray has placed it; one that cannot be placed again after its node was lost holds
             # nothing up.
@@ -73,7 +73,9 @@ class RayEngine:
                         lost = exc
                         continue  # it will not come back
                     running[_ready(actor)] = actor, None
-                    if begun[done] < TRIES:
+                    # A node that is lost is not the task's fault, unless that happens with every one.
+                    unreached[done] += isinstance(exc, ray.exceptions.ActorUnavailableError)
+                    if begun[done] < TRIES + min(unreached[done], TRIES):
                         waiting.appendleft(done)
                         continue
                     result = pickle.dumps(worker_died(type(exc).__name__))

@@ -106,9 +106,11 @@ def loses_a_node(cluster: Any, folder: Path) -> None:
                 yield result
 
     report = run_batch(BatchOptions(str(cut), (str(shots),)), QUICK, SilentBatch(), engine=Losing())
-    assert not report.failed and report.done == 8
+    assert not report.failed, report.failed[0]["error"]
+    assert report.done == 8
     for output in expected.iterdir():
         if output.suffix != ".jsonl":
             assert (cut / output.name).read_bytes() == output.read_bytes()
     beginnings = Counter(path.stem for path in begun.iterdir())
-    assert len(beginnings) == 8 and beginnings["1"] == 2 and max(beginnings.values()) <= 2
+    # The one whose worker was killed may have been on that node when it came again.
+    assert len(beginnings) == 8 and 2 <= beginnings["1"] <= 3 and sum(beginnings.values()) <= 8 + 1 + 2
