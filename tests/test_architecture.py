@@ -98,7 +98,12 @@ def test_benchmarks_can_be_imported() -> None:
     root = PACKAGE.parent
     names = [f"benchmarks.{path.stem}" for path in sorted((root / "benchmarks").glob("*.py"))]
     assert names
-    done = subprocess.run(
-        [sys.executable, "-c", f"import {', '.join(names)}"], cwd=root, capture_output=True, text=True
+    code = (
+        "from importlib import import_module\n"
+        f"for name in {names}:\n"
+        "    try: import_module(name)\n"
+        "    except ModuleNotFoundError as exc:\n"  # a few need packages that the tests do not
+        "        if exc.name.partition('.')[0] in ('streammatte', 'benchmarks', 'training'): raise\n"
     )
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
