@@ -26,6 +26,7 @@ import cv2
 import torch
 
 import streammatte
+from streammatte.chain import AHEAD
 from streammatte.color.ycbcr import RgbReader
 from streammatte.frame import Cutout, Frame, StreamInfo
 from streammatte.media.write.composing import Contents, IntegerPictures
@@ -33,7 +34,6 @@ from streammatte.media.write.encoding import encoding_for
 from streammatte.media.write.painting import CutoutPainter
 from streammatte.models.device import cores_for, opencv_cores, workers
 from streammatte.pipeline import matte
-from streammatte.run import AHEAD
 from streammatte.stages import ClipColors, stages_for
 
 NETWORK = (320, 320)  # the bundled network's input

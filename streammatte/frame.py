@@ -150,7 +150,7 @@ class Frame:
 
         Args:
             as_planes: If the copy is not made yet, the planes of ``samples`` cross, which are smaller, and are
-                converted there; ``rgb`` may then differ by a step.
+                converted there; ``rgb`` may then differ by two steps.
         """
         if self.rgb.device == device:
             return self

@@ -35,12 +35,13 @@ LEVELS = {
     "train": 7,
     "cache": 6,
     "summary": 7,
-    "run": 8,
-    "live": 8,
-    "batch": 9,
-    "api": 10,
-    "cli": 11,
-    "__main__": 12,
+    "chain": 8,
+    "run": 9,
+    "live": 9,
+    "batch": 10,
+    "api": 11,
+    "cli": 12,
+    "__main__": 13,
 }
 
 

@@ -17,10 +17,11 @@ from streammatte.batch.jobs import jobs_of
 from streammatte.batch.manifest import Manifest, Record, folder_of, written_of
 from streammatte.batch.options import BatchOptions
 from streammatte.batch.planning import Notices, Step, missing_folders, planned
+from streammatte.chain import Display
 from streammatte.errors import DeviceMissing, InputError, StreammatteError, WeightsMismatch, WeightsMissing
 from streammatte.frame import StreamInfo
 from streammatte.options import Network, Options, Spreading
-from streammatte.run import Display, model_of, run
+from streammatte.run import model_of, run
 from streammatte.stages.transparent.sdmatte_on_demand import Refiners
 from streammatte.summary import Summary
 

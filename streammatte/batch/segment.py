@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
 from streammatte.cache import MatteCache, Remembered, cache_of
+from streammatte.chain import chain_of, overlapped
 from streammatte.frame import StreamInfo, Writer
 from streammatte.media.write.output import write_failed
 from streammatte.options import Options
-from streammatte.run import chain_of, model_of, overlapped, packs, tell_of_chain
+from streammatte.run import model_of, packs, tell_of_chain
 from streammatte.summary import Summary, tell_of_input
 
 if TYPE_CHECKING:

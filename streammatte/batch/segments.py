@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from streammatte.batch.engines import Engine, engine_for
 from streammatte.batch.joined import summary_of
 from streammatte.batch.segment import Done, Segment, SegmentWork, done_in, in_segment, mattes_in
+from streammatte.chain import Display
 from streammatte.errors import InputError, WriteFailed
 from streammatte.media.read.numbered import NumberedName
 from streammatte.media.read.signature import signature
@@ -29,7 +30,7 @@ from streammatte.media.write.output import write_failed
 from streammatte.media.write.partial_output import shortened
 from streammatte.options import Options
 from streammatte.refusals import check, check_source
-from streammatte.run import Display, cache_beside, model_of, run
+from streammatte.run import cache_beside, model_of, run
 from streammatte.summary import Clock, Summary, texts_of, write_note
 
 if TYPE_CHECKING:

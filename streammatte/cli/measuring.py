@@ -13,11 +13,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from streammatte.chain import Chain, Display, Joined, overlapped
 from streammatte.frame import Cutout, StreamInfo
 from streammatte.media.addresses import without_secrets
 from streammatte.options import Options
 from streammatte.refusals import check, check_source
-from streammatte.run import Chain, Display, Joined, model_of, overlapped, run
+from streammatte.run import model_of, run
 from streammatte.summary import Clock, Summary
 
 if TYPE_CHECKING:

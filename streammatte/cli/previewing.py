@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streammatte.cache import Remembered
+from streammatte.chain import Display, chain_of
 from streammatte.errors import InputError, refusing
 from streammatte.media.addresses import PIPE
 from streammatte.options import Options
 from streammatte.refusals import check_source, check_whom
-from streammatte.run import Display, cache_beside, chain_of, model_of
+from streammatte.run import cache_beside, model_of
 from streammatte.stages.despill import screen_of
 from streammatte.stages.transparent.sdmatte_on_demand import Refiners
 from streammatte.subject.contracts import Tracked

@@ -1,7 +1,7 @@
 """Y'CbCr to RGB and back on a GPU, in torch. On a CPU :mod:`~streammatte.color.ycbcr` does the same in less time.
 
-Results differ from there by at most one step, since each value is rounded once, at the end. Factors are Python's
-numbers, which are launched with the operations and need no transfer.
+Each value is rounded once, at the end, where OpenCV also rounds interpolated chroma: results differ by two steps at
+most. Factors are Python numbers, so that they need no transfer.
 """
 
 from __future__ import annotations

@@ -44,6 +44,7 @@ class Reading:
     hwaccel: Literal["off", "cuda"] = option(
         "off",
         "--hwaccel",
+        example="cuda",
         help="cuda: decode on NVDEC and encode .mp4 on NVENC, where the GPU can; damage inside frames then goes "
         "unnoticed, and .mp4 needs more bits",
     )

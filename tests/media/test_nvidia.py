@@ -32,8 +32,8 @@ def test_without_them_the_cpu_does_it_and_says_so(
     out = tmp_path / "out.mp4"
     assert main([str(clip), "-o", str(out), "--bg", "green", "--hwaccel", "cuda", "--json", *QUICK]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert "decoded on the CPU: there is no NVDEC" in said["notes"]
-    assert said["outputs"][0]["description"].startswith("H.264, composite, encoded on the CPU: NVENC")
+    assert "decoded on the CPU: no NVDEC on this machine" in said["notes"]
+    assert said["outputs"][0]["description"].startswith("H.264, composite, encoded on the CPU: no NVENC")
     with av.open(str(out)) as file:
         assert sum(1 for _ in file.decode(video=0)) == 3
 
@@ -54,7 +54,7 @@ def test_a_decoder_that_fails_on_the_gpu_is_replaced(tmp_path: Path, monkeypatch
     monkeypatch.setattr("streammatte.media.read.decoding.nvdec", lambda: asked.append(True) or nvidia.nvdec())
     with open_video(clip, hwaccel=True) as video:
         assert len([frame.index for frame in video]) == 3
-        assert "decoded on the CPU: NVDEC cannot" in video.notes
+        assert "decoded on the CPU: NVDEC cannot decode this stream" in video.notes
     assert asked == [True]
 
 
@@ -75,7 +75,7 @@ def test_what_came_from_the_cpu_after_all_is_decoded_there_with_all_threads(
     monkeypatch.setattr("streammatte.media.read.file_source.is_from_nvdec", looks)
     with open_video(clip, hwaccel=True) as video:
         assert len(list(video)) == 3
-        assert ("decoded on the CPU: NVDEC cannot" in video.notes) == (passes == 2)
+        assert ("decoded on the CPU: NVDEC cannot decode this stream" in video.notes) == (passes == 2)
     assert tried == [True]
 
 

@@ -74,7 +74,8 @@ class FileSource:
             info, doubts = _described(decoding, first, upright, url)
             self._notes = [*_left_out(decoding, info, url), *doubts]
             if on_gpu and not decoding.on_gpu:
-                self._notes.append("decoded on the CPU: " + ("NVDEC cannot" if has_nvdec() else "there is no NVDEC"))
+                why = "NVDEC cannot decode this stream" if has_nvdec() else "no NVDEC on this machine"
+                self._notes.append(f"decoded on the CPU: {why}")
             if upright.says:
                 self._notes.append(f"{upright.says}, as the file asks for")
             begin = presentation_time(first, None, info)

@@ -98,7 +98,7 @@ def encoding_for(
             if encodes(even(contents.size(info.width, info.height)), options):
                 says = f"H.264 by NVENC, {what}"
                 return Encoding("mp4", NVENC, "yuv420p", says, options, container_options=flags, says_range=True)
-            says += ", encoded on the CPU: NVENC is not here or cannot"
+            says += ", encoded on the CPU: no NVENC for this size on this machine"
         return Encoding(
             "mp4",
             "libx264",

@@ -42,7 +42,7 @@ def packed_alpha(cutout: Cutout, layout: Layout) -> list[Tensor]:
 def packed_colors(
     cutout: Cutout, contents: Contents, layout: Layout, stored: StoredSamples | None, behind: Tensor | None
 ) -> list[Tensor]:
-    """Y', Cb and Cr, as :class:`~streammatte.media.write.painting.CutoutPainter` makes them, within a step.
+    """Y', Cb and Cr, as :class:`~streammatte.media.write.painting.CutoutPainter` makes them, within two steps.
 
     Args:
         cutout: Its frame on the device is a copy with ``planes`` if there is ``stored``.
